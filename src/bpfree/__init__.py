@@ -1,0 +1,49 @@
+"""bpfree: train deep networks without backpropagation, and find out, fairly and in joules, whether that pays.
+
+>>> import bpfree
+>>> data = bpfree.data.load("digits")
+>>> net = bpfree.nets.mlp(data.in_shape, (128, 128), data.n_classes)
+>>> result = bpfree.fit(bpfree.algorithms.MonoForward(lr=3e-3), net, data, bpfree.Patience(10, max_passes=20))
+>>> result.status
+'ok'
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+from bpfree._version import __version__
+
+if TYPE_CHECKING:
+    from bpfree import algorithms, data, meter, nets
+    from bpfree.train import FitResult, Patience, Progress, fit, training
+
+__all__ = [
+    "FitResult",
+    "Patience",
+    "Progress",
+    "__version__",
+    "algorithms",
+    "data",
+    "fit",
+    "meter",
+    "nets",
+    "training",
+]
+
+_FROM_TRAIN = {"FitResult", "Patience", "Progress", "fit", "training"}
+_MODULES = {"algorithms", "data", "meter", "nets"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use: reading a report or printing help needs no torch."""
+    if name in _MODULES:
+        return importlib.import_module(f"bpfree.{name}")
+    if name in _FROM_TRAIN:
+        return getattr(importlib.import_module("bpfree.train"), name)
+    raise AttributeError(f"module 'bpfree' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

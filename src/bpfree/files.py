@@ -1,0 +1,137 @@
+"""Writing so that nothing is lost: whole files or none, whole lines or none, and one clear line when the disk refuses."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import os
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from bpfree.errors import RunDirectoryError, StorageError
+
+__all__ = ["append_line", "drop_half_line", "locked", "write_atomic", "writing"]
+
+_CURES = {
+    errno.ENOSPC: "the disk is full; free some space and give the same command again, it goes on where it was",
+    errno.EDQUOT: "the disk quota is used up; free some space and give the same command again",
+    errno.EROFS: "the file system is read-only; choose another place with --out DIR",
+    errno.EACCES: "permission denied; choose another place with --out DIR",
+    errno.EPERM: "not permitted; choose another place with --out DIR",
+    errno.ENOTDIR: "a part of the path is a file, not a directory; choose another place with --out DIR",
+    errno.EEXIST: "a file of this name is in the way; choose another place with --out DIR",
+    errno.EISDIR: "a directory of this name is in the way; choose another place with --out DIR",
+    errno.ENAMETOOLONG: "the name is too long; choose another place with --out DIR",
+    errno.EFBIG: "the file would be larger than is allowed; choose another place with --out DIR",
+}
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to write ``path`` into a :class:`StorageError` that says the cure."""
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _CURES:
+            raise
+        raise StorageError(f"cannot write {path}: {_CURES[error.errno]}") from error
+
+
+def write_atomic(path: Path, content: str | bytes) -> None:
+    """Write a whole file or leave the old one: to a file beside it, synced, then renamed.
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted.
+    """
+    data = content.encode() if isinstance(content, str) else content
+    with writing(path):
+        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+        part = Path(name)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(data)
+                file.flush()
+                os.fsync(file.fileno())
+            part.chmod(0o644)
+            part.replace(path)
+        except BaseException:
+            part.unlink(missing_ok=True)
+            raise
+
+
+def append_line(path: Path, line: str) -> None:
+    """Append one line so that a crash leaves either the whole line or none that a reader would take.
+
+    The line goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk)
+    is cut off again. A half-written last line of an earlier crash is removed first.
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted. The lines written before stay whole.
+    """
+    data = (line + "\n").encode()
+    with writing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        try:
+            _drop_half_line(descriptor)
+            before = os.fstat(descriptor).st_size
+            try:
+                written = os.write(descriptor, data)
+                os.fsync(descriptor)
+            except OSError:
+                os.ftruncate(descriptor, before)
+                raise
+            if written != len(data):
+                os.ftruncate(descriptor, before)
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        finally:
+            os.close(descriptor)
+
+
+def drop_half_line(path: Path) -> None:
+    """Cut off a last line without its newline, which a crash has left; a file that does not exist is left so."""
+    if not path.exists():
+        return
+    with writing(path):
+        descriptor = os.open(path, os.O_RDWR)
+        try:
+            _drop_half_line(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _drop_half_line(descriptor: int) -> None:
+    size = os.fstat(descriptor).st_size
+    end, block = size, 1 << 16
+    while end > 0:
+        start = max(0, end - block)
+        newline = os.pread(descriptor, end - start, start).rfind(b"\n")
+        if newline >= 0:
+            end = start + newline + 1
+            break
+        end = start
+    if end != size:
+        os.ftruncate(descriptor, end)
+
+
+@contextlib.contextmanager
+def locked(path: Path) -> Iterator[None]:
+    """Hold a lock file; the system frees it when the process ends, however it ends.
+
+    Raises:
+        RunDirectoryError: another process holds it.
+        StorageError: the place cannot be written.
+    """
+    with writing(path):
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RunDirectoryError(
+                f"{path.parent} is being written by another bpfree; wait for it, or choose another --out DIR"
+            ) from None
+        yield
+    finally:
+        os.close(descriptor)

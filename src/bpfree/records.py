@@ -1,0 +1,258 @@
+"""One measured run is one line of ``records.jsonl``, and stands alone.
+
+The schema is versioned and published as JSON Schema beside this file (``records.schema.json``).
+A quantity that was not measured is ``null`` with its entry in ``reasons``, never 0: the model refuses anything else.
+Units are in the names (``_s``, ``_bytes``, ``_g``); ``joules`` are joules; accuracies are fractions from 0 to 1.
+A target that was never reached is ``"Infinity"`` (a string, since JSON has no infinite number).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from bpfree.errors import RunDirectoryError
+from bpfree.files import append_line
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "Carbon",
+    "Energy",
+    "Flops",
+    "HistoryEntry",
+    "Inference",
+    "Memory",
+    "Record",
+    "TuningCost",
+    "append_record",
+    "finished",
+    "json_schema",
+    "read_records",
+    "writing",
+]
+
+SCHEMA_VERSION = 1
+
+Status = Literal["ok", "diverged", "failed", "interrupted"]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True, ser_json_inf_nan="strings")
+
+
+class Energy(_Part):
+    """Energy of one window.
+
+    ``joules`` is gross, ``net_joules`` gross minus idle power x time. ``resolved`` is false when the window is
+    shorter than 20 periods of the counter. ``sources`` holds the joules of each source by name.
+    """
+
+    joules: float | None
+    net_joules: float | None
+    method: str | None
+    scope: str | None
+    measured: bool
+    resolved: bool
+    sources: dict[str, float | None] = Field(default_factory=dict)
+
+
+class Carbon(_Part):
+    """The factor by which joules became grams of CO2 equivalent."""
+
+    g_per_kwh: float | None
+    pue: float
+    source: str | None
+    year: int | None
+
+
+class TuningCost(_Part):
+    """What the search for this arm's hyper-parameters cost, shared by all seeds of the arm."""
+
+    joules: float | None
+    time_s: float | None
+    trials: int
+    passes: int
+    method: str | None
+
+
+class Inference(_Part):
+    """Cost of using the trained model, at ``batch_size`` examples a call."""
+
+    batch_size: int | None
+    latency_s: float | None
+    joules_per_1000: float | None
+
+
+class Flops(_Part):
+    """Floating-point operations (2 per multiply-add) of a whole training step, and of scoring one batch."""
+
+    train_step: int | None
+    evaluation: int | None
+    orthogonalisation: int | None
+    batch_size: int
+    method: str | None
+
+
+class Memory(_Part):
+    """Bytes by use; ``activations`` is the live peak of a step beyond everything that persists."""
+
+    weights: int | None
+    auxiliary: int | None
+    gradients: int | None
+    optimiser: int | None
+    activations: int | None
+    method: str | None
+
+
+class HistoryEntry(_Part):
+    """One pass: clock and joules run from the start of the window, validation included (``eval_time_s`` of it).
+
+    ``train_loss`` and ``val_accuracy`` are null where the loss was not finite; ``improved``: the best pass of its phase so far.
+    """
+
+    passes: int
+    phase: int
+    train_loss: float | None
+    val_accuracy: float | None
+    val_loss: float | None = None
+    improved: bool = False
+    time_s: float
+    eval_time_s: float | None = None
+    joules: float | None
+
+
+class Record(_Part):
+    """One measured run. Keys are fixed by the schema version; host and user names never enter."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True, ser_json_inf_nan="strings"
+    )
+
+    schema_version: int = Field(default=SCHEMA_VERSION, alias="schema")
+    arm: str
+    algorithm: str
+    variant: str
+    params: dict[str, bool | int | float | str | None]
+    dataset: str
+    split: str
+    net: str
+    n_params: int
+    n_aux_params: int
+    seed: int
+    ruleset_digest: str
+    plan: dict[str, Any] = Field(default_factory=dict)
+    status: Status
+    reasons: dict[str, str] = Field(default_factory=dict)
+    val_accuracy: float | None
+    test_accuracy: float | None
+    passes: int
+    forward_passes: float | None
+    time_s: float | None
+    eval_time_s: float | None
+    energy: Energy
+    co2e_g: float | None
+    carbon: Carbon
+    tuning_energy: TuningCost | None
+    inference: Inference | None
+    time_to_target_s: float | None
+    energy_to_target_j: float | None
+    flops: Flops | None
+    peak_memory_bytes: int | None
+    memory: Memory | None
+    tier: str
+    maths: str
+    history: list[HistoryEntry]
+    environment_digest: str
+    started_at: str
+    versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _null_has_a_reason(self) -> Record:
+        for path in _null_paths(self):
+            parts = path.split(".")
+            if not any(".".join(parts[: k + 1]) in self.reasons for k in range(len(parts))):
+                raise ValueError(f"{path} is null without an entry in reasons (what was not measured says why)")
+        return self
+
+    @property
+    def cell(self) -> tuple[str, str, str, int]:
+        """What identifies the run within a ruleset: arm, data set, net, seed."""
+        return (self.arm, self.dataset, self.net, self.seed)
+
+    def to_json(self) -> str:
+        """The record as one line, without its newline."""
+        return self.model_dump_json(by_alias=True)
+
+
+def _null_paths(model: BaseModel, prefix: str = "") -> Iterator[str]:
+    for name, value in model:
+        if name in ("history", "plan", "params", "reasons"):
+            continue
+        path = f"{prefix}{name}"
+        if value is None:
+            yield path
+        elif isinstance(value, BaseModel):
+            yield from _null_paths(value, f"{path}.")
+        elif isinstance(value, Mapping):
+            yield from (f"{path}.{key}" for key, entry in value.items() if entry is None)
+
+
+def json_schema() -> dict[str, Any]:
+    """The JSON Schema of a record, as published in ``records.schema.json``."""
+    schema = Record.model_json_schema(by_alias=True)
+    schema["$id"] = f"https://bpfree.org/schema/record-{SCHEMA_VERSION}.json"
+    return schema
+
+
+def append_record(path: Path, record: Record) -> None:
+    """Append one record as one line; a crash leaves the whole line or none (:func:`bpfree.files.append_line`).
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted. The records written before stay whole.
+    """
+    append_line(path, record.to_json())
+
+
+def read_records(path: Path) -> list[Record]:
+    """Read all whole records; a half-written last line (after a crash) is left out.
+
+    Raises:
+        RunDirectoryError: a line in the middle is damaged, or was written by a newer version of bpfree.
+    """
+    if not path.exists():
+        return []
+    *lines, _half = path.read_bytes().split(b"\n")
+    records = []
+    for number, line in enumerate(lines, start=1):
+        try:
+            raw = json.loads(line)
+        except ValueError as error:
+            raise RunDirectoryError(
+                f"{path}, line {number} is not JSON ({error}); remove that line to go on without it"
+            ) from error
+        version = raw.get("schema") if isinstance(raw, dict) else None
+        if isinstance(version, int) and version > SCHEMA_VERSION:
+            raise RunDirectoryError(
+                f"{path}, line {number} has schema {version}, this bpfree reads up to {SCHEMA_VERSION}; "
+                "update it with: pip install --upgrade bpfree"
+            )
+        try:
+            records.append(Record.model_validate(raw))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"]) or "record"
+            raise RunDirectoryError(f"{path}, line {number}: {where}: {first['msg']}") from error
+    return records
+
+
+def finished(records: list[Record]) -> list[Record]:
+    """One record per cell: the last that was not interrupted, or the interrupted one where the cell was never finished."""
+    last: dict[tuple[str, str, str, int], Record] = {}
+    for record in records:
+        if record.cell not in last or record.status != "interrupted":
+            last[record.cell] = record
+    return list(last.values())

@@ -1,0 +1,74 @@
+"""Units: conversions, and numbers as people read them. Inside bpfree everything is SI (s, J, W, bytes) and fractions."""
+
+from __future__ import annotations
+
+import math
+
+__all__ = ["J_PER_WH", "format_bytes", "format_co2", "format_count", "format_energy", "format_percent", "format_time", "j_to_kwh"]
+
+J_PER_WH = 3600.0
+"""Joules in a watt-hour (exact)."""
+
+MISSING = "–"
+"""What stands on a screen where nothing was measured; never 0."""
+
+
+def j_to_kwh(energy_j: float) -> float:
+    """Joules to kilowatt-hours."""
+    return energy_j / (1000.0 * J_PER_WH)
+
+
+def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
+    for factor, unit in steps:
+        if abs(value) >= factor:
+            return f"{value / factor:.3g} {unit}"
+    factor, unit = steps[-1]
+    return f"{value / factor:.3g} {unit}"
+
+
+def format_energy(energy_j: float | None) -> str:
+    """``1234.5`` J to ``"1.23 kJ"``."""
+    if energy_j is None:
+        return MISSING
+    return _scaled(energy_j, ((1e9, "GJ"), (1e6, "MJ"), (1e3, "kJ"), (1.0, "J"), (1e-3, "mJ")))
+
+
+def format_time(time_s: float | None) -> str:
+    """``0.0123`` s to ``"12.3 ms"``; from two minutes on as ``"3 min 20 s"``; infinite is ``"never"``."""
+    if time_s is None:
+        return MISSING
+    if math.isinf(time_s):
+        return "never"
+    if time_s >= 7200:
+        hours, rest = divmod(round(time_s / 60), 60)
+        return f"{hours} h {rest:02d} min"
+    if time_s >= 120:
+        minutes, rest = divmod(round(time_s), 60)
+        return f"{minutes} min {rest:02d} s"
+    return _scaled(time_s, ((1.0, "s"), (1e-3, "ms"), (1e-6, "µs")))
+
+
+def format_bytes(size_bytes: float | None) -> str:
+    """Bytes in binary units: ``"1.5 MiB"``."""
+    if size_bytes is None:
+        return MISSING
+    return _scaled(size_bytes, ((2.0**40, "TiB"), (2.0**30, "GiB"), (2.0**20, "MiB"), (2.0**10, "KiB"), (1.0, "B")))
+
+
+def format_count(count: float | None) -> str:
+    """A count (operations, parameters) with decimal prefixes: ``"3.4 G"``."""
+    if count is None:
+        return MISSING
+    return _scaled(count, ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"), (1.0, ""))).rstrip()
+
+
+def format_co2(mass_g: float | None) -> str:
+    """Grams of CO2 equivalent."""
+    if mass_g is None:
+        return MISSING
+    return _scaled(mass_g, ((1e6, "t"), (1e3, "kg"), (1.0, "g"), (1e-3, "mg"), (1e-6, "µg")))
+
+
+def format_percent(fraction: float | None, digits: int = 2) -> str:
+    """A fraction as per cent, ``0.9785`` to ``"97.85"`` (the column says that it is per cent)."""
+    return MISSING if fraction is None else f"{100 * fraction:.{digits}f}"
