@@ -1,0 +1,87 @@
+"""Data sets by name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from bpfree.data.arrays import load_npz
+from bpfree.data.cifar import load_cifar
+from bpfree.data.dataset import Dataset
+from bpfree.data.digits import load_digits
+from bpfree.data.idx import load_idx
+from bpfree.data.splits import check_seed
+from bpfree.data.synthetic import load_synthetic, parse_synthetic
+from bpfree.errors import UsageError, unknown_name
+
+__all__ = ["describe", "load", "names"]
+
+_FOUND: dict[str, Callable[[str, Path | str | None, bool, int], Dataset]] = {
+    "mnist": load_idx,
+    "fashion-mnist": load_idx,
+    "cifar10": load_cifar,
+    "cifar100": load_cifar,
+}
+
+
+def names() -> tuple[str, ...]:
+    """The registered names, the smallest set first."""
+    return ("digits", "synthetic", *_FOUND)
+
+
+def describe() -> dict[str, str]:
+    """Name to one line of help."""
+    return {
+        "digits": "1,797 real handwritten digits of 8 x 8, embedded (scikit-learn): the default",
+        "mnist": "70,000 handwritten digits of 28 x 28; from --data-dir, or downloaded and checked by sha256",
+        "fashion-mnist": "70,000 pictures of clothing of 28 x 28; likewise",
+        "cifar10": "60,000 colour pictures of 32 x 32 in 10 classes; likewise",
+        "cifar100": "60,000 colour pictures of 32 x 32 in 100 classes; likewise",
+        "synthetic": "a teacher network's labels, for scaling tests: synthetic:n=5000:inputs=64:classes=10",
+        "FILE.npz": "your own: arrays x (examples first) and y (labels 0 to K-1)",
+    }
+
+
+def load(
+    spec: str | Path, *, data_dir: Path | str | None = None, download: bool = True, split_seed: int = 0
+) -> Dataset:
+    """Load a data set onto the CPU.
+
+    Args:
+        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz``
+            file.
+        data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``,
+            ``cifar-100-python/``; by default the environment variable ``BPFREE_DATA``. What is not there is
+            downloaded to the user's cache.
+        download: false refuses to use the network.
+        split_seed: of the splits that are drawn (all but MNIST's, which is fixed, and the official test
+            splits).
+
+    Raises:
+        UnknownNameError: there is no such data set.
+        UsageError: options that the data set does not take, or a file of another kind.
+        DataError: the data is missing, corrupt or cannot be learned from.
+        StorageError: the download cannot be written.
+    """
+    text = str(spec)
+    check_seed(split_seed)
+    if isinstance(spec, Path) or text.lower().endswith(".npz"):
+        if not text.lower().endswith(".npz"):
+            raise UsageError(
+                f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one"
+            )
+        return load_npz(text, split_seed)
+    name, colon, options = text.partition(":")
+    if name == "synthetic":
+        return load_synthetic(parse_synthetic(options), split_seed)
+    if name not in names():
+        if Path(text).is_file() or text.lower().endswith((".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")):
+            raise UsageError(
+                f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one"
+            )
+        raise unknown_name("data set", name, names())
+    if colon:
+        raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
+    if name == "digits":
+        return load_digits(split_seed)
+    return _FOUND[name](name, data_dir, download, split_seed)

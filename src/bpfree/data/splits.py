@@ -1,0 +1,99 @@
+"""Which example belongs to which split, and the digest that proves it.
+
+Draws come from numpy's ``RandomState``, whose streams are frozen for good (NEP 19): a split is the same under
+every version of numpy, which its newer generators do not promise.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bpfree.errors import DataError, UsageError
+
+__all__ = ["check_seed", "digest", "random_split", "stratified_order", "stratified_split"]
+
+Indices = NDArray[np.int64]
+
+_LEAST = 3
+"""Examples of a class that are needed: one for each split."""
+
+
+def digest(*parts: str | NDArray[np.generic]) -> str:
+    """sha256 over texts and arrays (their type, shape and little-endian bytes), in hexadecimal."""
+    sha = hashlib.sha256()
+    for part in parts:
+        if isinstance(part, str):
+            sha.update(f"text {len(part)} {part}\n".encode())
+        else:
+            array = np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("<"))
+            sha.update(f"array {array.dtype.str} {array.shape}\n".encode())
+            sha.update(array.data if array.size else b"")
+    return sha.hexdigest()
+
+
+def check_seed(seed: int) -> int:
+    """Give ``seed`` back if numpy's ``RandomState`` takes it, else raise UsageError."""
+    if not 0 <= seed < 2**32:
+        raise UsageError(f"the seed of a split or of synthetic data must be from 0 to 2**32 - 1, got {seed}")
+    return seed
+
+
+def random_split(n: int, n_validation: int, seed: int) -> tuple[Indices, Indices]:
+    """Indices (train, validation), each ascending, of a plain random split of ``n`` examples."""
+    order = np.random.RandomState(seed).permutation(n).astype(np.int64)
+    return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+
+def stratified_split(
+    y: NDArray[np.integer], fractions: tuple[float, float], seed: int, *, name: str
+) -> Mapping[str, Indices]:
+    """Indices of train, validation and test, each ascending; every class is in every split.
+
+    Args:
+        y: (n,) labels 0 to K - 1, each of which occurs.
+        fractions: of each class that go to validation and to test (rounded, at least one example each).
+        seed: of the draw.
+        name: of the data set, for the message.
+
+    Raises:
+        DataError: a class has fewer than three examples.
+    """
+    counts = np.bincount(y)
+    scarce = int(counts.argmin())
+    if counts[scarce] < _LEAST:
+        raise DataError(
+            f"{name}: class {scarce} has {_examples(int(counts[scarce]))}, and at least {_LEAST} of each are "
+            "needed (to train, to validate, to test); add examples or leave that class out"
+        )
+    random = np.random.RandomState(check_seed(seed))
+    parts: dict[str, list[Indices]] = {"train": [], "validation": [], "test": []}
+    for label in range(len(counts)):
+        members = random.permutation(np.flatnonzero(y == label)).astype(np.int64)
+        n_validation, n_test = (max(1, round(fraction * len(members))) for fraction in fractions)
+        parts["validation"].append(members[:n_validation])
+        parts["test"].append(members[n_validation : n_validation + n_test])
+        parts["train"].append(members[n_validation + n_test :])
+    return {split: np.sort(np.concatenate(indices)) for split, indices in parts.items()}
+
+
+def stratified_order(y: NDArray[np.integer]) -> Indices:
+    """One fixed order of all examples, every beginning of which has the classes in proportion.
+
+    One example of each class comes first; after it, the j-th of the m shuffled members of a class stands at
+    (j + 1/2) / m. Places shared by classes are put in the order of the labels.
+    """
+    random = np.random.RandomState(0)
+    place = np.empty(len(y))
+    for label in np.unique(y):
+        members = random.permutation(np.flatnonzero(y == label))
+        place[members] = (np.arange(len(members)) + 0.5) / len(members)
+        place[members[0]] = 0.0
+    return np.lexsort((y, place)).astype(np.int64)
+
+
+def _examples(n: int) -> str:
+    return "1 example" if n == 1 else f"{n} examples"
