@@ -1,0 +1,70 @@
+"""Learning rules: one file each, its mathematics in the docstring. Third parties add theirs by the entry point below."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import cache
+from importlib.metadata import entry_points
+
+from bpfree.algorithms._base import Algorithm, Carry, LocalAlgorithm, Phase, Traits
+from bpfree.algorithms._fields import Value, choice, flag, natural, number, parse
+from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms.backprop import Backprop
+from bpfree.algorithms.forward_forward import ForwardForward
+from bpfree.algorithms.mono_forward import MonoForward
+from bpfree.errors import unknown_name
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "Algorithm",
+    "Backprop",
+    "Carry",
+    "ForwardForward",
+    "Hyper",
+    "LocalAlgorithm",
+    "MonoForward",
+    "Optimiser",
+    "Phase",
+    "Slot",
+    "State",
+    "Traits",
+    "Value",
+    "choice",
+    "flag",
+    "make",
+    "names",
+    "natural",
+    "number",
+    "registry",
+]
+
+ENTRY_POINT_GROUP = "bpfree.algorithms"
+"""Packages that declare an entry point of this group (name = "package.module:Class") add a rule."""
+
+_OWN: tuple[type[Algorithm], ...] = (Backprop, ForwardForward, MonoForward)
+
+
+@cache
+def registry() -> dict[str, type[Algorithm]]:
+    """Name to class of every rule that is installed: ours, then those of third parties."""
+    rules = {rule.name: rule for rule in _OWN}
+    for point in entry_points(group=ENTRY_POINT_GROUP):
+        rules.setdefault(point.name, point.load())
+    return rules
+
+
+def names() -> tuple[str, ...]:
+    """Registered names, sorted."""
+    return tuple(sorted(registry()))
+
+
+def make(name: str, params: Mapping[str, str | Value] | None = None) -> Algorithm:
+    """Build a rule by name; values may be text, as on the command line.
+
+    Raises:
+        UsageError: an unknown rule or hyper-parameter (with the nearest names), or a value out of range.
+    """
+    rules = registry()
+    if name not in rules:
+        raise unknown_name("algorithm", name, rules)
+    return rules[name](**parse(name, rules[name], params or {}))

@@ -1,0 +1,210 @@
+"""The protocol of a learning rule: explicit state, in-place step.
+
+An :class:`Algorithm` is a frozen dataclass of hyper-parameters; what it learns lives in the net and in the state.
+A rule whose blocks learn without reading any later block is a :class:`LocalAlgorithm`: it says what one block does, and the
+step that folds the blocks together is final, so that a layer-parallel pipeline can call the same three methods.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms._closed_form import MATHS, has_closed_form
+from bpfree.algorithms._fields import Value, check, choice, number
+from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.data import Batch
+from bpfree.errors import UsageError
+from bpfree.nets import Block, Chain
+
+__all__ = ["Algorithm", "Carry", "LocalAlgorithm", "Phase", "Traits"]
+
+Carry = Any
+"""What one block hands to the next: a tensor, or a tuple of tensors (the rule decides)."""
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What a reader must know of a rule on a given net before believing a number.
+
+    Attributes:
+        forward_passes: per training step, counted in passes of one batch through all learning blocks.
+        gradient_path: blocks that the longest chain rule crosses (backprop: the depth and the output).
+        local: no block's update reads a later block.
+        autograd: torch's automatic differentiation is used somewhere in the step.
+        trains_output: the net's linear output is learned and used.
+        extra_parameters: learned scalars beside the net (heads, mirrors).
+        note: what else should be said.
+    """
+
+    forward_passes: float
+    gradient_path: int
+    local: bool
+    autograd: bool
+    trains_output: bool
+    extra_parameters: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Phase:
+    """A stretch of training with a fixed set of learning blocks.
+
+    Attributes:
+        index, count: which phase of how many.
+        learning: indices of the blocks that learn.
+        name: for people.
+    """
+
+    index: int
+    count: int
+    learning: tuple[int, ...]
+    name: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Algorithm(ABC):
+    """A learning rule: hyper-parameters and formulas, no state.
+
+    ``maths`` chooses how gradients inside a block are computed (``auto``: closed form wherever there is one); it changes
+    speed and memory, never the result beyond rounding.
+    """
+
+    name: ClassVar[str]
+    lr: float = number(1e-3, above=0.0)
+    weight_decay: float = number(0.0, low=0.0)
+    optimiser: str = choice("adam", ("adam", "sgd"))
+    momentum: float = number(0.9, low=0.0, high=0.999)
+    maths: str = choice("auto", MATHS)
+
+    def __post_init__(self) -> None:
+        check(self.name, self)
+
+    @abstractmethod
+    def traits(self, net: Chain) -> Traits:
+        """What the rule costs and reads on this net."""
+
+    @abstractmethod
+    def init(self, net: Chain, generator: torch.Generator) -> State:
+        """Draw the net's initial parameters and allocate everything that the rule will ever need, once."""
+
+    @abstractmethod
+    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+        """Update net and state in place from one batch; returns losses (one per learning block), on the device."""
+
+    @abstractmethod
+    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+        """Class scores (n, classes) of examples x (n, *in_shape), as the rule would predict after this phase."""
+
+    def phases(self, net: Chain) -> tuple[Phase, ...]:
+        """The phases of training; by default one, in which all blocks learn."""
+        return (Phase(0, 1, tuple(range(len(net))), "all blocks"),)
+
+    def end_phase(self, net: Chain, state: State, phase: Phase) -> None:
+        """What closes a phase (a ridge solve, say); by default nothing."""
+        del net, state, phase
+
+    def check_net(self, net: Chain) -> None:
+        """Refuse a net that the rule cannot train.
+
+        Raises:
+            UsageError: naming the block and the cure.
+        """
+        if self.maths == "closed":
+            for k, block in enumerate(net):
+                if not has_closed_form(block):
+                    raise UsageError(
+                        f"{self.name}: block {k} ({type(block).__name__}) has no closed form; use maths=auto"
+                    )
+
+    @final
+    def numeric(self) -> dict[str, float]:
+        """The numeric hyper-parameters (floats), which a search may change without recompiling."""
+        return {
+            field.name: float(getattr(self, field.name))
+            for field in dataclasses.fields(self)
+            if isinstance(field.default, float)
+        }
+
+    @final
+    def params(self) -> dict[str, Value]:
+        """All hyper-parameters, for the record."""
+        return {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
+
+    @final
+    def reset(self, net: Chain, state: State, generator: torch.Generator) -> None:
+        """Start a new trial of this rule in a state that :meth:`init` made, at the same addresses.
+
+        The result is bitwise that of a fresh :meth:`init` from the same generator.
+        """
+        fresh = self.init(net, generator)  # redraws the net in place
+        values = fresh.state_dict()
+        for name, tensor in state.state_dict().items():
+            tensor.copy_(values[name])
+        for mine, theirs in zip(state.optimisers(), fresh.optimisers(), strict=True):
+            mine.decays = theirs.decays
+
+    @final
+    def maths_used(self, net: Chain) -> str:
+        """``"closed"``, ``"autograd"`` or ``"mixed"``: how the gradients inside the blocks are computed, for the record."""
+        if self.maths == "autograd":
+            return "autograd"
+        kinds = {has_closed_form(block) for block in net}
+        return {frozenset({True}): "closed", frozenset({False}): "autograd"}.get(frozenset(kinds), "mixed")
+
+    def _hyper(self, net: Chain) -> Hyper:
+        return Hyper(self.numeric(), net.dtype)
+
+    def _optimiser(self, parameters: list[Tensor], **numeric: float) -> Optimiser:
+        """An optimiser of the rule's kind; ``lr`` and ``weight_decay`` may be given for a part with its own values."""
+        values = {"lr": self.lr, "weight_decay": self.weight_decay} | numeric
+        return Optimiser(parameters, kind=self.optimiser, momentum=self.momentum, **values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocalAlgorithm(Algorithm):
+    """A rule in which no block's update reads a later block."""
+
+    @abstractmethod
+    def enter(self, net: Chain, batch: Batch) -> Carry:
+        """What the first block receives; only shapes and the number of classes are read from the net."""
+
+    @abstractmethod
+    def block_step(self, block: Block, slot: Slot, carry: Carry, y: Tensor, learn: bool) -> tuple[Carry, Tensor]:
+        """Use (and, if ``learn``, update) one block.
+
+        Returns:
+            What the next block receives (activity from *before* the update, detached), and the block's loss (0-D).
+        """
+
+    def leave(self, net: Chain, state: State, batch: Batch, carries: list[Carry], learn: bool) -> None:
+        """What is learned after the last block (a softmax head, say); by default nothing."""
+        del net, state, batch, carries, learn
+
+    @property
+    def keeps_carries(self) -> bool:
+        """Whether :meth:`leave` reads the carries of all blocks; if not, each is freed when the next block is done."""
+        return False
+
+    @final
+    @torch.no_grad()
+    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+        """Enter, fold :meth:`block_step` over the blocks up to the last learning one, leave."""
+        carry = self.enter(net, batch)
+        carries: list[Carry] = []
+        losses: list[Tensor] = []
+        for k in range(max(phase.learning) + 1):
+            learn = k in phase.learning
+            slot: Slot = state.slots[k]  # pyright: ignore[reportAssignmentType]  # nn.ModuleList is not generic
+            carry, loss = self.block_step(net[k], slot, carry, batch.y, learn)
+            if learn:
+                losses.append(loss)
+            if self.keeps_carries:
+                carries.append(carry)
+        self.leave(net, state, batch, carries, learn=True)
+        return torch.stack(losses)

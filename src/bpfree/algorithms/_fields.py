@@ -1,0 +1,117 @@
+"""Hyper-parameters as dataclass fields that know their range, how to read themselves from text, and what to say when wrong.
+
+Two kinds. *Structural* ones (int, bool, str) are part of the computation. *Numeric* ones (float) are what a search changes:
+they live as 0-D tensors in the state, so that a new trial neither recompiles nor moves anything.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, cast
+
+from bpfree.errors import UsageError, unknown_name
+
+__all__ = ["Value", "check", "choice", "flag", "natural", "number", "parse"]
+
+Value = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class _Range:
+    kind: type
+    low: float = -math.inf
+    high: float = math.inf
+    open_low: bool = False
+    choices: tuple[str, ...] = ()
+
+    def words(self) -> str:
+        if self.choices:
+            return "one of " + ", ".join(self.choices)
+        if self.kind is bool:
+            return "true or false"
+        noun = "a whole number" if self.kind is int else "a finite number"
+        low = "" if self.low == -math.inf else f" {'above' if self.open_low else 'at least'} {self.low:g}"
+        high = "" if self.high == math.inf else f"{' and' if low else ''} at most {self.high:g}"
+        return noun + low + high
+
+    def holds(self, value: object) -> bool:
+        if self.choices:
+            return isinstance(value, str) and value in self.choices
+        if self.kind is bool:
+            return isinstance(value, bool)
+        if isinstance(value, bool) or not isinstance(value, int if self.kind is int else int | float):
+            return False
+        above = value > self.low if self.open_low else value >= self.low
+        return math.isfinite(value) and above and value <= self.high
+
+    def read(self, text: str) -> Value | None:
+        """The value that ``text`` stands for, or None if it stands for none."""
+        if self.choices:
+            return text
+        if self.kind is bool:
+            return {"true": True, "yes": True, "1": True, "false": False, "no": False, "0": False}.get(text.lower())
+        try:
+            return self.kind(text)
+        except ValueError:
+            return None
+
+
+def number(default: float, *, low: float = -math.inf, high: float = math.inf, above: float | None = None) -> Any:
+    """A numeric hyper-parameter: a finite float at least ``low`` (or strictly above ``above``) and at most ``high``."""
+    bound = _Range(float, low if above is None else above, high, open_low=above is not None)
+    return dataclasses.field(default=default, metadata={"range": bound})
+
+
+def natural(default: int, *, low: int = 1, high: float = math.inf) -> Any:
+    """A structural whole number."""
+    return dataclasses.field(default=default, metadata={"range": _Range(int, low, high)})
+
+
+def choice(default: str, options: Sequence[str]) -> Any:
+    """A structural choice between names."""
+    return dataclasses.field(default=default, metadata={"range": _Range(str, choices=tuple(options))})
+
+
+def flag(default: bool) -> Any:
+    """A structural switch."""
+    return dataclasses.field(default=default, metadata={"range": _Range(bool)})
+
+
+def _range(field: dataclasses.Field[Any]) -> _Range:
+    return cast(_Range, field.metadata["range"])
+
+
+def check(name: str, instance: Any) -> None:
+    """Check every field of a rule against its range.
+
+    Raises:
+        UsageError: naming rule, hyper-parameter, what was got and what is admitted.
+    """
+    for field in dataclasses.fields(instance):
+        value = getattr(instance, field.name)
+        if not _range(field).holds(value):
+            raise UsageError(f"{name}: {field.name} must be {_range(field).words()}, got {value!r}")
+
+
+def parse(name: str, rule: type[Any], texts: Mapping[str, str | Value]) -> dict[str, Value]:
+    """Read hyper-parameters of ``rule`` from text (``--set lr=1e-3``); values that are no text pass through.
+
+    Raises:
+        UsageError: an unknown hyper-parameter (with the nearest names) or a text that stands for no value.
+    """
+    fields = {field.name: field for field in dataclasses.fields(rule)}
+    values: dict[str, Value] = {}
+    for key, text in texts.items():
+        if key not in fields:
+            raise unknown_name(f"hyper-parameter of {name}", key, fields)
+        admitted = _range(fields[key])
+        value = admitted.read(text) if isinstance(text, str) else text
+        if value is None:
+            raise UsageError(f"{name}: {key} must be {admitted.words()}, got {text!r}")
+        if admitted.kind is float and isinstance(value, int) and not isinstance(value, bool):
+            value = float(value)
+        values[key] = value
+    return values

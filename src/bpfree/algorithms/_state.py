@@ -1,0 +1,122 @@
+"""What a rule learns beside the net: heads, feedback, optimiser moments, hyper-parameters as 0-D tensors.
+
+Everything is allocated once, registered, and mutated in place; nothing is ever rebound. A checkpoint is a ``state_dict``,
+and addresses are stable for compiled and captured steps.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+
+from bpfree.numerics.updates import adam_step_, decay_, sgd_step_
+
+__all__ = ["Hyper", "Optimiser", "Slot", "State"]
+
+
+def _hyper_dtype(dtype: torch.dtype) -> torch.dtype:
+    """0-D hyper-parameters are float64 for float64 nets (the proofs) and float32 otherwise (fused kernels read that)."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
+
+
+class Hyper(nn.Module):
+    """Numeric hyper-parameters as 0-D buffers, reached as attributes."""
+
+    def __init__(self, values: Mapping[str, float], dtype: torch.dtype) -> None:
+        super().__init__()
+        for name, value in values.items():
+            self.register_buffer(name, torch.tensor(value, dtype=_hyper_dtype(dtype)))
+
+    def __getattr__(self, name: str) -> Tensor:
+        return super().__getattr__(name)  # pyright: ignore[reportReturnType]  # only buffers live here
+
+
+class Optimiser(nn.Module):
+    """Moments for a fixed list of parameters, and the step that uses them.
+
+    Args:
+        parameters: only their shapes, dtype and device are read; they are handed in again at each step.
+        kind: ``"adam"`` or ``"sgd"``.
+        momentum: of ``"sgd"``.
+        lr, weight_decay: 0-D values; ``weight_decay`` 0 at construction leaves the decay out of the step.
+    """
+
+    def __init__(
+        self,
+        parameters: Sequence[Tensor],
+        *,
+        kind: str,
+        lr: float,
+        weight_decay: float = 0.0,
+        momentum: float = 0.9,
+    ) -> None:
+        super().__init__()
+        self.kind = kind
+        self.momentum = momentum
+        self.decays = weight_decay != 0.0
+        dtype = _hyper_dtype(parameters[0].dtype)
+        self.lr: Tensor
+        self.lr_now: Tensor
+        self.weight_decay: Tensor
+        self.register_buffer("lr", torch.tensor(lr, dtype=dtype))
+        self.register_buffer("lr_now", torch.tensor(lr, dtype=dtype))
+        self.register_buffer("weight_decay", torch.tensor(weight_decay, dtype=dtype))
+        self._n = len(parameters)
+        for k, parameter in enumerate(parameters):
+            self.register_buffer(f"first_{k}", torch.zeros_like(parameter, requires_grad=False))
+            if kind == "adam":
+                self.register_buffer(f"second_{k}", torch.zeros_like(parameter, requires_grad=False))
+                self.register_buffer(f"count_{k}", torch.zeros((), dtype=torch.float32))
+
+    def _all(self, name: str) -> list[Tensor]:
+        return [getattr(self, f"{name}_{k}") for k in range(self._n)]
+
+    def step(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
+        """Update ``parameters`` in place from ``gradients`` of the same order and shapes."""
+        if self.decays:
+            decay_(parameters, self.lr_now, self.weight_decay)
+        if self.kind == "adam":
+            adam_step_(parameters, gradients, self._all("first"), self._all("second"), self._all("count"), self.lr_now)
+        else:
+            sgd_step_(parameters, gradients, self._all("first"), self.lr_now, self.momentum)
+
+    def moments(self) -> Iterator[Tensor]:
+        """The tensors that cost optimiser memory."""
+        for name, buffer in self.named_buffers():
+            if name.startswith(("first_", "second_")):
+                yield buffer
+
+
+class Slot(nn.Module):
+    """What belongs to one block: its head (if the rule has one), its optimiser, its hyper-parameters.
+
+    Attributes:
+        projection: head of the block, a parameter, or None.
+        optimiser: over the block's parameters followed by the projection, or None for a block that never learns.
+        hyper: all numeric hyper-parameters of the rule.
+    """
+
+    def __init__(self, hyper: Hyper, optimiser: Optimiser | None, projection: nn.Parameter | None = None) -> None:
+        super().__init__()
+        self.hyper = hyper
+        self.optimiser = optimiser
+        self.projection = projection
+
+
+class State(nn.Module):
+    """Everything that a rule learns or needs beside the net: one slot per block, and whatever else a rule registers."""
+
+    def __init__(self, slots: Iterable[Slot]) -> None:
+        super().__init__()
+        self.slots = nn.ModuleList(slots)
+
+    def optimisers(self) -> Iterator[Optimiser]:
+        """Every optimiser in the state."""
+        return (module for module in self.modules() if isinstance(module, Optimiser))
+
+    def scale_lr(self, factor: float) -> None:
+        """Set every learning rate to ``factor`` times its own value (a schedule that the ruleset opens to all arms)."""
+        for optimiser in self.optimisers():
+            optimiser.lr_now.copy_(optimiser.lr * factor)

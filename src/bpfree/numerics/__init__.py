@@ -1,0 +1,1 @@
+"""Pure functions on tensors, without state: the mathematics of which the learning rules are made."""

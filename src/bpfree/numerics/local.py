@@ -1,0 +1,37 @@
+"""Gradients of one affine map, given the derivative of a loss by its activity: closed form, no autograd.
+
+Index letters: n example, i input, o output. With z = x Wᵀ + b and a = φ(z), for any loss ℓ with ∂ℓ/∂a = delta (n, o):
+
+    dz = delta ⊙ φ′(z)        (n, o)
+    dW = dzᵀ x                (o, i)
+    db = Σₙ dz                (o,)
+    dx = dz W                 (n, i)   only where a rule asks for it (backprop)
+
+``delta`` is a derivative of a *mean* loss, so nothing is divided by n here. The same holds for convolutions, where the
+products run over positions as well (torch's own ``convolution_backward`` kernel).
+"""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bpfree.numerics.activations import ACTIVATIONS
+
+__all__ = ["dense_activity", "dense_gradients"]
+
+
+def dense_activity(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
+    """a = φ(x Wᵀ + b); x (n, i), weight (o, i), bias (o,) or None, to (n, o)."""
+    z = x @ weight.t() if bias is None else bias.addmm(x, weight.t())
+    return ACTIVATIONS[activation].apply(z)
+
+
+def dense_gradients(
+    x: Tensor, a: Tensor, weight: Tensor, delta: Tensor, activation: str, *, bias: bool, need_input: bool
+) -> tuple[list[Tensor], Tensor | None]:
+    """Gradients by [weight, bias] (bias only if there is one), and by x if ``need_input``."""
+    dz = ACTIVATIONS[activation].gradient(delta, a)
+    gradients = [dz.t() @ x]
+    if bias:
+        gradients.append(dz.sum(0))
+    return gradients, (dz @ weight if need_input else None)

@@ -1,0 +1,89 @@
+"""Counter-based random streams: the number at a place depends on the key and the place alone.
+
+Randomness inside a training step (negatives, dropout, mirroring noise) is drawn here, keyed by (seed, pass, batch, block).
+It is therefore the same on resume, in a layer-parallel pipeline and in a captured graph, on every device, and drawing it
+neither moves a generator nor waits for the device. torch has no such generator outside its compiler.
+
+The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, fig. 17; constants by Stafford's
+variant 13), applied to ``key + counter * golden gamma``; 64-bit integers wrap, as they do in C.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+__all__ = ["integers", "normal", "stream_key", "uniform"]
+
+_MASK = (1 << 64) - 1
+_GAMMA = 0x9E3779B97F4A7C15
+_FIRST = 0xBF58476D1CE4E5B9
+_SECOND = 0x94D049BB133111EB
+
+
+def _signed(value: int) -> int:
+    """The two's complement reading of an unsigned 64-bit integer."""
+    value &= _MASK
+    return value - (1 << 64) if value >> 63 else value
+
+
+def _mix_int(value: int) -> int:
+    value &= _MASK
+    value = ((value ^ (value >> 30)) * _FIRST) & _MASK
+    value = ((value ^ (value >> 27)) * _SECOND) & _MASK
+    return value ^ (value >> 31)
+
+
+def _shift_right(value: Tensor, bits: int) -> Tensor:
+    """Logical shift of int64 (torch's ``>>`` keeps the sign)."""
+    return (value >> bits) & ((1 << (64 - bits)) - 1)
+
+
+def _mix(value: Tensor) -> Tensor:
+    value = (value ^ _shift_right(value, 30)) * _signed(_FIRST)
+    value = (value ^ _shift_right(value, 27)) * _signed(_SECOND)
+    return value ^ _shift_right(value, 31)
+
+
+def stream_key(*parts: int) -> int:
+    """Fold integers, such as (seed, pass, batch), into one signed 64-bit key."""
+    key = 0
+    for part in parts:
+        key = _mix_int(key + _GAMMA + (part & _MASK))
+    return _signed(key)
+
+
+def _bits(key: Tensor, n: int, salt: int) -> Tensor:
+    counter = torch.arange(1, n + 1, device=key.device, dtype=torch.int64)
+    return _mix(_mix(key + _signed(_mix_int(salt + 1))) + counter * _signed(_GAMMA))
+
+
+def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Numbers uniform in [0, 1), on the key's device.
+
+    Args:
+        key: 0-D int64, as carried by a batch.
+        shape: of the result.
+        salt: separates the streams of one key, such as the index of a block.
+        dtype: floating; 24 random bits are used (exact in float32 and wider).
+    """
+    n = 1
+    for size in shape:
+        n *= size
+    fraction = _shift_right(_bits(key, n, salt), 40).to(torch.float32) * 2.0**-24
+    return fraction.to(dtype).reshape(tuple(shape))
+
+
+def integers(key: Tensor, shape: Sequence[int], high: int, *, salt: int = 0) -> Tensor:
+    """Integers uniform in [0, high), int64; the bias of at most high / 2**24 is far below any use here."""
+    return (uniform(key, shape, salt=salt, dtype=torch.float64) * high).to(torch.int64)
+
+
+def normal(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+    """Standard normal numbers by the transform of Box and Muller (1958)."""
+    first = uniform(key, shape, salt=2 * salt + 1_000_003, dtype=torch.float64)
+    second = uniform(key, shape, salt=2 * salt + 1_000_004, dtype=torch.float64)
+    radius = torch.sqrt(-2.0 * torch.log1p(-first))
+    return (radius * torch.cos(2.0 * torch.pi * second)).to(dtype)

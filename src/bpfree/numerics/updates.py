@@ -1,0 +1,78 @@
+"""Optimiser steps in place on tensors that are given: parameters, gradients, moments, learning rate as a 0-D tensor.
+
+torch's functional optimisers do the arithmetic (their fused kernels: one call for all parameters, no waiting for the
+device); a ``torch.optim`` object is not used, because its state appears only at the first step, moves on loading, and lives
+outside the module that is saved. Tested equal to ``torch.optim.Adam``, ``AdamW`` and ``SGD``.
+
+Weight decay is decoupled (Loshchilov and Hutter, arXiv 1711.05101: w ← w − lr·wd·w before the step) for every rule and
+both optimisers, and is a 0-D tensor too, so that a search over it does not recompile.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+from torch.optim.adam import adam
+from torch.optim.sgd import sgd
+
+__all__ = ["ADAM_BETAS", "ADAM_EPS", "adam_step_", "decay_", "sgd_step_"]
+
+ADAM_BETAS = (0.9, 0.999)
+"""Decay rates of Adam's moments: the defaults of Kingma and Ba (arXiv 1412.6980) and of torch."""
+
+ADAM_EPS = 1e-8
+"""Added to Adam's denominator, same source."""
+
+
+def decay_(parameters: list[Tensor], lr: Tensor, weight_decay: Tensor) -> None:
+    """w ← (1 − lr · weight_decay) w, in place."""
+    torch._foreach_mul_(parameters, (1.0 - lr * weight_decay).to(parameters[0].dtype))
+
+
+def adam_step_(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    counts: list[Tensor],
+    lr: Tensor,
+) -> None:
+    """One step of Adam, in place.
+
+    Args:
+        parameters, gradients, first, second: lists of equal length and shapes; the moments start at zero.
+        counts: one 0-D float32 tensor per parameter, the number of steps so far.
+        lr: 0-D.
+    """
+    adam(
+        parameters,
+        gradients,
+        first,
+        second,
+        [],
+        counts,
+        fused=True,
+        amsgrad=False,
+        beta1=ADAM_BETAS[0],
+        beta2=ADAM_BETAS[1],
+        lr=lr,
+        weight_decay=0.0,
+        eps=ADAM_EPS,
+        maximize=False,
+    )
+
+
+def sgd_step_(parameters: list[Tensor], gradients: list[Tensor], velocity: list[Tensor], lr: Tensor, momentum: float) -> None:
+    """One step of stochastic gradient descent with heavy-ball momentum: v ← μ v + g; w ← w − lr v, in place."""
+    sgd(
+        parameters,
+        gradients,
+        list(velocity),
+        fused=True,
+        weight_decay=0.0,
+        momentum=momentum,
+        lr=lr,
+        dampening=0.0,
+        nesterov=False,
+        maximize=False,
+    )

@@ -1,0 +1,48 @@
+"""Scoring a split: accuracy (and loss where the stop rule watches it), one wait for the device at the end."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.data import Dataset
+from bpfree.nets import Chain
+from bpfree.numerics.losses import cross_entropy
+
+__all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate"]
+
+EVALUATION_BATCH = 500
+"""Examples scored at once, the same for every arm (Forward-Forward turns them into 500 K rows)."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Of one split: ``accuracy`` a fraction, ``loss`` mean cross-entropy of the scores or None, ``correct`` (n,) bool."""
+
+    accuracy: float
+    loss: float | None
+    correct: torch.Tensor
+
+
+@torch.no_grad()
+def evaluate(
+    algorithm: Algorithm, net: Chain, state: State, data: Dataset, split: str, phase: Phase, *, with_loss: bool = False
+) -> Evaluation:
+    """Score a split in its stored order.
+
+    Raises:
+        TestSplitError: the test split was asked of data that do not hold it.
+    """
+    net.eval()
+    correct, losses = [], []
+    for batch in data.batches(split, EVALUATION_BATCH if split != "train" else min(EVALUATION_BATCH, data.n("train")), shuffle=False):
+        scores = algorithm.scores(net, state, batch.x, phase)
+        correct.append(scores.argmax(1) == batch.y)
+        if with_loss:
+            losses.append(cross_entropy(scores, batch.y) * len(batch.y))
+    net.train()
+    hits = torch.cat(correct)
+    loss = float(torch.stack(losses).sum()) / len(hits) if with_loss else None
+    return Evaluation(float(hits.double().mean()), loss, hits)

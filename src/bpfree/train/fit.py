@@ -1,0 +1,88 @@
+"""Train to the end and hand back the result."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Literal
+
+from bpfree.algorithms import Algorithm, State
+from bpfree.data import Dataset
+from bpfree.nets import Chain
+from bpfree.records import HistoryEntry
+from bpfree.train.stop import Patience
+from bpfree.train.training import initialise, training
+
+if TYPE_CHECKING:
+    from bpfree.meter import Meter, Reading
+
+__all__ = ["FitResult", "fit"]
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """A trained net and its bill.
+
+    Attributes:
+        net: restored to the best validation state (a plain ``nn.Module``).
+        state: heads and whatever else the rule needs to predict.
+        status: ``"ok"``, or ``"diverged"`` when the loss became NaN or infinite.
+        val_accuracy: of the restored state, a fraction; None if no pass was finite.
+        passes: in total, over all phases.
+        history: every pass.
+        reading: time and energy of the whole training, validation included; None without a meter.
+    """
+
+    net: Chain = field(repr=False)
+    state: State = field(repr=False)
+    algorithm: Algorithm
+    status: Literal["ok", "diverged"]
+    val_accuracy: float | None
+    passes: int
+    history: tuple[HistoryEntry, ...] = field(repr=False)
+    reading: Reading | None
+
+
+def best_of(history: Sequence[HistoryEntry], stop: Patience) -> float | None:
+    """Validation accuracy of the state that is left: of the best pass of the last phase, or of the last finite pass."""
+    last_phase = [entry for entry in history if entry.phase == history[-1].phase]
+    kept = [entry for entry in last_phase if entry.improved or not stop.restore_best]
+    known = [entry.val_accuracy for entry in kept if entry.val_accuracy is not None]
+    return known[-1] if known else None
+
+
+def fit(
+    algorithm: Algorithm,
+    net: Chain,
+    data: Dataset,
+    stop: Patience,
+    *,
+    meter: Meter | None = None,
+    seed: int = 0,
+    **options: Any,
+) -> FitResult:
+    """Drain :func:`bpfree.training`, within one window of ``meter`` if there is one.
+
+    Args:
+        options: passed to :func:`bpfree.training`.
+    """
+    state = initialise(algorithm, net, seed, data.device)
+    reading = None
+    if meter is None:
+        history = list(training(algorithm, net, data, stop, seed=seed, state=state, **options))
+    else:
+        with meter.window() as window:
+            history = list(training(algorithm, net, data, stop, seed=seed, state=state, clock=window, **options))
+        reading = window.reading
+    entries = [progress.entry for progress in history]
+    diverged = bool(history) and history[-1].diverged
+    return FitResult(
+        net=net,
+        state=state,
+        algorithm=algorithm,
+        status="diverged" if diverged else "ok",
+        val_accuracy=best_of(entries, stop),
+        passes=history[-1].passes if history else 0,
+        history=tuple(entries),
+        reading=reading,
+    )

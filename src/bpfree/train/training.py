@@ -1,0 +1,287 @@
+"""Training as a generator: one :class:`Progress` after each pass, for every rule the same loop.
+
+The stop rule, the budget and the order of batches are arguments; a rule decides nothing but its step. Nothing in here waits
+for the device within a pass; after a pass the mean loss and the validation metric are read, once each.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.data import Dataset
+from bpfree.errors import UsageError
+from bpfree.nets import Chain
+from bpfree.records import HistoryEntry
+from bpfree.train import checkpoint as checkpoints
+from bpfree.train.evaluation import evaluate
+from bpfree.train.stop import Patience, Watch
+
+__all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "initialise", "past", "training"]
+
+
+class Clock(Protocol):
+    """What stamps a pass: the window of a meter, or a plain clock."""
+
+    def elapsed_s(self) -> float:
+        """Seconds since the window opened."""
+        ...
+
+    def joules_so_far(self) -> float | None:
+        """Joules since the window opened, None where nothing measures them."""
+        ...
+
+
+class WallClock:
+    """A clock without energy."""
+
+    def __init__(self) -> None:
+        self._start_s = time.monotonic()
+
+    def elapsed_s(self) -> float:
+        """Seconds since construction."""
+        return time.monotonic() - self._start_s
+
+    def joules_so_far(self) -> None:
+        """Nothing is measured."""
+        return
+
+
+def _constant(_passes: int, _cap: int) -> float:
+    return 1.0
+
+
+def _linear_cooldown(passes: int, cap: int) -> float:
+    """1 in the first half of the nominal passes, then linearly towards 0: 2 (1 + E − e) / E (loweX/Forward-Forward)."""
+    return min(1.0, 2.0 * (cap - passes) / cap)
+
+
+def _cosine(passes: int, cap: int) -> float:
+    """½ (1 + cos(π e / E)) (Loshchilov and Hutter, arXiv 1608.03983, without restarts)."""
+    return 0.5 * (1.0 + math.cos(math.pi * passes / cap))
+
+
+LR_SCHEDULES: dict[str, Callable[[int, int], float]] = {
+    "constant": _constant,
+    "linear-cooldown": _linear_cooldown,
+    "cosine": _cosine,
+}
+"""Factor on the learning rate by passes done and cap, both of the phase; a ruleset opens one to all arms."""
+
+
+@dataclass(frozen=True)
+class Progress:
+    """The state of training after one pass.
+
+    Attributes:
+        passes: sweeps over the training split so far, summed over phases.
+        phase: the phase that the pass belonged to.
+        value: of the stop metric.
+        val_accuracy: fraction, on the validation split.
+        val_loss: only where the stop rule watches it.
+        train_loss: mean over the pass of the learning blocks' losses.
+        best: best value of this phase so far.
+        improved: whether this pass was the best of its phase.
+        time_s, joules: since the window opened, validation included.
+        eval_time_s: seconds of validation so far.
+        diverged: the loss became NaN or infinite; training has ended.
+        net, state: live; restored to the best state once training has ended.
+    """
+
+    passes: int
+    phase: Phase
+    value: float
+    val_accuracy: float
+    val_loss: float | None
+    train_loss: float
+    best: float | None
+    improved: bool
+    time_s: float
+    joules: float | None
+    eval_time_s: float
+    diverged: bool
+    net: Chain = field(repr=False)
+    state: State = field(repr=False)
+
+    @property
+    def entry(self) -> HistoryEntry:
+        """The pass as it stands in a record."""
+        return HistoryEntry(
+            passes=self.passes,
+            phase=self.phase.index,
+            train_loss=None if self.diverged else self.train_loss,
+            val_accuracy=None if self.diverged else self.val_accuracy,
+            val_loss=self.val_loss,
+            improved=self.improved,
+            time_s=self.time_s,
+            eval_time_s=self.eval_time_s,
+            joules=self.joules,
+        )
+
+
+def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device | str = "cpu") -> State:
+    """Draw initial parameters and allocate the state, both on the CPU (the same on every device), then move them.
+
+    Raises:
+        UsageError: the rule cannot train this net.
+    """
+    algorithm.check_net(net)
+    net.to("cpu")
+    state = algorithm.init(net, torch.Generator().manual_seed(seed))
+    net.to(device)
+    state.to(device)
+    return state
+
+
+@dataclass
+class _Cursor:
+    """Where training stands; what a checkpoint keeps beside the tensors."""
+
+    passes: int = 0
+    phase: int = 0
+    watch: Watch | None = None
+    time_s: float = 0.0
+    eval_time_s: float = 0.0
+    ended: bool = False
+    history: list[HistoryEntry] = field(default_factory=list)
+
+    def to_json(self) -> dict[str, Any]:
+        watch = None if self.watch is None else self.watch.to_json()
+        return {**self.__dict__, "watch": watch, "history": [entry.model_dump() for entry in self.history]}
+
+    @classmethod
+    def of_json(cls, raw: dict[str, Any]) -> _Cursor:
+        watch = None if raw["watch"] is None else Watch(**raw["watch"])
+        return cls(**{**raw, "watch": watch, "history": [HistoryEntry(**entry) for entry in raw["history"]]})
+
+
+def past(checkpoint: Path) -> list[HistoryEntry]:
+    """The passes that a checkpoint has behind it; none if there is no such file."""
+    if not checkpoint.exists():
+        return []
+    return [HistoryEntry(**entry) for entry in checkpoints.read_header(checkpoint)["cursor"]["history"]]
+
+
+def training(
+    algorithm: Algorithm,
+    net: Chain,
+    data: Dataset,
+    stop: Patience,
+    *,
+    batch_size: int = 64,
+    seed: int = 0,
+    lr_schedule: str = "constant",
+    state: State | None = None,
+    clock: Clock | None = None,
+    checkpoint: Path | None = None,
+    identity: dict[str, Any] | None = None,
+) -> Iterator[Progress]:
+    """Train ``net`` by ``algorithm`` and yield after each pass.
+
+    Args:
+        data: on the device of the net; a view without the test split is enough.
+        stop: when a phase and the run end.
+        batch_size: examples in a step; the last batch of a pass may be smaller.
+        seed: of initial parameters, order of batches and randomness inside steps.
+        lr_schedule: a name of :data:`LR_SCHEDULES`.
+        state: from :func:`initialise`; by default it is made here, on the device of ``data``.
+        clock: stamps each pass; by default wall time without energy.
+        checkpoint: written after each pass; if the file exists, training goes on from it.
+        identity: JSON values that must agree between a checkpoint and this call (algorithm, net, data, seed).
+
+    Raises:
+        UsageError: the rule cannot train this net, or the net's shapes do not fit the data.
+        DataError: the checkpoint is damaged or belongs to another run.
+    """
+    if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
+        raise UsageError(
+            f"the net takes {net.in_shape} and tells {net.n_classes} classes apart, but {data.name} has examples of "
+            f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
+        )
+    if state is None:
+        state = initialise(algorithm, net, seed, data.device)
+    clock = clock or WallClock()
+    schedule = LR_SCHEDULES[lr_schedule]
+    phases = algorithm.phases(net)
+    snapshot = checkpoints.Snapshot(net, state)
+    cursor = _Cursor()
+    if checkpoint is not None and checkpoint.exists():
+        header = checkpoints.load(checkpoint, net, state, snapshot)
+        _check_identity(checkpoint, header.get("identity"), identity)
+        cursor = _Cursor.of_json(header["cursor"])
+    started_s = cursor.time_s
+
+    while cursor.phase < len(phases) and not cursor.ended:
+        phase = phases[cursor.phase]
+        watch = cursor.watch or Watch(stop.cap(cursor.passes, phase.count - phase.index))
+        cursor.watch = watch
+        if watch.passes < watch.cap:
+            state.scale_lr(schedule(watch.passes, watch.cap))
+            train_loss = _one_pass(algorithm, net, state, data, phase, batch_size, seed, cursor.passes)
+            before_s = clock.elapsed_s()
+            result = evaluate(
+                algorithm, net, state, data, "validation", phase, with_loss=stop.metric == "validation-loss"
+            )
+            cursor.eval_time_s += clock.elapsed_s() - before_s
+            cursor.passes += 1
+            diverged = not math.isfinite(train_loss)
+            value = result.accuracy if result.loss is None else result.loss
+            improved = watch.see(math.nan if diverged else value, stop)
+            if improved or not stop.restore_best:
+                snapshot.take()
+            cursor.time_s = started_s + clock.elapsed_s()
+            progress = Progress(
+                cursor.passes, phase, value, result.accuracy, result.loss, train_loss, watch.best, improved,
+                cursor.time_s, clock.joules_so_far(), cursor.eval_time_s, diverged, net, state,
+            )  # fmt: skip
+            cursor.history.append(progress.entry)
+        else:
+            progress, diverged = None, False
+        cursor.ended = diverged or stop.out_of_time(cursor.time_s)
+        if diverged or cursor.ended or watch.over(stop):
+            _close_phase(algorithm, net, state, phase, snapshot)
+            cursor.phase, cursor.watch = cursor.phase + 1, None
+        if checkpoint is not None:
+            checkpoints.save(
+                checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity}
+            )
+        if progress is not None:
+            yield progress
+
+
+def _close_phase(algorithm: Algorithm, net: Chain, state: State, phase: Phase, snapshot: checkpoints.Snapshot) -> None:
+    snapshot.restore()
+    algorithm.end_phase(net, state, phase)
+    snapshot.take()
+
+
+def _one_pass(
+    algorithm: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase, batch_size: int, seed: int, index: int
+) -> float:
+    """One sweep over the training split; returns the mean loss, the only value that is waited for."""
+    total: Tensor | None = None
+    for batch in data.batches("train", batch_size, pass_index=index, seed=seed):
+        loss = algorithm.step(net, state, batch, phase).mean() * len(batch.y)
+        total = loss if total is None else total + loss
+    assert total is not None  # a training split is never empty
+    return float(total) / data.n("train")
+
+
+def _check_identity(path: Path, stored: dict[str, Any] | None, asked: dict[str, Any] | None) -> None:
+    if asked is None or stored == asked:
+        return
+    stored = stored or {}
+    for key, value in asked.items():
+        if stored.get(key) != value:
+            raise UsageError(
+                f"{path} belongs to a run with {key} = {stored.get(key)!r}, this one has {value!r}; "
+                "choose another --out, or delete that file"
+            )
