@@ -1,0 +1,59 @@
+"""What a run costs: seconds, joules, grams of CO2e, FLOPs, bytes. Unmeasured is ``None``, with its reason.
+
+meter = Meter.detect("cpu")
+with meter.window() as window:
+    ...
+window.reading.joules, window.reading.reasons
+"""
+
+from bpfree.meter.carbon import CarbonFactor, carbon_factor, co2e_g
+from bpfree.meter.detect import Detection, detect
+from bpfree.meter.estimate import EstimateSource
+from bpfree.meter.flops import IN_PLACE_FORMULAS, FlopCountError, count_flops
+from bpfree.meter.memory import (
+    DevicePeak,
+    LiveMemory,
+    device_peak,
+    live_memory,
+    reset_device_peak,
+    resident_peak_bytes,
+    tensor_bytes,
+)
+from bpfree.meter.meter import Meter, Window
+from bpfree.meter.reading import Reading
+from bpfree.meter.repeat import Repeated, measure_repeated
+from bpfree.meter.replay import ReplaySource
+from bpfree.meter.sources import EnergySource, Missing, SourceError
+from bpfree.meter.timeline import Probe, Sample, Spread, spread
+
+__all__ = [
+    "IN_PLACE_FORMULAS",
+    "CarbonFactor",
+    "Detection",
+    "DevicePeak",
+    "EnergySource",
+    "EstimateSource",
+    "FlopCountError",
+    "LiveMemory",
+    "Meter",
+    "Missing",
+    "Probe",
+    "Reading",
+    "Repeated",
+    "ReplaySource",
+    "Sample",
+    "SourceError",
+    "Spread",
+    "Window",
+    "carbon_factor",
+    "co2e_g",
+    "count_flops",
+    "detect",
+    "device_peak",
+    "live_memory",
+    "measure_repeated",
+    "reset_device_peak",
+    "resident_peak_bytes",
+    "spread",
+    "tensor_bytes",
+]

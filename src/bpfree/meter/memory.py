@@ -1,0 +1,159 @@
+"""Memory: peak of live tensor bytes (a dispatch mode), peak resident set, and the peaks of a device's
+allocator."""
+
+from __future__ import annotations
+
+import sys
+import weakref
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import psutil
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+from torch.utils._pytree import tree_leaves
+
+__all__ = [
+    "DevicePeak",
+    "LiveMemory",
+    "device_peak",
+    "live_memory",
+    "reset_device_peak",
+    "resident_peak_bytes",
+    "tensor_bytes",
+]
+
+
+@dataclass(frozen=True)
+class LiveMemory:
+    """Bytes of tensor storages during a call.
+
+    Attributes:
+        peak_bytes: most bytes that were live at once among the storages made inside the call.
+        start_bytes: bytes of storages that existed before and that the call used (weights, state, batch).
+        end_bytes: bytes made inside that are still alive when it returns (its result included).
+        allocated_bytes: all bytes made inside, freed or not.
+    """
+
+    peak_bytes: int
+    start_bytes: int
+    end_bytes: int
+    allocated_bytes: int
+
+
+class _Tracker(TorchDispatchMode):
+    """Follows storages by weak reference: a view counts nothing, a freed storage is subtracted at once."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._made: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._before: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self.live_bytes = self.peak_bytes = self.allocated_bytes = 0
+
+    @property
+    def start_bytes(self) -> int:
+        return sum(size for _, size in self._before.values())
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        # A tensor made from Python numbers appears first as the argument of lift_fresh.
+        fresh = func._overloadpacket is torch.ops.aten.lift_fresh
+        if not fresh:
+            for storage in _storages((args, kwargs)):
+                if id(storage) not in self._made:
+                    self._note_before(storage)
+        out = func(*args, **kwargs)
+        for storage in _storages(out):
+            self._note(storage)
+        return out
+
+    def _note_before(self, storage: Any) -> None:
+        key = id(storage)
+        if key not in self._before:
+            forget = weakref.ref(storage, lambda _: self._before.pop(key, None))
+            self._before[key] = (forget, storage.nbytes())
+
+    def _note(self, storage: Any) -> None:
+        key, size = id(storage), storage.nbytes()
+        if key in self._before:
+            return
+        known = self._made.get(key)
+        if known is None:
+            self._made[key] = (weakref.ref(storage, lambda _: self._freed(key)), size)
+            grown = size
+        else:
+            self._made[key] = (known[0], size)  # resize_ changes a storage in place
+            grown = size - known[1]
+        self.live_bytes += grown
+        self.allocated_bytes += max(0, grown)
+        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+
+    def _freed(self, key: int) -> None:
+        _, size = self._made.pop(key)
+        self.live_bytes -= size
+
+
+def _storages(tree: Any) -> list[Any]:
+    return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
+
+
+def live_memory(fn: Callable[[], object]) -> LiveMemory:
+    """Run ``fn`` once and follow every storage that it makes, on any device.
+
+    What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and
+        graphs
+    (run the step eagerly). A storage counts from the operation that returned it to its last reference.
+    """
+    with _Tracker() as tracker:
+        result = fn()
+        live = LiveMemory(tracker.peak_bytes, tracker.start_bytes, tracker.live_bytes, tracker.allocated_bytes)
+    del result
+    return live
+
+
+def tensor_bytes(tensors: Iterable[Tensor]) -> int:
+    """Bytes of the storages behind ``tensors``, each storage once however many views of it there are."""
+    sizes = {storage.data_ptr() or id(storage): storage.nbytes() for storage in (t.untyped_storage() for t in tensors)}
+    return sum(sizes.values())
+
+
+def resident_peak_bytes() -> int:
+    """Peak resident set of this process since it started (bytes): the whole process, interpreter and
+    libraries included."""
+    if sys.platform == "win32":
+        return psutil.Process().memory_info().peak_wset
+    import resource  # not on Windows
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+
+@dataclass(frozen=True)
+class DevicePeak:
+    """Peaks of a device's allocator since the last reset; ``None`` with a reason where it keeps none.
+
+    Attributes:
+        allocated_bytes: in tensors. reserved_bytes: taken from the driver (what another process cannot have).
+    """
+
+    allocated_bytes: int | None
+    reserved_bytes: int | None
+    reason: str | None = None
+
+
+def reset_device_peak(device: torch.device | str) -> None:
+    """Start the peaks anew."""
+    device = torch.device(device)
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+        torch.cuda.reset_peak_memory_stats(device)
+
+
+def device_peak(device: torch.device | str) -> DevicePeak:
+    """The peaks since :func:`reset_device_peak`. The CUDA context itself (some 0.5 GiB) is not in them."""
+    device = torch.device(device)
+    if device.type != "cuda":
+        return DevicePeak(None, None, f"torch keeps no allocator peak for a {device.type} device; see live_memory")
+    return DevicePeak(torch.cuda.max_memory_allocated(device), torch.cuda.max_memory_reserved(device))

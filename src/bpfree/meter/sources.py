@@ -1,0 +1,137 @@
+"""What an energy source is: a cumulative counter in joules with a name, a scope and a period; and what was
+not found."""
+
+from __future__ import annotations
+
+import threading
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from bpfree.errors import BpfreeError
+
+__all__ = ["CountingSource", "EnergySource", "Missing", "SourceError"]
+
+
+class SourceError(BpfreeError, RuntimeError):
+    """A source that cannot be read any more, or whose count cannot be trusted; the message says why."""
+
+
+class EnergySource(ABC):
+    """A cumulative counter of energy.
+
+    Attributes:
+        name: ``kind:domain``, such as ``"rapl:package-0"``. Two sources with the same domain and scope
+            measure the same
+            thing: the better method is summed, the other is a cross-check.
+        scope: ``"gpu-board"``, ``"cpu-package"``, ``"dram"``, ``"machine"``; an estimate says so in its
+            scope.
+        method: ``"nvml-counter"``, ``"nvml-power"``, ``"rapl"``, ``"estimate"``, ``"replay"``.
+        measured: false only for an estimate.
+        period_s: how often the counter moves (s); a window shorter than 20 periods is not resolved.
+        poll_s: how often it must be read for its count to be right (s); ``None`` when twice is enough.
+    """
+
+    name: str
+    scope: str
+    method: str
+    measured: bool
+    period_s: float
+    poll_s: float | None = None
+
+    @abstractmethod
+    def joules(self) -> float:
+        """Joules counted so far. Only differences have a meaning; it never decreases.
+
+        Raises:
+            SourceError: it cannot be read any more.
+        """
+
+    def open(self) -> None:  # noqa: B027 - a hook: most sources need nothing here
+        """Called when a first window opens: forget what happened while nobody looked."""
+
+    @property
+    def domain(self) -> str:
+        """What is measured, without how: ``"package-0"``."""
+        return self.name.partition(":")[2] or self.name
+
+
+@dataclass(frozen=True)
+class Missing:
+    """A source that this machine does not offer: why, and what would change that."""
+
+    name: str
+    reason: str
+    cure: str
+
+
+class CountingSource(EnergySource):
+    """An integer counter of the hardware, made monotonic.
+
+    A count that went back is either a wrap or a reset. It is taken for a wrap when that gives a power which
+    the hardware can draw; otherwise the count is not to be trusted any more, and the source says so until a
+    new window opens.
+
+    Args:
+        read: the raw count; raises :class:`SourceError`.
+        joules_per_count: 1e-3 for millijoules; the only conversion.
+        modulus: counts after which the counter starts again from 0.
+        max_power_w: more than the hardware can draw (W).
+        poll_s: how often it is read in a window (s).
+    """
+
+    measured = True
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        scope: str,
+        method: str,
+        period_s: float,
+        read: Callable[[], int],
+        joules_per_count: float,
+        modulus: int,
+        max_power_w: float,
+        poll_s: float = 1.0,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.name, self.scope, self.method = name, scope, method
+        self.period_s, self.poll_s = period_s, poll_s
+        self._read, self._joules_per_count, self._modulus = read, joules_per_count, modulus
+        self._max_power_w, self._clock = max_power_w, clock
+        self._lock = threading.Lock()  # the sampler's thread and the window read the same counter
+        self._last: tuple[int, float] | None = None
+        self._total = 0  # from the first reading on: a double holds few digits below a counter of years
+        self._broken: str | None = None
+
+    def open(self) -> None:
+        with self._lock:
+            self._last, self._broken = None, None
+
+    def joules(self) -> float:
+        with self._lock:
+            if self._broken is not None:
+                raise SourceError(self._broken)
+            count, now_s = self._read(), self._clock()
+            if self._last is not None:
+                self._total += self._step(count, now_s, *self._last)
+            self._last = (count, now_s)
+            return self._total * self._joules_per_count
+
+    def _step(self, count: int, now_s: float, last_count: int, last_s: float) -> int:
+        elapsed_s, step = now_s - last_s, count - last_count
+        if elapsed_s * self._max_power_w >= self._modulus * self._joules_per_count:
+            raise self._break(f"was not read for {elapsed_s:.0f} s, in which it may have wrapped unseen")
+        if step >= 0:
+            return step
+        step += self._modulus
+        # One period of grace: the count may have been taken up to a period before it was read.
+        if 0 <= step * self._joules_per_count <= self._max_power_w * (elapsed_s + max(self.period_s, 0.1)):
+            return step
+        raise self._break(f"went back from {last_count} to {count}: it was reset (was the driver loaded anew?)")
+
+    def _break(self, what: str) -> SourceError:
+        self._broken = f"the counter {what}"
+        return SourceError(self._broken)

@@ -1,0 +1,138 @@
+"""What a device did over time: clocks, power, utilisation, temperature, memory."""
+
+from __future__ import annotations
+
+import statistics
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import psutil
+
+__all__ = ["HostProbe", "Probe", "Sample", "Spread", "Timeline", "busy_and_total_s", "spread"]
+
+_OTHERS_SHARE = 0.1
+"""Share of the busy processor time from which other processes are reported."""
+
+_LEAST_BUSY_S = 1.0
+"""Less busy time than this says nothing: the kernel accounts in ticks of 10 ms, for each processor."""
+
+
+def busy_and_total_s() -> tuple[float, float]:
+    """Processor seconds spent busy, and all processor seconds, of the whole machine since it started."""
+    times = psutil.cpu_times()._asdict()
+    # guest times are counted in user and nice already
+    total_s = sum(value for key, value in times.items() if key not in ("guest", "guest_nice"))
+    return total_s - times["idle"] - times.get("iowait", 0.0), total_s
+
+
+@dataclass(frozen=True)
+class Sample:
+    """One moment; what could not be read is ``None``. ``time_s`` runs from the start of the window."""
+
+    time_s: float
+    power_w: float | None = None
+    clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    utilisation: float | None = None
+    temperature_c: float | None = None
+    memory_bytes: int | None = None
+
+
+class Probe(ABC):
+    """Reads one :class:`Sample` from a device."""
+
+    def open(self) -> None:  # noqa: B027 - a hook
+        """Called when a first window opens."""
+
+    @abstractmethod
+    def sample(self, time_s: float) -> Sample:
+        """The device now. Never raises: what cannot be read is ``None``."""
+
+    def others(self) -> str | None:
+        """Other processes on the device in words, or ``None`` when it is ours alone (or cannot be known)."""
+        return None
+
+
+class HostProbe(Probe):
+    """The processor: load of the whole machine as a fraction, resident set of this process."""
+
+    def __init__(self) -> None:
+        self._process = psutil.Process()
+        self._start = self._busy_s()
+        self._last = busy_and_total_s()  # psutil.cpu_percent has one memory for all its callers
+
+    def open(self) -> None:
+        self._start = self._busy_s()
+
+    def _busy_s(self) -> tuple[float, float]:
+        """Processor seconds that this process, and that the whole machine has spent."""
+        own = self._process.cpu_times()
+        return own.user + own.system, busy_and_total_s()[0]
+
+    def others(self) -> str | None:
+        own_s, all_s = (now - start for now, start in zip(self._busy_s(), self._start, strict=True))
+        if all_s < _LEAST_BUSY_S or all_s - own_s <= _OTHERS_SHARE * all_s:
+            return None
+        share = (all_s - own_s) / all_s
+        return f"other processes used {share:.0%} of the busy processor time, and the joules include theirs"
+
+    def sample(self, time_s: float) -> Sample:
+        now = busy_and_total_s()
+        busy_s, total_s = (later - earlier for later, earlier in zip(now, self._last, strict=True))
+        self._last = now
+        load = min(1.0, max(0.0, busy_s / total_s)) if total_s > 0 else None
+        return Sample(time_s, utilisation=load, memory_bytes=self._process.memory_info().rss)
+
+
+class Timeline:
+    """Samples of a window of unknown length in bounded space: when full, every second one is dropped.
+
+    Args:
+        capacity: most samples to hold; an hour at 10 Hz (36,000) ends as 2,250 samples 1.6 s apart.
+    """
+
+    def __init__(self, capacity: int = 4096) -> None:
+        self._capacity, self._stride, self._seen = capacity, 1, 0
+        self._samples: list[Sample] = []
+
+    def add(self, sample: Sample) -> None:
+        if self._seen % self._stride == 0:
+            self._samples.append(sample)
+            if len(self._samples) >= self._capacity:
+                self._samples = self._samples[::2]
+                self._stride *= 2
+        self._seen += 1
+
+    @property
+    def samples(self) -> tuple[Sample, ...]:
+        """The samples kept, in time."""
+        return tuple(self._samples)
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How unsteady a quantity was: whether clocks are "spiky". ``variation`` is deviation over mean."""
+
+    mean: float
+    deviation: float
+    least: float
+    most: float
+    n_samples: int
+
+    @property
+    def variation(self) -> float:
+        return self.deviation / self.mean if self.mean else 0.0
+
+
+def spread(samples: Sequence[Sample], quantity: str) -> Spread | None:
+    """Mean, standard deviation and range of a field of the samples; ``None`` where it was never read.
+
+    Args:
+        quantity: a field of :class:`Sample`, such as ``"clock_mhz"``.
+    """
+    values = [value for sample in samples if (value := getattr(sample, quantity)) is not None]
+    if not values:
+        return None
+    mean, deviation = statistics.fmean(values), statistics.pstdev(values)
+    return Spread(mean, deviation, min(values), max(values), len(values))

@@ -1,0 +1,171 @@
+"""The sources that are computed here: integral of a power, estimate, replay; and the timeline."""
+
+from __future__ import annotations
+
+import itertools
+
+import psutil
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from meter_fakes import Clock
+
+from bpfree.errors import UsageError
+from bpfree.meter import EstimateSource, Meter, ReplaySource, Sample, SourceError
+from bpfree.meter import timeline as timeline_module
+from bpfree.meter.estimate import cpu_tdp_w, ram_w
+from bpfree.meter.power import PowerIntegral
+from bpfree.meter.timeline import HostProbe, Timeline, spread
+
+
+def integral(clock: Clock, watts: list[float]) -> PowerIntegral:
+    return PowerIntegral(
+        "nvml-power:GPU-a",
+        scope="gpu-board",
+        method="nvml-power",
+        read_w=lambda: watts[0],
+        clock=clock,
+    )
+
+
+def test_the_integral_of_a_ramp_is_exact(clock: Clock) -> None:
+    watts = [100.0]
+    source = integral(clock, watts)
+    start_j = source.joules()
+    for step in range(1, 11):
+        clock.now_s += 0.1
+        watts[0] = 100.0 + 20.0 * step
+        source.joules()
+    assert source.joules() - start_j == pytest.approx(200.0)  # mean of 100 and 300 W over 1 s
+
+
+def test_an_integral_with_a_hole_is_not_believed(clock: Clock) -> None:
+    source = integral(clock, [100.0])
+    source.joules()
+    clock.now_s += 1.2
+    with pytest.raises(SourceError, match=r"not read for 1\.2 s"):
+        source.joules()
+    clock.now_s += 0.1
+    with pytest.raises(SourceError):
+        source.joules()
+    source.open()
+    source.joules()
+    clock.now_s += 0.5
+    assert source.joules() == pytest.approx(50.0)
+
+
+def estimate(clock: Clock, busy: list[float], **how: float) -> EstimateSource:
+    watts = {"tdp_w": 100.0, "memory_w": 20.0} | how
+    return EstimateSource(clock=clock, busy_and_total=lambda: (busy[0], busy[1]), **watts)
+
+
+@pytest.mark.parametrize(("load", "cpu_w"), [(0.0, 10.0), (0.5, 55.0), (1.0, 100.0)])
+def test_the_estimate_follows_its_formula(clock: Clock, load: float, cpu_w: float) -> None:
+    busy = [5.0, 50.0]
+    source = estimate(clock, busy)
+    start_j = source.joules()
+    clock.now_s += 10.0
+    busy[0] += load * 40.0
+    busy[1] += 40.0  # four processors for 10 s
+    assert source.joules() - start_j == pytest.approx((cpu_w + 20.0) * 10.0)
+
+
+@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=10))
+def test_the_estimate_does_not_depend_on_how_often_it_is_read(loads: list[float]) -> None:
+    def spent(often: bool) -> float:
+        clock, busy = Clock(), [0.0, 0.0]
+        source = estimate(clock, busy)
+        for load in loads:
+            clock.now_s += 1.0
+            busy[0] += load
+            busy[1] += 1.0
+            if often:
+                source.joules()
+        return source.joules()
+
+    assert spent(True) == pytest.approx(spent(False))
+
+
+def test_an_estimate_says_that_it_is_one(clock: Clock) -> None:
+    busy = [0.0, 0.0]
+    meter = Meter("cpu", [estimate(clock, busy)], clock=clock)
+    with meter.window() as window:
+        clock.now_s += 1.0
+        busy[1] += 1.0
+    reading = window.reading
+    assert reading is not None
+    assert (reading.method, reading.scope, reading.measured) == ("estimate", "machine (estimate)", False)
+    assert reading.joules == pytest.approx(30.0)
+
+
+def test_codecarbons_tables_give_watts_for_this_machine() -> None:
+    assert 1.0 < cpu_tdp_w() < 1000.0
+    assert 1.0 < ram_w() < 1000.0
+
+
+def test_a_trace_is_interpolated_and_ends(clock: Clock) -> None:
+    source = ReplaySource([0.0, 1.0, 3.0], [0.0, 10.0, 50.0], clock=clock)
+    assert source.joules() == 0.0
+    for later_s, joules in [(0.5, 5.0), (1.0, 10.0), (2.0, 30.0), (3.0, 50.0)]:
+        clock.now_s = 100.0 + later_s
+        assert source.joules() == pytest.approx(joules)
+    clock.now_s += 0.1
+    with pytest.raises(SourceError, match="ended after 3 s"):
+        source.joules()
+
+
+@pytest.mark.parametrize(
+    ("times_s", "joules"), [([], []), ([0.0], [1.0, 2.0]), ([1.0, 0.0], [0.0, 1.0]), ([0.0, 1.0], [1.0, 0.0])]
+)
+def test_a_trace_that_is_none_is_refused(times_s: list[float], joules: list[float]) -> None:
+    with pytest.raises(UsageError, match="trace"):
+        ReplaySource(times_s, joules)
+
+
+def test_a_timeline_of_any_length_stays_small_and_even() -> None:
+    timeline = Timeline(capacity=64)
+    for step in range(10_000):
+        timeline.add(Sample(step * 0.1))
+    times = [sample.time_s for sample in timeline.samples]
+    assert 32 <= len(times) <= 64
+    gaps = {round(later - earlier, 6) for earlier, later in itertools.pairwise(times)}
+    assert len(gaps) == 1
+    assert times[0] == 0.0
+    assert times[-1] > 950.0
+
+
+def test_spread_leaves_out_what_was_not_read() -> None:
+    samples = [Sample(0.0, clock_mhz=1000.0), Sample(0.1), Sample(0.2, clock_mhz=2000.0)]
+    found = spread(samples, "clock_mhz")
+    assert found is not None
+    assert (found.mean, found.deviation, found.n_samples) == (1500.0, 500.0, 2)
+    assert found.variation == pytest.approx(1 / 3)
+    assert spread(samples, "power_w") is None
+
+
+def test_the_host_reports_its_load_and_resident_set() -> None:
+    sample = HostProbe().sample(0.25)
+    assert sample.time_s == 0.25
+    assert 0.0 <= (sample.utilisation or 0.0) <= 1.0
+    assert abs((sample.memory_bytes or 0) - psutil.Process().memory_info().rss) < 2**26
+    assert sample.power_w is None
+
+
+@pytest.mark.parametrize(("others_s", "flagged"), [(0.5, False), (5.0, True)])
+def test_other_processes_on_the_processor_are_seen(monkeypatch: pytest.MonkeyPatch, others_s: float, flagged: bool) -> None:
+    probe = HostProbe()
+    own_s, all_s = 2.0, 10.0
+    monkeypatch.setattr(HostProbe, "_busy_s", lambda self: (own_s, all_s))
+    probe.open()
+    own_s, all_s = 2.0 + 10.0, 10.0 + 10.0 + others_s
+    assert (probe.others() is not None) is flagged
+    if flagged:
+        assert "33%" in (probe.others() or "")
+
+
+def test_busy_time_counts_guests_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from collections import namedtuple
+
+    times = namedtuple("scputimes", "user nice system idle iowait guest guest_nice")
+    monkeypatch.setattr(psutil, "cpu_times", lambda: times(30.0, 1.0, 9.0, 50.0, 10.0, 20.0, 1.0))
+    assert timeline_module.busy_and_total_s() == (40.0, 100.0)
