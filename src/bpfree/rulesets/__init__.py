@@ -1,0 +1,39 @@
+"""Rulesets: what every arm of a table has in common, written down, hashed, and readable by people.
+
+>>> from bpfree import rulesets
+>>> quick = rulesets.load("quick")
+>>> quick.search.trials, quick.stop.patience, quick.passes("digits")
+(8, 10, 40)
+>>> rulesets.difference(quick, quick.with_changes(trials=4))
+['search.trials: 8 against 4']
+"""
+
+from bpfree.rulesets.digest import digest, hashed_fields, short_digest
+from bpfree.rulesets.equal import check_equal, refuse_mixed
+from bpfree.rulesets.files import load, names, save
+from bpfree.rulesets.ruleset import ALIASES, Ruleset
+from bpfree.rulesets.schema import SCHEMA_VERSION, ArmException, Budget, Plan, Sampler, Search, Stop
+from bpfree.rulesets.words import difference, exception_in_words, in_words
+
+__all__ = [
+    "ALIASES",
+    "SCHEMA_VERSION",
+    "ArmException",
+    "Budget",
+    "Plan",
+    "Ruleset",
+    "Sampler",
+    "Search",
+    "Stop",
+    "check_equal",
+    "difference",
+    "digest",
+    "exception_in_words",
+    "hashed_fields",
+    "in_words",
+    "load",
+    "names",
+    "refuse_mixed",
+    "save",
+    "short_digest",
+]

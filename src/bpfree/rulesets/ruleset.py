@@ -1,0 +1,232 @@
+"""`Ruleset`: the frozen rules, and the few things that are done with them."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from pydantic import ValidationError, model_validator
+
+from bpfree.errors import RulesetError
+from bpfree.rulesets.digest import digest
+from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, replace
+
+__all__ = ["ALIASES", "CHANGED", "Ruleset", "build"]
+
+CHANGED = "+changed"
+"""Ends the name of a named ruleset whose rules were changed by options."""
+
+ALIASES = {
+    "trials": "search.trials",
+    "passes_per_trial": "search.passes_per_trial",
+    "max_passes": "budget.max_passes",
+    "max_hours": "budget.max_hours",
+    "metric": "stop.metric",
+    "patience": "stop.patience",
+    "min_delta": "stop.min_delta",
+    "restore_best": "stop.restore_best",
+    "seeds": "plan.seeds",
+    "datasets": "plan.datasets",
+    "nets": "plan.nets",
+    "arms": "plan.arms",
+    "tier": "plan.tier",
+    "device": "plan.device",
+}
+"""Short names of rules, as the command line has them (``--trials``), and the field each one sets."""
+
+
+class Ruleset(Rules):
+    """One ruleset for all arms of a table.
+
+    Build it with :func:`bpfree.rulesets.load`, change it with :meth:`with_changes`; both raise a one-line
+    :class:`~bpfree.errors.RulesetError`. ``digest`` and ``words`` are functions of :mod:`bpfree.rulesets`.
+    """
+
+    @model_validator(mode="after")
+    def _exceptions_give_valid_rules(self) -> Ruleset:
+        for exception in self.exceptions:
+            _apply(self, {exception.field: exception.value}, f"exception for {', '.join(exception.arms)}")
+        return self
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What every output must carry in capitals: NOT COMPARABLE, SCALED, EXCEPTIONS, or nothing."""
+        return (
+            *(() if self.comparable else ("NOT COMPARABLE",)),
+            *(() if self.scale == 1.0 else ("SCALED",)),
+            *(("EXCEPTIONS",) if self.exceptions else ()),
+        )
+
+    def check_use(self, use: str) -> None:
+        """Refuse a ruleset that is only for ``bpfree reproduce`` to anything else.
+
+        Raises:
+            RulesetError: it is not for this use.
+        """
+        if self.only_for == "reproduce" and use != "reproduce":
+            raise RulesetError(
+                f"ruleset {self.name} holds unequal rules and is only for `bpfree reproduce`, not for "
+                f"`bpfree {use}`; "
+                "use --ruleset uniform"
+            )
+
+    def passes(self, dataset: str | None = None) -> int:
+        """Cap on the passes of a run, or of each phase where ``budget.per`` is ``"phase"``."""
+        return self.budget.passes_for(dataset)
+
+    def trial_passes(self, dataset: str | None = None) -> int:
+        """Cap on the passes of one trial of the search, never more than :meth:`passes`."""
+        cap = self.passes(dataset)
+        return cap if self.search.passes_per_trial is None else min(self.search.passes_per_trial, cap)
+
+    def for_arm(
+        self, arm: str, dataset: str | None = None, net: str | None = None, phase: str | None = None
+    ) -> Ruleset:
+        """The rules that hold for one arm, its exceptions applied; the object itself where there are none.
+
+        The digest that goes into a record is that of the whole ruleset, never of this.
+        """
+        changes: dict[str, Any] = {
+            e.field: e.value for e in self.exceptions if e.applies(arm, dataset, net, phase)
+        }
+        if not changes:
+            return self
+        if "budget.max_passes" in changes:
+            changes["budget.passes_by_dataset"] = {}
+        return _apply(self, changes, f"exceptions for {arm}")
+
+    def with_changes(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Ruleset:
+        """The same with fields set: dotted (``{"search.trials": 4}``) or short (``trials=4``, see ALIASES).
+
+        A changed rule changes the digest, and ``+changed`` is put behind the name, once; a changed plan does
+        neither. ``max_passes`` alone also replaces the table per data set, and lowers ``passes_per_trial``
+        where that is more.
+
+        Raises:
+            RulesetError: a key is unknown (the nearest is offered) or a value cannot be used.
+        """
+        wanted = {ALIASES.get(key, key): value for key, value in {**(changes or {}), **more}.items()}
+        cap = wanted.get("budget.max_passes")
+        if cap is not None:
+            wanted.setdefault("budget.passes_by_dataset", {})
+            passes = self.search.passes_per_trial
+            if isinstance(cap, int) and passes is not None and 1 <= cap < passes:
+                wanted.setdefault("search.passes_per_trial", cap)
+        changed = _apply(self, wanted, self.name, plain=False)
+        if digest(changed) == digest(self) or "name" in wanted or self.name.endswith(CHANGED):
+            return changed
+        return changed.model_copy(update={"name": self.name + CHANGED})
+
+    def scaled(self, scale: float) -> Ruleset:
+        """A rehearsal: training examples, trials and passes times ``scale``, each at least 1; stamped SCALED.
+
+        Args:
+            scale: above 0, at most 1.
+        """
+        if not 0 < scale <= 1:
+            raise RulesetError(f"scale must lie above 0 and at most at 1, got {scale}")
+        if scale == 1:
+            return self
+
+        def times(count: int) -> int:
+            return max(1, round(count * scale))
+
+        passes = self.search.passes_per_trial
+        table = {name: times(count) for name, count in self.budget.passes_by_dataset.items()}
+        exceptions = tuple(
+            e.model_copy(update={"value": times(int(e.value))})
+            if e.field in _COUNTS and e.value is not None
+            else e
+            for e in self.exceptions
+        )
+        return self.with_changes(
+            {
+                "scale": self.scale * scale,
+                "search.trials": times(self.search.trials),
+                "search.passes_per_trial": None if passes is None else times(passes),
+                "budget.max_passes": times(self.budget.max_passes),
+                "budget.passes_by_dataset": table,
+                "exceptions": [e.model_dump() for e in exceptions],
+            }
+        )
+
+
+_COUNTS = frozenset({"search.trials", "search.passes_per_trial", "budget.max_passes"})
+
+
+def _apply(ruleset: Ruleset, changes: Mapping[str, Any], source: str, *, plain: bool = True) -> Ruleset:
+    """Rebuild with changes; ``plain`` drops the exceptions, which have then been applied."""
+    fields = ruleset.model_dump()
+    if plain:
+        fields["exceptions"] = ()
+    try:
+        replace(fields, changes)
+    except KeyError as error:
+        raise RulesetError(_unknown_key(error.args[0], source, ALIASES)) from None
+    if plain and fields["search"]["passes_per_trial"] is not None:
+        # an arm with a lower cap of its own has shorter trials
+        counts = [fields["budget"]["max_passes"], *fields["budget"]["passes_by_dataset"].values()]
+        longest = max((count for count in counts if isinstance(count, int)), default=1)
+        if isinstance(fields["search"]["passes_per_trial"], int) and longest >= 1:
+            fields["search"]["passes_per_trial"] = min(fields["search"]["passes_per_trial"], longest)
+    return build(fields, source)
+
+
+def build(fields: Mapping[str, Any], source: str) -> Ruleset:
+    """Make a ruleset of plain values.
+
+    Args:
+        fields: as read from YAML.
+        source: file or name, for the message.
+
+    Raises:
+        RulesetError: one line that names the field, what was got, and the cure.
+    """
+    version = fields.get("schema_version", SCHEMA_VERSION)
+    if isinstance(version, int) and version > SCHEMA_VERSION:
+        raise RulesetError(
+            f"ruleset {source} has schema_version {version}, this bpfree reads up to {SCHEMA_VERSION}; "
+            "update it with: pip install --upgrade bpfree"
+        )
+    try:
+        return Ruleset.model_validate(dict(fields))
+    except ValidationError as error:
+        raise RulesetError(_one_line(error, source)) from error
+
+
+def _one_line(error: ValidationError, source: str) -> str:
+    # an unknown key comes first: a misspelt one is also a missing one, and the misspelling is the news
+    problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
+    first, more = problems[0], len(problems) - 1
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("dict[", "literal[")))
+    rest = f" (and {more} more)" if more else ""
+    if first["type"] == "extra_forbidden":
+        return _unknown_key(where, source) + rest
+    if first["type"] == "missing":
+        return f"ruleset {source}: {where} is missing{rest}"
+    text = first["msg"].removeprefix("Value error, ").removeprefix("ruleset ")
+    if first["type"] != "value_error":
+        text = text.removeprefix("Input ").replace("should", "must", 1)
+    got = "" if isinstance(first["input"], Mapping | Rules) else f", got {first['input']!r}"
+    return f"ruleset {source}: {where + ' ' if where else ''}{text}{got}{rest}"
+
+
+def _unknown_key(key: str, source: str, short: Iterable[str] = ()) -> str:
+    known = [*_keys(), *short]
+    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    if not near:  # the right word in the wrong place: compare the last parts
+        last = {name.rpartition(".")[2]: name for name in known}
+        near = [
+            last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)
+        ]
+    cure = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Ruleset.model_fields)}"
+    return f"ruleset {source}: unknown key {key!r}; {cure}"
+
+
+def _keys(model: Any = None, prefix: str = "") -> Iterator[str]:
+    for name, field in (model or Ruleset).model_fields.items():
+        yield prefix + name
+        inner = field.annotation
+        if hasattr(inner, "model_fields"):
+            yield from _keys(inner, f"{prefix}{name}.")

@@ -1,0 +1,311 @@
+"""What a ruleset is: everything that decides whether two runs may stand in one table, frozen and checked.
+
+The ruleset belongs to the harness, never to an algorithm. The headline of this field fell because the arms of
+one table stopped by different rules, had different numbers of trials and different batch sizes; here there is
+one object for all arms, and what differs for an arm is an :class:`ArmException` with its reason written down.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, Literal
+
+import numpy as np
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+
+__all__ = [
+    "SCHEMA_VERSION",
+    "ArmException",
+    "Budget",
+    "Plan",
+    "Rules",
+    "Sampler",
+    "Search",
+    "Stop",
+]
+
+SCHEMA_VERSION = 1
+"""Meaning of the fields. It rises when the same words come to mean another rule, and every digest changes "
+"with it."""
+
+Augmentation = Literal["none", "crop-flip"]
+Metric = Literal["validation-accuracy", "validation-loss"]
+
+
+def _number(value: object) -> object:
+    """Refuse ``true`` as a number; take ``1e-4``, which YAML 1.1 reads as text; make -0.0 into 0.0."""
+    if isinstance(value, bool):
+        raise ValueError("a number is needed, not true or false")
+    if isinstance(value, str):
+        try:
+            value = float(value) if not value.strip().lstrip("+-").isdigit() else int(value)
+        except ValueError:
+            raise ValueError("a number is needed, not text") from None
+    return 0.0 if isinstance(value, float) and value == 0.0 else value
+
+
+Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
+NonNegative = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
+Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
+Fraction = Annotated[float, BeforeValidator(_number), Field(gt=0, lt=1, allow_inf_nan=False)]
+Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1, allow_inf_nan=False)]
+Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
+Natural = Annotated[int, BeforeValidator(_number), Field(ge=0)]
+Word = Annotated[str, Field(min_length=1, pattern=r"\S")]
+
+
+class _Part(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class Stop(_Part):
+    """When a phase ends, and which state is kept.
+
+    ``patience`` counts passes without an improvement larger than ``min_delta`` (in units of the metric: a
+    fraction of accuracy, or nats of loss); ``None`` never stops early. ``restore_best``: the state of the
+    best pass is kept, otherwise the last one.
+    """
+
+    metric: Metric
+    patience: Count | None
+    min_delta: NonNegative = 0.0
+    restore_best: bool = True
+
+
+class Budget(_Part):
+    """How long a run may be.
+
+    ``per="run"``: ``max_passes`` is the cap on the total, shared by the phases: a phase may use the passes
+    that are left divided by the phases still to come, rounded up. ``per="phase"``: every phase has the whole
+    cap to itself, which is what spyra2026 did, and costs a rule of many phases more. ``passes_by_dataset``
+    replaces ``max_passes`` for the named data sets. ``max_hours`` is wall time of one run; a run that reaches
+    it ends as if its passes were used up.
+    """
+
+    max_passes: Count
+    per: Literal["run", "phase"] = "run"
+    max_hours: Positive | None = None
+    passes_by_dataset: dict[str, Count] = Field(default_factory=dict)
+
+    def passes_for(self, dataset: str | None) -> int:
+        """The cap on passes for a data set: of the run, or of each phase where ``per`` says so."""
+        return self.passes_by_dataset.get(dataset, self.max_passes) if dataset else self.max_passes
+
+
+def tenth_at_most_25(n: int) -> int:
+    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's "
+    "default)."""
+    return min(math.ceil(0.1 * n), 25)
+
+
+def newest_25_full(n: int) -> np.ndarray:
+    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's "
+    "default)."""
+    if n < 25:
+        return np.ones(n)
+    return np.concatenate([np.linspace(1.0 / n, 1.0, num=n - 25), np.ones(25)])
+
+
+class Sampler(_Part):
+    """Every argument of Optuna's TPE sampler, spelled out, because Optuna 5.0 changed its defaults.
+
+    The values given here are those of Optuna 4.2, which the papers used. ``constant_liar`` is off: with it a
+    killed trial, left behind as running, would change what is sampled after a resume.
+    """
+
+    name: Literal["tpe"] = "tpe"
+    n_startup_trials: Natural = 10
+    n_ei_candidates: Count = 24
+    gamma: Literal["tenth-at-most-25"] = "tenth-at-most-25"
+    weights: Literal["newest-25-full"] = "newest-25-full"
+    prior_weight: Positive = 1.0
+    consider_magic_clip: bool = True
+    consider_endpoints: bool = False
+    multivariate: bool = False
+    group: bool = False
+    constant_liar: bool = False
+    warn_independent_sampling: bool = False
+
+    @model_validator(mode="after")
+    def _group_needs_multivariate(self) -> Sampler:
+        if self.group and not self.multivariate:
+            raise ValueError("group: true needs multivariate: true")
+        return self
+
+    def arguments(self) -> dict[str, Any]:
+        """Keywords for ``optuna.samplers.TPESampler``, all but ``seed`` (from study and trial number).
+
+        ``consider_prior`` is left out: it is always true since Optuna 4.3, and was true by default before.
+        """
+        gammas: dict[str, Callable[[int], int]] = {"tenth-at-most-25": tenth_at_most_25}
+        weights: dict[str, Callable[[int], np.ndarray]] = {"newest-25-full": newest_25_full}
+        given = self.model_dump(exclude={"name"})
+        return given | {"gamma": gammas[self.gamma], "weights": weights[self.weights]}
+
+
+class Search(_Part):
+    """The search for hyper-parameters: the same for every arm, on the validation split only.
+
+    ``passes_per_trial`` counts as the budget does (per run or per phase); ``None`` gives a trial the same
+    passes as a run. The stop rule of a trial is that of a run.
+    """
+
+    trials: Count
+    passes_per_trial: Count | None = None
+    objective: Literal["best-validation-accuracy"] = "best-validation-accuracy"
+    sampler: Sampler = Field(default_factory=Sampler)
+    pruner: Literal["none"] = "none"
+
+
+class Plan(_Part):
+    """What is run under the rules. Recorded, not hashed, so that seeds can be added and data sets merged."""
+
+    seeds: tuple[Natural, ...] = (0, 1, 2, 3, 4)
+    datasets: tuple[Word, ...] = ()
+    nets: tuple[Word, ...] = ()
+    arms: tuple[Word, ...] = ()
+    tier: Literal["eager", "compiled", "graph"] = "eager"
+    device: Word | None = None
+
+    @field_validator("seeds", mode="before")
+    @classmethod
+    def _count_or_list(cls, value: object) -> object:
+        """``seeds: 5`` is short for ``[0, 1, 2, 3, 4]``."""
+        if isinstance(value, int) and not isinstance(value, bool) and value >= 1:
+            return tuple(range(value))
+        return value
+
+    @field_validator("seeds")
+    @classmethod
+    def _a_seed_counts_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
+        twice = [f"{seed} ({times} times)" for seed, times in Counter(seeds).items() if times > 1]
+        if twice:
+            raise ValueError(f"the same seed is listed again: {', '.join(twice)}; a seed counts once")
+        if not seeds:
+            raise ValueError("at least one seed is needed")
+        return seeds
+
+
+def _covers(given: str, arm: str) -> bool:
+    """Is ``arm`` of the algorithm of ``given``, with at least its options?"""
+    algorithm, *options = given.split(":")
+    its_algorithm, *its_options = arm.split(":")
+    return algorithm == its_algorithm and set(options) <= set(its_options)
+
+
+class ArmException(_Part):
+    """One rule that differs for some arms, with the reason. It is hashed, and every output shows it in words.
+
+    ``arms`` holds algorithms (``"mono-forward"``), or algorithms with some of an arm's options
+    (``"mono-forward:schedule=staged"``; the arm may have more). ``field`` is a dotted rule such as
+    ``"stop.patience"``. ``datasets``, ``nets`` and ``phases`` narrow it where they are given. Where two
+    exceptions meet, the later one holds.
+    """
+
+    arms: tuple[Word, ...] = Field(min_length=1)
+    field: Word
+    value: bool | int | float | str | None
+    why: Word
+    datasets: tuple[Word, ...] = ()
+    nets: tuple[Word, ...] = ()
+    phases: tuple[Word, ...] = ()
+
+    def applies(self, arm: str, dataset: str | None, net: str | None, phase: str | None) -> bool:
+        """Does it hold for this arm, here? A narrowing that is not asked about does not match."""
+        return (
+            any(_covers(given, arm) for given in self.arms)
+            and (not self.datasets or dataset in self.datasets)
+            and (not self.nets or net in self.nets)
+            and (not self.phases or phase in self.phases)
+        )
+
+
+class Rules(_Part):
+    """The fields of a ruleset; :class:`bpfree.rulesets.Ruleset` adds what is done with them."""
+
+    schema_version: Literal[1] = SCHEMA_VERSION
+    name: Word
+    version: Count = 1
+    title: str = ""
+    description: str = ""
+    only_for: Literal["any", "reproduce"] = "any"
+    comparable: bool = True
+    stop: Stop
+    budget: Budget
+    search: Search
+    batch_size: Count
+    lr_schedule: Literal["constant", "linear-cooldown", "cosine"] = "constant"
+    readout: Literal["as-the-arm-says", "best-prefix-on-validation"] = "as-the-arm-says"
+    precision: Literal["float32", "bfloat16"] = "float32"
+    augmentation: Augmentation | dict[str, Augmentation] = "none"
+    splits: dict[str, Word]
+    train_examples: Count | None = None
+    scale: Share = 1.0
+    equivalence_margin: Fraction = 0.0025
+    energy_equivalence_margin: Fraction = 0.05
+    exceptions: tuple[ArmException, ...] = ()
+    plan: Plan = Field(default_factory=Plan)
+
+    @model_validator(mode="after")
+    def _a_trial_is_not_longer_than_a_run(self) -> Rules:
+        passes = self.search.passes_per_trial
+        longest = max(self.budget.max_passes, *self.budget.passes_by_dataset.values(), 1)
+        if passes is not None and passes > longest and self.budget.per == "run":
+            raise ValueError(
+                f"search.passes_per_trial is {passes}, more than the {longest} of a run; "
+                "lower it, or leave it empty for the same as a run"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _exceptions_name_rules(self) -> Rules:
+        for exception in self.exceptions:
+            try:
+                replace(self.model_dump(exclude={"exceptions"}), {exception.field: exception.value})
+            except KeyError:
+                raise ValueError(f"exceptions: there is no rule {exception.field!r}") from None
+            if exception.field.partition(".")[0] in _COMMON:
+                raise ValueError(f"exceptions: {exception.field!r} cannot differ between arms")
+        return self
+
+    def augmentation_for(self, dataset: str) -> Augmentation:
+        """What is done to training images of a data set (the entry ``default`` holds for those not named)."""
+        if isinstance(self.augmentation, Mapping):
+            return self.augmentation.get(dataset, self.augmentation.get("default", "none"))
+        return self.augmentation
+
+    def examples_for(self, n_available: int) -> int:
+        """How many of the available training examples are used, at least 1."""
+        limit = n_available if self.train_examples is None else min(self.train_examples, n_available)
+        return max(1, round(limit * self.scale))
+
+
+UNHASHED = frozenset({"name", "title", "description", "only_for", "plan"})
+"""Top-level fields that do not decide comparability."""
+
+_COMMON = UNHASHED | {
+    *("exceptions", "schema_version", "version", "comparable", "splits", "train_examples", "scale"),
+    *("equivalence_margin", "energy_equivalence_margin"),
+}
+"""What is one for the whole table; an exception to it would make no sense."""
+
+
+def replace(fields: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Set dotted keys in nested dictionaries, in place.
+
+    Raises:
+        KeyError: a key is not there.
+    """
+    for dotted, value in changes.items():
+        *parents, last = dotted.split(".")
+        target: Any = fields
+        for parent in parents:
+            if not isinstance(target, dict) or parent not in target:
+                raise KeyError(dotted)
+            target = target[parent]
+        if not isinstance(target, dict) or last not in target:
+            raise KeyError(dotted)
+        target[last] = value
+    return fields
