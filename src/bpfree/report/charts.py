@@ -1,0 +1,190 @@
+"""The four charts of a table: each is one Altair specification, and a sentence or two that say the same."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import altair as alt
+
+from bpfree.report.curves import Line, common_mean, run_line
+from bpfree.report.looks import dashes, draw, on, series
+from bpfree.report.model import Estimate, Row, Table
+from bpfree.report.svg import INK, MUTED
+from bpfree.units import format_energy, format_time
+
+__all__ = ["Chart", "charts"]
+
+LOG_FROM = 10.0
+"""Costs that span more than this factor are drawn on a logarithmic axis."""
+
+
+@dataclass(frozen=True)
+class Chart:
+    """One drawing: ``name`` names its file, ``description`` stands for it where it cannot be seen."""
+
+    name: str
+    title: str
+    description: str
+    svg: str
+
+
+def charts(table: Table) -> list[Chart]:
+    """All charts for which the table holds data, in reading order."""
+    made = (_difference(table), _cost(table), _curves(table, "passes"), _curves(table, "seconds"))
+    return [chart for chart in made if chart is not None]
+
+
+def _difference(table: Table) -> Chart | None:
+    rows = [row for row in table.rows if row.difference is not None]
+    if not rows:
+        return None
+    margin = 100 * table.margin
+    data = [{"arm": row.label} | _bounds(row.difference, 100.0) for row in rows if row.difference]
+    title = f"difference to {table.baseline_label}, percentage points"
+    y = alt.Y("arm:N", title=None, sort=None, axis=alt.Axis(labelLimit=190, ticks=False, domain=False))
+    colour, shape = series(rows, legend=False)
+    base = on("data")
+    band = on("margin").mark_rect(color=MUTED, opacity=0.25).encode(x=_x("from", title, ticks=4), x2="to:Q")
+    zero = on("zero").mark_rule(color=INK).encode(x="zero:Q")
+    interval = base.mark_rule(strokeWidth=2).encode(y=y, x=_x("x1", title, ticks=4), x2="x2:Q", color=colour)
+    x = _x("x", title, ticks=4)
+    points = base.mark_point(filled=True, size=90, opacity=1).encode(y=y, x=x, color=colour, shape=shape)
+    words = "; ".join(f"{row.label} {row.difference_text()} points, {row.verdict}" for row in rows)
+    return Chart(
+        "difference",
+        f"Difference in test accuracy to {table.baseline_label}",
+        f"Mean paired difference with its 95 % interval: {words}. "
+        f"The grey band is the margin of equivalence, ±{margin:g} points.",
+        draw(
+            alt.layer(band, zero, interval, points),
+            {"data": data, "margin": [{"from": -margin, "to": margin}], "zero": [{"zero": 0}]},
+            height=44 * len(rows),
+        ),
+    )
+
+
+def _cost(table: Table) -> Chart | None:
+    rows = [row for row in table.rows if row.accuracy is not None and row.time_s is not None]
+    if not rows:
+        return None
+    kind = "energy" if all(row.energy_j is not None for row in rows) else "time"
+    absent = "for every arm" if any(row.energy_j is not None for row in rows) else "measured"
+    costs = {row.arm: cost for row in rows if (cost := row.energy_j if kind == "energy" else row.time_s)}
+    factor, unit = _unit(max(cost.mean for cost in costs.values()), kind)
+    data = []
+    for row in rows:
+        cost, accuracy = costs[row.arm], row.accuracy
+        assert accuracy is not None
+        data.append({"arm": row.label} | _bounds(cost, 1 / factor, "x", floor=0.1) | _bounds(accuracy, 100.0, "y"))
+    what = f"{table.energy_word} of training" if kind == "energy" else f"time of training, energy not {absent}"
+    axis_title = f"{what} ({unit})"
+    scale = _cost_scale([entry["x"] for entry in data])
+    tall, high = "test accuracy (%)", alt.Scale(zero=False, nice=True)
+    x, y = _x("x", axis_title, scale), _y("y", tall, high)
+    colour, shape = series(rows)
+    base = on("data")
+    layers: list[Any] = []
+    if any("y1" in entry for entry in data):
+        layers.append(base.mark_rule().encode(x=x, y=_y("y1", tall, high), y2="y2:Q", color=colour))
+    if any("x1" in entry for entry in data):
+        layers.append(base.mark_rule().encode(y=y, x=_x("x1", axis_title, scale), x2="x2:Q", color=colour))
+    layers.append(base.mark_point(filled=True, size=90, opacity=1).encode(x=x, y=y, color=colour, shape=shape))
+    said = format_energy if kind == "energy" else format_time
+    words = "; ".join(f"{row.label} {row.accuracy_text} % for {said(costs[row.arm].mean)}" for row in rows)
+    return Chart(
+        f"accuracy-{kind}",
+        f"Test accuracy against {kind}",
+        f"Up and to the left is better. Means with 95 % intervals: {words}.",
+        draw(alt.layer(*layers), {"data": data}),
+    )
+
+
+def _curves(table: Table, against: str) -> Chart | None:
+    """Validation accuracy while training: one thin line a seed, the mean as far as every seed ran."""
+    lines = [(row, [line for run in row.runs if (line := run_line(run, against))]) for row in table.rows]
+    lines = [(row, runs) for row, runs in lines if runs]
+    if not lines:
+        return None
+    ends = [line.x[-1] for _row, runs in lines for line in runs]
+    factor, unit = _unit(max(ends), "time") if against == "seconds" else (1.0, "")
+    title = f"time from the start, validation included ({unit})" if unit else "passes over the training data"
+    scale = _cost_scale([end / factor for end in ends]) if against == "seconds" else alt.Scale(nice=False)
+    x = _x("x", title, scale)
+    low, high = _accuracy_domain(lines)
+    y = _y("y", "validation accuracy (%)", alt.Scale(domain=[low, high], nice=False))
+    rows = [row for row, _runs in lines]
+    colour, shape = series(rows)
+    dash = dashes(rows)
+    means = [(row, common_mean(runs)) for row, runs in lines]
+    thin = [p for row, runs in lines for k, line in enumerate(runs) for p in _points(row, line, factor, k)]
+    thick = [p for row, line in means if line for p in _points(row, line, factor, 0)]
+    tips = [_points(row, line, factor, 0)[-1] for row, line in means if line and 100 * line.y[-1] >= low]
+    order = alt.Order("x:Q")
+    layers = [
+        on("seeds").mark_line(clip=True, strokeWidth=1, opacity=0.3).encode(x=x, y=y, color=colour, detail="run:N", order=order),
+        on("means").mark_line(clip=True, strokeWidth=2.4).encode(x=x, y=y, color=colour, strokeDash=dash, order=order),
+        on("ends").mark_point(filled=True, size=80, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
+    ]
+    words = "; ".join(_best_of(row, runs, against) for row, runs in lines)
+    return Chart(
+        f"curves-{against}",
+        f"Validation accuracy against {against}",
+        f"Thin lines are single seeds, thick lines their mean as far as all seeds ran. Best of a run, mean: {words}.",
+        draw(alt.layer(*layers), {"seeds": thin, "means": thick, "ends": tips}),
+    )
+
+
+def _bounds(estimate: Estimate, factor: float, axis: str = "x", floor: float | None = None) -> dict[str, float]:
+    """Mean and interval as ``x``, ``x1``, ``x2``; ``floor``, a share of the mean, is the least ``x1``."""
+    found = {axis: factor * estimate.mean}
+    if estimate.low is not None and estimate.high is not None:
+        low = estimate.low if floor is None else max(estimate.low, floor * estimate.mean)
+        found |= {f"{axis}1": factor * low, f"{axis}2": factor * estimate.high}
+    return found
+
+
+def _best_of(row: Row, runs: Sequence[Line], against: str) -> str:
+    best = sum(max(line.y) for line in runs) / len(runs)
+    end = sum(line.x[-1] for line in runs) / len(runs)
+    span = format_time(end) if against == "seconds" else f"{end:.0f} passes"
+    return f"{row.label} {100 * best:.1f} % within {span}"
+
+
+def _points(row: Row, line: Line, factor: float, run: int) -> list[dict[str, Any]]:
+    pairs = zip(line.x, line.y, strict=True)
+    return [{"arm": row.label, "run": run, "x": round(x / factor, 5), "y": round(100 * y, 3)} for x, y in pairs]
+
+
+def _accuracy_domain(lines: Sequence[tuple[Row, Sequence[Line]]]) -> tuple[float, float]:
+    """Low enough for every arm's end, high enough to tell the arms apart; first passes may lie below it."""
+    best = [100 * max(line.y) for _row, runs in lines for line in runs]
+    lowest = min(100 * min(line.y) for _row, runs in lines for line in runs)
+    wanted = max(best) - 3.0 * max(max(best) - min(best), 3.0)
+    low = 5.0 * math.floor(max(lowest, wanted, 0.0) / 5)
+    return low, min(100.0, 5.0 * math.ceil((max(best) + 0.5) / 5))
+
+
+def _cost_scale(values: Sequence[float]) -> alt.Scale:
+    if min(values) > 0 and max(values) / min(values) > LOG_FROM:
+        return alt.Scale(type="log", nice=True)
+    return alt.Scale(zero=True, nice=True)
+
+
+def _unit(largest: float, kind: str) -> tuple[float, str]:
+    ladder = ((1e6, "MJ"), (1e3, "kJ")) if kind == "energy" else ((7200.0, "h"), (300.0, "min"))
+    factors = {"h": 3600.0, "min": 60.0}
+    for start, unit in ladder:
+        if largest >= start:
+            return factors.get(unit, start), unit
+    return 1.0, "J" if kind == "energy" else "s"
+
+
+def _x(field: str, title: str, scale: alt.Scale | None = None, ticks: int = 6) -> alt.X:
+    return alt.X(f"{field}:Q", title=title, scale=scale or alt.Scale(), axis=alt.Axis(tickCount=ticks))
+
+
+def _y(field: str, title: str, scale: alt.Scale) -> alt.Y:
+    return alt.Y(f"{field}:Q", title=title, scale=scale, axis=alt.Axis(tickCount=6))

@@ -1,0 +1,63 @@
+"""Learning curves: the history of each run as a line, and the mean of an arm's runs."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from bpfree.records import Record
+
+__all__ = ["MAX_POINTS", "Line", "common_mean", "run_line"]
+
+MAX_POINTS = 60
+"""Points of a line that are drawn; more cannot be told apart at the width of a chart, and weigh."""
+
+
+@dataclass(frozen=True)
+class Line:
+    """Validation accuracy (a fraction) over passes or seconds."""
+
+    x: tuple[float, ...]
+    y: tuple[float, ...]
+    finished: bool
+
+
+def run_line(run: Record, against: str) -> Line | None:
+    """One run against ``"passes"`` or ``"seconds"``; passes without a validation are left out."""
+    points = [
+        (float(entry.passes if against == "passes" else entry.time_s), entry.val_accuracy)
+        for entry in run.history
+        if entry.val_accuracy is not None and math.isfinite(entry.val_accuracy) and math.isfinite(entry.time_s)
+    ]
+    if not points:
+        return None
+    xs, ys = zip(*_thinned(points), strict=True)
+    return Line(xs, ys, run.status == "ok")
+
+
+def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
+    if len(points) <= MAX_POINTS:
+        return points
+    best = max(range(len(points)), key=lambda k: points[k][1])
+    kept = {round(k) for k in np.linspace(0, len(points) - 1, MAX_POINTS - 1)} | {best}
+    return [points[k] for k in sorted(kept)]
+
+
+def common_mean(lines: Sequence[Line]) -> Line | None:
+    """The mean of the finished runs, over the stretch that all of them cover.
+
+    Where one run has stopped, a mean of the others would jump for no reason in the training.
+    """
+    finished = [line for line in lines if line.finished]
+    if not finished:
+        return None
+    start, end = max(line.x[0] for line in finished), min(line.x[-1] for line in finished)
+    if end < start:
+        return None
+    grid = sorted({x for line in finished for x in line.x if start <= x <= end})
+    grid = [grid[round(k)] for k in np.linspace(0, len(grid) - 1, min(len(grid), MAX_POINTS))]
+    mean = np.mean([np.interp(grid, line.x, line.y) for line in finished], axis=0)
+    return Line(tuple(grid), tuple(float(value) for value in mean), True)

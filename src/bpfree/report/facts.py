@@ -1,0 +1,181 @@
+"""Parts of the report that are looked up: what is missing and why, the machine, the tuned values."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bpfree.report.material import Material
+from bpfree.report.model import Table
+from bpfree.units import MISSING, format_bytes, format_energy, format_percent, format_time
+
+__all__ = ["Environment", "Missing", "Tuned", "Value", "commands", "environments", "missing", "tuned_values"]
+
+_QUANTITIES = {
+    "energy": "energy",
+    "energy.joules": "gross energy",
+    "energy.net_joules": "energy net of idle power",
+    "co2e_g": "CO₂e",
+    "carbon": "carbon factor",
+    "carbon.g_per_kwh": "carbon factor",
+    "tuning_energy": "energy of the search",
+    "tuning_energy.joules": "energy of the search",
+    "inference": "cost of inference",
+    "time_to_target_s": "time to a target accuracy",
+    "energy_to_target_j": "energy to a target accuracy",
+    "peak_memory_bytes": "peak memory",
+    "status": "the run itself",
+    "test_accuracy": "test accuracy",
+    "val_accuracy": "validation accuracy",
+    "time_s": "time",
+    "eval_time_s": "time of evaluation",
+}
+
+
+_ATTRIBUTES = frozenset({"method", "scope", "source", "year"})
+"""Say how a quantity was measured; where it was not, its own reason says enough."""
+
+
+@dataclass(frozen=True)
+class Missing:
+    """Quantities that were not measured for one reason; ``arms`` is empty where it holds for all."""
+
+    quantities: str
+    reason: str
+    arms: str = ""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """One machine and its software, as names and values."""
+
+    heading: str
+    facts: tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True)
+class Value:
+    """One tuned hyper-parameter."""
+
+    name: str
+    value: str
+    space: str
+    at_edge: bool
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What the search of one arm found, and what it cost."""
+
+    cell: str
+    label: str
+    values: tuple[Value, ...]
+    fixed: str
+    accuracy: str
+    trials: str
+    time: str
+    energy: str
+
+
+def missing(tables: Sequence[Table]) -> list[Missing]:
+    """Every reason in the records once, with the quantities and the arms it holds for."""
+    found: dict[tuple[str, frozenset[str]], list[str]] = {}
+    by_place: dict[tuple[str, str], set[str]] = {}
+    for table in tables:
+        for row in table.rows:
+            for run in row.runs:
+                for key, reason in run.reasons.items():
+                    by_place.setdefault((reason, key), set()).add(row.label)
+    for (reason, key), labels in by_place.items():
+        if key.rpartition(".")[2] not in _ATTRIBUTES:
+            found.setdefault((reason, frozenset(labels)), []).append(_quantity(key))
+    every = {row.label for table in tables for row in table.rows}
+    return [
+        Missing(", ".join(dict.fromkeys(names)), reason, "" if labels == every else ", ".join(sorted(labels)))
+        for (reason, labels), names in found.items()
+    ]
+
+
+def _quantity(key: str) -> str:
+    return _QUANTITIES.get(key, key.replace("_", " ").replace(".", ": "))
+
+
+def environments(material: Material) -> list[Environment]:
+    """The machines on which the records were measured, with the versions that the records themselves name."""
+    digests = list(dict.fromkeys(record.environment_digest for record in material.records))
+    made = []
+    for number, digest in enumerate(digests, start=1):
+        runs = [record for record in material.records if record.environment_digest == digest]
+        described = {"environment": f"not described (digest {digest[:16]})", "versions": runs[0].versions}
+        known = dict(material.environments.get(digest, described))
+        heading = f"{'This machine' if len(digests) == 1 else f'Machine {number}'}: {len(runs)} runs"
+        executed = "; ".join(dict.fromkeys(f"{run.tier}, {run.maths} gradients" for run in runs))
+        made.append(Environment(heading, tuple(_flat(known | {"execution": executed}))))
+    return made
+
+
+def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:
+    for key, value in facts.items():
+        name = f"{prefix}{str(key).replace('_', ' ')}"
+        if isinstance(value, Mapping) and all(isinstance(entry, str) for entry in value.values()):
+            yield name, ", ".join(f"{part} {entry}" for part, entry in value.items())
+        elif isinstance(value, Mapping):
+            yield from _flat(value, f"{name}: ")
+        else:
+            yield ((name.removesuffix(" bytes"), format_bytes(value)) if str(key).endswith("_bytes") else (name, _fact(value)))
+
+
+def _fact(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if value is None or value == []:
+        return "none"
+    return ", ".join(map(_fact, value)) if isinstance(value, list) else str(value)
+
+
+def tuned_values(tables: Sequence[Table], material: Material) -> list[Tuned]:
+    """One entry for each arm of each table: what the search found if it is known, else what the runs used."""
+    return [_tuned(table, row, material) for table in tables for row in table.rows]
+
+
+def _tuned(table: Table, row: Any, material: Material) -> Tuned:
+    wanted = (row.arm, table.dataset, table.net)
+    entry = next((e for e in material.tuned if (e.get("arm"), e.get("dataset"), e.get("net")) == wanted), None)
+    cell = f"{table.dataset}, {table.net}"
+    if entry is None:
+        values = tuple(Value(name, _number(value), "", False) for name, value in row.runs[0].params.items())
+        cost = row.runs[0].tuning_energy
+        trials = MISSING if cost is None else f"{cost.trials} trials, {cost.passes} passes"
+        time_s, joules = (cost.time_s, cost.joules) if cost else (None, None)
+        return Tuned(cell, row.label, values, "", MISSING, trials, format_time(time_s), format_energy(joules))
+    best, space, edges = entry.get("best") or {}, entry.get("space") or {}, entry.get("at_edge") or []
+    fixed = [f"{name} = {_number(value)}" for name, value in row.runs[0].params.items() if name not in best]
+    lost = entry.get("diverged_trials")
+    return Tuned(
+        cell,
+        row.label,
+        tuple(Value(str(name), _number(value), str(space.get(name, "")), name in edges) for name, value in best.items()),
+        ", ".join(fixed),
+        format_percent(entry.get("best_val_accuracy")),
+        f"{entry.get('trials', MISSING)} × {entry.get('passes_per_trial') or MISSING}" + (f", {lost} diverged" if lost else ""),
+        format_time(entry.get("time_s")),
+        format_energy(entry.get("joules")),
+    )
+
+
+def _number(value: Any) -> str:
+    if isinstance(value, float) and math.isfinite(value):
+        return f"{value:.3g}"
+    return str(value)
+
+
+def commands(material: Material) -> list[str]:
+    """The commands that made the runs, and the one that makes this report again."""
+    given = [str(record.plan["command"]) for record in material.records if record.plan.get("command")]
+    # A full path would carry the name of its user into a page that is passed on.
+    paths = [path.name if path.is_absolute() else str(path) for path in material.directories]
+    again = "bpfree report " + " ".join(map(shlex.quote, paths))
+    return [*dict.fromkeys(given), again]

@@ -1,0 +1,231 @@
+"""The numbers of a table: paired by seed, null never 0, lost runs against the arm."""
+
+from __future__ import annotations
+
+import csv
+import io
+import re
+
+import numpy as np
+import pytest
+
+from bpfree import report, stats
+from bpfree.report.material import read_material
+from bpfree.report.model import build_tables, signed
+
+
+def rows_of(runs, records, **options):
+    table = build_tables(read_material([runs(records=records, **options)]))[0]
+    return {row.arm: row for row in table.rows}
+
+
+def with_accuracy(records, arm, values):
+    """Replace the test accuracies of one arm by seed."""
+    return [
+        record.model_copy(update={"test_accuracy": values[record.seed]}) if record.arm == arm else record for record in records
+    ]
+
+
+def test_differences_are_paired_by_seed(runs):
+    base, gain = [0.90, 0.95, 0.92, 0.97, 0.91], [0.011, 0.012, 0.010, 0.013, 0.009]
+    records = with_accuracy(runs.grid(), "backprop", base)
+    records = with_accuracy(records, "mono-forward", [b + g for b, g in zip(base, gain, strict=True)])
+    # The order of the records must not matter.
+    row = rows_of(runs, list(reversed(records)))["mono-forward"]
+    expected = stats.mean_interval(gain)
+    assert row.difference.mean == pytest.approx(expected.mean)
+    assert (row.difference.low, row.difference.high) == pytest.approx((expected.low, expected.high))
+    assert row.verdict == "better"
+    # Unpaired, the spread over seeds would hide it.
+    assert stats.welch([b + g for b, g in zip(base, gain, strict=True)], base).interval.low < 0
+
+
+def test_only_common_seeds_are_compared_and_it_is_said(runs):
+    records = [record for record in runs.grid() if record.arm != "mono-forward" or record.seed < 3]
+    rows = rows_of(runs, records)
+    assert rows["mono-forward"].difference.n == 3
+    assert rows["backprop"].accuracy.n == 5
+    flags = report.summarise([runs.root / "run"])["flags"]
+    assert any("different seeds" in flag for flag in flags)
+    assert any("2 of 20 planned runs are missing" in flag for flag in flags)
+
+
+def test_means_and_intervals_are_those_of_the_statistics(runs):
+    records = runs.grid()
+    row = rows_of(runs, records)["backprop"]
+    expected = stats.mean_interval([r.test_accuracy for r in records if r.arm == "backprop"])
+    assert (row.accuracy.mean, row.accuracy.low, row.accuracy.high) == (expected.mean, expected.low, expected.high)
+
+
+def test_backprop_is_the_baseline_and_comes_first(runs):
+    records = runs.grid(arms=("mono-forward", "forward-forward", "backprop"))
+    assert list(rows_of(runs, records)) == ["backprop", "mono-forward", "forward-forward"]
+
+
+def test_without_backprop_the_first_arm_is_the_baseline_and_it_is_said(runs):
+    summary = report.summarise([runs(records=runs.grid(arms=("mono-forward", "forward-forward")))])
+    assert summary["tables"][0]["baseline"] == "mono-forward"
+    assert any("no backprop arm" in flag for flag in summary["flags"])
+
+
+@pytest.mark.parametrize("status", ["diverged", "failed"])
+def test_lost_runs_count_against_the_arm(runs, status):
+    records = with_accuracy(runs.grid(), "mono-forward", [0.999] * 5)
+    records = [
+        runs.record("mono-forward", 2, status=status) if record.cell[::3] == ("mono-forward", 2) else record for record in records
+    ]
+    row = rows_of(runs, records)["mono-forward"]
+    assert row.accuracy.n == 4
+    assert row.verdict == f"unreliable: 1 of 5 runs {status}"
+    summary = report.summarise([runs.root / "run"])
+    assert any(f"1 of 5 runs of mono-forward (joint) {status}" in flag for flag in summary["flags"])
+    assert "mono-forward (joint) reached" not in summary["tables"][0]["answer"]
+
+
+def test_an_arm_that_lost_every_run(runs):
+    records = [runs.record("mono-forward", r.seed, status="diverged") if r.arm == "mono-forward" else r for r in runs.grid()]
+    row = rows_of(runs, records)["mono-forward"]
+    assert (row.accuracy, row.difference, row.time_s, row.verdict) == (None, None, None, "no run finished")
+    assert report.build([runs.root / "run"]).page.exists()
+
+
+@pytest.mark.parametrize("lost", ["backprop", None])
+def test_the_page_is_made_when_the_baseline_or_everything_is_lost(runs, lost):
+    records = [runs.record(r.arm, r.seed, status="failed") if lost in (None, r.arm) else r for r in runs.grid()]
+    page = report.build([runs(records=records)]).page.read_text()
+    assert "no run of backprop finished" in page
+
+
+def test_one_seed_has_no_interval_and_says_why(runs):
+    row = rows_of(runs, runs.grid(seeds=(0,)))["mono-forward"]
+    assert (row.accuracy.low, row.difference.low) == (None, None)
+    page = report.build([runs.root / "run"]).page.read_text()
+    assert "one seed, no interval" in page
+    assert "±</" not in page
+
+
+@pytest.mark.usefixtures("no_charts")
+def test_not_measured_is_never_zero(runs):
+    directory = runs()
+    table = build_tables(read_material([directory]))[0]
+    for row in table.rows:
+        assert (row.energy_j, row.net_energy_j, row.co2e_g, row.energy_ratio) == (None, None, None, None)
+    fields = csv_rows(directory)
+    assert {row[key] for row in fields for key in row if "energy" in key or "co2e" in key} == {""}
+    markdown = report.build([directory]).markdown.read_text()
+    assert "| – | – |" in markdown
+    assert "0 J" not in markdown
+
+
+def test_a_quantity_that_some_runs_lack_has_no_mean(runs):
+    records = runs.grid(energy=True)
+    records[0] = runs.record("backprop", 0)  # without energy
+    rows = rows_of(runs, records)
+    assert rows["backprop"].energy_j is None
+    assert rows["mono-forward"].energy_j is not None
+    assert rows["mono-forward"].energy_ratio is None
+
+
+def test_nan_is_not_a_number(runs):
+    records = runs.grid()
+    records[0] = records[0].model_copy(update={"test_accuracy": float("nan")})
+    row = rows_of(runs, records)["backprop"]
+    assert row.accuracy is None
+    page = report.build([runs.root / "run"]).page.read_text()
+    assert not re.search(r"\bnan\b", page, re.IGNORECASE)
+
+
+@pytest.mark.usefixtures("no_charts")
+def test_csv_has_units_and_parses(runs):
+    rows = csv_rows(runs(records=runs.grid(energy=True)))
+    assert rows[0]["arm"] == "backprop"
+    units = ("_fraction", "_count", "_s", "_ratio", "_j", "_g", "_flops", "_bytes")
+    words = ("dataset", "net", "arm", "baseline", "verdict", "stamps")
+    assert all(key.endswith(units) or key in words or key.startswith("n_") for key in rows[0])
+    assert float(rows[1]["mean_energy_j"]) > float(rows[1]["mean_net_energy_j"]) > 0
+    assert np.isclose(
+        float(rows[1]["mean_difference_fraction"]),
+        float(rows[1]["mean_test_accuracy_fraction"]) - float(rows[0]["mean_test_accuracy_fraction"]),
+    )
+
+
+def csv_rows(directory):
+    return list(csv.DictReader(io.StringIO(report.build([directory]).csv.read_text())))
+
+
+@pytest.mark.parametrize(("value", "text"), [(0.5, "+0.50"), (-0.5, "−0.50"), (-0.001, "0.00"), (0.0, "0.00")])
+def test_signed(value, text):
+    assert signed(value) == text
+
+
+def test_labels_are_the_arms_where_variants_do_not_tell_them_apart(runs):
+    arms = ("backprop", "mono-forward:readout=sum", "mono-forward:readout=last")
+    records = [
+        runs.record(arm, seed, arms=arms, algorithm=arm.partition(":")[0], variant="") for seed in range(2) for arm in arms
+    ]
+    assert [row.label for row in rows_of(runs, records).values()] == list(arms)
+
+
+def test_labels_say_the_schedule_and_what_the_arm_fixes(runs):
+    arms = ("backprop", "mono-forward", "mono-forward:schedule=staged:readout=sum")
+    fixed = dict(zip(arms, ({}, {"schedule": "joint"}, {"schedule": "staged", "readout": "sum"}), strict=True))
+    records = [
+        runs.record(arm, 0, arms=arms, algorithm=arm.partition(":")[0], variant=arm.partition(":")[2], params=fixed[arm])
+        for arm in arms
+    ]
+    labels = [row.label for row in rows_of(runs, records).values()]
+    assert labels == ["backprop", "mono-forward (joint)", "mono-forward (staged, readout=sum)"]
+
+
+def test_unequal_searches_are_flagged(runs):
+    records = [
+        r.model_copy(update={"tuning_energy": r.tuning_energy.model_copy(update={"trials": 50})}) if r.arm == "backprop" else r
+        for r in runs.grid()
+    ]
+    tuned = [runs.tuned(arm) for arm in ("backprop", "mono-forward")]
+    tuned[1]["passes_per_trial"] = 40
+    flags = report.summarise([runs(records=records, tuned=tuned)])["flags"]
+    assert any("UNEQUAL SEARCH" in flag and "backprop 50" in flag for flag in flags)
+    assert any("UNEQUAL SEARCH" in flag and "(joint) 40" in flag for flag in flags)
+
+
+def test_other_things_that_spoil_a_comparison_are_flagged(runs):
+    records = runs.grid(energy=True)
+    weak = records[1].energy.model_copy(update={"measured": False, "resolved": False})
+    records[1] = records[1].model_copy(
+        update={"energy": weak, "params": {"lr": 0.1}, "tier": "graph", "environment_digest": "env-2"}
+    )
+    flags = " ".join(report.summarise([runs(records=records)])["flags"])
+    for word in (
+        "different hyper-parameters",
+        "executed in different ways",
+        "different machines",
+        "estimates",
+        "too short",
+    ):
+        assert word in flags
+
+
+def test_a_fair_comparison_has_no_flags(runs):
+    tuned = [runs.tuned(arm) for arm in ("backprop", "mono-forward", "mono-forward:schedule=staged", "forward-forward")]
+    assert report.summarise([runs(tuned=tuned)])["flags"] == []
+
+
+def test_stamps_stand_on_every_output(runs):
+    from bpfree import rulesets
+
+    scaled = runs.ruleset.scaled(0.5)
+    directory = runs(records=runs.grid(digest=rulesets.digest(scaled)), ruleset=scaled)
+    paths = report.build([directory])
+    for path in (paths.page, paths.markdown, paths.csv, *paths.figures):
+        assert "SCALED" in path.read_text(), path.name
+    assert report.headline_rows([directory])[0].title.startswith("SCALED")
+    assert report.summarise([directory])["ruleset"]["stamps"] == ["SCALED"]
+
+
+def test_the_terminal_table_leaves_out_what_nobody_measured(runs):
+    (text,) = report.headline_rows([runs()])
+    assert not any("nergy" in heading for heading in text.headings)
+    assert all(len(row) == len(text.headings) for row in text.rows)
+    (text,) = report.headline_rows([runs("energy", runs.grid(energy=True))])
+    assert any("nergy" in heading for heading in text.headings)

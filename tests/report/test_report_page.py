@@ -1,0 +1,215 @@
+"""The page: self-contained, escaped, accessible, and readable on a phone."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from xml.etree import ElementTree
+
+import pytest
+
+from bpfree import report, rulesets
+from bpfree.report.charts import charts
+from bpfree.report.looks import glyph
+from bpfree.report.material import read_material
+from bpfree.report.model import build_tables
+from bpfree.report.svg import SERIES, inline, standalone
+
+EVIL = '<script src="https://evil.example/x.js">alert(1)</script>'
+VOID = {"meta", "br", "link", "img", "hr", "input"}
+
+
+class Page(HTMLParser):
+    """Collects the tags of a page, and fails on tags that do not nest."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.tags: list[tuple[str, dict[str, str | None]]] = []
+        self.open: list[str] = []
+        self.feed(text)
+        assert self.open == []
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def all(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+@pytest.fixture(scope="module")
+def text(shared_runs):
+    runs = shared_runs
+    fashion = runs.grid(dataset="fashion-mnist", net="mlp:2x1000", energy=True)
+    return report.build([runs(records=[*runs.grid(), *fashion], tuned=[runs.tuned("backprop")])]).page.read_text()
+
+
+def test_nothing_is_loaded(text):
+    page = Page(text)
+    assert {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "video", "audio"} == set()
+    addresses = [
+        value
+        for _, attributes in page.tags
+        for name, value in attributes.items()
+        if value and name not in ("xmlns", "content") and re.search(r"\w+://|^//", value)
+    ]
+    assert addresses == []
+    assert "url(http" not in text
+    assert "@import" not in text
+    assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.all("meta"))
+
+
+def test_it_is_light(text):
+    assert len(text.encode()) < 300_000
+
+
+def test_ids_are_unique_and_references_exist(text):
+    page = Page(text)
+    ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    wanted = {name for _, a in page.tags for name in (a.get("aria-labelledby") or "").split()}
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", text))
+    assert wanted <= set(ids)
+
+
+def test_charts_have_words_with_their_main_values(text):
+    drawings = [a for tag, a in Page(text).tags if tag == "svg" and a.get("aria-hidden") != "true"]
+    assert len(drawings) == 8
+    assert all(a["role"] == "img" and a["aria-labelledby"] for a in drawings)
+    descriptions = re.findall(r"<desc[^>]*>([^<]+)</desc>", text)
+    assert len(descriptions) == 8
+    for description in descriptions:
+        assert "mono-forward (joint)" in description
+        assert re.search(r"\d\.\d", description)
+
+
+def test_tables_have_scopes_and_captions(text):
+    page = Page(text)
+    assert len(page.all("caption")) == len(page.all("table")) == 3
+    assert {a.get("scope") for a in page.all("th")} == {"row", "col"}
+    labels = [a for a in page.all("td") if not a.get("data-label")]
+    assert labels == [], "on a phone each cell is named by its data-label"
+
+
+def test_phone_and_dark_mode(text):
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+    assert "currentColor" in text
+    for sentinel in (*SERIES, "#010203", "#040506", "#070809"):
+        assert sentinel not in text
+    assert "overflow-x: auto" in text
+    for drawing in (a for tag, a in Page(text).tags if tag == "svg"):
+        assert "width" not in drawing, "a fixed width would not fit a phone"
+
+
+def test_names_of_users_are_escaped(runs):
+    arms = ("backprop", f"{EVIL}|`*")
+    records = [
+        runs.record(arm, seed, arms=arms, algorithm=arm, dataset=EVIL, net=EVIL, plan={"command": EVIL, "arms": 3}, tier=EVIL)
+        for seed in range(3)
+        for arm in arms
+    ]
+    paths = report.build([runs(records=records, tuned=[runs.tuned(arms[1], EVIL, EVIL)])])
+    page = Page(paths.page.read_text())
+    assert page.all("script") == []
+    # An indented line is code in Markdown, and shown as it is.
+    assert not [line for line in paths.markdown.read_text().splitlines() if "<script" in line and line[:4] != "    "]
+    for figure in paths.figures:
+        tags = {element.tag.rpartition("}")[2] for element in ElementTree.parse(figure).iter()}
+        assert "script" not in tags
+
+
+@pytest.mark.usefixtures("no_charts")
+def test_markdown_tables_are_well_formed(runs):
+    arms = ("backprop", "odd|name\nof `two` lines")
+    lines = report.build([runs(records=runs.grid(arms=arms))]).markdown.read_text().splitlines()
+    table = [line for line in lines if line.startswith("|")]
+    assert len(table) == 2 + len(arms)
+    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+    assert re.fullmatch(r"\|( -+:? \|)+", table[1])
+    assert lines[0].startswith("# ")
+
+
+def test_the_answer_says_arms_difference_verdict_and_cost(runs):
+    answer = report.summarise([runs(records=runs.grid(energy=True))])["tables"][0]["answer"]
+    pattern = (
+        r"At equal rules on digits with mlp:2x256, mono-forward \(joint\) reached 97\.\d % test accuracy against "
+        r"backprop’s 97\.\d % \(difference \+\d\.\d \[−\d\.\d, \+\d\.\d\] points: \w+\), at [\d.]+ times the time and "
+        r"[\d.]+ times the energy\. The other arms: .*forward-forward 94\.\d % \(worse\)\."
+    )
+    assert re.fullmatch(pattern, answer)
+
+
+@pytest.mark.usefixtures("no_charts")
+def test_conditions_rules_size_and_commands_are_said(runs):
+    directory = runs(tuned=[runs.tuned("forward-forward")])
+    page = report.build([directory]).page.read_text()
+    for said in (
+        "one search and one split",
+        "1,797 images",
+        "bpfree compare --dataset fashion-mnist --net mlp:2x1000 --data-dir DIR",
+        "bpfree compare --seeds 5 --out runs/x",
+        "bpfree report run<",
+        "at the edge of its space",
+        "loguniform 1e-5..1e-2",
+        "has not improved for 10",
+        "RAPL cannot be read",
+        "AMD EPYC",
+        rulesets.digest(runs.ruleset),
+    ):
+        assert said in page, said
+    assert page.index("At equal rules") < page.index("Test accuracy, %") < page.index("one search and one split")
+
+
+@pytest.mark.usefixtures("no_charts")
+def test_other_data_sets_are_not_called_small(runs):
+    page = report.build([runs(records=runs.grid(dataset="mnist"))]).page.read_text()
+    assert "1,797" not in page
+
+
+def test_estimated_energy_is_never_called_energy_alone(runs):
+    records = [
+        r.model_copy(update={"energy": r.energy.model_copy(update={"measured": False, "method": "estimate"})})
+        for r in runs.grid(energy=True)
+    ]
+    paths = report.build([runs(records=records)])
+    assert "Estimated energy, gross / net" in paths.page.read_text()
+    assert "estimated energy of training" in (paths.directory / "figures/accuracy-energy.svg").read_text()
+
+
+def test_many_arms_can_be_told_apart(runs):
+    arms = ["backprop", *(f"rule-{k}" for k in range(13))]
+    table = build_tables(read_material([runs(records=runs.grid(arms=arms, seeds=(0, 1)))]))[0]
+    looks = {glyph(row) for row in table.rows}
+    assert len(looks) == len(arms)
+    assert len(charts(table)) == 4
+
+
+def test_a_run_that_diverged_at_once_draws_no_curve(runs):
+    records = [
+        runs.record(r.arm, r.seed, status="diverged", history=[]) if r.arm == "forward-forward" else r for r in runs.grid()
+    ]
+    table = build_tables(read_material([runs(records=records)]))[0]
+    passes = next(chart for chart in charts(table) if chart.name == "curves-passes")
+    assert "forward-forward" not in passes.description
+
+
+def test_svg_inline_and_alone():
+    svg = (
+        '<svg xmlns="http://www.w3.org/2000/svg" width="10" height="5" viewBox="0 0 10 5"><clipPath id="c" />'
+        '<g clip-path="url(#c)" fill="#010203"><text>a &lt;b&gt; #010203</text></g></svg>'
+    )
+    page = inline(svg, "x", "T", "D & E")
+    assert "url(#x-c)" in page and 'id="x-c"' in page
+    assert 'fill="currentColor"' in page and "#010203</text>" in page
+    assert '<title id="x-title">T</title>' in page and "D &amp; E" in page
+    alone = ElementTree.fromstring(standalone(svg, "T", "D"))
+    assert alone.get("width") == "10" and alone.get("viewBox") == "0 -28 10 33"
+    assert not re.search(r"currentColor|var\(", standalone(svg, "T", "D"))
