@@ -2,6 +2,21 @@
 
 from bpfree.nets.blocks import Block, DenseBlock
 from bpfree.nets.chain import Chain
+from bpfree.nets.cnns import cnn
+from bpfree.nets.conv import ConvBlock
+from bpfree.nets.module import MeanOverTokens, ModuleBlock
 from bpfree.nets.zoo import build, describe, mlp, names
 
-__all__ = ["Block", "Chain", "DenseBlock", "build", "describe", "mlp", "names"]
+__all__ = [
+    "Block",
+    "Chain",
+    "ConvBlock",
+    "DenseBlock",
+    "MeanOverTokens",
+    "ModuleBlock",
+    "build",
+    "cnn",
+    "describe",
+    "mlp",
+    "names",
+]

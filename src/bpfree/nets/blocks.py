@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
@@ -12,7 +14,29 @@ from bpfree.errors import UsageError, unknown_name
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.local import dense_activity
 
-__all__ = ["Block", "DenseBlock"]
+__all__ = ["ACTIVATION_MODULES", "BATCH_NORMS", "Block", "DenseBlock", "numbered"]
+
+
+@contextmanager
+def numbered(k: int) -> Iterator[None]:
+    """Put "block k" in front of what goes wrong while block ``k`` of a net is made."""
+    try:
+        yield
+    except UsageError as error:
+        raise type(error)(f"block {k}: {error}") from None
+
+
+ACTIVATION_MODULES: dict[str, type[nn.Module]] = {
+    "relu": nn.ReLU,
+    "leaky-relu": nn.LeakyReLU,
+    "tanh": nn.Tanh,
+    "identity": nn.Identity,
+    "gelu": nn.GELU,
+}
+"""The nonlinearities as modules, with torch's defaults; the last one only inside module blocks (it has no closed form here)."""
+
+BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
+"""Modules whose output for one example depends on the others in training."""
 
 
 class Block(nn.Module, ABC):
@@ -29,6 +53,32 @@ class Block(nn.Module, ABC):
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw fresh initial parameters, in place (storage addresses stay)."""
 
+    def plain(self) -> list[nn.Module]:
+        """The block as torch's own modules, in order, sharing its parameters; by default the block itself."""
+        return [self]
+
+    @property
+    def title(self) -> str:
+        """What the block is called in messages and tables."""
+        return type(self).__name__
+
+    @property
+    def normalises_batch(self) -> bool:
+        """Whether a BatchNorm in the block couples the examples of a batch (and has running statistics)."""
+        return any(isinstance(module, BATCH_NORMS) for module in self.modules())
+
+    def check_batch(self, n: int) -> None:
+        """Refuse to train on ``n`` examples where BatchNorm has no statistics of them.
+
+        Raises:
+            UsageError: one example and BatchNorm.
+        """
+        if n == 1 and self.normalises_batch:
+            raise UsageError(
+                f"{self.title} {self.in_shape} -> {self.out_shape}: BatchNorm cannot train on a batch of one example; "
+                "use another batch size, or a net without BatchNorm"
+            )
+
     @property
     def n_features(self) -> int:
         """Width of :meth:`features`."""
@@ -41,6 +91,10 @@ class Block(nn.Module, ABC):
     def features_gradient(self, gradient: Tensor) -> Tensor:
         """Transpose of :meth:`features`: (n, n_features) back to the shape of the activity."""
         return gradient.reshape(-1, *self.out_shape)
+
+    def features_module(self) -> nn.Module:
+        """:meth:`features` as a plain module."""
+        return nn.Identity() if len(self.out_shape) == 1 else nn.Flatten()
 
 
 class DenseBlock(Block):
@@ -66,6 +120,19 @@ class DenseBlock(Block):
         self.out_shape = (width,)
         self.activation = activation
         self.linear = nn.Linear(math.prod(in_shape), width, bias=bias)
+
+    @classmethod
+    def of(cls, in_shape: tuple[int, ...], linear: nn.Linear, activation: str = "relu") -> DenseBlock:
+        """A block around a linear map that exists: it is trained in place."""
+        with torch.device("meta"):  # its own map is thrown away: it costs neither memory nor random numbers
+            block = cls(in_shape, linear.out_features, activation, bias=linear.bias is not None)
+        block.linear = linear
+        return block
+
+    def plain(self) -> list[nn.Module]:
+        """Flatten, linear map, activation."""
+        flatten = [nn.Flatten()] if len(self.in_shape) > 1 else []
+        return [*flatten, self.linear, ACTIVATION_MODULES[self.activation]()]
 
     def forward(self, x: Tensor) -> Tensor:
         """(n, *in_shape) to (n, width)."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -25,28 +25,104 @@ class Chain(nn.Module):
     Args:
         blocks: at least one; each block's input shape is the shape that the block before it puts out.
         n_classes: at least 2.
+        output: the linear output, if it exists already; with a bias. By default one is made.
 
     Raises:
-        UsageError: no blocks, shapes that do not chain (naming the block), fewer than two classes.
+        UsageError: no blocks, a block without parameters, two blocks that share some, shapes that do not chain (each naming
+            the block), fewer than two classes.
     """
 
-    def __init__(self, blocks: Sequence[Block], n_classes: int) -> None:
+    def __init__(self, blocks: Sequence[Block], n_classes: int, *, output: nn.Linear | None = None) -> None:
         super().__init__()
-        if not blocks:
-            raise UsageError("a net needs at least one block, got none")
-        if n_classes < 2:
-            raise UsageError(f"a classifier needs at least 2 classes, got {n_classes}")
-        for k in range(1, len(blocks)):
-            if blocks[k].in_shape != blocks[k - 1].out_shape:
-                raise UsageError(
-                    f"block {k} takes {blocks[k].in_shape}, but block {k - 1} puts out {blocks[k - 1].out_shape}; "
-                    "change one of them so that the shapes chain"
-                )
+        _check(blocks, n_classes, output)
         self.blocks = nn.ModuleList(blocks)
-        self.output = nn.Linear(blocks[-1].n_features, n_classes)
+        self.output = output or nn.Linear(blocks[-1].n_features, n_classes)
+        self._source: tuple[nn.Module | None, tuple[str, ...]] = (None, ())  # a tuple, so that torch does not register it
+        self._given: dict[str, Tensor] = {}
 
-    def __iter__(self):
-        return iter(self.blocks)
+    @classmethod
+    def from_module(
+        cls,
+        net: nn.Module,
+        in_shape: tuple[int, ...],
+        n_classes: int | None = None,
+        *,
+        open_nested: bool = True,
+        keep_weights: bool = False,
+    ) -> Chain:
+        """Split a user's ``nn.Sequential`` into blocks that share its parameters: the net is trained in place.
+
+        A block starts at each module with parameters; what has none (activation, pooling, dropout) and normalisations join the
+        block before them. The last ``nn.Linear`` becomes the output. Blocks with a closed form are recognised; the others use
+        autograd inside themselves. :meth:`describe` says where the net was cut.
+
+        Args:
+            in_shape: of one example.
+            n_classes: only where the net does not end in its output: a new linear output is then appended.
+            open_nested: whether an ``nn.Sequential`` inside is split too; if not, it is one block.
+            keep_weights: start every run from the weights that the net has now. Forward-Forward draws those of dense blocks
+                all the same.
+
+        Example:
+            >>> import torch, bpfree
+            >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.GELU(), torch.nn.Linear(32, 10))
+            >>> chain = bpfree.nets.Chain.from_module(net, in_shape=(1, 8, 8))
+            >>> chain.describe()[0]
+            'block 0: ModuleBlock of Sequential (1, 8, 8) -> (32,), 2080 parameters; 0 Flatten, 1 Linear, 2 GELU'
+            >>> chain.to_module() is net
+            True
+
+        Raises:
+            UsageError: a net that is no ``nn.Sequential``, that has no hidden block or no output, or whose parts cannot be
+                blocks (naming the part and the cure).
+        """
+        from bpfree.nets.split import split  # imports this module
+
+        chain = split(net, tuple(in_shape), n_classes, open_nested=open_nested)
+        if keep_weights:
+            chain._given = {name: tensor.detach().clone() for name, tensor in chain.state_dict().items()}
+        return chain
+
+    def to_module(self) -> nn.Module:
+        """The net as a plain ``nn.Module`` that needs no bpfree, sharing all parameters.
+
+        A net from :meth:`from_module` that ended in its output comes back as the user's own object. Of a sequence of tokens the
+        mean is taken by one small module of bpfree.
+        """
+        if self._source[0] is not None:
+            return self._source[0]
+        plain = [module for block in self for module in block.plain()]
+        return nn.Sequential(*plain, self[-1].features_module(), self.output)
+
+    def describe(self) -> list[str]:
+        """One line per block and one for the output: shapes, parameters, and what modules of a user's net it holds."""
+        lines = []
+        for k, block in enumerate(self):
+            parts = self._source[1][k] if self._source[1] else ""
+            n_parameters = sum(parameter.numel() for parameter in block.parameters())
+            line = f"block {k}: {block.title} {block.in_shape} -> {block.out_shape}, {n_parameters} parameters"
+            lines.append(f"{line}; {parts}" if parts else line)
+        return [*lines, f"output: {self.output.in_features} features -> {self.output.out_features} classes"]
+
+    def check_batches(self, n_examples: int, batch_size: int) -> None:
+        """Refuse a sweep over ``n_examples`` that ends in a batch of one, where a BatchNorm must learn from it.
+
+        Raises:
+            UsageError: naming the block, and a batch size that fits.
+        """
+        if min(n_examples, batch_size) != 1 and n_examples % batch_size != 1:
+            return
+        for k, block in enumerate(self):
+            if block.normalises_batch:
+                fitting = next((size for size in range(batch_size + 1, n_examples + 1) if n_examples % size != 1), None)
+                cure = f"use --batch-size {fitting}, or " if fitting else "use "
+                raise UsageError(
+                    f"block {k} ({block.title}) has BatchNorm, which cannot train on one example; {n_examples} examples in "
+                    f"batches of {batch_size} leave a batch of one: {cure}a net without BatchNorm"
+                )
+
+    def __iter__(self) -> Iterator[Block]:
+        return iter(self.blocks)  # pyright: ignore[reportReturnType]  # nn.ModuleList is not generic
 
     def __len__(self) -> int:
         return len(self.blocks)
@@ -76,13 +152,49 @@ class Chain(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Class scores (n, n_classes) of examples (n, *in_shape)."""
-        for block in self.blocks:
+        for block in self:
             x = block(x)
         return self.output(self[-1].features(x))
 
+    @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
-        """Draw fresh initial parameters in place: each block by its own rule, output N(0, 0.01²), biases zero."""
+        """Draw fresh initial parameters in place: each block by its own rule, output N(0, 0.01²), biases zero.
+
+        A net made with ``keep_weights`` goes back to the weights that it was given with.
+        """
         for block in self:
             block.reset_parameters(generator)
         nn.init.normal_(self.output.weight, std=OUTPUT_STD, generator=generator)
         nn.init.zeros_(self.output.bias)
+        if self._given:
+            for name, tensor in self.state_dict().items():
+                tensor.copy_(self._given[name])
+
+
+def _check(blocks: Sequence[Block], n_classes: int, output: nn.Linear | None) -> None:
+    if not blocks:
+        raise UsageError("a net needs at least one block, got none")
+    if n_classes < 2:
+        raise UsageError(f"a classifier needs at least 2 classes, got {n_classes}")
+    owner: dict[int, int] = {}
+    for k, block in enumerate(blocks):
+        if next(block.parameters(), None) is None:
+            raise UsageError(
+                f"block {k} ({block.title}) has no parameters, so it has nothing to learn; join it to the block before it"
+            )
+        for parameter in block.parameters():
+            if owner.setdefault(id(parameter), k) != k:
+                raise UsageError(
+                    f"blocks {owner[id(parameter)]} and {k} share a parameter, so neither can be trained on its own; "
+                    "give each its own"
+                )
+        if k > 0 and block.in_shape != blocks[k - 1].out_shape:
+            raise UsageError(
+                f"block {k} takes {block.in_shape}, but block {k - 1} puts out {blocks[k - 1].out_shape}; "
+                "change one of them so that the shapes chain"
+            )
+    if output is not None and (output.in_features, output.out_features) != (blocks[-1].n_features, n_classes):
+        raise UsageError(
+            f"the output maps {output.in_features} features to {output.out_features} classes, but the last block has "
+            f"{blocks[-1].n_features} features, and there are {n_classes} classes; change the output"
+        )

@@ -7,6 +7,10 @@ from collections.abc import Callable, Sequence
 from bpfree.errors import UsageError, unknown_name
 from bpfree.nets.blocks import DenseBlock
 from bpfree.nets.chain import Chain
+from bpfree.nets.cnns import CNN_FAMILIES
+from bpfree.nets.residual import RESNET_FAMILIES
+from bpfree.nets.spec import Spec
+from bpfree.nets.tokens import TOKEN_FAMILIES
 
 __all__ = ["build", "describe", "mlp", "names"]
 
@@ -28,26 +32,27 @@ def mlp(inputs: int | tuple[int, ...], widths: Sequence[int], n_classes: int, ac
     return Chain(blocks, n_classes)
 
 
-def _mlp_from_words(words: str, in_shape: tuple[int, ...], n_classes: int, options: dict[str, str]) -> Chain:
-    spec = f"mlp:{words}"
+def _mlp(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     try:
-        if "x" in words:
-            depth, width = (int(number) for number in words.split("x"))
+        if "x" in spec.words:
+            depth, width = (int(number) for number in spec.words.split("x"))
             widths = [width] * depth
         else:
-            depth, widths = 1, [int(number) for number in words.split("-")]
+            depth, widths = 1, [int(number) for number in spec.words.split("-")]
     except ValueError:
         raise UsageError(
-            f"cannot read the net {spec!r}; write mlp:DEPTHxWIDTH (mlp:3x2000) or mlp:WIDTH-WIDTH-... (mlp:512-256-128)"
+            f"cannot read the net {spec.text!r}; write mlp:DEPTHxWIDTH (mlp:3x2000) or mlp:WIDTH-WIDTH-... (mlp:512-256-128)"
         ) from None
     if depth < 1 or min(widths, default=0) < 1:
-        raise UsageError(f"the net {spec!r} has a depth or width below 1; each must be at least 1")
-    activation = options.pop("activation", "relu")
-    return mlp(in_shape, widths, n_classes, activation)
+        raise UsageError(f"the net {spec.text!r} has a depth or width below 1; each must be at least 1")
+    return mlp(in_shape, widths, n_classes, spec.word("activation", "relu"))
 
 
-_FAMILIES: dict[str, tuple[Callable[..., Chain], str]] = {
-    "mlp": (_mlp_from_words, "mlp:3x2000 is three hidden blocks of 2000; mlp:512-256-128 gives widths one by one"),
+_FAMILIES: dict[str, tuple[Callable[[Spec, tuple[int, ...], int], Chain], str]] = {
+    "mlp": (_mlp, "mlp:3x2000 is three hidden blocks of 2000; mlp:512-256-128 gives widths one by one"),
+    **CNN_FAMILIES,
+    **RESNET_FAMILIES,
+    **TOKEN_FAMILIES,
 }
 
 
@@ -65,22 +70,15 @@ def build(spec: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     """Build the net that ``spec`` names for examples of ``in_shape``.
 
     Args:
-        spec: ``FAMILY:WORDS[:key=value...]``, such as ``mlp:2x256`` or ``mlp:50x128:activation=tanh``.
+        spec: ``FAMILY[:WORDS][:key=value...]``, such as ``mlp:2x256``, ``mlp:50x128:activation=tanh`` or ``cnn3``.
 
     Raises:
-        UsageError: an unknown family (with the nearest names), a depth or width below 1, an unknown option.
+        UsageError: an unknown family (with the nearest names), a depth or width below 1, an unknown option, or examples
+            that the net cannot take (naming the block).
     """
-    family, _, rest = spec.partition(":")
-    if family not in _FAMILIES:
-        raise unknown_name("net", family, _FAMILIES)
-    words, *pairs = rest.split(":")
-    options = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"cannot read {pair!r} in the net {spec!r}; write key=value, such as activation=tanh")
-        options[key] = value
-    net = _FAMILIES[family][0](words, in_shape, n_classes, options)
-    if options:
-        raise UsageError(f"the net {spec!r} has an unknown option {sorted(options)[0]!r}; known: activation")
+    read = Spec(spec)
+    if read.family not in _FAMILIES:
+        raise unknown_name("net", read.family, _FAMILIES)
+    net = _FAMILIES[read.family][0](read, tuple(in_shape), n_classes)
+    read.close()
     return net

@@ -1,0 +1,69 @@
+"""Reading the text that names a net: ``FAMILY[:WORDS][:key=value...]``, as in ``--net vit:depth=2:width=32``."""
+
+from __future__ import annotations
+
+from bpfree.errors import UsageError
+
+__all__ = ["Spec"]
+
+
+class Spec:
+    """One net's text, taken apart; a family asks for what it knows, and :meth:`close` refuses what it did not ask for.
+
+    Attributes:
+        text: as it was written, for messages.
+        family: what stands before the first colon.
+        words: the piece behind it, unless that is ``key=value``; else empty.
+
+    Raises:
+        UsageError: a later piece that is no ``key=value``.
+    """
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+        self.family, _, rest = text.partition(":")
+        pieces = rest.split(":") if rest else []
+        self.words = pieces.pop(0) if pieces and "=" not in pieces[0] else ""
+        self._options: dict[str, str] = {}
+        self._asked: list[str] = []
+        for piece in pieces:
+            key, equals, value = piece.partition("=")
+            if not equals:
+                raise UsageError(f"cannot read {piece!r} in the net {text!r}; write key=value, such as activation=tanh")
+            self._options[key] = value
+
+    def word(self, key: str, default: str) -> str:
+        """The option ``key``, as text."""
+        self._asked.append(key)
+        return self._options.pop(key, default)
+
+    def natural(self, key: str, default: int) -> int:
+        """The option ``key``, a whole number of at least 1."""
+        value = self.word(key, str(default))
+        if not value.isdecimal() or int(value) < 1:
+            raise UsageError(f"the net {self.text!r}: {key} must be a whole number of at least 1, got {value!r}")
+        return int(value)
+
+    def widths(self, default: tuple[int, ...], example: str) -> tuple[int, ...]:
+        """The words as widths, ``32-64``; ``default`` where there are none.
+
+        Args:
+            example: of a good spec, for the message.
+        """
+        if not self.words:
+            return default
+        numbers = self.words.split("-")
+        if not all(number.isdecimal() and int(number) > 0 for number in numbers):
+            raise UsageError(f"cannot read the net {self.text!r}; write whole numbers of at least 1, such as {example}")
+        return tuple(int(number) for number in numbers)
+
+    def no_words(self) -> None:
+        """Refuse words of a family that takes none."""
+        if self.words:
+            raise UsageError(f"the net {self.text!r} takes no {self.words!r}; write {self.family}, or {self.family}:key=value")
+
+    def close(self) -> None:
+        """Refuse the options that nobody asked for."""
+        if self._options:
+            known = ", ".join(self._asked) or "none"
+            raise UsageError(f"the net {self.text!r} has an unknown option {min(self._options)!r}; known: {known}")

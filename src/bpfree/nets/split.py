@@ -1,0 +1,213 @@
+"""Where a user's ``nn.Sequential`` is cut into blocks, and which pieces have a closed form."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field
+
+import torch
+from torch import nn
+
+from bpfree.errors import UsageError
+from bpfree.nets.blocks import BATCH_NORMS, Block, DenseBlock
+from bpfree.nets.chain import Chain
+from bpfree.nets.conv import ConvBlock
+from bpfree.nets.module import ModuleBlock
+from bpfree.nets.probe import evaluating
+from bpfree.numerics.activations import LEAKY_SLOPE
+from bpfree.numerics.conv import STAGES
+
+__all__ = ["split"]
+
+_JOINING = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm, nn.PReLU)
+"""Modules that may have parameters, but start no block: normalisations, and the activation that learns its slope."""
+
+TOLERANCE = 1e-3
+"""Largest difference between net and chain, relative to the largest score, in the closing check."""
+
+
+@dataclass
+class _Piece:
+    """Modules of one block to be, with their names in the user's net."""
+
+    modules: list[nn.Module] = field(default_factory=list)
+    names: list[str] = field(default_factory=list)
+
+    def add(self, name: str, module: nn.Module) -> None:
+        self.modules.append(module)
+        self.names.append(name)
+
+    def words(self) -> str:
+        return ", ".join(f"{name} {type(module).__name__}" for name, module in zip(self.names, self.modules, strict=True))
+
+
+def split(net: nn.Module, in_shape: tuple[int, ...], n_classes: int | None, *, open_nested: bool) -> Chain:
+    """See :meth:`bpfree.nets.Chain.from_module`."""
+    if not _is_sequence(net):
+        raise UsageError(
+            f"only an nn.Sequential can be split into blocks, got {type(net).__name__}; "
+            "wrap its parts yourself: Chain([ModuleBlock(shape, part), ...], n_classes)"
+        )
+    leaves = _leaves(net, "", open_nested)
+    output = _output(leaves, n_classes)
+    pieces = _pieces(leaves[:-1] if output is not None else leaves)
+    if not pieces:
+        raise UsageError("the net has no hidden block: nothing with parameters stands before its output; add a layer")
+    blocks: list[Block] = []
+    shape = in_shape
+    for k, piece in enumerate(pieces):
+        blocks.append(_block(shape, piece, f"block {k} ({piece.words()})"))
+        shape = blocks[-1].out_shape
+    if output is not None and output.in_features != blocks[-1].n_features:
+        raise UsageError(
+            f"the output takes {output.in_features} features, but block {len(blocks) - 1} ({pieces[-1].words()}) puts out "
+            f"{blocks[-1].out_shape}, of which scores are taken from {blocks[-1].n_features}; change one of them"
+        )
+    chain = Chain(blocks, output.out_features if output is not None else n_classes or 0, output=output)
+    if output is None:
+        chain.output.to(next(net.parameters()))
+    else:
+        _check_equal(net, chain)
+    chain.train()  # parts that the user had put into evaluation mode would not agree with their blocks
+    chain._source = (net if output is not None else None, tuple(piece.words() for piece in pieces))
+    return chain
+
+
+def _is_sequence(module: nn.Module) -> bool:
+    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+
+
+def _leaves(net: nn.Module, prefix: str, open_nested: bool) -> list[tuple[str, nn.Module]]:
+    leaves: list[tuple[str, nn.Module]] = []
+    for name, module in net._modules.items():  # named_children would leave out the second use of a shared activation
+        path = prefix + name
+        if module is None:
+            continue
+        if open_nested and _is_sequence(module):
+            leaves += _leaves(module, path + ".", open_nested)
+        else:
+            leaves.append((path, module))
+    return leaves
+
+
+def _output(leaves: list[tuple[str, nn.Module]], n_classes: int | None) -> nn.Linear | None:
+    """The net's own output, or None where one must be appended."""
+    name, last = leaves[-1] if leaves else ("", None)
+    if type(last) is nn.Linear and n_classes in (None, last.out_features):
+        if last.bias is None:
+            raise UsageError(f"the output ({name} Linear) has no bias; make it with bias=True")
+        return last
+    if n_classes is None:
+        raise UsageError(
+            f"the net ends in {name} {type(last).__name__}, not in an nn.Linear that puts out class scores; drop what stands "
+            "behind that (softmax belongs to the loss), or name n_classes to have an output appended"
+        )
+    return None
+
+
+def _pieces(leaves: list[tuple[str, nn.Module]]) -> list[_Piece]:
+    """Cut before each module with parameters. A flattening goes forward, to the block that needs it, where there is one."""
+    pieces: list[_Piece] = []
+    waiting = _Piece()
+    for name, module in leaves:
+        has_parameters = next(module.parameters(), None) is not None
+        if has_parameters and not isinstance(module, _JOINING):
+            waiting.add(name, module)
+            pieces.append(waiting)
+            waiting = _Piece()
+        elif not pieces or waiting.modules or _flattens(module):
+            waiting.add(name, module)
+        else:
+            pieces[-1].add(name, module)
+    if pieces:
+        for name, module in zip(waiting.names, waiting.modules, strict=True):
+            pieces[-1].add(name, module)
+    return pieces
+
+
+def _flattens(module: nn.Module) -> bool:
+    return type(module) is nn.Flatten and (module.start_dim, module.end_dim) == (1, -1)
+
+
+def _block(in_shape: tuple[int, ...], piece: _Piece, name: str) -> Block:
+    """A block with a closed form where the piece is one, else a block around the modules."""
+    free = all(parameter.requires_grad for module in piece.modules for parameter in module.parameters())
+    if free and (block := _dense(in_shape, piece.modules) or _conv(in_shape, piece.modules)) is not None:
+        return block
+    return ModuleBlock(in_shape, piece.modules[0] if len(piece.modules) == 1 else nn.Sequential(*piece.modules), name=name)
+
+
+def _activation(module: nn.Module) -> str | None:
+    if type(module) is nn.LeakyReLU and module.negative_slope == LEAKY_SLOPE:
+        return "leaky-relu"
+    return {nn.ReLU: "relu", nn.Tanh: "tanh", nn.Identity: "identity"}.get(type(module))
+
+
+def _dense(in_shape: tuple[int, ...], modules: list[nn.Module]) -> DenseBlock | None:
+    """[flatten,] linear [, activation] [, flatten]"""
+    flat = len(in_shape) == 1 or _flattens(modules[0])
+    linear, *rest = [module for module in modules if not _flattens(module)]
+    if not (flat and type(linear) is nn.Linear and linear.in_features == math.prod(in_shape) and len(rest) <= 1):
+        return None
+    activation = _activation(rest[0]) if rest else "identity"
+    return None if activation is None else DenseBlock.of(in_shape, linear, activation)
+
+
+def _conv(in_shape: tuple[int, ...], modules: list[nn.Module]) -> ConvBlock | None:
+    """convolution, then activation, 2 x 2 pooling and BatchNorm in any order, each once at most [, flatten]"""
+    conv, *rest = modules[:-1] if len(modules) > 1 and _flattens(modules[-1]) else modules
+    if len(in_shape) != 3 or type(conv) is not nn.Conv2d or conv.in_channels != in_shape[0] or not _is_square(conv):
+        return None
+    found: dict[str, nn.Module] = {}
+    for module in rest:
+        stage = _stage(module)
+        if stage is None or stage in found:
+            return None
+        found[stage] = module
+    order = (*found, *(stage for stage in STAGES if stage not in found))
+    activation = _activation(found["activation"]) if "activation" in found else "identity"
+    pool = {nn.MaxPool2d: "max", nn.AvgPool2d: "average"}.get(type(found.get("pool")), "none")
+    norm = found.get("norm")
+    assert activation is not None and (norm is None or isinstance(norm, nn.BatchNorm2d))  # _stage has looked
+    return ConvBlock.of(in_shape, conv, activation, pool=pool, norm=norm, order=order)
+
+
+def _is_square(conv: nn.Conv2d) -> bool:
+    plain = conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros" and not isinstance(conv.padding, str)
+    return plain and all(len(set(pair)) == 1 for pair in (conv.kernel_size, conv.stride, conv.padding))
+
+
+def _stage(module: nn.Module) -> str | None:
+    """Which stage of a convolution block the module is, if it is one that has a closed form."""
+    if _activation(module) is not None:
+        return "activation"
+    if type(module) is nn.MaxPool2d:
+        usual = (module.padding, module.dilation, module.ceil_mode, module.return_indices) == (0, 1, False, False)
+        return "pool" if usual and _is_two(module.kernel_size) and _is_two(module.stride) else None
+    if type(module) is nn.AvgPool2d:
+        usual = (module.padding, module.ceil_mode, module.divisor_override) == (0, False, None)
+        return "pool" if usual and _is_two(module.kernel_size) and _is_two(module.stride) else None
+    if type(module) is nn.BatchNorm2d:
+        return "norm" if module.affine and module.track_running_stats and module.momentum is not None else None
+    return None
+
+
+def _is_two(size: int | tuple[int, ...]) -> bool:
+    return size in (2, (2, 2))
+
+
+@torch.no_grad()
+def _check_equal(net: nn.Module, chain: Chain) -> None:
+    """The chain must compute what the net computes, or the user's net would be trained as another.
+
+    Raises:
+        UsageError: most likely the net reads its output from a sequence of tokens in another way.
+    """
+    x = torch.randn(2, *chain.in_shape, generator=torch.Generator().manual_seed(0)).to(chain.device, chain.dtype)
+    with evaluating(net):  # the chain's own mode does not matter: all that has one is shared
+        ours, theirs = chain(x), net(x)
+    if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=TOLERANCE * float(theirs.abs().max()), rtol=0.0):
+        raise UsageError(
+            f"the net puts out {tuple(theirs.shape[1:])} per example, and not the class scores of its last block's features; "
+            "take the mean over the tokens (bpfree.nets.MeanOverTokens()) or flatten before the output"
+        )
