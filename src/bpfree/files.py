@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bpfree.errors import RunDirectoryError, StorageError
 
-__all__ = ["append_line", "drop_half_line", "locked", "write_atomic", "writing"]
+__all__ = ["append_line", "drop_half_line", "locked", "refusal", "write_atomic", "writing"]
 
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again, it goes on where it was",
@@ -23,9 +23,17 @@ _CURES = {
     errno.ENOTDIR: "a part of the path is a file, not a directory; choose another place with --out DIR",
     errno.EEXIST: "a file of this name is in the way; choose another place with --out DIR",
     errno.EISDIR: "a directory of this name is in the way; choose another place with --out DIR",
+    errno.ENOENT: "there is no such place and it cannot be made; choose another place with --out DIR",
     errno.ENAMETOOLONG: "the name is too long; choose another place with --out DIR",
     errno.EFBIG: "the file would be larger than is allowed; choose another place with --out DIR",
 }
+
+
+def refusal(error: OSError, path: Path | None = None) -> StorageError | None:
+    """The operating system's refusal to write as one line with its cure; None if the error is of another kind."""
+    place = path or error.filename
+    cure = _CURES.get(error.errno or 0)
+    return StorageError(f"cannot write {place or 'to the disk'}: {cure}") if cure else None
 
 
 @contextlib.contextmanager
@@ -34,9 +42,10 @@ def writing(path: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        if error.errno not in _CURES:
+        refused = refusal(error, path)
+        if refused is None:
             raise
-        raise StorageError(f"cannot write {path}: {_CURES[error.errno]}") from error
+        raise refused from error
 
 
 def write_atomic(path: Path, content: str | bytes) -> None:
@@ -80,7 +89,8 @@ def append_line(path: Path, line: str) -> None:
                 written = os.write(descriptor, data)
                 os.fsync(descriptor)
             except OSError:
-                os.ftruncate(descriptor, before)
+                with contextlib.suppress(OSError):  # the first refusal is the one to report
+                    os.ftruncate(descriptor, before)
                 raise
             if written != len(data):
                 os.ftruncate(descriptor, before)

@@ -32,7 +32,6 @@ __all__ = [
     "finished",
     "json_schema",
     "read_records",
-    "writing",
 ]
 
 SCHEMA_VERSION = 1

@@ -4,7 +4,16 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["J_PER_WH", "format_bytes", "format_co2", "format_count", "format_energy", "format_percent", "format_time", "j_to_kwh"]
+__all__ = [
+    "J_PER_WH",
+    "format_bytes",
+    "format_co2",
+    "format_count",
+    "format_energy",
+    "format_percent",
+    "format_time",
+    "j_to_kwh",
+]
 
 J_PER_WH = 3600.0
 """Joules in a watt-hour (exact)."""

@@ -1,0 +1,5 @@
+"""``python -m bpfree`` is the command ``bpfree``."""
+
+from bpfree.cli import main
+
+main()

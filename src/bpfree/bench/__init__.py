@@ -1,0 +1,18 @@
+"""The benchmark: arms, searches, measured runs, and the directory that keeps them."""
+
+from bpfree.bench.arm import Arm, parse_arms
+from bpfree.bench.compare import Comparison, Observer, SilentObserver
+from bpfree.bench.directory import RunDirectory, fresh_path
+from bpfree.bench.measure import Setting, measure
+
+__all__ = [
+    "Arm",
+    "Comparison",
+    "Observer",
+    "RunDirectory",
+    "Setting",
+    "SilentObserver",
+    "fresh_path",
+    "measure",
+    "parse_arms",
+]

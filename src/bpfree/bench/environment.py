@@ -1,0 +1,84 @@
+"""What a run ran on: versions, processor, GPU, threads. Host and user names never enter."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import psutil
+import torch
+
+from bpfree._version import __version__
+
+__all__ = ["choose_threads", "digest", "facts", "versions"]
+
+_PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "codecarbon", "nvidia-ml-py")
+
+
+def versions() -> dict[str, str]:
+    """Versions of bpfree and of what its numbers depend on."""
+    found = {"bpfree": __version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            found[package] = "not installed"
+    return found
+
+
+def _processor() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text(errors="replace").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    return platform.processor() or platform.machine()
+
+
+def facts(device: torch.device) -> dict[str, Any]:
+    """Everything about machine and software that could change a number."""
+    found: dict[str, Any] = {
+        "device": str(device),
+        "processor": _processor(),
+        "cores": os.cpu_count(),
+        "memory_bytes": psutil.virtual_memory().total,
+        "torch_threads": torch.get_num_threads(),
+        "system": f"{platform.system()} {platform.machine()}",
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
+        "versions": versions(),
+    }
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        found |= {
+            "gpu": properties.name,
+            "gpu_memory_bytes": properties.total_memory,
+            "gpu_capability": f"{properties.major}.{properties.minor}",
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+        }
+    return found
+
+
+SMALL_STEP_MACS = 50_000_000
+"""Multiply-adds below which a step is not worth sharing among cores: waking threads costs as much as they save."""
+
+
+def choose_threads(n_params: int, batch_size: int, device: torch.device) -> None:
+    """Use one thread for steps too small to share; a function of the net alone, so that all arms and runs agree.
+
+    A person's own ``OMP_NUM_THREADS`` has the last word.
+    """
+    small = 3 * n_params * batch_size < SMALL_STEP_MACS  # forward, and twice that for gradients
+    if device.type == "cpu" and small and "OMP_NUM_THREADS" not in os.environ:
+        torch.set_num_threads(1)
+
+
+def digest(environment: dict[str, Any]) -> str:
+    """First 16 hexadecimal digits of the sha256 of the facts."""
+    return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:16]

@@ -1,0 +1,46 @@
+"""``bpfree compare``: the main job."""
+
+from __future__ import annotations
+
+import json
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any
+
+import typer
+from rich.console import Console
+
+from bpfree import report
+from bpfree.bench import Comparison, RunDirectory, SilentObserver, fresh_path, parse_arms
+from bpfree.cli.progress import ConsoleObserver
+from bpfree.cli.resume import remember
+from bpfree.cli.setting import Request
+from bpfree.cli.show import print_tables
+
+__all__ = ["compare_command"]
+
+
+def compare_command(request: Request, *, arms: str | None, out: Path | None, as_json: bool, quiet: bool) -> int:
+    """Run or resume a comparison; 1 if every run failed."""
+    rules = request.rules("compare")
+    chosen = parse_arms(arms if arms is not None else ",".join(rules.plan.arms))
+    setting = request.setting(rules)
+    for arm in chosen:
+        arm.build({}).check_net(setting.build_net())
+    setting.plan |= {"arms": [arm.label for arm in chosen], "seeds": list(rules.plan.seeds)}
+    directory = RunDirectory(out or fresh_path(Path(setting.data.name).name))
+    console = Console(stderr=True, quiet=quiet)
+    with directory.opened(rules, setting.facts):
+        remember(directory.path)
+        comparison = Comparison(setting, chosen, rules.plan.seeds, directory, SilentObserver())
+        watched: Any = nullcontext() if quiet else ConsoleObserver(console, comparison.n_passes())
+        with watched as observer:
+            comparison.observer = observer or comparison.observer
+            records = comparison.run()
+        paths = report.build([directory.path])
+    if as_json:
+        typer.echo(json.dumps(report.summarise([directory.path]), indent=2))
+    elif not quiet:
+        print_tables([directory.path])
+        typer.echo(f"report: {paths.page}")
+    return 0 if any(record.status == "ok" for record in records) else 1

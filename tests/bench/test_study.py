@@ -1,0 +1,96 @@
+"""The search: equal trials, its own seeds, and the same after it was killed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import optuna
+import pytest
+from optuna.trial import TrialState
+
+from bpfree.bench import Arm
+from bpfree.bench.spaces import LogUniform, space_for
+from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
+
+from .test_measure import setting
+
+RULES = setting().ruleset.with_changes(trials=5, passes_per_trial=2)
+
+
+def trials(journal: Path) -> list[tuple[dict[str, float], float | None]]:
+    """Values and outcome of every finished trial, in order."""
+    (study,) = optuna.get_all_study_names(open_storage(journal))
+    loaded = optuna.load_study(study_name=study, storage=open_storage(journal))
+    return [(t.params, t.value) for t in loaded.get_trials(states=(TrialState.COMPLETE,))]
+
+
+def test_a_search_that_was_killed_twice_is_the_same_search(tmp_path: Path) -> None:
+    arm = Arm.parse("backprop")
+    search(setting(ruleset=RULES), arm, open_storage(tmp_path / "whole"))
+
+    class Killed(BaseException):
+        pass
+
+    def kill_after(n: int) -> None:
+        seen = {"n": 0}
+
+        def on_pass(_: object) -> None:
+            seen["n"] += 1
+            if seen["n"] > n:
+                raise Killed
+
+        with pytest.raises(Killed):
+            search(setting(ruleset=RULES), arm, open_storage(tmp_path / "killed"), on_pass=on_pass)
+
+    kill_after(3)  # in the second trial
+    kill_after(4)  # two trials later
+    search(setting(ruleset=RULES), arm, open_storage(tmp_path / "killed"))
+    assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
+    assert len(trials(tmp_path / "whole")) == 5
+
+
+def test_every_trial_has_other_values_and_the_best_is_chosen(tmp_path: Path) -> None:
+    found = search(setting(ruleset=RULES), Arm.parse("backprop"), open_storage(tmp_path / "j"))
+    outcomes = trials(tmp_path / "j")
+    assert len({params["lr"] for params, _ in outcomes}) == 5
+    best = max(value for _, value in outcomes if value is not None)
+    assert found.best_val_accuracy == best
+    assert found.best in [params for params, value in outcomes if value == best]
+    assert found.cost.trials == 5
+    assert found.cost.passes <= 5 * 2
+    assert found.cost.joules is None
+
+
+def test_the_search_never_sees_the_test_split_and_trains_on_its_own_seeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from bpfree.bench import study as module
+
+    seen: list[tuple[bool, int]] = []
+    original = module.training
+
+    def spy(*args: object, **kwargs: object) -> object:
+        seen.append(("test" in args[2].splits, kwargs["seed"]))  # type: ignore[attr-defined,arg-type]
+        return original(*args, **kwargs)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(module, "training", spy)
+    search(setting(ruleset=RULES), Arm.parse("backprop"), open_storage(tmp_path / "j"))
+    assert seen == [(False, SEARCH_SEEDS + k) for k in range(5)]
+
+
+def test_what_an_arm_fixes_is_not_searched() -> None:
+    assert set(space_for(Arm.parse("backprop"))) == {"lr", "weight_decay"}
+    assert set(space_for(Arm.parse("backprop:lr=1e-3"))) == {"weight_decay"}
+
+
+def test_the_same_ranges_hold_for_every_rule_of_the_comparison() -> None:
+    rules = ("backprop", "mono-forward", "forward-forward")
+    spaces = [{key: space_for(Arm.parse(rule))[key] for key in ("lr", "weight_decay")} for rule in rules]
+    assert spaces[0] == spaces[1] == spaces[2]
+
+
+def test_a_value_near_an_end_is_at_the_edge() -> None:
+    bounds = LogUniform(1e-5, 1e-2)
+    assert bounds.at_edge(9e-3)
+    assert bounds.at_edge(1.1e-5)
+    assert not bounds.at_edge(1e-3)

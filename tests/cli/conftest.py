@@ -1,0 +1,63 @@
+"""Running the command line in this process and in others."""
+
+from __future__ import annotations
+
+import os
+import resource
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from bpfree.cli import run
+
+TINY = ("--net", "mlp:1x16", "--trials", "2", "--max-passes", "3", "--seeds", "2")
+"""A comparison that takes a second or two."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    out: str
+    err: str
+
+    def one_line(self) -> str:
+        """The only line on standard error."""
+        lines = self.err.strip().splitlines()
+        assert len(lines) == 1, self.err
+        assert lines[0].startswith("bpfree: ")
+        assert "Traceback" not in self.err
+        return lines[0]
+
+
+@pytest.fixture
+def bpfree(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Callable[..., Outcome]:
+    """Run the command in this process, in an empty directory."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("BPFREE_DATA", raising=False)
+
+    def call(*arguments: str) -> Outcome:
+        code = run(list(arguments))
+        seen = capsys.readouterr()
+        return Outcome(code, seen.out, seen.err)
+
+    return call
+
+
+def start(arguments: Sequence[str], where: Path, file_limit_bytes: int | None = None) -> subprocess.Popen[str]:
+    """Start the command in a process of its own, whose files may not grow beyond a limit if one is given."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+    def limit() -> None:
+        if file_limit_bytes is not None:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
+
+    return subprocess.Popen(
+        [sys.executable, "-m", "bpfree", *arguments],
+        cwd=where, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit,
+    )  # fmt: skip

@@ -1,0 +1,170 @@
+"""Every mistake of a user: one clear line, exit code 2, and nothing written."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from .conftest import TINY, Outcome, start
+
+Command = Callable[..., Outcome]
+
+OPTIONS = [
+    (("--arms", "backprp"), "unknown algorithm 'backprp'; did you mean backprop"),
+    (("--arms", "backprop,backprop"), "listed 2 times"),
+    (("--arms", ""), "no arm was given"),
+    (("--arms", "mono-forward:schedul=staged"), "did you mean schedule"),
+    (("--arms", "mono-forward:schedule=stagd"), "one of joint, staged"),
+    (("--arms", "mono-forward:schedule"), "write name:key=value"),
+    (("--net", "mpl:2x8"), "unknown net 'mpl'; did you mean mlp"),
+    (("--net", "mlp:2x0"), "at least 1"),
+    (("--net", "mlp:0x8"), "at least 1"),
+    (("--net", "mlp:wide"), "mlp:DEPTHxWIDTH"),
+    (("--net", "mlp:1x9999999999999"), "do not fit into memory"),
+    (("--dataset", "digit"), "unknown data set 'digit'; did you mean digits"),
+    (("--dataset", "missing.npz"), "missing.npz"),
+    (("--batch-size", "0"), "batch_size"),
+    (("--batch-size", "5000"), "larger than the training split"),
+    (("--batch-size", "ten"), "'--batch-size'"),
+    (("--trials", "0"), "search.trials"),
+    (("--seeds", "0"), "at least 1"),
+    (("--max-passes", "-3"), "budget.max_passes"),
+    (("--patience", "0"), "stop.patience"),
+    (("--ruleset", "quik"), "unknown ruleset 'quik'; did you mean quick"),
+    (("--ruleset", "absent.yaml"), "absent.yaml"),
+    (("--device", "tpu"), "unknown device 'tpu'"),
+    (("--device", "cuda:99"), "--device cuda:99 was asked"),
+    (("--country", "POLL"), "POL"),
+    (("--grid-g-per-kwh", "-1"), "from 0 up"),
+    (("--bach-size", "3"), "--batch-size"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), OPTIONS, ids=[" ".join(options) for options, _ in OPTIONS])
+def test_a_wrong_option_is_one_line(bpfree: Command, tmp_path: Path, options: tuple[str, ...], words: str) -> None:
+    outcome = bpfree("compare", "--out", "R", *options)
+    assert outcome.code == 2
+    assert words in outcome.one_line()
+    assert list(tmp_path.iterdir()) == []
+
+
+SETTINGS = [
+    ("lr=-1", "lr must be a finite number above 0, got -1.0"),
+    ("lr=nan", "lr must be a finite number above 0, got nan"),
+    ("lr=fast", "lr must be a finite number above 0, got 'fast'"),
+    ("momentum=2", "at least 0 and at most 0.999"),
+    ("learning_rate=1", "unknown hyper-parameter of mono-forward 'learning_rate'"),
+    ("lr", "write --set key=value"),
+]
+
+
+@pytest.mark.parametrize(("setting", "words"), SETTINGS, ids=[setting for setting, _ in SETTINGS])
+def test_a_wrong_hyper_parameter_is_one_line(bpfree: Command, tmp_path: Path, setting: str, words: str) -> None:
+    outcome = bpfree("train", "mono-forward", "--set", setting, "--out", "R")
+    assert outcome.code == 2
+    assert words in outcome.one_line()
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_unknown_rule_offers_the_nearest(bpfree: Command) -> None:
+    assert "did you mean mono-forward" in bpfree("train", "mono-forwrd").one_line()
+
+
+def test_an_unknown_command_offers_the_nearest(bpfree: Command) -> None:
+    outcome = bpfree("compar")
+    assert outcome.code == 2
+    assert "compare" in outcome.one_line()
+
+
+_x = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+_y = np.arange(60) % 3
+ARRAYS = {
+    "no x": ({"y": _y}, "x"),
+    "different lengths": ({"x": _x, "y": _y[:50]}, "50"),
+    "not a number": ({"x": np.where(np.arange(5) == 2, np.nan, _x), "y": _y}, "NaN"),
+    "negative label": ({"x": _x, "y": _y - 1}, "-1"),
+    "label out of range": ({"x": _x, "y": np.where(_y == 2, 7, _y)}, "7"),
+    "one class only": ({"x": _x, "y": np.zeros(60, int)}, "class"),
+    "empty": ({"x": _x[:0], "y": _y[:0]}, "empty"),
+    "objects": ({"x": np.array([object()] * 60), "y": _y}, "object"),
+    "too few to split": ({"x": _x[:4], "y": np.array([0, 0, 1, 1])}, "at least 3"),
+}
+
+
+@pytest.mark.parametrize("case", ARRAYS)
+def test_arrays_that_cannot_be_learned_from_are_one_line(bpfree: Command, tmp_path: Path, case: str) -> None:
+    arrays, words = ARRAYS[case]
+    np.savez(tmp_path / "mine.npz", **arrays)
+    outcome = bpfree("compare", "--dataset", "mine.npz", "--out", "R", *TINY)
+    assert outcome.code == 2
+    assert words in outcome.one_line()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.npz"]
+
+
+def test_a_corrupt_idx_file_names_its_checksum(bpfree: Command, tmp_path: Path) -> None:
+    folder = tmp_path / "root" / "mnist"
+    folder.mkdir(parents=True)
+    for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
+        (folder / f"{name}-ubyte.gz").write_bytes(b"truncated")
+    outcome = bpfree("compare", "--dataset", "mnist", "--data-dir", "root", "--out", "R", *TINY)
+    assert outcome.code == 2
+    assert "sha256" in outcome.one_line()
+    assert not (tmp_path / "R").exists()
+
+
+def test_a_directory_of_another_ruleset_is_left_alone(bpfree: Command, tmp_path: Path) -> None:
+    assert bpfree("compare", "--out", "R", "--arms", "backprop", "--quiet", *TINY).code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "R").rglob("*") if path.is_file()}
+    outcome = bpfree("compare", "--out", "R", "--arms", "backprop", *TINY, "--patience", "3")
+    assert outcome.code == 2
+    assert "stop.patience" in outcome.one_line()
+    assert {path: path.read_bytes() for path in (tmp_path / "R").rglob("*") if path.is_file()} == before
+
+
+def test_a_directory_that_holds_something_else_is_left_alone(bpfree: Command, tmp_path: Path) -> None:
+    (tmp_path / "R").mkdir()
+    (tmp_path / "R" / "thesis.tex").write_text("years of work")
+    outcome = bpfree("compare", "--out", "R", *TINY)
+    assert outcome.code == 2
+    assert "not a run directory" in outcome.one_line()
+    assert [path.name for path in (tmp_path / "R").iterdir()] == ["thesis.tex"]
+
+
+def test_a_file_in_the_way_is_one_line(bpfree: Command, tmp_path: Path) -> None:
+    (tmp_path / "R").write_text("mine")
+    outcome = bpfree("compare", "--out", "R", *TINY)
+    assert outcome.code == 2
+    assert "is a file" in outcome.one_line()
+    assert (tmp_path / "R").read_text() == "mine"
+
+
+def test_a_refusing_disk_is_one_line_and_keeps_what_was_written(bpfree: Command, tmp_path: Path) -> None:
+    """The kernel refuses to let a file grow, as a full disk does; what was written stays, and the command goes on later."""
+    arguments = ("compare", "--out", "R", "--arms", "backprop", "--quiet", *TINY)
+    assert bpfree(*arguments).code == 0
+    records = tmp_path / "R" / "records.jsonl"
+    before = records.read_bytes()
+    process = start((*arguments, "--seeds", "3"), tmp_path, file_limit_bytes=len(before) + 50)
+    _, err = process.communicate(timeout=120)
+    assert process.returncode == 2
+    assert err.count("\n") == 1
+    assert "the disk is full" in err
+    assert records.read_bytes() == before
+    assert bpfree(*arguments, "--seeds", "3").code == 0
+    assert records.read_bytes().startswith(before)
+    assert len(records.read_bytes().splitlines()) == 3
+
+
+def test_a_read_only_place_is_one_line(bpfree: Command) -> None:
+    outcome = bpfree("compare", "--out", "/proc/bpfree", *TINY)
+    assert outcome.code == 2
+    assert "cannot write /proc/bpfree" in outcome.one_line()
+
+
+def test_reporting_on_nothing_is_one_line(bpfree: Command) -> None:
+    outcome = bpfree("report", "absent")
+    assert outcome.code == 2
+    assert "absent" in outcome.one_line()

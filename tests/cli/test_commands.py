@@ -1,0 +1,116 @@
+"""What the commands print and return."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from bpfree.algorithms import names
+from bpfree.records import read_records
+
+from .conftest import TINY, Outcome
+
+Command = Callable[..., Outcome]
+
+
+def test_compare_writes_the_whole_directory_and_prints_table_and_path(bpfree: Command, tmp_path: Path) -> None:
+    outcome = bpfree("compare", "--out", "R", "--arms", "backprop,mono-forward", *TINY)
+    assert outcome.code == 0
+    assert "backprop" in outcome.out
+    assert "report: R/report/index.html" in outcome.out
+    there = {path.name for path in (tmp_path / "R").iterdir()}
+    assert {"ruleset.yaml", "environment.json", "study.journal", "records.jsonl", "tuned.json", "report", "log.txt"} <= there
+    assert {p.name for p in (tmp_path / "R" / "report").iterdir()} >= {"index.html", "summary.md", "summary.csv", "figures"}
+
+
+def test_compare_json_is_nothing_but_the_summary(bpfree: Command) -> None:
+    outcome = bpfree("compare", "--out", "R", "--arms", "backprop", "--json", "--quiet", *TINY)
+    (table,) = json.loads(outcome.out)["tables"]
+    assert [row["arm"] for row in table["rows"]] == ["backprop"]
+
+
+def test_without_out_a_dated_directory_is_made(bpfree: Command, tmp_path: Path) -> None:
+    for _ in range(2):
+        assert bpfree("compare", "--arms", "backprop", "--quiet", *TINY).code == 0
+    made = sorted(path.name for path in (tmp_path / "runs").iterdir())
+    assert len(made) == 2
+    assert made[0].endswith("-digits")
+    assert made[1].endswith("-digits-2")
+
+
+def test_a_loss_that_becomes_nan_is_recorded_and_the_comparison_goes_on(bpfree: Command, tmp_path: Path) -> None:
+    bad = "mono-forward:optimiser=sgd:lr=1e30"
+    assert bpfree("compare", "--out", "R", "--arms", f"{bad},backprop", "--quiet", *TINY).code == 0
+    by_arm = {(r.arm, r.seed): r for r in read_records(tmp_path / "R" / "records.jsonl")}
+    for seed in (0, 1):
+        assert by_arm[bad, seed].status == "diverged"
+        assert by_arm[bad, seed].test_accuracy is None
+        assert "NaN" in by_arm[bad, seed].reasons["test_accuracy"]
+        assert by_arm["backprop", seed].status == "ok"
+
+
+def test_a_run_that_diverges_alone_is_exit_code_1(bpfree: Command) -> None:
+    arguments = ("--set", "optimiser=sgd", "--set", "lr=1e30", "--net", "mlp:1x16", "--max-passes", "2", "--out", "R")
+    outcome = bpfree("train", "mono-forward", *arguments)
+    assert outcome.code == 1
+    assert "diverged" in outcome.out
+
+
+def test_train_json_is_the_record(bpfree: Command, tmp_path: Path) -> None:
+    outcome = bpfree("train", "backprop", "--net", "mlp:1x16", "--max-passes", "2", "--json", "--quiet", "--out", "R")
+    assert outcome.code == 0
+    (line,) = (tmp_path / "R" / "records.jsonl").read_text().splitlines()
+    assert json.loads(outcome.out) == json.loads(line)
+
+
+def test_estimated_energy_is_labelled_and_gives_co2e(bpfree: Command, tmp_path: Path) -> None:
+    arguments = ("--net", "mlp:1x16", "--max-passes", "2", "--out", "R", "--quiet")
+    assert bpfree("train", "backprop", *arguments, "--estimate-energy", "--country", "POL").code == 0
+    (record,) = read_records(tmp_path / "R" / "records.jsonl")
+    assert record.energy.measured is False
+    assert record.energy.method is None or "estimate" in record.energy.method
+    if record.energy.joules is not None:
+        assert record.carbon.g_per_kwh is not None
+        assert record.co2e_g is not None
+        assert abs(record.co2e_g - record.energy.joules / 3.6e6 * record.carbon.g_per_kwh) < 1e-12
+
+
+def test_report_is_rebuilt_from_the_records(bpfree: Command, tmp_path: Path) -> None:
+    bpfree("compare", "--out", "R", "--arms", "backprop", "--quiet", *TINY)
+    page = tmp_path / "R" / "report" / "index.html"
+    page.unlink()
+    assert bpfree("report", "R").code == 0
+    assert page.exists()
+
+
+def test_doctor_says_in_words_what_is_null_and_what_would_change_it(bpfree: Command) -> None:
+    outcome = bpfree("doctor", "--device", "cpu")
+    assert outcome.code == 0
+    for word in ("time", "energy of the processor", "CO2e", "FLOPs", "peak memory"):
+        assert word in outcome.out
+    findings = json.loads(bpfree("doctor", "--device", "cpu", "--json").out)
+    assert all(finding["why_null"] for finding in findings if finding["verdict"] == "null")
+
+
+def test_list_names_everything(bpfree: Command) -> None:
+    found = json.loads(bpfree("list", "--json").out)
+    assert set(found["algorithms"]) == set(names())
+    assert "quick" in found["rulesets"]
+    assert "digits" in found["datasets"]
+    assert "mlp" in found["nets"]
+    assert "did you mean rulesets" in bpfree("list", "ruleset").one_line()
+
+
+def test_cite_prints_bibtex_once(bpfree: Command) -> None:
+    outcome = bpfree("cite", "mono-forward", "forward-forward", "mono-forward")
+    assert outcome.out.count("@article{gong2025monoforward") == 1
+    assert outcome.out.count("@article{hinton2022forward") == 1
+    assert "2212.13345" in outcome.out
+
+
+def test_every_command_has_an_example_in_its_help(bpfree: Command) -> None:
+    for command in ("compare", "train", "report", "doctor", "list", "cite"):
+        outcome = bpfree(command, "--help")
+        assert outcome.code == 0
+        assert "Example: bpfree" in " ".join(outcome.out.split())

@@ -1,0 +1,132 @@
+"""Nothing is lost: the same command goes on where it was, and ends with the same accuracies, bit for bit."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from pathlib import Path
+
+import pytest
+
+from bpfree.records import read_records
+
+from .conftest import start
+
+ARMS = ("--arms", "backprop,mono-forward,mono-forward:schedule=staged,forward-forward")
+SMALL = (*ARMS, "--net", "mlp:2x16", "--trials", "3", "--max-passes", "6", "--seeds", "2")
+
+
+def accuracies(directory: Path) -> dict[tuple[str, str, str, int], tuple[float | None, float | None, int]]:
+    """Cell to what must be the same, bit for bit."""
+    records = read_records(directory / "records.jsonl")
+    found = {r.cell: (r.val_accuracy, r.test_accuracy, r.passes) for r in records if r.status == "ok"}
+    assert len(found) == sum(r.status == "ok" for r in records), "a cell was run twice"
+    return found
+
+
+def tuned(directory: Path) -> list[object]:
+    """What the search found."""
+    return [(row["arm"], row["best"], row["best_val_accuracy"]) for row in json.loads((directory / "tuned.json").read_text())]
+
+
+def finish(arguments: tuple[str, ...], where: Path) -> subprocess.CompletedProcess[str]:
+    """Run to the end in a process of its own."""
+    process = start(arguments, where)
+    out, err = process.communicate(timeout=240)
+    return subprocess.CompletedProcess(arguments, process.returncode, out, err)
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A comparison that nobody interrupted."""
+    where = tmp_path_factory.mktemp("whole")
+    done = finish(("compare", "--out", "R", "--quiet", *SMALL), where)
+    assert done.returncode == 0, done.stderr
+    return where / "R"
+
+
+def test_another_process_and_directory_give_the_same_accuracies_bit_for_bit(whole: Path, tmp_path: Path) -> None:
+    done = finish(("compare", "--out", "elsewhere", "--quiet", *SMALL), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert accuracies(tmp_path / "elsewhere") == accuracies(whole)
+    assert tuned(tmp_path / "elsewhere") == tuned(whole)
+
+
+def test_a_finished_comparison_is_not_run_again(whole: Path) -> None:
+    before = (whole / "records.jsonl").read_bytes()
+    done = finish(("compare", "--out", str(whole), "--quiet", *SMALL), whole.parent)
+    assert done.returncode == 0, done.stderr
+    assert (whole / "records.jsonl").read_bytes() == before
+
+
+@pytest.mark.parametrize("kills", [("study.journal", "records.jsonl", "records.jsonl")], ids=["search, runs, runs"])
+def test_killed_at_any_moment_it_goes_on_where_it_was(whole: Path, tmp_path: Path, kills: tuple[str, ...]) -> None:
+    directory = tmp_path / "R"
+    for name in kills:
+        process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+        size = _size(directory / name)
+        deadline = time.monotonic() + 120
+        while process.poll() is None and _size(directory / name) < size + 400 and time.monotonic() < deadline:
+            time.sleep(0.002)
+        process.send_signal(signal.SIGKILL)
+        process.communicate()
+    (directory / "records.jsonl").open("a").write('{"schema": 1, "arm": "half a li')
+    (directory / "study.journal").open("a").write('{"op_code": 5, "half')
+    done = finish(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert accuracies(directory) == accuracies(whole)
+    assert tuned(directory) == tuned(whole)
+
+
+def _size(path: Path) -> int:
+    return path.stat().st_size if path.exists() else 0
+
+
+def test_control_c_ends_within_two_seconds_and_says_how_to_go_on(whole: Path, tmp_path: Path) -> None:
+    process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+    while process.poll() is None and _size(tmp_path / "R" / "records.jsonl") == 0:
+        time.sleep(0.005)
+    sent_s = time.monotonic()
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert time.monotonic() - sent_s < 2.0
+    assert process.returncode == 130
+    assert "Go on with: bpfree compare" in err
+    assert "--out R" in err
+    assert "Traceback" not in err
+    done = finish(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert accuracies(tmp_path / "R") == accuracies(whole)
+
+
+def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
+    first = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+    while first.poll() is None and not (tmp_path / "R" / "study.journal").exists():
+        time.sleep(0.005)
+    second = finish(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+    first.send_signal(signal.SIGKILL)
+    first.communicate()
+    assert second.returncode == 2
+    assert "is being written by another bpfree" in second.stderr
+
+
+def test_one_long_run_goes_on_after_a_kill(tmp_path: Path) -> None:
+    arguments = ("mono-forward", "--net", "mlp:2x16", "--max-passes", "40", "--patience", "40", "--quiet")
+    whole = finish(("train", *arguments, "--out", "whole"), tmp_path)
+    assert whole.returncode == 0, whole.stderr
+    process = start(("train", *arguments, "--out", "killed"), tmp_path)
+    checkpoint = tmp_path / "killed" / "checkpoints" / "mono-forward-seed0.safetensors"
+    while process.poll() is None and not checkpoint.exists():
+        time.sleep(0.002)
+    process.send_signal(signal.SIGKILL)
+    process.communicate()
+    assert not (tmp_path / "killed" / "records.jsonl").exists()
+    again = finish(("train", *arguments, "--out", "killed"), tmp_path)
+    assert again.returncode == 0, again.stderr
+    (one,) = read_records(tmp_path / "whole" / "records.jsonl")
+    (two,) = read_records(tmp_path / "killed" / "records.jsonl")
+    assert (two.val_accuracy, two.test_accuracy, two.passes) == (one.val_accuracy, one.test_accuracy, one.passes)
+    assert [e.train_loss for e in two.history] == [e.train_loss for e in one.history]
+    assert "two sittings" in two.reasons["energy.joules"]
