@@ -1,0 +1,46 @@
+# Two commands do all the set-up on a fresh machine: `make compare` (the main job) and `make test`.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.installed
+
+.PHONY: help compare test test-all test-gpu lint format install clean
+
+help:
+	@echo "make compare    the main job: backprop, Mono-Forward and Forward-Forward on embedded data, with the bill"
+	@echo "make test       lint, types, floors, tests (minutes)"
+	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
+	@echo "make test-gpu   the tests that need an NVIDIA GPU"
+
+# Pinned: constraints.txt holds every version that was tested, torch exactly (a range would pull gigabytes of CUDA).
+$(READY): pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev]"
+	@touch $@
+
+install: $(READY)
+
+compare: $(READY)
+	$(BIN)/bpfree compare $(if $(OUT),--out $(OUT)) $(OPTIONS)
+
+test: lint
+	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+
+test-all: lint
+	$(BIN)/python -m pytest -m "not gpu" --timeout 7200 $(PYTEST)
+
+test-gpu: $(READY)
+	$(BIN)/python -m pytest -m gpu $(PYTEST)
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+	$(BIN)/pyright
+
+format: $(READY)
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
