@@ -11,9 +11,9 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from bpfree.errors import RunDirectoryError
 from bpfree.files import append_line
@@ -37,6 +37,13 @@ __all__ = [
 SCHEMA_VERSION = 1
 
 Status = Literal["ok", "diverged", "failed", "interrupted"]
+
+Reached = Annotated[
+    float,
+    Field(ge=0, allow_inf_nan=True),
+    WithJsonSchema({"anyOf": [{"type": "number", "minimum": 0}, {"const": "Infinity"}]}),
+]
+"""What it took to reach a target; infinite where it was never reached (the one quantity that may be)."""
 
 
 class _Part(BaseModel):
@@ -157,8 +164,8 @@ class Record(_Part):
     carbon: Carbon
     tuning_energy: TuningCost | None
     inference: Inference | None
-    time_to_target_s: float | None
-    energy_to_target_j: float | None
+    time_to_target_s: Reached | None
+    energy_to_target_j: Reached | None
     flops: Flops | None
     peak_memory_bytes: int | None
     memory: Memory | None

@@ -28,11 +28,10 @@ def j_to_kwh(energy_j: float) -> float:
 
 
 def _scaled(value: float, steps: tuple[tuple[float, str], ...]) -> str:
-    for factor, unit in steps:
-        if abs(value) >= factor:
-            return f"{value / factor:.3g} {unit}"
-    factor, unit = steps[-1]
-    return f"{value / factor:.3g} {unit}"
+    """Three digits in the largest unit that gives at least 1 once rounded; never an exponent where people read digits."""
+    factor, unit = next((step for step in steps if float(f"{abs(value) / step[0]:.3g}") >= 1), steps[-1])
+    number = value / factor
+    return f"{number:.0f} {unit}" if abs(number) >= 999.5 else f"{number:.3g} {unit}"
 
 
 def format_energy(energy_j: float | None) -> str:

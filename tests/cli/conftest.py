@@ -34,9 +34,7 @@ class Outcome:
 
 
 @pytest.fixture
-def bpfree(
-    capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Callable[..., Outcome]:
+def bpfree(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Outcome]:
     """Run the command in this process, in an empty directory."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("BPFREE_DATA", raising=False)

@@ -49,9 +49,7 @@ def test_floats_are_standardised_by_the_training_split():
     train = data.splits["train"].x
     assert train.dtype == torch.float32
     torch.testing.assert_close(train.mean(0), torch.zeros(4), atol=1e-6, rtol=0)
-    torch.testing.assert_close(
-        train.std(0, correction=0), torch.tensor([1.0, 1.0, 1.0, 0.0]), atol=1e-5, rtol=0
-    )
+    torch.testing.assert_close(train.std(0, correction=0), torch.tensor([1.0, 1.0, 1.0, 0.0]), atol=1e-5, rtol=0)
     assert data.splits["test"].x.mean(0)[:3].abs().max() > 1e-4, "the test split had no say"
     assert not data.splits["test"].x[:, 3].any(), "a constant feature becomes 0"
 
@@ -199,9 +197,7 @@ def file_refused(path: Path, match: str) -> None:
 
 
 def test_missing_file(tmp_path):
-    file_refused(
-        tmp_path / "no.npz", r"there is no file .*no.npz; check the path, or write it with: np.savez"
-    )
+    file_refused(tmp_path / "no.npz", r"there is no file .*no.npz; check the path, or write it with: np.savez")
 
 
 def test_a_directory(tmp_path):

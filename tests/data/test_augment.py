@@ -47,9 +47,7 @@ def test_offsets_and_flips_are_even():
     place = (augment(x, key(7), "crop-flip") == 1).flatten(1).int().argmax(1)
     counts = place.bincount(minlength=81).double()
     expected = n / 81
-    assert ((counts - expected) ** 2 / expected).sum() < 80 + 5 * (
-        2 * 80
-    ) ** 0.5  # chi-square, five deviations
+    assert ((counts - expected) ** 2 / expected).sum() < 80 + 5 * (2 * 80) ** 0.5  # chi-square, five deviations
 
 
 def test_same_key_same_draw_other_key_other_draw():
@@ -62,9 +60,7 @@ def test_none_is_the_default_and_changes_nothing(images: Dataset):
     x = torch.rand(2, 1, 4, 4)
     assert augment(x, key(0), "none") is x
     assert images.augmentation == "none"
-    for one, other in zip(
-        images.batches("train", 9), images.augmented("none").batches("train", 9), strict=True
-    ):
+    for one, other in zip(images.batches("train", 9), images.augmented("none").batches("train", 9), strict=True):
         assert torch.equal(one.x, other.x)
 
 

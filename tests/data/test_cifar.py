@@ -37,13 +37,8 @@ def contents(name: str) -> dict[str, bytes]:
     files = {}
     for seed, file in enumerate((*member.train, member.test)):
         pixels, labels = batch(seed, member.n_classes)
-        files[file] = pickled(
-            {b"batch_label": b"x", member.labels: labels, b"data": pixels, b"filenames": [b"a"] * N}
-        )
-        rows = [
-            bytes([0] * (member.n_label_bytes - 1) + [y]) + x.tobytes()
-            for x, y in zip(pixels, labels, strict=True)
-        ]
+        files[file] = pickled({b"batch_label": b"x", member.labels: labels, b"data": pixels, b"filenames": [b"a"] * N})
+        rows = [bytes([0] * (member.n_label_bytes - 1) + [y]) + x.tobytes() for x, y in zip(pixels, labels, strict=True)]
         files[f"{file}.bin"] = b"".join(rows)
     return files
 
@@ -80,9 +75,7 @@ def test_both_forms_give_the_same_set(tmp_path, name, fake):
     assert [one.n(s) for s in ("train", "validation", "test")] == [n - n // 10, n // 10, N]
     assert (one.in_shape, one.n_classes, one.name) == ((3, 32, 32), SETS[name].n_classes, name)
     pixels, labels = batch(len(SETS[name].train), SETS[name].n_classes)
-    assert np.array_equal(one.splits["test"].x.flatten(1).numpy(), pixels), (
-        "channels, rows, columns, as stored"
-    )
+    assert np.array_equal(one.splits["test"].x.flatten(1).numpy(), pixels), "channels, rows, columns, as stored"
     assert one.splits["test"].y.tolist() == labels
     assert load(name, data_dir=tmp_path / "python", split_seed=1).split_digest != one.split_digest
 

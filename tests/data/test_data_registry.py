@@ -15,9 +15,7 @@ def test_names():
     assert names() == ("digits", "synthetic", "mnist", "fashion-mnist", "cifar10", "cifar100")
 
 
-@pytest.mark.parametrize(
-    ("asked", "offer"), [("minst", "mnist"), ("cifar-10", "cifar10"), ("fashion_mnist", "fashion-mnist")]
-)
+@pytest.mark.parametrize(("asked", "offer"), [("minst", "mnist"), ("cifar-10", "cifar10"), ("fashion_mnist", "fashion-mnist")])
 def test_unknown_names_are_met_with_the_nearest(asked, offer):
     with pytest.raises(UnknownNameError, match=rf"unknown data set '{asked}'; did you mean .*{offer}"):
         load(asked)

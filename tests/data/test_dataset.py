@@ -257,9 +257,7 @@ def test_a_last_batch_of_one_is_given():
 @pytest.mark.gpu
 def test_on_the_gpu_as_on_the_cpu(images):
     on_gpu = images.augmented("crop-flip").to("cuda")
-    for one, two in zip(
-        images.augmented("crop-flip").batches("train", 10), on_gpu.batches("train", 10), strict=True
-    ):
+    for one, two in zip(images.augmented("crop-flip").batches("train", 10), on_gpu.batches("train", 10), strict=True):
         assert two.x.device.type == two.y.device.type == two.key.device.type == "cuda"
         torch.testing.assert_close(two.x.cpu(), one.x)
         assert torch.equal(two.y.cpu(), one.y)

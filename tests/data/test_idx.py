@@ -62,9 +62,7 @@ def test_mnist_keeps_its_last_images_for_validation(tmp_path, fake):
     data = load("mnist", data_dir=tmp_path)
     assert [data.n(s) for s in ("train", "validation", "test")] == [32, 8, 10]
     assert (data.in_shape, data.n_classes, data.name) == ((1, 28, 28), 10, "mnist")
-    raw = np.frombuffer(gzip.decompress(fake["train-images-idx3-ubyte.gz"])[16:], np.uint8).reshape(
-        -1, 1, 28, 28
-    )
+    raw = np.frombuffer(gzip.decompress(fake["train-images-idx3-ubyte.gz"])[16:], np.uint8).reshape(-1, 1, 28, 28)
     assert np.array_equal(data.splits["validation"].x.numpy(), raw[32:])
     assert load("mnist", data_dir=tmp_path, split_seed=1).split_digest == data.split_digest, "it is fixed"
     (batch,) = data.batches("validation", 8, shuffle=False)
@@ -208,17 +206,13 @@ def test_a_download_with_another_checksum_is_refused(fake, monkeypatch):
 
 
 def test_no_download_allowed(tmp_path):
-    with pytest.raises(
-        DataError, match=r"mnist is not in .*; put the official files in a folder mnist/ .*--data-dir"
-    ):
+    with pytest.raises(DataError, match=r"mnist is not in .*; put the official files in a folder mnist/ .*--data-dir"):
         load("mnist", download=False)
     with pytest.raises(DataError, match=rf"mnist is not in {tmp_path} nor in "):
         load("mnist", data_dir=tmp_path, download=False)
 
 
-@pytest.mark.parametrize(
-    "error", [OSError(errno.ENOSPC, "full"), PermissionError("Pooch could not create data cache folder")]
-)
+@pytest.mark.parametrize("error", [OSError(errno.ENOSPC, "full"), PermissionError("Pooch could not create data cache folder")])
 def test_a_cache_that_cannot_be_written(fake, monkeypatch, error):
     def retrieve(*args, **kwargs):
         raise error
@@ -293,9 +287,7 @@ def test_real(real_data, name, sizes, mean, std):
     pixels = torch.cat([data.splits[s].x for s in ("train", "validation")]).double() / 255
     assert float(pixels.mean()) == pytest.approx(mean, abs=1e-4), "the published constants are of all 60,000"
     assert float(pixels.std()) == pytest.approx(std, abs=1e-4)
-    assert data.splits["test"].y.bincount().tolist()[:3] == (
-        [980, 1135, 1032] if name == "mnist" else [1000] * 3
-    )
+    assert data.splits["test"].y.bincount().tolist()[:3] == ([980, 1135, 1032] if name == "mnist" else [1000] * 3)
     assert sum(len(b.y) for b in data.batches("train", 128)) == sizes[0]
     if name == "mnist":
         assert data.splits["train"].y[:5].tolist() == [5, 0, 4, 1, 9]

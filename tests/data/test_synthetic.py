@@ -20,9 +20,7 @@ def test_defaults_are_written_out_in_the_name():
 def test_deterministic_in_its_arguments():
     one, same = load("synthetic:n=200:classes=3"), load("synthetic:classes=3:n=200")
     assert torch.equal(one.splits["train"].x, same.splits["train"].x)
-    digests = {
-        load(f"synthetic:n=200:{o}").split_digest for o in ("classes=3", "classes=3:seed=1", "classes=4")
-    }
+    digests = {load(f"synthetic:n=200:{o}").split_digest for o in ("classes=3", "classes=3:seed=1", "classes=4")}
     assert len(digests) == 3
     assert load("synthetic:n=200:classes=3", split_seed=1).split_digest not in digests
 

@@ -31,7 +31,7 @@ def test_options_are_read() -> None:
 
 @pytest.mark.parametrize("spec", ["mlp:0x20", "mlp:3x0", "mlp:0", "mlp:8-0-8", "mlp:-3x5"])
 def test_a_depth_or_width_below_one_is_refused(spec: str) -> None:
-    with pytest.raises(UsageError, match="at least 1|cannot read"):
+    with pytest.raises(UsageError, match=r"at least 1|cannot read"):
         build(spec, (6,), 3)
 
 

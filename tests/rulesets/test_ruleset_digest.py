@@ -39,7 +39,7 @@ OTHER = {
     "lr_schedule": "cosine",
     "readout": "best-prefix-on-validation",
     "precision": "bfloat16",
-    "augmentation": "none",
+    "augmentation": "crop-flip",
     "splits": {"digits": "50/25/25"},
     "train_examples": 1000,
     "scale": 0.5,

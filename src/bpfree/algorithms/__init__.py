@@ -10,8 +10,17 @@ from bpfree.algorithms._base import Algorithm, Carry, LocalAlgorithm, Phase, Tra
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, parse
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.algorithms.backprop import Backprop
+from bpfree.algorithms.cascaded_forward import CascadedForward
+from bpfree.algorithms.deep_supervision import DeepSupervision
+from bpfree.algorithms.direct_feedback_alignment import DirectFeedbackAlignment
+from bpfree.algorithms.feedback_alignment import FeedbackAlignment
 from bpfree.algorithms.forward_forward import ForwardForward
+from bpfree.algorithms.foton import Foton, WideningWarning
+from bpfree.algorithms.local_similarity import LocalSimilarity
 from bpfree.algorithms.mono_forward import MonoForward
+from bpfree.algorithms.pepita import Pepita
+from bpfree.algorithms.sign_symmetry import SignSymmetry
+from bpfree.algorithms.spatial_goodness import SpatialGoodness
 from bpfree.errors import unknown_name
 
 __all__ = [
@@ -19,16 +28,26 @@ __all__ = [
     "Algorithm",
     "Backprop",
     "Carry",
+    "CascadedForward",
+    "DeepSupervision",
+    "DirectFeedbackAlignment",
+    "FeedbackAlignment",
     "ForwardForward",
+    "Foton",
     "Hyper",
     "LocalAlgorithm",
+    "LocalSimilarity",
     "MonoForward",
     "Optimiser",
+    "Pepita",
     "Phase",
+    "SignSymmetry",
     "Slot",
+    "SpatialGoodness",
     "State",
     "Traits",
     "Value",
+    "WideningWarning",
     "choice",
     "flag",
     "make",
@@ -41,7 +60,20 @@ __all__ = [
 ENTRY_POINT_GROUP = "bpfree.algorithms"
 """Packages that declare an entry point of this group (name = "package.module:Class") add a rule."""
 
-_OWN: tuple[type[Algorithm], ...] = (Backprop, ForwardForward, MonoForward)
+_OWN: tuple[type[Algorithm], ...] = (
+    Backprop,
+    CascadedForward,
+    DeepSupervision,
+    DirectFeedbackAlignment,
+    FeedbackAlignment,
+    ForwardForward,
+    Foton,
+    LocalSimilarity,
+    MonoForward,
+    Pepita,
+    SignSymmetry,
+    SpatialGoodness,
+)
 
 
 @cache

@@ -7,6 +7,7 @@ step that folds the blocks together is final, so that a layer-parallel pipeline 
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
@@ -58,13 +59,16 @@ class Phase:
     Attributes:
         index, count: which phase of how many.
         learning: indices of the blocks that learn.
-        name: for people.
+        name: for people, and for exceptions of a ruleset.
+        max_passes: the rule has nothing more to do after so many (a closed form is exact after one); the stop rule may
+            give fewer, never more. What is left goes to the next phase. None: as many as the stop rule gives.
     """
 
     index: int
     count: int
     learning: tuple[int, ...]
     name: str
+    max_passes: int | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,8 +109,12 @@ class Algorithm(ABC):
         """The phases of training; by default one, in which all blocks learn."""
         return (Phase(0, 1, tuple(range(len(net))), "all blocks"),)
 
+    def end_pass(self, net: Chain, state: State, phase: Phase) -> None:
+        """What closes a pass, before its validation (a ridge solve, say); by default nothing."""
+        del net, state, phase
+
     def end_phase(self, net: Chain, state: State, phase: Phase) -> None:
-        """What closes a phase (a ridge solve, say); by default nothing."""
+        """What closes a phase, after its best state is restored; by default nothing."""
         del net, state, phase
 
     def check_net(self, net: Chain) -> None:
@@ -118,17 +126,13 @@ class Algorithm(ABC):
         if self.maths == "closed":
             for k, block in enumerate(net):
                 if not has_closed_form(block):
-                    raise UsageError(
-                        f"{self.name}: block {k} ({type(block).__name__}) has no closed form; use maths=auto"
-                    )
+                    raise UsageError(f"{self.name}: block {k} ({type(block).__name__}) has no closed form; use maths=auto")
 
     @final
     def numeric(self) -> dict[str, float]:
         """The numeric hyper-parameters (floats), which a search may change without recompiling."""
         return {
-            field.name: float(getattr(self, field.name))
-            for field in dataclasses.fields(self)
-            if isinstance(field.default, float)
+            field.name: float(getattr(self, field.name)) for field in dataclasses.fields(self) if isinstance(field.default, float)
         }
 
     @final
@@ -141,13 +145,19 @@ class Algorithm(ABC):
         """Start a new trial of this rule in a state that :meth:`init` made, at the same addresses.
 
         The result is bitwise that of a fresh :meth:`init` from the same generator.
+
+        Raises:
+            UsageError: the state was made with other structural hyper-parameters, or for another net.
         """
-        fresh = self.init(net, generator)  # redraws the net in place
-        values = fresh.state_dict()
-        for name, tensor in state.state_dict().items():
-            tensor.copy_(values[name])
+        twin = copy.deepcopy(net).to("cpu")  # drawn on the CPU, as by train.initialise: the same on every device
+        fresh = self.init(twin, generator)
+        for mine, theirs in ((net.state_dict(), twin.state_dict()), (state.state_dict(), fresh.state_dict())):
+            if {name: t.shape for name, t in mine.items()} != {name: t.shape for name, t in theirs.items()}:
+                raise UsageError(f"{self.name}: this state was made by another rule or for another net; make one with init")
+            for name, tensor in mine.items():
+                tensor.copy_(theirs[name])
         for mine, theirs in zip(state.optimisers(), fresh.optimisers(), strict=True):
-            mine.decays = theirs.decays
+            mine.decays, mine.momentum = theirs.decays, theirs.momentum
 
     @final
     def maths_used(self, net: Chain) -> str:
@@ -169,6 +179,15 @@ class Algorithm(ABC):
 @dataclass(frozen=True, kw_only=True)
 class LocalAlgorithm(Algorithm):
     """A rule in which no block's update reads a later block."""
+
+    def prepare(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Batch:
+        """What comes before the first block; by default nothing: the batch as it is.
+
+        The one place where a rule may look at the whole net before its first block learns (Forward-Forward's hard negatives
+        read the head). A rule that does so is not local, says so in its traits, and no pipeline can run it.
+        """
+        del net, state, phase
+        return batch
 
     @abstractmethod
     def enter(self, net: Chain, batch: Batch) -> Carry:
@@ -194,17 +213,17 @@ class LocalAlgorithm(Algorithm):
     @final
     @torch.no_grad()
     def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        """Enter, fold :meth:`block_step` over the blocks up to the last learning one, leave."""
+        """Prepare, enter, fold :meth:`block_step` over the blocks up to the last learning one, leave."""
+        batch = self.prepare(net, state, batch, phase)
         carry = self.enter(net, batch)
         carries: list[Carry] = []
         losses: list[Tensor] = []
-        for k in range(max(phase.learning) + 1):
+        for k in range(max(phase.learning, default=-1) + 1):
             learn = k in phase.learning
-            slot: Slot = state.slots[k]  # pyright: ignore[reportAssignmentType]  # nn.ModuleList is not generic
-            carry, loss = self.block_step(net[k], slot, carry, batch.y, learn)
+            carry, loss = self.block_step(net[k], state.slot(k), carry, batch.y, learn)
             if learn:
                 losses.append(loss)
             if self.keeps_carries:
                 carries.append(carry)
         self.leave(net, state, batch, carries, learn=True)
-        return torch.stack(losses)
+        return torch.stack(losses) if losses else torch.zeros(1, device=batch.x.device)

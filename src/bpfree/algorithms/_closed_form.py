@@ -1,37 +1,41 @@
 """Forward pass of a block and its local gradients: closed form by a table of block types, autograd inside the block otherwise.
 
-The table maps a block type to the formulas of :mod:`bpfree.numerics.local`. A type without an entry (anybody's module) falls
-back to autograd *inside one block*: its input is detached, so no gradient crosses a block boundary in either case. Both ways
-are tested equal in float64.
+The table maps a block type to the formulas of :mod:`bpfree.numerics.local` and :mod:`bpfree.numerics.conv`. A type without an
+entry (anybody's module) falls back to autograd *inside one block*: its input is detached, so no gradient crosses a block
+boundary in either case. Both ways are tested equal in float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from bpfree.nets import Block, DenseBlock
+from bpfree.nets import Block, ConvBlock, DenseBlock
+from bpfree.nets.probe import evaluating
+from bpfree.numerics.conv import ConvSaved, Statistics, conv_activity, conv_gradients
 from bpfree.numerics.local import dense_activity, dense_gradients
 
-__all__ = ["MATHS", "block_forward", "block_gradients", "has_closed_form"]
+__all__ = ["MATHS", "block_activity", "block_forward", "block_gradients", "has_closed_form"]
 
 MATHS = ("auto", "closed", "autograd")
 """How gradients inside a block are computed; ``auto`` is closed form wherever there is one."""
 
-Saved = tuple[Tensor, ...]
+Saved = Any
+"""What a block's own gradient formula needs; its entry in the table decides."""
 
 
 @dataclass(frozen=True)
 class _Formulas:
-    forward: Callable[[Any, Tensor], tuple[Tensor, Saved]]
+    forward: Callable[[Any, Tensor, Statistics], tuple[Tensor, Saved]]
     gradients: Callable[[Any, Saved, Tensor, bool], tuple[list[Tensor], Tensor | None]]
 
 
-def _dense_forward(block: DenseBlock, x: Tensor) -> tuple[Tensor, Saved]:
+def _dense_forward(block: DenseBlock, x: Tensor, _: Statistics) -> tuple[Tensor, Saved]:
     flat = x.flatten(1)
     a = dense_activity(flat, block.linear.weight, block.linear.bias, block.activation)
     return a, (flat, a)
@@ -46,7 +50,28 @@ def _dense_gradients(block: DenseBlock, saved: Saved, delta: Tensor, need_input:
     return gradients, None if by_input is None else by_input.reshape(-1, *block.in_shape)
 
 
-_CLOSED: dict[type[Block], _Formulas] = {DenseBlock: _Formulas(_dense_forward, _dense_gradients)}
+def _conv_forward(block: ConvBlock, x: Tensor, statistics: Statistics) -> tuple[Tensor, Saved]:
+    if block.norm is not None and statistics != "running":
+        block.check_batch(len(x))
+    return conv_activity(x, block.conv.weight, block.conv.bias, block.norm_tensors(), block.plan, statistics)
+
+
+def _conv_gradients(block: ConvBlock, saved: ConvSaved, delta: Tensor, need_input: bool) -> tuple[list[Tensor], Tensor | None]:
+    return conv_gradients(
+        saved,
+        delta,
+        block.conv.weight,
+        None if block.norm is None else block.norm.weight,
+        block.plan,
+        bias=block.conv.bias is not None,
+        need_input=need_input,
+    )
+
+
+_CLOSED: dict[type[Block], _Formulas] = {
+    DenseBlock: _Formulas(_dense_forward, _dense_gradients),
+    ConvBlock: _Formulas(_conv_forward, _conv_gradients),
+}
 
 
 def has_closed_form(block: Block) -> bool:
@@ -58,20 +83,56 @@ def _uses_autograd(block: Block, maths: str) -> bool:
     return maths == "autograd" or not has_closed_form(block)
 
 
-def block_forward(block: Block, x: Tensor, maths: str = "auto") -> tuple[Tensor, Saved]:
+@contextmanager
+def _statistics_of(block: Block, statistics: Statistics) -> Iterator[None]:
+    """A module in the mode that ``statistics`` asks for; afterwards as it was."""
+    if statistics == "update" or not block.training:
+        yield
+    elif statistics == "running":
+        with evaluating(block):
+            yield
+    else:
+        kept = [(buffer, buffer.clone()) for buffer in block.buffers()]
+        try:
+            yield
+        finally:
+            for buffer, value in kept:
+                buffer.data.copy_(value)  # .data: what autograd has saved of the pass still counts as unmodified
+
+
+def block_forward(block: Block, x: Tensor, maths: str = "auto", *, statistics: Statistics = "update") -> tuple[Tensor, Saved]:
     """The block's activity (detached), and what :func:`block_gradients` will need.
 
     Args:
-        block: any block.
+        block: any block. One in evaluation mode (``block.eval()``) behaves as with ``statistics="running"``.
         x: (n, *in_shape); nothing upstream of it is reached.
         maths: one of :data:`MATHS`.
+        statistics: what BatchNorm divides by. ``update``: this batch's statistics, and the running ones move: an ordinary
+            training pass. ``batch``: this batch's, the running ones stay: one more pass over the same examples (modulated,
+            recomputed). ``running``: as at evaluation, dropout off too: a block that is frozen in this phase.
+
+    Raises:
+        UsageError: BatchNorm is to train on one example.
     """
     if not _uses_autograd(block, maths):
-        return _CLOSED[type(block)].forward(block, x)
-    with torch.enable_grad():
+        return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")
+    with torch.enable_grad(), _statistics_of(block, statistics):
         leaf = x.detach().requires_grad_()
-        a = block(leaf)
+        a = block(leaf.view_as(leaf))  # not the leaf itself: torch's FLOP counter hooks a module's inputs, and cannot hook a leaf
     return a.detach(), (leaf, a)
+
+
+@torch.no_grad()
+def block_activity(block: Block, x: Tensor, *, statistics: Statistics = "running") -> Tensor:
+    """The block's activity alone, of which no gradient will be asked: by default that of a frozen block.
+
+    Args:
+        statistics: see :func:`block_forward`.
+    """
+    if has_closed_form(block):
+        return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")[0]
+    with _statistics_of(block, statistics):
+        return block(x)
 
 
 def block_gradients(
@@ -87,5 +148,5 @@ def block_gradients(
         return _CLOSED[type(block)].gradients(block, saved, delta, need_input)
     leaf, a = saved
     wanted: Sequence[Tensor] = [*block.parameters(), *([leaf] if need_input else [])]
-    gradients = list(torch.autograd.grad(a, wanted, delta))
+    gradients = list(torch.autograd.grad(a, wanted, delta, materialize_grads=True))  # an unused parameter's is zero
     return gradients, (gradients.pop() if need_input else None)

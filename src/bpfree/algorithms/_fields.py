@@ -96,7 +96,7 @@ def check(name: str, instance: Any) -> None:
             raise UsageError(f"{name}: {field.name} must be {_range(field).words()}, got {value!r}")
 
 
-def parse(name: str, rule: type[Any], texts: Mapping[str, str | Value]) -> dict[str, Value]:
+def parse(name: str, rule: type[Any], texts: Mapping[str, str | Value]) -> dict[str, Any]:
     """Read hyper-parameters of ``rule`` from text (``--set lr=1e-3``); values that are no text pass through.
 
     Raises:

@@ -101,16 +101,28 @@ class Slot(nn.Module):
     def __init__(self, hyper: Hyper, optimiser: Optimiser | None, projection: nn.Parameter | None = None) -> None:
         super().__init__()
         self.hyper = hyper
-        self.optimiser = optimiser
-        self.projection = projection
+        self.optimiser: Optimiser
+        self.projection: nn.Parameter
+        self.optimiser = optimiser  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
+        self.projection = projection  # pyright: ignore[reportAttributeAccessIssue]  # the same
 
 
 class State(nn.Module):
-    """Everything that a rule learns or needs beside the net: one slot per block, and whatever else a rule registers."""
+    """Everything that a rule learns or needs beside the net: one slot per block, and whatever else a rule registers.
 
-    def __init__(self, slots: Iterable[Slot]) -> None:
+    Attributes:
+        optimiser: over the whole net, of a rule that updates everything at once; None for the others.
+    """
+
+    def __init__(self, slots: Iterable[Slot] = (), optimiser: Optimiser | None = None) -> None:
         super().__init__()
         self.slots = nn.ModuleList(slots)
+        self.optimiser: Optimiser
+        self.optimiser = optimiser  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
+
+    def slot(self, k: int) -> Slot:
+        """The slot of block k."""
+        return self.slots[k]  # pyright: ignore[reportReturnType]  # nn.ModuleList is not generic
 
     def optimisers(self) -> Iterator[Optimiser]:
         """Every optimiser in the state."""

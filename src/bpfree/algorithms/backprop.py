@@ -92,14 +92,6 @@ from bpfree.numerics.losses import cross_entropy, softmax_residual
 __all__ = ["Backprop"]
 
 
-class _BackpropState(State):
-    """No slots: one optimiser over all parameters of the net."""
-
-    def __init__(self, optimiser: torch.nn.Module) -> None:
-        super().__init__(())
-        self.optimiser = optimiser
-
-
 @final
 @dataclass(frozen=True, kw_only=True)
 class Backprop(Algorithm):
@@ -120,7 +112,7 @@ class Backprop(Algorithm):
 
     def init(self, net: Chain, generator: torch.Generator) -> State:
         net.reset_parameters(generator)
-        return _BackpropState(self._optimiser(list(net.parameters())))
+        return State(optimiser=self._optimiser(list(net.parameters())))
 
     @torch.no_grad()
     def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:

@@ -27,8 +27,10 @@ Symbols
     D       residual                    (n, classes)
     lr      lr                          –               learning rate
     wd      weight_decay                –               decoupled decay, on W, b and M
+    M₀      state.raw.projection        (classes, inputs)   of the raw input, with raw_projection only
     –       schedule                    –               joint or staged
     –       readout                     –               last or sum
+    –       raw_projection              –               train M₀ as well, which no readout uses
     –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
 
 Cost per batch
@@ -49,7 +51,8 @@ Deviations from the paper
    arXiv 2509.19063).
 3. ``schedule=staged`` is not in the paper: it is how arXiv 2509.19063 trained (one block after another). Its phases here share
    one cap on passes and restore the best state of each phase; theirs kept the last weights.
-4. M₀, a projection of the raw input, is not trained.
+4. M₀, a projection of the raw input, is not trained, unless ``raw_projection`` asks for it: on every batch (joint), or in a
+   phase of its own before the others (staged, as arXiv 2509.19063 did, which makes L + 1 phases). It predicts nothing.
 
 Defaults
 --------
@@ -57,6 +60,7 @@ Defaults
     weight_decay = 0    arXiv 2509.19063, published search
     schedule = joint    Algorithm 1 of the paper ("Layer-Wise Training for One Batch")
     readout = last      BP-style inference, used for all published numbers
+    raw_projection = False    paper; true only reproduces arXiv 2509.19063
     optimiser = adam    both papers
 
 Example
@@ -87,20 +91,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import ClassVar, cast, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
-from bpfree.algorithms._closed_form import block_forward, block_gradients
-from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
+from bpfree.algorithms._fields import choice, flag, number
+from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_head, new_heads
 from bpfree.algorithms._state import Slot, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["MonoForward"]
+
+RAW_INPUT = "raw input"
+"""Name of the phase in which M₀ learns alone."""
+
+
+class _RawState(State):
+    """The slots of the blocks, and that of M₀."""
+
+    def __init__(self, slots: list[Slot], raw: Slot) -> None:
+        super().__init__(slots)
+        self.raw = raw
 
 
 @final
@@ -111,44 +127,54 @@ class MonoForward(LocalAlgorithm):
     name: ClassVar[str] = "mono-forward"
     lr: float = number(4.7e-4, above=0.0)
     schedule: str = choice("joint", ("joint", "staged"))
-    readout: str = choice("last", ("last", "sum"))
+    readout: str = choice("last", READOUTS)
+    raw_projection: bool = flag(False)
 
     def traits(self, net: Chain) -> Traits:
-        heads = sum(net.n_classes * block.n_features for block in list(net)[:-1])
         return Traits(
             forward_passes=1.0,
             gradient_path=1,
             local=True,
             autograd=self.maths_used(net) != "closed",
             trains_output=True,
-            extra_parameters=heads,
+            extra_parameters=n_head_parameters(net) + (net.n_classes * math.prod(net.in_shape) if self.raw_projection else 0),
             note="all blocks on every batch" if self.schedule == "joint" else "one block after another",
         )
 
     def init(self, net: Chain, generator: torch.Generator) -> State:
         net.reset_parameters(generator)
-        return State(self._slot(net, k, generator) for k in range(len(net)))
-
-    def _slot(self, net: Chain, k: int, generator: torch.Generator) -> Slot:
-        if k == len(net) - 1:
-            projection = net.output.weight
-        else:
-            projection = nn.Parameter(torch.empty(net.n_classes, net[k].n_features, dtype=net.dtype, device=net.device))
-            nn.init.kaiming_uniform_(projection, a=math.sqrt(5), generator=generator)
-        return Slot(self._hyper(net), self._optimiser([*net[k].parameters(), projection]), projection)
+        slots = [
+            Slot(self._hyper(net), self._optimiser([*block.parameters(), head]), head)
+            for block, head in zip(net, new_heads(net, generator), strict=True)
+        ]
+        if not self.raw_projection:
+            return State(slots)
+        raw = new_head(net.n_classes, math.prod(net.in_shape), net, generator)
+        return _RawState(slots, Slot(self._hyper(net), self._optimiser([raw]), raw))
 
     def phases(self, net: Chain) -> tuple[Phase, ...]:
         if self.schedule == "joint":
             return super().phases(net)
-        return tuple(Phase(k, len(net), (k,), f"block {k + 1} of {len(net)}") for k in range(len(net)))
+        stages: list[tuple[tuple[int, ...], str]] = [((k,), f"block {k + 1} of {len(net)}") for k in range(len(net))]
+        if self.raw_projection:
+            stages.insert(0, ((), RAW_INPUT))
+        return tuple(Phase(index, len(stages), learning, name) for index, (learning, name) in enumerate(stages))
+
+    def prepare(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Batch:
+        """M₀ learns here, if at all: it belongs to no block."""
+        if self.raw_projection and (self.schedule == "joint" or phase.name == RAW_INPUT):
+            slot, x = cast(_RawState, state).raw, batch.x.flatten(1)
+            residual = softmax_residual(x @ slot.projection.t(), batch.y)
+            slot.optimiser.step([slot.projection], [residual.t() @ x])
+        return batch
 
     def enter(self, net: Chain, batch: Batch) -> Tensor:
         return batch.x
 
     def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+        if not learn:  # frozen: running statistics, as at evaluation
+            return block_activity(block, carry), carry.new_zeros(())
         a, saved = block_forward(block, carry, self.maths)
-        if not learn:
-            return a, a.new_zeros(())
         h = block.features(a)  # (n, o)
         g = h @ slot.projection.t()  # (n, c)
         residual = softmax_residual(g, y)  # (n, c), already divided by n
@@ -158,12 +184,6 @@ class MonoForward(LocalAlgorithm):
         return a, cross_entropy(g, y)
 
     def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
-        last = max(phase.learning)
-        total: Tensor | None = None
-        for k in range(last + 1):
-            x = net[k](x)
-            if k == last or self.readout == "sum":
-                g = net[k].features(x) @ state.slots[k].projection.t()
-                total = g if total is None else total + g
-        assert total is not None  # the range is never empty
-        return total
+        if phase.name == RAW_INPUT:
+            return x.flatten(1) @ cast(_RawState, state).raw.projection.t()
+        return head_scores(net, state, x, max(phase.learning), self.readout)

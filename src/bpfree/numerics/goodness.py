@@ -1,7 +1,8 @@
-"""Goodness of activity (Forward-Forward), its logistic loss, and length normalisation.
+"""Goodness of activity (Forward-Forward), its logistic loss, SymBa's loss on pairs, and length normalisation.
 
 Index letters: n row (positives first, then negatives), o unit. Source: Hinton, arXiv 2212.13345, sections 2 and 3;
 the constants are those of the public reference code loeweX/Forward-Forward (threshold = width for the sum of squares).
+The loss on pairs is that of Lee and Song, arXiv 2303.08418.
 """
 
 from __future__ import annotations
@@ -14,7 +15,16 @@ from torch import Tensor
 
 from bpfree.numerics.losses import at_least_float32
 
-__all__ = ["GoodnessKind", "goodness", "goodness_gradient", "length_normalise", "logistic_loss", "logistic_residual"]
+__all__ = [
+    "GoodnessKind",
+    "goodness",
+    "goodness_gradient",
+    "length_normalise",
+    "logistic_loss",
+    "logistic_residual",
+    "pair_loss",
+    "pair_residual",
+]
 
 GoodnessKind = Literal["sum", "mean"]
 
@@ -56,3 +66,16 @@ def length_normalise(x: Tensor) -> Tensor:
     """Divide each row by its root mean square over all but the first axis: ‖row‖₂ becomes √(size), not 1."""
     rms = at_least_float32(x).square().flatten(1).mean(1).sqrt() + NORM_EPS
     return x / rms.to(x.dtype).reshape(-1, *([1] * (x.dim() - 1)))
+
+
+def pair_loss(g: Tensor, alpha: Tensor | float) -> Tensor:
+    """Mean over pairs of softplus(−α (g₊ − g₋)); the first half of g are positives, the second their negatives; 0-D."""
+    positive, negative = g.chunk(2)
+    return F.softplus(-alpha * (positive - negative)).mean()
+
+
+def pair_residual(g: Tensor, alpha: Tensor | float) -> Tensor:
+    """∂ pair_loss / ∂ g = ∓ α σ(−α (g₊ − g₋)) / n for n pairs, (2n,)."""
+    positive, negative = g.chunk(2)
+    pull = alpha * torch.sigmoid(-alpha * (positive - negative)) / positive.shape[0]
+    return torch.cat([-pull, pull])

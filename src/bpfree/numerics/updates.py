@@ -26,7 +26,9 @@ ADAM_EPS = 1e-8
 
 def decay_(parameters: list[Tensor], lr: Tensor, weight_decay: Tensor) -> None:
     """w ← (1 − lr · weight_decay) w, in place."""
-    torch._foreach_mul_(parameters, (1.0 - lr * weight_decay).to(parameters[0].dtype))
+    torch._foreach_mul_(  # pyright: ignore[reportPrivateImportUsage]  # torch has no public name for it
+        parameters, (1.0 - lr * weight_decay).to(parameters[0].dtype)
+    )
 
 
 def adam_step_(
@@ -44,6 +46,7 @@ def adam_step_(
         counts: one 0-D float32 tensor per parameter, the number of steps so far.
         lr: 0-D.
     """
+    compiling = torch.compiler.is_compiling()  # torch does not trace its fused kernels; a compiler fuses the formula itself
     adam(
         parameters,
         gradients,
@@ -51,7 +54,9 @@ def adam_step_(
         second,
         [],
         counts,
-        fused=True,
+        fused=not compiling,
+        foreach=compiling,
+        capturable=compiling,
         amsgrad=False,
         beta1=ADAM_BETAS[0],
         beta2=ADAM_BETAS[1],
@@ -64,14 +69,16 @@ def adam_step_(
 
 def sgd_step_(parameters: list[Tensor], gradients: list[Tensor], velocity: list[Tensor], lr: Tensor, momentum: float) -> None:
     """One step of stochastic gradient descent with heavy-ball momentum: v ← μ v + g; w ← w − lr v, in place."""
+    compiling = torch.compiler.is_compiling()
     sgd(
         parameters,
         gradients,
         list(velocity),
-        fused=True,
+        fused=not compiling,
+        foreach=compiling,
         weight_decay=0.0,
         momentum=momentum,
-        lr=lr,
+        lr=lr,  # pyright: ignore[reportArgumentType]  # a 0-D tensor is taken, as by torch.optim.SGD
         dampening=0.0,
         nesterov=False,
         maximize=False,

@@ -7,7 +7,6 @@ tensor is stored once. The JSON header carries what is not a tensor.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,8 @@ from torch import Tensor
 
 from bpfree.algorithms import State
 from bpfree.errors import DataError
-from bpfree.nets import Chain
 from bpfree.files import writing
+from bpfree.nets import Chain
 
 __all__ = ["Snapshot", "load", "read_header", "save"]
 
@@ -80,7 +79,7 @@ def save(path: Path, net: Chain, state: State, snapshot: Snapshot | None, header
         except SafetensorError as error:  # it wraps the system's message; the error number is lost on the way
             part.unlink(missing_ok=True)
             raise OSError(_errno_of(str(error)), str(error)) from error
-        os.replace(part, path)
+        part.replace(path)
 
 
 def _errno_of(message: str) -> int:

@@ -37,7 +37,9 @@ def evaluate(
     """
     net.eval()
     correct, losses = [], []
-    for batch in data.batches(split, EVALUATION_BATCH if split != "train" else min(EVALUATION_BATCH, data.n("train")), shuffle=False):
+    for batch in data.batches(
+        split, EVALUATION_BATCH if split != "train" else min(EVALUATION_BATCH, data.n("train")), shuffle=False
+    ):
         scores = algorithm.scores(net, state, batch.x, phase)
         correct.append(scores.argmax(1) == batch.y)
         if with_loss:

@@ -11,7 +11,7 @@ from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
 from bpfree.train.stop import Patience
-from bpfree.train.training import initialise, training
+from bpfree.train.training import initialise, past, training
 
 if TYPE_CHECKING:
     from bpfree.meter import Meter, Reading
@@ -30,7 +30,8 @@ class FitResult:
         val_accuracy: of the restored state, a fraction; None if no pass was finite.
         passes: in total, over all phases.
         history: every pass.
-        reading: time and energy of the whole training, validation included; None without a meter.
+        reading: time and energy of the whole training, validation included; None without a meter. Of a training that went on
+            from a checkpoint, of this sitting alone.
     """
 
     net: Chain = field(repr=False)
@@ -66,23 +67,24 @@ def fit(
     Args:
         options: passed to :func:`bpfree.training`.
     """
+    checkpoint = options.get("checkpoint")
+    entries = [] if checkpoint is None else past(checkpoint)  # of an earlier sitting
     state = initialise(algorithm, net, seed, data.device)
     reading = None
     if meter is None:
-        history = list(training(algorithm, net, data, stop, seed=seed, state=state, **options))
+        entries += [each.entry for each in training(algorithm, net, data, stop, seed=seed, state=state, **options)]
     else:
         with meter.window() as window:
-            history = list(training(algorithm, net, data, stop, seed=seed, state=state, clock=window, **options))
+            run = training(algorithm, net, data, stop, seed=seed, state=state, clock=window, **options)
+            entries += [each.entry for each in run]
         reading = window.reading
-    entries = [progress.entry for progress in history]
-    diverged = bool(history) and history[-1].diverged
     return FitResult(
         net=net,
         state=state,
         algorithm=algorithm,
-        status="diverged" if diverged else "ok",
+        status="diverged" if entries and entries[-1].train_loss is None else "ok",
         val_accuracy=best_of(entries, stop),
-        passes=history[-1].passes if history else 0,
+        passes=entries[-1].passes if entries else 0,
         history=tuple(entries),
         reading=reading,
     )

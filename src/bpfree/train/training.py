@@ -119,7 +119,7 @@ class Progress:
             phase=self.phase.index,
             train_loss=None if self.diverged else self.train_loss,
             val_accuracy=None if self.diverged else self.val_accuracy,
-            val_loss=self.val_loss,
+            val_loss=self.val_loss if self.val_loss is not None and math.isfinite(self.val_loss) else None,
             improved=self.improved,
             time_s=self.time_s,
             eval_time_s=self.eval_time_s,
@@ -198,14 +198,16 @@ def training(
         identity: JSON values that must agree between a checkpoint and this call (algorithm, net, data, seed).
 
     Raises:
-        UsageError: the rule cannot train this net, or the net's shapes do not fit the data.
-        DataError: the checkpoint is damaged or belongs to another run.
+        UsageError: the rule cannot train this net, the net's shapes do not fit the data, or the checkpoint's identity differs.
+        DataError: the checkpoint is damaged, or of another rule or net.
     """
     if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
         raise UsageError(
             f"the net takes {net.in_shape} and tells {net.n_classes} classes apart, but {data.name} has examples of "
             f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
         )
+    net.check_batches(data.n("train"), batch_size)
+    net.train()
     if state is None:
         state = initialise(algorithm, net, seed, data.device)
     clock = clock or WallClock()
@@ -221,21 +223,20 @@ def training(
 
     while cursor.phase < len(phases) and not cursor.ended:
         phase = phases[cursor.phase]
-        watch = cursor.watch or Watch(stop.cap(cursor.passes, phase.count - phase.index))
+        watch = cursor.watch or Watch(_cap(stop, cursor.passes, phase))
         cursor.watch = watch
         if watch.passes < watch.cap:
             state.scale_lr(schedule(watch.passes, watch.cap))
             train_loss = _one_pass(algorithm, net, state, data, phase, batch_size, seed, cursor.passes)
+            algorithm.end_pass(net, state, phase)
             before_s = clock.elapsed_s()
-            result = evaluate(
-                algorithm, net, state, data, "validation", phase, with_loss=stop.metric == "validation-loss"
-            )
+            result = evaluate(algorithm, net, state, data, "validation", phase, with_loss=stop.metric == "validation-loss")
             cursor.eval_time_s += clock.elapsed_s() - before_s
             cursor.passes += 1
             diverged = not math.isfinite(train_loss)
             value = result.accuracy if result.loss is None else result.loss
             improved = watch.see(math.nan if diverged else value, stop)
-            if improved or not stop.restore_best:
+            if improved or not (stop.restore_best or diverged):  # without restoring, the last finite state is left
                 snapshot.take()
             cursor.time_s = started_s + clock.elapsed_s()
             progress = Progress(
@@ -250,11 +251,15 @@ def training(
             _close_phase(algorithm, net, state, phase, snapshot)
             cursor.phase, cursor.watch = cursor.phase + 1, None
         if checkpoint is not None:
-            checkpoints.save(
-                checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity}
-            )
+            checkpoints.save(checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity})
         if progress is not None:
             yield progress
+
+
+def _cap(stop: Patience, used: int, phase: Phase) -> int:
+    """Passes that the stop rule gives to a phase, or fewer where the rule has nothing more to do."""
+    cap = stop.cap(used, phase.count - phase.index)
+    return cap if phase.max_passes is None else min(cap, phase.max_passes)
 
 
 def _close_phase(algorithm: Algorithm, net: Chain, state: State, phase: Phase, snapshot: checkpoints.Snapshot) -> None:

@@ -1,0 +1,118 @@
+"""Labels painted into the input, for Forward-Forward; and the first dense block, which paints in its weights instead.
+
+The first K inputs of an example are its label pixels. A true or wrong label paints 1 at its place and 0 elsewhere; the neutral
+input has 0.1 in all of them. Whatever is painted, the other inputs are the same, so a first *dense* block need not compute its
+product with them more than once: with the blank input x₀ (label pixels 0), labels t, length scales s,
+
+    z = s (x₀ Wᵀ + Σₖ tₖ W·ₖ) + b
+
+holds exactly, the product x₀ Wᵀ serves all labels of an example, and W·ₖ are columns that are looked up.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from torch import Tensor
+
+from bpfree.nets import DenseBlock
+from bpfree.numerics.activations import ACTIVATIONS
+from bpfree.numerics.goodness import length_normalise
+from bpfree.numerics.losses import one_hot
+
+__all__ = [
+    "NEUTRAL",
+    "Picture",
+    "blank_picture",
+    "label_gradients",
+    "labelled",
+    "labelled_activity",
+    "neutral",
+    "neutral_activity",
+    "product",
+]
+
+NEUTRAL = 0.1
+"""Every label pixel of a neutral input (Hinton, arXiv 2212.13345, section 3.3; loeweX/Forward-Forward)."""
+
+
+class Picture(NamedTuple):
+    """Examples whose labels are not painted in: the first dense block does it.
+
+    Attributes:
+        x: (n, inputs), label pixels zero.
+        labelled, neutral: (n, 1), what brings the input to unit root mean square once a label, or the neutral one, is in.
+        n_classes: number of label pixels.
+        product: (n, o), x Wᵀ of the first block, where it is known already.
+    """
+
+    x: Tensor
+    labelled: Tensor
+    neutral: Tensor
+    n_classes: int
+    product: Tensor | None = None
+
+
+def labelled(x: Tensor, labels: Tensor, n_classes: int) -> Tensor:
+    """Overwrite the first ``n_classes`` inputs of each example by its one-hot label (1 and 0), in a copy."""
+    flat = x.flatten(1).clone()
+    flat[:, :n_classes] = one_hot(labels, n_classes, x.dtype)
+    return flat.reshape(x.shape)
+
+
+def neutral(x: Tensor, n_classes: int) -> Tensor:
+    """Overwrite the first ``n_classes`` inputs of each example by 0.1, in a copy."""
+    flat = x.flatten(1).clone()
+    flat[:, :n_classes] = NEUTRAL
+    return flat.reshape(x.shape)
+
+
+def _scale(x: Tensor) -> Tensor:
+    """Factor (n, 1) by which :func:`length_normalise` multiplies each row; the first entries are not 0."""
+    return length_normalise(x)[:, :1] / x[:, :1]
+
+
+def blank_picture(x: Tensor, n_classes: int) -> Picture:
+    """The picture of examples x (n, *shape)."""
+    blank = x.flatten(1).clone()
+    blank[:, :n_classes] = 0
+    marked = blank.clone()
+    marked[:, 0] = 1  # every label paints one 1 and K − 1 zeros, so the length does not depend on which
+    return Picture(blank, _scale(marked), _scale(neutral(blank, n_classes)), n_classes)
+
+
+def product(block: DenseBlock, picture: Picture) -> Tensor:
+    """x₀ Wᵀ (n, o), computed unless the picture brings it."""
+    return picture.x @ block.linear.weight.t() if picture.product is None else picture.product
+
+
+def _activity(block: DenseBlock, z: Tensor) -> Tensor:
+    if block.linear.bias is not None:
+        z = z + block.linear.bias
+    return ACTIVATIONS[block.activation].apply(z)
+
+
+def labelled_activity(block: DenseBlock, picture: Picture, of_picture: Tensor, labels: Tensor) -> Tensor:
+    """The block's activity for every labelling of (k, n): (k n, o)."""
+    columns = block.linear.weight.t()[labels]  # (k, n, o)
+    return _activity(block, picture.labelled * (of_picture + columns)).flatten(0, 1)
+
+
+def neutral_activity(block: DenseBlock, picture: Picture, of_picture: Tensor) -> Tensor:
+    """The block's activity for the neutral label: (n, o)."""
+    columns = NEUTRAL * block.linear.weight[:, : picture.n_classes].sum(1)  # (o,)
+    return _activity(block, picture.neutral * (of_picture + columns))
+
+
+def label_gradients(block: DenseBlock, picture: Picture, labels: Tensor, a: Tensor, delta: Tensor) -> list[Tensor]:
+    """Gradients by [weight, bias], from a = :func:`labelled_activity`: the picture's part from the summed deltas, the label
+    columns by scattering.
+    """
+    k, n = labels.shape
+    dz = ACTIVATIONS[block.activation].gradient(delta, a)
+    scaled = dz.reshape(k, n, -1) * picture.labelled  # (k, n, o)
+    by_weight = scaled.sum(0).t() @ picture.x  # (o, i); its label columns are zero, as the picture's are
+    columns = dz.new_zeros(picture.n_classes, dz.shape[1])
+    columns.index_add_(0, labels.flatten(), scaled.flatten(0, 1))
+    by_weight[:, : picture.n_classes] = columns.t()
+    return [by_weight] if block.linear.bias is None else [by_weight, dz.sum(0)]

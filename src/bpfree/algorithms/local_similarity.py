@@ -1,0 +1,215 @@
+"""Local similarity (predsim): every block learns from its own class scores and from how its examples resemble each other.
+
+Idea
+----
+Beside the local cross-entropy of Mono-Forward, a block is asked that the activities of two examples be similar where their
+labels are equal and dissimilar where they differ. The second loss compares all pairs of a batch, so it couples the examples;
+it wants classes to form clusters, which later blocks can still work with, where cross-entropy alone wants them separable at once.
+
+Update
+------
+For block l with input A₋, activity A, features H (n, o), head M and similarity map U:
+
+    G  = H Mᵀ ,  D = (1 − β) (softmax(G) − Y) / n
+    T  = H Uᵀ                                T = H for similarity_map=none; maps: T = A ∗ U, a 3 × 3 convolution
+    R  = correlation of the rows of T        (n, n); of maps: of the channels' standard deviations over positions
+    S  = 1 for equal labels, −1/(K − 1) for different ones
+    loss = (1 − β) cross-entropy(G) + β meanₙₘ (R − S)²
+    dT = β ∂ meanₙₘ (R − S)² / ∂T            closed form in ``bpfree.numerics.similarity``
+    dM = Dᵀ H ,  dU = dTᵀ H ,  dH = D M + dT U
+    dW = (dA ⊙ φ′(Z))ᵀ A₋ ,  db = Σₙ dA ⊙ φ′(Z)
+
+All are applied at once, taken with the old M and U; the next block receives A from before the update, detached.
+
+Symbols
+-------
+    A₋, A   carry                       (n, *shape)     activity before and after the block
+    H       block.features(A)           (n, o)
+    M       slot.projection             (classes, o)    last block: the net's own output weight
+    U       slot.similarity             (o, o), of maps (C, C, 3, 3)
+    G       scores                      (n, classes)
+    R, S    similarity, its target      (n, n)
+    β       beta                        –               weight of similarity matching
+    lr      lr                          –               learning rate
+    wd      weight_decay                –               decoupled decay, on W, b, M and U
+    –       similarity_map              –               learned or none
+    –       readout                     –               last or sum
+    –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
+
+Cost per batch
+--------------
+1 forward pass. With F = Σ nₗ nₗ₋₁ multiply-adds per example and heads P = K Σ nₗ: n (2 F + 3 P) as Mono-Forward, 2 n² Σ nₗ for
+the similarities, and 3 n Σ nₗ² for learned maps (as much again as the net where layers are equally wide). Extra memory: the
+heads, Σ nₗ² numbers of the maps, twice both in moments; activations of one block at a time.
+
+Locality
+--------
+Gradient path 1 (one block, its head and its map). Block l may update as soon as its own activity is there; it reads no later
+block. Examples of a batch are coupled: the result depends on what else is in the batch.
+
+Deviations from the paper
+-------------------------
+1. ReLU, no dropout, no BatchNorm, unless the net has them.
+2. The last block's head is the net's output weight (its bias stays 0), so that the trained net is a plain module; the paper
+   trains a separate output layer by cross-entropy.
+3. Heads read flattened maps; the paper pools large ones first.
+4. Token blocks are ours: the mean over tokens.
+
+Defaults
+--------
+    lr = 5e-4               paper (Adam)
+    beta = 0.99             paper, section 3
+    similarity_map = learned    paper
+    readout = last          paper
+
+Example
+-------
+>>> import bpfree
+>>> data = bpfree.data.load("digits")
+>>> net = bpfree.nets.mlp(data.in_shape, (64,), data.n_classes)
+>>> rule = bpfree.algorithms.make("local-similarity", {"lr": 3e-3})
+>>> result = bpfree.fit(rule, net, data, bpfree.Patience(5, max_passes=10))
+>>> result.val_accuracy > 0.9
+True
+
+Known weakness
+--------------
+Needs batches with several examples of a class: with one example per batch, or labels that are all different, there is nothing
+to match. The learned map costs as much as a layer.
+
+References
+----------
+@inproceedings{nokland2019training,
+  title     = {Training Neural Networks with Local Error Signals},
+  author    = {N{\\o}kland, Arild and Eidnes, Lars Hiller},
+  booktitle = {International Conference on Machine Learning},
+  pages     = {4839--4850},
+  year      = {2019}
+}
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import ClassVar, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
+from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_heads
+from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.data import Batch
+from bpfree.nets import Block, Chain
+from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.similarity import label_similarity, similarity_loss_and_gradient, spread, spread_gradient
+
+__all__ = ["LocalSimilarity"]
+
+
+def _puts_out_maps(block: Block) -> bool:
+    """Whether the activity has positions over which channels could vary."""
+    return len(block.out_shape) == 3 and math.prod(block.out_shape[1:]) > 1
+
+
+def _map_shape(block: Block) -> tuple[int, ...]:
+    """Of U: a 3 x 3 convolution for maps, a square matrix on the features otherwise."""
+    if _puts_out_maps(block):
+        return (block.out_shape[0], block.out_shape[0], 3, 3)
+    return (block.n_features, block.n_features)
+
+
+class _SimilaritySlot(Slot):
+    """A head, and the map before the similarities."""
+
+    def __init__(self, hyper: Hyper, optimiser: Optimiser, head: nn.Parameter, similarity: nn.Parameter | None) -> None:
+        super().__init__(hyper, optimiser, head)
+        self.similarity: nn.Parameter
+        self.similarity = similarity  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class LocalSimilarity(LocalAlgorithm):
+    """Local similarity; see the module's docstring for the mathematics."""
+
+    name: ClassVar[str] = "local-similarity"
+    lr: float = number(5e-4, above=0.0)
+    beta: float = number(0.99, low=0.0, high=1.0)
+    similarity_map: str = choice("learned", ("learned", "none"))
+    readout: str = choice("last", READOUTS)
+
+    def traits(self, net: Chain) -> Traits:
+        maps = sum(math.prod(_map_shape(block)) for block in net) if self.similarity_map == "learned" else 0
+        return Traits(
+            forward_passes=1.0,
+            gradient_path=1,
+            local=True,
+            autograd=self.maths_used(net) != "closed",
+            trains_output=True,
+            extra_parameters=n_head_parameters(net) + maps,
+            note="the loss couples the examples of a batch",
+        )
+
+    def init(self, net: Chain, generator: torch.Generator) -> State:
+        net.reset_parameters(generator)
+        slots = []
+        for block, head in zip(net, new_heads(net, generator), strict=True):
+            learned: list[Tensor] = [*block.parameters(), head]
+            similarity = None
+            if self.similarity_map == "learned":
+                similarity = nn.Parameter(torch.empty(_map_shape(block), dtype=net.dtype, device=net.device))
+                nn.init.kaiming_uniform_(similarity, a=math.sqrt(5), generator=generator)
+                learned.append(similarity)
+            slots.append(_SimilaritySlot(self._hyper(net), self._optimiser(learned), head, similarity))
+        return State(slots)
+
+    def enter(self, net: Chain, batch: Batch) -> Tensor:
+        return batch.x
+
+    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+        a, saved = block_forward(block, carry, self.maths)
+        h = block.features(a)  # (n, o)
+        g = h @ slot.projection.t()  # (n, c)
+        beta = slot.hyper.beta
+        similarity, delta, of_map = self._similarity(block, cast(_SimilaritySlot, slot), a, h, y, g.shape[1])
+        loss = (1 - beta) * cross_entropy(g, y) + beta * similarity
+        if learn:
+            residual = softmax_residual(g, y) * (1 - beta).to(g.dtype)
+            delta = delta * beta.to(a.dtype) + block.features_gradient(residual @ slot.projection)
+            gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
+            parameters: list[Tensor] = [*block.parameters(), slot.projection]
+            gradients = [*gradients, residual.t() @ h]
+            if of_map is not None:
+                parameters.append(cast(_SimilaritySlot, slot).similarity)
+                gradients.append(of_map * beta.to(of_map.dtype))
+            slot.optimiser.step(parameters, gradients)
+        return a, loss
+
+    def _similarity(
+        self, block: Block, slot: _SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int
+    ) -> tuple[Tensor, Tensor, Tensor | None]:
+        """The similarity loss, and its derivatives by the activity (in its shape) and by the map."""
+        maps, learned = _puts_out_maps(block), self.similarity_map == "learned"
+        u = slot.similarity
+        source = a if maps else h
+        mapped = source
+        if learned:
+            mapped = nn.functional.conv2d(a, u, padding=1) if maps else h @ u.t()
+        target = label_similarity(y, n_classes, slot.hyper.beta.dtype)
+        loss, by_features = similarity_loss_and_gradient(spread(mapped) if maps else mapped, target)
+        by_mapped = spread_gradient(mapped, by_features) if maps else by_features
+        if not learned:
+            return loss, by_mapped if maps else block.features_gradient(by_mapped), None
+        if maps:
+            by_source, by_map, _ = torch.ops.aten.convolution_backward(
+                by_mapped, a, u, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+            )
+            return loss, by_source, by_map
+        return loss, block.features_gradient(by_mapped @ u), by_mapped.t() @ h
+
+    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+        return head_scores(net, state, x, len(net) - 1, self.readout)

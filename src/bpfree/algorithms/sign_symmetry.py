@@ -1,0 +1,171 @@
+"""Sign-symmetry: feedback that shares the signs of the weights, but not their magnitudes.
+
+Idea
+----
+Backpropagation needs the exact weights on the way back; here only one bit of each is transported. The magnitudes are all equal
+(uSF), drawn anew for each batch (brSF), or drawn once and kept (frSF). That is enough to come close to backpropagation where
+feedback alignment fails.
+
+Update
+------
+The sweep of feedback alignment, with feedback for the blocks 2 … L and the output (W, o by i, stands for each in turn):
+
+    B  = m ⊙ sign(W)
+    uSF:  m = s √(2 / (i + o))                    for all entries
+    brSF: m = s √(2 / (i + o)) |N|                N standard normal, from the stream of the batch
+    frSF: m = s √(2 / (i + o)) |N|                N drawn once
+    D  = (softmax(G) − Y) / n ,  dV = Dᵀ A_L ,  dc = Σₙ D ,  dA_L = D B_V
+    dZₗ = dAₗ ⊙ φ′(Zₗ) ,  dWₗ = dZₗᵀ Aₗ₋₁ ,  dbₗ = Σₙ dZₗ ,  dAₗ₋₁ = dZₗ Bₗ      l = L … 1
+
+Signs are those of the current weights. All parameters are updated at the end of the sweep.
+
+Symbols
+-------
+    Aₗ      activity                    (n, o)
+    G, D    scores, residual            (n, classes)
+    B       feedback                    (o, i)          made anew for each batch
+    m       state.magnitude_l (frSF)    (o, i)
+    s       feedback_scale              –
+    lr      lr                          –               learning rate
+    wd      weight_decay                –               decoupled decay, on all parameters
+    –       variant                     –               usf, brsf or frsf
+    –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
+
+Cost per batch
+--------------
+That of backprop: 1 forward pass and 1 sweep, n (3 F − F₁) multiply-adds, and one pass over the weights for their signs
+(brSF draws as many random numbers). Extra memory: the activities of all blocks, one feedback matrix per weight but the first.
+
+Locality
+--------
+None: block l waits for all later blocks. Gradient path: all blocks and the output.
+
+Deviations from the paper
+-------------------------
+1. The factor √(2 / (i + o)) is that of Glorot's initialisation, so that the sweep keeps sizes; the paper scales to its own.
+2. Dense blocks only (the paper's nets are convolutional).
+
+Defaults
+--------
+    lr = 3e-4               ours, MNIST, mlp:2x1000
+    variant = usf           paper: the best of the three
+    feedback_scale = 1      ours
+    optimiser = adam        ours, as for all rules
+
+Example
+-------
+>>> import bpfree
+>>> data = bpfree.data.load("digits")
+>>> net = bpfree.nets.mlp(data.in_shape, (64,), data.n_classes)
+>>> rule = bpfree.algorithms.SignSymmetry(lr=3e-3)
+>>> result = bpfree.fit(rule, net, data, bpfree.Patience(5, max_passes=10))
+>>> result.val_accuracy > 0.9
+True
+
+Known weakness
+--------------
+A bit of every weight is still transported, and the sweep is as long as backprop's: neither memory nor time is saved.
+
+References
+----------
+@article{moskovitz2018feedback,
+  title  = {Feedback alignment in deep convolutional networks},
+  author = {Moskovitz, Theodore H. and Litwin-Kumar, Ashok and Abbott, L. F.},
+  journal = {arXiv preprint arXiv:1812.06488},
+  year   = {2018}
+}
+@inproceedings{liao2016how,
+  title  = {How Important Is Weight Symmetry in Backpropagation?},
+  author = {Liao, Qianli and Leibo, Joel Z. and Poggio, Tomaso},
+  booktitle = {AAAI},
+  year   = {2016}
+}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, final
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms._base import Algorithm, Phase, Traits
+from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._state import Hyper, Optimiser, State
+from bpfree.algorithms._transport import refuse_other_blocks, sweep
+from bpfree.data import Batch
+from bpfree.nets import Chain
+from bpfree.numerics.feedback import random_feedback
+from bpfree.numerics.streams import normal
+
+__all__ = ["SignSymmetry"]
+
+
+class _SignState(State):
+    """One optimiser over the net; for frSF the fixed magnitudes."""
+
+    def __init__(self, optimiser: Optimiser, hyper: Hyper, magnitudes: list[Tensor]) -> None:
+        super().__init__(optimiser=optimiser)
+        self.hyper = hyper
+        for k, magnitude in enumerate(magnitudes, start=1):
+            self.register_buffer(f"magnitude_{k}", magnitude)
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SignSymmetry(Algorithm):
+    """Sign-symmetric feedback; see the module's docstring for the mathematics."""
+
+    name: ClassVar[str] = "sign-symmetry"
+    lr: float = number(3e-4, above=0.0)
+    variant: str = choice("usf", ("usf", "brsf", "frsf"))
+    feedback_scale: float = number(1.0, above=0.0)
+
+    def traits(self, net: Chain) -> Traits:
+        return Traits(
+            forward_passes=1.0,
+            gradient_path=len(net) + 1,
+            local=False,
+            autograd=self.maths == "autograd",
+            trains_output=True,
+            extra_parameters=0,
+            note="a backward sweep through the signs of the weights",
+        )
+
+    def check_net(self, net: Chain) -> None:
+        super().check_net(net)
+        refuse_other_blocks(self.name, net)
+
+    def init(self, net: Chain, generator: torch.Generator) -> State:
+        net.reset_parameters(generator)
+        fixed = _later_weights(net) if self.variant == "frsf" else []
+        magnitudes = [random_feedback((w.shape[0], w.shape[1]), "normal", 1.0, generator, like=w).abs_() for w in fixed]
+        return _SignState(self._optimiser(list(net.parameters())), self._hyper(net), magnitudes)
+
+    def feedback(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
+        """B for each block but the first, then for the output."""
+        assert isinstance(state, _SignState)
+        matrices = []
+        for k, weight in enumerate(_later_weights(net), start=1):
+            matrix = weight.sign() * (state.hyper.feedback_scale * (2.0 / sum(weight.shape)) ** 0.5)
+            if self.variant == "brsf":
+                matrix = matrix * normal(batch.key, weight.shape, salt=k, dtype=weight.dtype).abs()
+            elif self.variant == "frsf":
+                matrix = matrix * getattr(state, f"magnitude_{k}")
+            matrices.append(matrix)
+        return matrices
+
+    @torch.no_grad()
+    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+        gradients, loss = sweep(net, batch, self.feedback(net, state, batch), self.maths)
+        state.optimiser.step(list(net.parameters()), gradients)
+        return loss.reshape(1)
+
+    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+        return net(x)
+
+
+def _later_weights(net: Chain) -> list[Tensor]:
+    """Of all blocks but the first, then of the output."""
+    return [parameter.detach() for name, parameter in net.named_parameters() if name.endswith("weight")][1:]

@@ -1,0 +1,177 @@
+"""Spatial goodness: every block learns class scores that are read off its squared activity, averaged over patches (ASGE-style).
+
+Idea
+----
+As in Forward-Forward a block is judged by its squared activity, but by a vector instead of a number: one mean per channel and
+patch of a grid that is finer where there are fewer channels. A linear map turns the vector into class scores and the block
+learns by their cross-entropy, so neither negatives nor as many channels as classes are needed. Written after the abstract of
+ASGE and after descriptions by others: it is in its style, it is not ASGE.
+
+Update
+------
+For block l with activity A (n, C, h, w) and a grid of P × P patches, P = max(1, round(√(C_max / C))):
+
+    g  = mean over each patch of A²          (n, C P²)
+    G  = g Mᵀ                                class scores
+    D  = (softmax(G) − Y) / n                residual of the mean cross-entropy
+    dM = Dᵀ g
+    dA = 2 A ⊙ spread(D M)                   each patch's derivative shared evenly by its positions; taken with the old M
+    dθ = (∂A/∂θ)ᵀ dA                         inside the block
+
+Tokens count as one patch (the mean over tokens), units of a dense block as maps of one position. All are applied at once; the
+next block receives A from before the update, detached.
+
+Symbols
+-------
+    A       carry                       (n, *shape)     activity of the block
+    g       vector goodness             (n, C P²)
+    C_max   most channels of any block of maps
+    P       slot.grid                   –               patches along each side
+    M       slot.projection             (classes, C P²)
+    G       scores                      (n, classes)
+    D       residual                    (n, classes)
+    lr      lr                          –               learning rate
+    wd      weight_decay                –               decoupled decay, on the block and M
+    –       readout                     –               last or sum
+    –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
+
+Cost per batch
+--------------
+1 forward pass. With F multiply-adds per example through the blocks and heads P = K Σ C P²: n (2 F + 3 P): forward and weight
+gradients. Extra memory: K Σ C P² parameters and twice that in moments; activations of one block at a time.
+
+Locality
+--------
+Gradient path 1 (one block and its head). Block l may update as soon as its own activity is there; it reads no later block.
+
+Deviations from the paper
+-------------------------
+1. The paper's text was not read: grid, head and loss follow its abstract and descriptions by others, hence "ASGE-style".
+2. Its prediction strategies are not known here; there are ``last`` and ``sum``.
+3. Dense and token blocks are ours.
+
+Defaults
+--------
+    lr = 1e-3           ours: beside 3e-4 and 3e-3 on 2,000 to 8,000 examples of MNIST (3 passes, mf-cnn4)
+    readout = sum       ours: 82.0 % beside 63.7 % with last on 2,000 examples of MNIST (3 passes, mf-cnn4)
+
+Example
+-------
+>>> import bpfree
+>>> data = bpfree.data.load("digits")
+>>> net = bpfree.nets.mlp(data.in_shape, (64,), data.n_classes)
+>>> rule = bpfree.algorithms.make("spatial-goodness", {"lr": 3e-3})
+>>> result = bpfree.fit(rule, net, data, bpfree.Patience(5, max_passes=10))
+>>> result.val_accuracy > 0.9
+True
+
+Known weakness
+--------------
+Squares forget the sign of activity and, with average patches, the place within a patch. The net's own output is not used, so
+the heads must be kept with the net.
+
+References
+----------
+@article{gong2025asge,
+  title   = {Adaptive Spatial Goodness Encoding: Advancing and Scaling Forward-Forward Learning Without Backpropagation},
+  author  = {Gong, Qingchun and Staszewski and Xu},
+  journal = {arXiv preprint arXiv:2509.12394},
+  year    = {2025}
+}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar, cast, final
+
+import torch
+from torch import Tensor, nn
+
+from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
+from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._heads import READOUTS, new_head
+from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.data import Batch
+from bpfree.nets import Block, Chain
+from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.spatial import grid_size, spatial_goodness, spatial_goodness_gradient
+
+__all__ = ["SpatialGoodness"]
+
+
+def grids(net: Chain) -> list[int]:
+    """P of each block; 1 for blocks that put out no maps."""
+    most = max((block.out_shape[0] for block in net if len(block.out_shape) == 3), default=1)
+    return [grid_size(shape[0], most, *shape[1:]) if len(shape) == 3 else 1 for shape in (b.out_shape for b in net)]
+
+
+def _width(block: Block, grid: int) -> int:
+    """Length of the block's vector of goodness."""
+    if len(block.out_shape) == 3:
+        return block.out_shape[0] * grid**2
+    return block.out_shape[-1] if len(block.out_shape) == 2 else torch.Size(block.out_shape).numel()
+
+
+class _SpatialSlot(Slot):
+    """A slot that knows its grid."""
+
+    def __init__(self, hyper: Hyper, optimiser: Optimiser, projection: nn.Parameter, grid: int) -> None:
+        super().__init__(hyper, optimiser, projection)
+        self.grid = grid
+
+
+@final
+@dataclass(frozen=True, kw_only=True)
+class SpatialGoodness(LocalAlgorithm):
+    """Spatial goodness; see the module's docstring for the mathematics."""
+
+    name: ClassVar[str] = "spatial-goodness"
+    lr: float = number(1e-3, above=0.0)
+    readout: str = choice("sum", READOUTS)
+
+    def traits(self, net: Chain) -> Traits:
+        return Traits(
+            forward_passes=1.0,
+            gradient_path=1,
+            local=True,
+            autograd=self.maths_used(net) != "closed",
+            trains_output=False,
+            extra_parameters=net.n_classes * sum(_width(b, p) for b, p in zip(net, grids(net), strict=True)),
+            note="ASGE-style, not ASGE",
+        )
+
+    def init(self, net: Chain, generator: torch.Generator) -> State:
+        net.reset_parameters(generator)
+        slots = []
+        for block, grid in zip(net, grids(net), strict=True):
+            head = new_head(net.n_classes, _width(block, grid), net, generator)
+            slots.append(_SpatialSlot(self._hyper(net), self._optimiser([*block.parameters(), head]), head, grid))
+        return State(slots)
+
+    def enter(self, net: Chain, batch: Batch) -> Tensor:
+        return batch.x
+
+    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+        grid = cast(_SpatialSlot, slot).grid
+        a, saved = block_forward(block, carry, self.maths)
+        goodness = spatial_goodness(a, grid).to(a.dtype)  # (n, C P²)
+        g = goodness @ slot.projection.t()  # (n, c)
+        if learn:
+            residual = softmax_residual(g, y)
+            delta = spatial_goodness_gradient(a, residual @ slot.projection, grid)
+            gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
+            slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, residual.t() @ goodness])
+        return a, cross_entropy(g, y)
+
+    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+        total: Tensor | None = None
+        for k, block in enumerate(net):
+            x = block(x)
+            if k == len(net) - 1 or self.readout == "sum":
+                slot = cast(_SpatialSlot, state.slot(k))
+                g = spatial_goodness(x, slot.grid).to(x.dtype) @ slot.projection.t()
+                total = g if total is None else total + g
+        assert total is not None  # the range is never empty
+        return total

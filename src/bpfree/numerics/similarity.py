@@ -1,0 +1,69 @@
+"""Similarity matching: the examples of a batch should resemble each other as their labels do.
+
+Index letters: n, m examples, i feature. With centred rows x̃ = x − mean over i, their lengths r and directions u = x̃ / (r + ε):
+
+    R = U Uᵀ                             similarity of two examples, the correlation of their features (n, m)
+    S = 1 for equal labels, −1/(K − 1) otherwise: R of the one-hot labels
+    loss = Σₙₘ (R − S)² / n²
+    dU = 4 (R − S) U / n²
+    dx̃ = dU / (r + ε) − x̃ (x̃ · dU) / (r (r + ε)²) ,   dx = dx̃ − mean over i of dx̃
+
+For maps (channels, height, width), x is the standard deviation of each channel over its positions. The loss couples the
+examples of a batch: it is a mean over pairs. Source: Nøkland and Eidnes, arXiv 1901.06656, section 3, and its released code.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from bpfree.numerics.losses import at_least_float32
+
+__all__ = ["EPS", "label_similarity", "similarity_loss_and_gradient", "spread", "spread_gradient"]
+
+EPS = 1e-8
+"""Added to a length before dividing (released code)."""
+
+
+def label_similarity(y: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:
+    """S (n, n): correlation of the one-hot rows of labels y (n,)."""
+    same = (y.unsqueeze(0) == y.unsqueeze(1)).to(dtype)
+    other = -1.0 / (n_classes - 1)
+    return same * (1.0 - other) + other
+
+
+def similarity_loss_and_gradient(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+    """The loss (0-D, float32 or wider) and its derivative by ``features`` (n, i), in their dtype.
+
+    A row whose features are all equal has no direction; its derivative is 0.
+    """
+    x = at_least_float32(features)
+    centred = x - x.mean(1, keepdim=True)
+    length = centred.square().sum(1, keepdim=True).sqrt()
+    u = centred / (length + EPS)
+    error = u @ u.t() - target
+    n = x.shape[0]
+    du = (4.0 / n**2) * (error @ u)
+    along = (centred * du).sum(1, keepdim=True)
+    safe = length.clamp_min(torch.finfo(x.dtype).tiny)
+    dx = du / (length + EPS) - centred / safe * along / (length + EPS).square()
+    dx = torch.where(length > 0, dx - dx.mean(1, keepdim=True), 0)
+    return error.square().mean(), dx.to(features.dtype)
+
+
+def spread(maps: Tensor) -> Tensor:
+    """Standard deviation of each channel over its positions, (n, channels, height, width) to (n, channels)."""
+    flat = at_least_float32(maps).flatten(2)
+    return flat.std(2)
+
+
+def spread_gradient(maps: Tensor, gradient: Tensor) -> Tensor:
+    """Transpose of the derivative of :func:`spread` at ``maps``, applied to ``gradient`` (n, channels); shape of ``maps``.
+
+    A channel that is constant has no derivative; 0 is taken.
+    """
+    flat = at_least_float32(maps).flatten(2)
+    centred = flat - flat.mean(2, keepdim=True)
+    deviation = flat.std(2, keepdim=True)
+    factor = torch.where(deviation > 0, gradient.unsqueeze(2) / ((flat.shape[2] - 1) * deviation), 0)
+    return (factor * centred).reshape(maps.shape).to(maps.dtype)

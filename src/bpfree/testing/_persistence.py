@@ -1,0 +1,164 @@
+"""Checks of where a rule's tensors live, and of starting again: reset, load, another process, a compiler."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bpfree.algorithms import Algorithm
+from bpfree.testing._setting import Setting
+from bpfree.testing.bench import Bench, fingerprint
+from bpfree.testing.elsewhere import trained_elsewhere, trained_here
+from bpfree.train import checkpoint
+
+__all__ = ["Persistence"]
+
+COMPILED: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
+"""What a compiler's own order of operations explains after three steps in float32."""
+
+
+def _addresses(bench: Bench) -> dict[str, int]:
+    return {name: tensor.data_ptr() for name, tensor in bench.tensors().items()}
+
+
+def _bitwise(now: Bench, expected: Bench, what: str) -> None:
+    ours, theirs = now.tensors(), expected.tensors()
+    assert ours.keys() == theirs.keys()
+    unlike = [name for name in ours if not torch.equal(ours[name], theirs[name])]
+    assert not unlike, f"{what}: {unlike[0]} is not bitwise the same"
+
+
+class Persistence(Setting):
+    """Addresses, reset, checkpoints, other processes, compilation."""
+
+    def test_addresses_stay(self, algorithm: Algorithm, block_kind: str, tmp_path: Path) -> None:
+        """Every parameter and buffer keeps its storage over steps, ``end_phase``, ``reset`` and the loading of a checkpoint."""
+        bench = Bench.start(algorithm, self.make_net(block_kind))
+        before = _addresses(bench)
+        bench.all_phases([8, 8, 5])
+        assert _addresses(bench) == before, "a step rebinds a tensor; write into it instead (add_, copy_)"
+        path = tmp_path / "checkpoint.safetensors"
+        snapshot = checkpoint.Snapshot(bench.net, bench.state)
+        checkpoint.save(path, bench.net, bench.state, snapshot, {})
+        algorithm.reset(bench.net, bench.state, torch.Generator().manual_seed(1))
+        assert _addresses(bench) == before, "reset moves a tensor"
+        checkpoint.load(path, bench.net, bench.state, snapshot)
+        snapshot.restore()
+        assert _addresses(bench) == before, "loading a checkpoint moves a tensor"
+
+    def test_state_is_registered(self, algorithm: Algorithm, block_kind: str) -> None:
+        """All that a rule learns is a parameter or a buffer: a copy by ``state_dict`` goes on bitwise."""
+        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench.all_phases([8, 8])
+        copied = Bench.start(algorithm, bench.net, seed=5)
+        copied.net.load_state_dict(bench.net.state_dict())
+        copied.state.load_state_dict(bench.state.state_dict())
+        for each in (bench, copied):
+            each.steps([8, 5], first=20)
+        _bitwise(copied, bench, "after a copy by state_dict")
+
+    def test_reset_is_a_fresh_start(self, algorithm: Algorithm, block_kind: str) -> None:
+        """After ``reset`` everything is bitwise as ``init`` makes it, and trains so."""
+        net = self.make_net(block_kind)
+        used, fresh = Bench.start(algorithm, net), Bench.start(algorithm, net, seed=4)
+        used.all_phases([8, 8])
+        algorithm.reset(used.net, used.state, torch.Generator().manual_seed(4))
+        _bitwise(used, fresh, "after reset")
+        for bench in (used, fresh):
+            bench.all_phases([8, 5])
+        _bitwise(used, fresh, "trained after reset")
+
+    def test_reset_takes_the_new_trials_hyper_parameters(self, algorithm: Algorithm) -> None:
+        """Each numeric hyper-parameter of another instance takes effect through ``reset``, as through a fresh ``init``."""
+        net = self.make_net()
+        for name, value in algorithm.numeric().items():
+            trial = dataclasses.replace(algorithm, **{name: value / 2 if value else 0.25})
+            used, fresh = Bench.start(algorithm, net), Bench.start(trial, net, seed=4)
+            used.all_phases([8])
+            trial.reset(used.net, used.state, torch.Generator().manual_seed(4))
+            used.algorithm = trial
+            for bench in (used, fresh):
+                bench.all_phases([8, 5])
+            _bitwise(used, fresh, f"{name} = {getattr(trial, name)} after reset")
+
+    def test_every_numeric_hyper_parameter_matters(self, algorithm: Algorithm) -> None:
+        """Another value gives another training: no hyper-parameter is taken and forgotten."""
+        net = self.make_net()
+        matters_with = {"momentum": {"optimiser": "sgd"}, **self.matters_with}
+        for name, value in algorithm.numeric().items():
+            rule = dataclasses.replace(algorithm, **matters_with.get(name, {}))
+            other = dataclasses.replace(rule, **{name: value / 2 if value else 0.25})
+            ends = []
+            for each in (rule, other):
+                bench = Bench.start(each, net)
+                bench.all_phases([8, 8])
+                ends.append(fingerprint(dict(bench.parameters())))
+            assert ends[0] != ends[1], f"{name} = {value} and {getattr(other, name)} train alike"
+
+    def test_save_load_continue(self, algorithm: Algorithm, block_kind: str, tmp_path: Path) -> None:
+        """Saved, loaded into a net and state of another seed, and continued: bitwise the uninterrupted training."""
+        net, path = self.make_net(block_kind), tmp_path / "checkpoint.safetensors"
+        whole, again = Bench.start(algorithm, net), Bench.start(algorithm, net, seed=9)
+        again.all_phases([8])
+        for phase in whole.phases:
+            whole.steps([8, 8], phase=phase)
+            checkpoint.save(path, whole.net, whole.state, None, {"mark": phase.index})
+            header = checkpoint.load(path, again.net, again.state, None)
+            assert header["mark"] == phase.index
+            for bench in (whole, again):
+                bench.steps([8, 5], first=10, phase=phase)
+                algorithm.end_phase(bench.net, bench.state, phase)
+            _bitwise(again, whole, "continued from a checkpoint")
+
+    def test_same_seed_in_another_process(self, algorithm: Algorithm) -> None:
+        """The same seed gives the same bits in a process that hashes strings in another way."""
+        net = self.make_net()
+        assert trained_elsewhere(algorithm, net) == trained_here(algorithm, net)
+
+    def test_compiled_equals_eager(self, algorithm: Algorithm) -> None:
+        """``step`` compiles as one graph, once: not again for another batch, learning rate or trial; its results agree."""
+        from torch._dynamo.testing import CompileCounterWithBackend  # deferred: it takes seconds, and only this needs it
+
+        net = self.make_net()
+        eager, compiled = Bench.start(algorithm, net), Bench.start(algorithm, net)
+        addresses = _addresses(compiled)
+        torch._dynamo.reset()
+        counter = CompileCounterWithBackend("aot_eager")
+        step = torch.compile(type(algorithm).step, backend=counter, fullgraph=True)
+        phase = eager.last_phase
+        trial = dataclasses.replace(algorithm, lr=algorithm.lr / 3, weight_decay=algorithm.weight_decay / 2)
+        with _autograd_traced():
+            for rule in (algorithm, trial):
+                if rule is trial:
+                    for bench in (eager, compiled):
+                        trial.reset(bench.net, bench.state, torch.Generator().manual_seed(1))
+                for k in range(3):
+                    ours = rule.step(eager.net, eager.state, eager.batch(8, k), phase)
+                    theirs = step(rule, compiled.net, compiled.state, compiled.batch(8, k), phase)
+                    torch.testing.assert_close(theirs, ours, **COMPILED)
+                _close_enough(compiled, eager)
+            eager.state.scale_lr(0.5)
+            compiled.state.scale_lr(0.5)
+            step(trial, compiled.net, compiled.state, compiled.batch(8, 4), phase)
+            trial.step(eager.net, eager.state, eager.batch(8, 4), phase)
+        _close_enough(compiled, eager)
+        assert counter.frame_count == 1, f"compiled {counter.frame_count} times; one is expected"
+        assert _addresses(compiled) == addresses
+        torch._dynamo.reset()
+
+
+def _close_enough(compiled: Bench, eager: Bench) -> None:
+    expected = eager.tensors()
+    for name, value in compiled.tensors().items():
+        torch.testing.assert_close(value, expected[name], **COMPILED, msg=lambda text, name=name: f"compiled: {name}: {text}")
+
+
+def _autograd_traced() -> contextlib.AbstractContextManager[object]:
+    """Let the compiler trace ``torch.autograd.grad`` (inside a block without closed form), where this torch can."""
+    if not hasattr(torch._dynamo.config, "trace_autograd_ops"):
+        return contextlib.nullcontext()
+    return torch._dynamo.config.patch(trace_autograd_ops=True)

@@ -1,0 +1,124 @@
+"""Golden trajectories: five steps of a rule in float64, written down once, compared ever after.
+
+A change of a formula, of an initialisation or of the order of draws shows here, wanted or not. Write them anew with
+
+    python -m bpfree.testing.golden DIR                                    every file of DIR, from its own header
+    python -m bpfree.testing.golden DIR mono-forward:schedule=staged ...   these rules, new files or old
+
+and say in the change why the numbers moved.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bpfree.algorithms import Algorithm, make
+from bpfree.errors import UsageError
+from bpfree.files import write_atomic
+from bpfree.nets import DenseBlock
+from bpfree.testing.bench import Bench, chain
+
+__all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "main", "trajectory", "write"]
+
+SIZES = (6, 6, 6, 6, 3)
+"""Examples in each of the five steps; the last batch is ragged."""
+
+TOLERANCE = 1e-10
+"""Largest difference that another machine's rounding explains, in float64."""
+
+
+def file_name(algorithm: Algorithm) -> str:
+    """Name and everything that is not a default, such as ``mono-forward,schedule=staged.json``."""
+    changed = [
+        f"{field.name}={getattr(algorithm, field.name)}"
+        for field in dataclasses.fields(algorithm)
+        if getattr(algorithm, field.name) != field.default
+    ]
+    return ",".join([algorithm.name, *changed]) + ".json"
+
+
+def trajectory(algorithm: Algorithm) -> dict[str, Any]:
+    """Losses of five steps (in each phase), and what was learned at the end, as JSON values."""
+    net = chain(DenseBlock, (2, 3), (5, 4), 3).double()
+    bench = Bench.start(algorithm, net, seed=0)
+    losses = [loss.tolist() for loss in bench.all_phases(SIZES)]
+    scores = algorithm.scores(bench.net, bench.state, bench.batch(2, 99).x, bench.last_phase)
+    return {
+        "algorithm": algorithm.name,
+        "params": algorithm.params(),
+        "losses": losses,
+        "scores": scores.tolist(),
+        "learned": {name: value.tolist() for name, value in bench.parameters()},
+    }
+
+
+def differences(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
+    """Where two trajectories differ by more than :data:`TOLERANCE`, one line each."""
+    found = []
+    for key in ("losses", "scores"):
+        found += _compare(key, stored[key], now[key])
+    if set(stored["learned"]) != set(now["learned"]):
+        return [*found, f"learned: {sorted(stored['learned'])} became {sorted(now['learned'])}"]
+    for name, values in stored["learned"].items():
+        found += _compare(name, values, now["learned"][name])
+    return found
+
+
+def _compare(name: str, stored: Any, now: Any) -> list[str]:
+    if name == "losses":
+        if len(stored) != len(now):
+            return [f"losses: {len(stored)} steps became {len(now)}"]
+        return [
+            line for k, (a, b) in enumerate(zip(stored, now, strict=True)) for line in _compare(f"loss of step {k + 1}", a, b)
+        ]
+    before, after = torch.tensor(stored, dtype=torch.float64), torch.tensor(now, dtype=torch.float64)
+    if before.shape != after.shape:
+        return [f"{name}: shape {tuple(before.shape)} became {tuple(after.shape)}"]
+    worst = float((before - after).abs().max())
+    return [] if worst <= TOLERANCE else [f"{name}: differs by {worst:.3g}"]
+
+
+def write(algorithm: Algorithm, folder: Path) -> Path:
+    """Write the trajectory of a rule; returns its file."""
+    path = folder / file_name(algorithm)
+    lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in trajectory(algorithm).items()]
+    write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")  # a line for each key: a change shows what moved
+    return path
+
+
+def _parse(words: str) -> Algorithm:
+    name, *pairs = words.split(":")
+    texts = {}
+    for pair in pairs:
+        key, equals, value = pair.partition("=")
+        if not equals:
+            raise UsageError(f"cannot read {pair!r} in {words!r}; write NAME:key=value:key=value")
+        texts[key] = value
+    return make(name, texts)
+
+
+def main(arguments: Sequence[str]) -> int:
+    """The command; returns its exit code."""
+    if not arguments or arguments[0].startswith("-"):
+        print(__doc__)  # noqa: T201  # a command's help
+        return 2
+    folder, *rules = arguments
+    if rules:
+        algorithms = [_parse(words) for words in rules]
+    else:
+        headers = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
+        algorithms = [make(header["algorithm"], header["params"]) for header in headers]
+    for algorithm in algorithms:
+        print(f"wrote {write(algorithm, Path(folder))}")  # noqa: T201  # a command's result
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

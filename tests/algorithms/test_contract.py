@@ -1,0 +1,78 @@
+"""Every rule and variant that ships, held to the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpfree.algorithms import Algorithm, Backprop, ForwardForward, MonoForward
+from bpfree.nets import Chain
+from bpfree.testing import AlgorithmContract
+from bpfree.testing.golden import file_name
+
+
+def label(algorithm: Algorithm) -> str:
+    return file_name(algorithm).removesuffix(".json")
+
+
+FORWARD_FORWARD = {
+    "alpha": {"loss": "symba"},
+    "head_lr": {"inference": "head"},
+    "head_weight_decay": {"inference": "head"},
+}
+
+
+class TestBackprop(AlgorithmContract):
+    @pytest.fixture(params=[Backprop(), Backprop(maths="autograd", weight_decay=0.1)], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestMonoForward(AlgorithmContract):
+    @pytest.fixture(
+        params=[
+            MonoForward(),
+            MonoForward(schedule="staged"),
+            MonoForward(readout="sum", weight_decay=0.1, maths="autograd"),
+        ],
+        ids=label,
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+    def backprop_twin(self) -> Chain:
+        """One block and its projection are a two-layer net, whose last layer has no bias."""
+        return self.make_net(widths=(9,))
+
+
+class TestForwardForward(AlgorithmContract):
+    matters_with = FORWARD_FORWARD
+    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
+
+    @pytest.fixture(
+        params=[
+            ForwardForward(),
+            ForwardForward(goodness="mean", goodness_blocks="all", threshold=0.5),
+            ForwardForward(maths="autograd"),
+        ],
+        ids=label,
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestSgd(AlgorithmContract):
+    """The other optimiser, under every rule."""
+
+    matters_with = FORWARD_FORWARD
+
+    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    easy_passes = 20
+    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
+
+    @pytest.fixture(
+        params=[rule(optimiser="sgd") for rule in (Backprop, MonoForward, ForwardForward)],
+        ids=label,
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param

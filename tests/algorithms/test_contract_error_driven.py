@@ -1,0 +1,128 @@
+"""The error-driven rules and their variants, held to the contract."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpfree.algorithms import (
+    Algorithm,
+    DirectFeedbackAlignment,
+    FeedbackAlignment,
+    Foton,
+    Pepita,
+    SignSymmetry,
+)
+from bpfree.testing import AlgorithmContract
+from bpfree.testing.bench import BLOCK_KINDS
+from bpfree.testing.golden import file_name
+
+DENSE = {kind: maker for kind, maker in BLOCK_KINDS.items() if kind.startswith("dense")}
+WIDE_ENOUGH = AlgorithmContract.dtypes[:2]  # bfloat16 is refused: see test_foton.py and test_pepita.py
+MIRRORING = {name: {"mirroring": True, "sign": "minus", "premirror_steps": 2} for name in ("mirror_lr", "mirror_decay")}
+UNCOMPILED = "what is done every k-th step is decided by the host: compile what lies between"
+
+
+def label(algorithm: Algorithm) -> str:
+    return file_name(algorithm).removesuffix(".json")
+
+
+class TestFeedbackAlignment(AlgorithmContract):
+    block_kinds = DENSE
+
+    @pytest.fixture(
+        params=[FeedbackAlignment(), FeedbackAlignment(feedback="orthogonal", maths="autograd", optimiser="sgd", lr=0.05)],
+        ids=label,
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestSignSymmetry(AlgorithmContract):
+    block_kinds = DENSE
+
+    @pytest.fixture(
+        params=[SignSymmetry(), SignSymmetry(variant="brsf"), SignSymmetry(variant="frsf", maths="autograd")], ids=label
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestDirectFeedbackAlignment(AlgorithmContract):
+    @pytest.fixture(params=[DirectFeedbackAlignment(), DirectFeedbackAlignment(feedback="normal", maths="autograd")], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestDirectRandomTargetProjection(AlgorithmContract):
+    floors = {"blobs": 0.95, "digits": 0.75}  # noqa: RUF012  # a class attribute of the contract
+
+    @pytest.fixture
+    def algorithm(self) -> Algorithm:
+        return DirectFeedbackAlignment(target="labels")
+
+
+class TestPepita(AlgorithmContract):
+    block_kinds = DENSE
+    dtypes = WIDE_ENOUGH
+    easy_params = {"lr": 0.03, "optimiser": "sgd"}  # noqa: RUF012
+    matters_with = MIRRORING
+
+    @pytest.fixture(params=[Pepita(dropout=0.0), Pepita(dropout=0.0, presynaptic="mixed", sign="plus")], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestPepitaWithDropout(AlgorithmContract):
+    block_kinds = DENSE
+    dtypes = WIDE_ENOUGH
+    easy_params = {"lr": 0.03, "optimiser": "sgd"}  # noqa: RUF012
+    matters_with = MIRRORING
+    exceptions = {  # noqa: RUF012
+        "test_order_within_a_batch_does_not_matter": "a mask is drawn by the place of an example in the batch",
+        "test_ragged_batch_keeps_mean_semantics": "the same",
+    }
+
+    @pytest.fixture
+    def algorithm(self) -> Algorithm:
+        return Pepita()
+
+
+class TestPepitaWithMirroring(AlgorithmContract):
+    block_kinds = DENSE
+    dtypes = WIDE_ENOUGH
+    easy_params = {"lr": 0.03, "optimiser": "sgd"}  # noqa: RUF012
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+
+    @pytest.fixture
+    def algorithm(self) -> Algorithm:
+        return Pepita(mirroring=True, premirror_steps=3, mirror_every=2, dropout=0.0)
+
+
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+class TestFoton(AlgorithmContract):
+    block_kinds = DENSE
+    dtypes = WIDE_ENOUGH
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+
+    @pytest.fixture(
+        params=[
+            Foton(orthogonalise_every=2),
+            Foton(memory="low", orthogonalise_by="newton-schulz", orthogonalise_every=2, refresh_every=2, output="orthonormal"),
+            Foton(optimiser="sgd", orthogonalise_by="svd", orthogonalise_every=3, orthogonalise_steps=2),
+        ],
+        ids=label,
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+class TestFotonWithSquaredError(AlgorithmContract):
+    block_kinds = DENSE
+    dtypes = WIDE_ENOUGH
+    matters_with = {"temperature": {"loss": "cross-entropy"}}  # noqa: RUF012
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+
+    @pytest.fixture
+    def algorithm(self) -> Algorithm:
+        return Foton(loss="squared-error", eps=0.5)

@@ -1,0 +1,193 @@
+"""The layer-local family and its variants, held to the contract."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+
+from bpfree.algorithms import Algorithm, CascadedForward, DeepSupervision, ForwardForward, LocalSimilarity, SpatialGoodness
+from bpfree.nets import Chain
+from bpfree.testing import AlgorithmContract
+from bpfree.testing.bench import BLOCK_KINDS, IN_SHAPE, N_CLASSES, WIDTHS
+from bpfree.testing.golden import file_name
+
+DENSE = {"dense": BLOCK_KINDS["dense"]}
+FOREIGN = {"foreign": BLOCK_KINDS["foreign"]}
+FEW = DENSE | FOREIGN  # variants of a rule whose plain form is checked on every kind
+COUPLED = "examples of a batch are coupled"
+LAST_PHASE = "the check steps in the last phase: blocks keep all activities while they learn, predictors need none"
+
+
+def label(algorithm: Algorithm) -> str:
+    return file_name(algorithm).removesuffix(".json")
+
+
+class TestDeepSupervision(AlgorithmContract):
+    @pytest.fixture(
+        params=[DeepSupervision(), DeepSupervision(readout="sum", aux_weight=0.2, maths="autograd")],
+        ids=label,
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+    def backprop_twin(self) -> Chain:
+        """One block has no auxiliary head: what is left is backprop with the output's bias at zero."""
+        return self.make_net(widths=(9,))
+
+
+class TestSpatialGoodness(AlgorithmContract):
+    @pytest.fixture(params=[SpatialGoodness(), SpatialGoodness(readout="last", maths="autograd", weight_decay=0.1)], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestLocalSimilarity(AlgorithmContract):
+    exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED}  # noqa: RUF012
+
+    @pytest.fixture(
+        params=[LocalSimilarity(), LocalSimilarity(similarity_map="none", readout="sum", maths="autograd")], ids=label
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestCascadedForward(AlgorithmContract):
+    matters_with = {  # noqa: RUF012
+        "ridge": {"predictor": "ridge"},
+        "block_lr": {"blocks": "dfa"},
+        "block_weight_decay": {"blocks": "dfa"},
+    }
+
+    @pytest.fixture(
+        params=[CascadedForward(), CascadedForward(predictor="sparsemax", predictors="staged", combine="logits")], ids=label
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestCascadedForwardRidge(AlgorithmContract):
+    block_kinds = FEW
+    matters_with = {  # noqa: RUF012
+        "lr": {"predictor": "cross-entropy"},
+        "weight_decay": {"predictor": "cross-entropy"},
+        "momentum": {"predictor": "cross-entropy", "optimiser": "sgd"},
+        "block_lr": {"blocks": "dfa"},
+        "block_weight_decay": {"blocks": "dfa"},
+    }
+    exceptions = {  # noqa: RUF012
+        "test_loss_falls_on_one_batch": "a step only gathers sums; the predictor is solved for at the end of a pass",
+    }
+
+    @pytest.fixture(params=[CascadedForward(predictor="ridge", sums="float64")], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestCascadedForwardByFeedback(AlgorithmContract):
+    block_kinds = DENSE
+    matters_with = {"ridge": {"predictor": "ridge"}}  # noqa: RUF012
+    exceptions = {"test_memory_and_depth": LAST_PHASE}  # noqa: RUF012
+
+    @pytest.fixture(params=[CascadedForward(blocks="dfa"), CascadedForward(blocks="dfa", predictors="staged")], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestCascadedForwardByFeedbackForeign(TestCascadedForwardByFeedback):
+    block_kinds = FOREIGN
+    exceptions = {  # noqa: RUF012
+        "test_memory_and_depth": LAST_PHASE,
+        "test_no_backprop": "autograd inside a block while blocks learn, none while predictors do",
+    }
+
+
+class TestForwardForwardLosses(AlgorithmContract):
+    block_kinds = FEW
+    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
+    matters_with = {  # noqa: RUF012
+        "threshold": {"loss": "logistic"},
+        "head_lr": {"inference": "head"},
+        "head_weight_decay": {"inference": "head"},
+    }
+
+    @pytest.fixture(params=[ForwardForward(loss="symba", goodness="mean")], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestForwardForwardPeers(AlgorithmContract):
+    block_kinds = FEW
+    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
+    matters_with = {  # noqa: RUF012
+        "alpha": {"loss": "symba"},
+        "head_lr": {"inference": "head"},
+        "head_weight_decay": {"inference": "head"},
+    }
+    exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED + " by the running mean"}  # noqa: RUF012
+
+    @pytest.fixture(params=[ForwardForward(peer_normalisation=0.03)], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestForwardForwardHead(AlgorithmContract):
+    block_kinds = FEW
+    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    floors = {"blobs": 0.9, "digits": 0.75}  # noqa: RUF012
+    matters_with = {"alpha": {"loss": "symba"}}  # noqa: RUF012
+    exceptions = {"test_memory_and_depth": "the head reads the activity of every voting block"}  # noqa: RUF012
+
+    @pytest.fixture(
+        params=[ForwardForward(inference="head"), ForwardForward(inference="head", goodness_blocks="all", maths="autograd")],
+        ids=label,
+    )
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestForwardForwardHard(AlgorithmContract):
+    block_kinds = FEW
+    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    floors = {"blobs": 0.9, "digits": 0.75}  # noqa: RUF012
+    matters_with = {"alpha": {"loss": "symba"}}  # noqa: RUF012
+
+    @pytest.fixture(params=[ForwardForward(negatives="hard", head_lr=0.3)], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+
+class TestForwardForwardHybrid(AlgorithmContract):
+    """Images of one channel; no class is seen while blocks learn."""
+
+    block_kinds = FEW
+    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    floors = {"blobs": 0.9, "digits": 0.75}  # noqa: RUF012
+    matters_with = {"alpha": {"loss": "symba"}}  # noqa: RUF012
+    exceptions = {  # noqa: RUF012
+        "test_memory_and_depth": "the head reads the activity of every voting block",
+        "test_order_within_a_batch_does_not_matter": COUPLED + ": an image is mixed with another one",
+        "test_ragged_batch_keeps_mean_semantics": COUPLED + ": an image is mixed with another one",
+        "test_golden_trajectory": "that net takes no images",
+    }
+
+    @pytest.fixture(params=[ForwardForward(negatives="hybrid", inference="head")], ids=label)
+    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
+        return request.param
+
+    @pytest.mark.parametrize("task", ["digits"])  # blobs are no images
+    def test_learns_an_easy_task(self, algorithm: Algorithm, task: str) -> None:
+        super().test_learns_an_easy_task(algorithm, task)
+
+    def make_net(
+        self,
+        block_kind: str | None = None,
+        *,
+        in_shape: tuple[int, ...] = IN_SHAPE,
+        widths: Sequence[int] = WIDTHS,
+        n_classes: int = N_CLASSES,
+    ) -> Chain:
+        images = in_shape if len(in_shape) == 3 else (1, 1, *in_shape)[-3:]
+        return super().make_net(block_kind, in_shape=images, widths=widths, n_classes=n_classes)

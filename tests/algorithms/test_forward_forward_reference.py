@@ -1,0 +1,199 @@
+"""Forward-Forward, held against the paper's formulas written out plainly: rows stacked, autograd, torch.optim."""
+
+from __future__ import annotations
+
+import dataclasses
+from functools import partial
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from bpfree.algorithms import ForwardForward
+from bpfree.algorithms._overlay import labelled
+from bpfree.data import Batch
+from bpfree.errors import UsageError
+from bpfree.nets import Chain, DenseBlock, mlp
+from bpfree.numerics.negatives import wrong_labels
+from bpfree.numerics.streams import stream_key
+from bpfree.testing.bench import Bench
+
+of_ones = partial(ForwardForward, label_value=1)
+"""The rule whose label pixels are 1, as in the references below."""
+
+CLOSE = {"atol": 1e-9, "rtol": 1e-9}
+
+
+def paint(x: Tensor, labels: Tensor, n_classes: int) -> Tensor:
+    flat = x.flatten(1).clone()
+    for row, label in enumerate(labels.tolist()):
+        flat[row, :n_classes] = 0.0
+        flat[row, label] = 1.0
+    return flat.reshape(x.shape)
+
+
+def normalised(x: Tensor) -> Tensor:
+    rms = x.square().flatten(1).mean(1).sqrt() + 1e-8
+    return x / rms.reshape(-1, *[1] * (x.dim() - 1))
+
+
+class Reference:
+    """Section 2.4 of the specification, block by block with AdamW, or SGD (which sees the length of a gradient too)."""
+
+    def __init__(self, net: Chain, rule: ForwardForward) -> None:
+        self.net, self.rule = net, rule
+        make = {
+            "adam": lambda block: torch.optim.AdamW(block.parameters(), lr=rule.lr, weight_decay=rule.weight_decay),
+            "sgd": lambda block: torch.optim.SGD(block.parameters(), lr=rule.lr, momentum=rule.momentum),
+        }[rule.optimiser]
+        self.optimisers = [make(block) for block in net]
+
+    def goodness(self, h: Tensor) -> Tensor:
+        squares = h.flatten(1).square()
+        return squares.sum(1) if self.rule.goodness == "sum" else squares.mean(1)
+
+    def step(self, batch: Batch) -> list[Tensor]:
+        n, n_classes = len(batch.y), self.net.n_classes
+        wrong = wrong_labels(batch.y, n_classes, batch.key)
+        a = normalised(torch.cat([paint(batch.x, batch.y, n_classes), paint(batch.x, wrong, n_classes)]))
+        losses = []
+        for block, optimiser in zip(self.net, self.optimisers, strict=True):
+            h = block(a.detach())
+            theta = self.rule.threshold * (block.n_features if self.rule.goodness == "sum" else 1)
+            margin = self.goodness(h) - theta
+            loss = torch.cat([nn.functional.softplus(-margin[:n]), nn.functional.softplus(margin[n:])]).mean()
+            optimiser.zero_grad()
+            loss.backward()
+            optimiser.step()
+            a = normalised(h.detach())
+            losses.append(loss.detach())
+        return losses
+
+    @torch.no_grad()
+    def scores(self, x: Tensor) -> Tensor:
+        """One pass for each label, in a loop."""
+        votes_from = 1 if self.rule.goodness_blocks == "all-but-first" and len(self.net) > 1 else 0
+        columns = []
+        for label in range(self.net.n_classes):
+            a = normalised(paint(x, torch.full((len(x),), label), self.net.n_classes))
+            total = torch.zeros(len(x), dtype=x.dtype)
+            for k, block in enumerate(self.net):
+                h = block(a)
+                if k >= votes_from:
+                    total = total + self.goodness(h)
+                a = normalised(h)
+            columns.append(total)
+        return torch.stack(columns, 1)
+
+
+RULES = [
+    of_ones(lr=0.01),
+    of_ones(lr=0.01, goodness="mean", goodness_blocks="all", threshold=0.3, weight_decay=0.1),
+    of_ones(lr=0.01, maths="autograd"),
+    of_ones(lr=0.01, optimiser="sgd", weight_decay=0.0),
+    of_ones(lr=0.1, optimiser="sgd", weight_decay=0.0, goodness="mean"),
+]
+
+
+@pytest.mark.parametrize("rule", RULES, ids=["sum", "mean", "autograd", "sum-sgd", "mean-sgd"])
+@pytest.mark.parametrize("widths", [(9, 7, 8), (9,)], ids=str)
+@pytest.mark.parametrize("activation", ["relu", "tanh"])
+def test_steps_and_scores_are_the_papers(rule: ForwardForward, widths: tuple[int, ...], activation: str) -> None:
+    """Painting in the weights of the first block, and all labels in one pass, change nothing beyond rounding."""
+    bench = Bench.start(rule, mlp((3, 4), widths, 4, activation).double())
+    reference = Reference(bench.copy().net, rule)
+    for index, n in enumerate((8, 8, 5, 1)):
+        batch = bench.batch(n, index)
+        expected = torch.stack(reference.step(Batch(batch.x.clone(), batch.y, batch.key)))
+        torch.testing.assert_close(bench.step(batch), expected, **CLOSE)
+    for ours, theirs in zip(bench.net.blocks.parameters(), reference.net.blocks.parameters(), strict=True):
+        torch.testing.assert_close(ours.detach(), theirs.detach(), **CLOSE)
+    x = bench.batch(6, 50).x
+    ours = rule.scores(bench.net, bench.state, x, bench.last_phase)
+    torch.testing.assert_close(ours, reference.scores(x), **CLOSE)
+
+
+class Doubled(DenseBlock):
+    """A dense block that is not one: what paints labels in its weights must keep away from it."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return 2.0 * super().forward(x)
+
+
+def test_a_block_that_only_derives_from_a_dense_one_is_not_taken_for_it() -> None:
+    bench = Bench.start(of_ones(), Chain([Doubled((12,), 9), DenseBlock((9,), 7)], 4).double())
+    reference = Reference(bench.copy().net, bench.algorithm)
+    batch = bench.batch(8)
+    expected = torch.stack(reference.step(Batch(batch.x.clone(), batch.y, batch.key)))
+    torch.testing.assert_close(bench.step(batch), expected, **CLOSE)
+    x = bench.batch(5, 50).x
+    ours = bench.algorithm.scores(bench.net, bench.state, x, bench.last_phase)
+    torch.testing.assert_close(ours, reference.scores(x), **CLOSE)
+
+
+def test_all_but_the_first_block_vote_unless_there_is_one() -> None:
+    x = torch.randn(3, 12)
+    for widths, changes in (((9, 7), False), ((9,), True)):
+        bench = Bench.start(of_ones(), mlp(12, widths, 4))
+        everyone = dataclasses.replace(bench.algorithm, goodness_blocks="all")
+        rest, every = (rule.scores(bench.net, bench.state, x, bench.last_phase) for rule in (bench.algorithm, everyone))
+        assert torch.equal(rest, every) == changes
+
+
+def test_positive_and_negative_inputs_differ_in_the_label_pixels_alone() -> None:
+    x, y = torch.randn(20, 2, 3, 4), torch.arange(20) % 5
+    wrong = wrong_labels(y, 5, torch.tensor(stream_key(1)))
+    positive, negative = (labelled(x, each, 5).flatten(1) for each in (y, wrong))
+    assert torch.equal(positive[:, 5:], negative[:, 5:])
+    assert torch.equal(positive[:, 5:], x.flatten(1)[:, 5:])
+    assert ((positive != negative)[:, :5].sum(1) == 2).all()  # one pixel goes out, another on
+    assert torch.equal(positive[:, :5].argmax(1), y)
+    assert torch.equal(negative[:, :5].argmax(1), wrong)
+    torch.testing.assert_close(labelled(x, y, 5), paint(x, y, 5), rtol=0, atol=0)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3, 10])
+def test_wrong_labels_are_never_true_and_reach_every_other_class(n_classes: int) -> None:
+    y = torch.arange(9000) % n_classes
+    wrong = wrong_labels(y, n_classes, torch.tensor(stream_key(3, 4, 5)))
+    assert not (wrong == y).any()
+    assert 0 <= int(wrong.min()) <= int(wrong.max()) < n_classes
+    shifts = ((wrong - y) % n_classes).bincount(minlength=n_classes)
+    share = 9000 / (n_classes - 1)
+    assert float((shifts[1:] - share).abs().max()) <= 5 * share**0.5
+
+
+def test_another_batch_has_other_negatives() -> None:
+    y = torch.zeros(50, dtype=torch.int64)
+    draws = [wrong_labels(y, 10, torch.tensor(stream_key(*parts))) for parts in ((1, 2, 3), (1, 2, 3), (1, 2, 4), (1, 3, 3))]
+    assert torch.equal(draws[0], draws[1])
+    assert not torch.equal(draws[0], draws[2])
+    assert not torch.equal(draws[0], draws[3])
+
+
+def test_the_output_layer_is_left_alone() -> None:
+    bench = Bench.start(of_ones(), mlp(12, (9, 7), 4))
+    before = [p.detach().clone() for p in bench.net.output.parameters()]
+    bench.steps([8, 8])
+    assert all(torch.equal(a, b) for a, b in zip(before, bench.net.output.parameters(), strict=True))
+
+
+def test_label_pixels_that_do_not_fit_are_refused() -> None:
+    for inputs, fits in ((4, False), (5, True)):
+        if fits:
+            of_ones().check_net(mlp(inputs, (9,), 4))
+        else:
+            with pytest.raises(UsageError, match="4 label pixels do not fit into 4 inputs; use another rule"):
+                of_ones().check_net(mlp(inputs, (9,), 4))
+
+
+@pytest.mark.parametrize("maths", ["auto", "autograd"])
+def test_a_label_value_of_v_paints_v(maths: str) -> None:
+    """On x, painting v is what painting 1 is on x / v: seen in the entry of the net and in the scores."""
+    x = torch.randn(6, 12, dtype=torch.float64)
+    y = torch.arange(6) % 4
+    painted = torch.cat([5.0 * torch.nn.functional.one_hot(y, 4), x[:, 4:]], 1)
+    bench = Bench.start(ForwardForward(label_value=5, maths=maths), mlp(12, (9,), 4).double())
+    scores = bench.algorithm.scores(bench.net, bench.state, x, bench.algorithm.phases(bench.net)[0])
+    normalised = painted / (painted.square().mean(1, keepdim=True).sqrt() + 1e-8)
+    torch.testing.assert_close(scores[torch.arange(6), y].double(), bench.net[0](normalised).square().sum(1), check_dtype=False)

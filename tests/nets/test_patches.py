@@ -1,0 +1,40 @@
+"""Nets of patches: shapes, and that FOTON takes them without a warning."""
+
+from __future__ import annotations
+
+import warnings
+
+import pytest
+
+from bpfree.algorithms import Foton
+from bpfree.errors import UsageError
+from bpfree.nets.patches import PATCH_FAMILIES, patches
+from bpfree.nets.spec import Spec
+
+
+@pytest.mark.parametrize(
+    ("in_shape", "shapes"), [((3, 32, 32), [(48, 8, 8), (192, 4, 4), (512,)]), ((1, 28, 28), [(16, 7, 7), (64, 3, 3), (512,)])]
+)
+def test_default_net_suits_foton(in_shape: tuple[int, ...], shapes: list[tuple[int, ...]]) -> None:
+    builder, help_line = PATCH_FAMILIES["patches"]
+    net = builder(Spec("patches"), in_shape, 10)
+    assert [block.out_shape for block in net] == shapes
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Foton().check_net(net)
+    assert "\n" not in help_line
+
+
+def test_words_and_options() -> None:
+    builder, _ = PATCH_FAMILIES["patches"]
+    spec = Spec("patches:12-9:activation=tanh:pool=average")
+    net = builder(spec, (3, 16, 16), 4)
+    spec.close()
+    assert [block.out_shape for block in net] == [(12, 2, 2), (9,)]
+    assert net[1].activation == "tanh"
+    assert [block.out_shape for block in patches((3, 12, 12), (9, 7), 4, kernels=(3,))] == [(9, 4, 4), (7,)]
+
+
+def test_tables_are_no_images() -> None:
+    with pytest.raises(UsageError, match="takes images"):
+        patches((12,), (9, 7), 4)

@@ -1,0 +1,76 @@
+"""Goodness, its logistic loss, length normalisation."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from differences import central_differences, numbers
+
+from bpfree.numerics.goodness import goodness, goodness_gradient, length_normalise, logistic_loss, logistic_residual
+
+KINDS = ("sum", "mean")
+
+
+def test_goodness_by_hand() -> None:
+    h = torch.tensor([[1.0, -2.0], [0.0, 3.0]])
+    assert goodness(h).tolist() == [5.0, 9.0]
+    assert goodness(h, "mean").tolist() == [2.5, 4.5]
+
+
+def test_residual_is_the_derivative_of_the_mean_loss() -> None:
+    g = numbers(8)
+    expected = central_differences(lambda each: logistic_loss(each, 0.3), g)
+    torch.testing.assert_close(logistic_residual(g, 0.3), expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_gradient_is_the_derivative_by_the_features(kind) -> None:
+    h = numbers(6, 5)
+
+    def loss(each: torch.Tensor) -> torch.Tensor:
+        return logistic_loss(goodness(each, kind), 1.5)
+
+    ours = goodness_gradient(h, logistic_residual(goodness(h, kind), 1.5), kind)
+    torch.testing.assert_close(ours, central_differences(loss, h), atol=1e-9, rtol=0)
+
+
+def test_positives_are_pulled_up_and_negatives_down() -> None:
+    residual = logistic_residual(numbers(10), 0.0)
+    assert (residual[:5] < 0).all()
+    assert (residual[5:] > 0).all()
+
+
+def test_at_the_threshold_every_row_costs_log_two() -> None:
+    assert float(logistic_loss(torch.full((4,), 7.0), 7.0)) == pytest.approx(0.6931472)
+
+
+def test_huge_goodness_neither_overflows_nor_vanishes() -> None:
+    g = torch.tensor([-1e6, 1e6])
+    assert logistic_loss(g, 0.0).isfinite()
+    assert float(logistic_loss(g, 0.0)) == pytest.approx(1e6)
+    assert logistic_residual(g, 0.0).isfinite().all()
+
+
+def test_normalised_rows_have_the_length_of_the_root_of_their_size() -> None:
+    x = length_normalise(numbers(4, 3, 5) * 100)
+    torch.testing.assert_close(x.flatten(1).norm(dim=1), torch.full((4,), 15.0**0.5, dtype=torch.float64))
+
+
+def test_normalising_keeps_the_direction_and_forgets_the_length() -> None:
+    x = numbers(4, 6)
+    torch.testing.assert_close(length_normalise(x * 3), length_normalise(x), atol=1e-7, rtol=0)
+    assert (length_normalise(x) / x > 0).all()
+
+
+def test_a_row_of_zeros_stays_zero() -> None:
+    assert length_normalise(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
+
+
+def test_bfloat16_is_summed_in_float32() -> None:
+    """4096 ones: a running sum in bfloat16 would stop growing at 256."""
+    h = torch.ones(2, 4096, dtype=torch.bfloat16)
+    assert goodness(h).tolist() == [4096.0, 4096.0]
+    assert goodness(h).dtype == torch.float32
+    assert goodness_gradient(h, torch.ones(2)).dtype == torch.bfloat16
+    assert length_normalise(h).dtype == torch.bfloat16
+    assert float(length_normalise(h)[0, 0]) == 1.0

@@ -1,0 +1,120 @@
+"""The stop rule: who may use how many passes, and when a phase has ended."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from bpfree.errors import UsageError
+from bpfree.train import Patience
+from bpfree.train.stop import Watch
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"patience": 0}, "patience must be at least 1 .or None, to never stop early., got 0"),
+        ({"max_passes": 0}, "max_passes must be at least 1, got 0"),
+        ({"min_delta": -0.1}, "min_delta must be a finite number at least 0, got -0.1"),
+        ({"min_delta": math.nan}, "min_delta must be a finite number at least 0, got nan"),
+        ({"min_delta": math.inf}, "min_delta must be a finite number at least 0, got inf"),
+    ],
+)
+def test_values_out_of_range_are_refused(values: dict[str, float], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        Patience(**{"patience": 1, "max_passes": 10, **values})
+
+
+def _share(stop: Patience, wishes: list[int]) -> list[int]:
+    """Passes used by phases of which each would like ``wishes[k]``."""
+    used: list[int] = []
+    for k, wish in enumerate(wishes):
+        used.append(min(wish, max(0, stop.cap(sum(used), len(wishes) - k))))
+    return used
+
+
+@pytest.mark.parametrize(
+    ("max_passes", "wishes", "used"),
+    [
+        (10, [99], [10]),
+        (10, [99, 99, 99], [4, 3, 3]),  # rounded up, so that the first phases get the odd ones
+        (10, [2, 99, 99], [2, 4, 4]),  # what a phase leaves goes to the next
+        (10, [1, 1, 99], [1, 1, 8]),
+        (40, [20, 3, 99, 99], [10, 3, 14, 13]),
+        (2, [99, 99, 99], [1, 1, 0]),  # fewer passes than phases
+        (1, [99, 99], [1, 0]),
+    ],
+)
+def test_phases_share_one_cap(max_passes: int, wishes: list[int], used: list[int]) -> None:
+    assert _share(Patience(5, max_passes), wishes) == used
+
+
+def test_per_phase_every_phase_has_the_whole_cap() -> None:
+    assert _share(Patience(5, 10, per_phase=True), [99, 4, 99]) == [10, 4, 10]
+
+
+@given(st.integers(1, 200), st.lists(st.integers(0, 100), min_size=1, max_size=12))
+def test_no_more_than_the_cap_is_ever_used(max_passes: int, wishes: list[int]) -> None:
+    used = _share(Patience(5, max_passes), wishes)
+    assert sum(used) <= max_passes
+    if all(wish >= max_passes for wish in wishes):
+        assert sum(used) == max_passes
+        assert max(used) - min(used) <= 1
+
+
+def _watch(values: list[float], stop: Patience) -> tuple[list[bool], int]:
+    """Improvements seen, and the pass after which the phase was over."""
+    watch, improved = Watch(stop.cap(0, 1)), []
+    for value in values:
+        improved.append(watch.see(value, stop))
+        if watch.over(stop):
+            break
+    return improved, watch.passes
+
+
+def test_patience_counts_passes_without_improvement() -> None:
+    values = [0.5, 0.6, 0.6, 0.59, 0.7, 0.7, 0.7, 0.7, 0.9]
+    assert _watch(values, Patience(3, 100)) == ([True, True, False, False, True, False, False, False], 8)
+    assert _watch(values, Patience(2, 100))[1] == 4
+    assert _watch(values, Patience(1, 100))[1] == 3
+
+
+def test_without_patience_the_cap_alone_ends_it() -> None:
+    assert _watch([0.5] * 30, Patience(None, 20))[1] == 20
+
+
+def test_an_improvement_must_exceed_min_delta() -> None:
+    stop = Patience(9, 100, min_delta=0.25)
+    assert _watch([0.25, 0.5, 0.501, 0.51, 0.8], stop)[0] == [True, False, True, False, True]
+
+
+def test_small_steps_add_up_against_the_best_not_the_last() -> None:
+    assert _watch([0.5, 0.58, 0.66], Patience(9, 100, min_delta=0.125))[0] == [True, False, True]
+
+
+def test_a_loss_improves_downwards() -> None:
+    stop = Patience(2, 100, metric="validation-loss")
+    assert _watch([1.0, 0.5, 0.6, 0.4, 0.5, 0.5], stop) == ([True, True, False, True, False, False], 6)
+
+
+@pytest.mark.parametrize("metric", ["validation-accuracy", "validation-loss"])
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -math.inf])
+def test_what_is_not_finite_never_improves(metric, bad: float) -> None:
+    stop = Patience(5, 100, metric=metric)
+    assert _watch([bad, 0.5, bad], stop)[0] == [False, True, False]
+
+
+def test_hours() -> None:
+    assert not Patience(1, 1).out_of_time(1e9)
+    stop = Patience(1, 1, max_hours=0.5)
+    assert not stop.out_of_time(1799.0)
+    assert stop.out_of_time(1800.0)
+
+
+def test_a_watch_survives_json() -> None:
+    watch = Watch(9)
+    watch.see(0.5, Patience(3, 9))
+    assert Watch(**watch.to_json()) == watch
