@@ -56,9 +56,7 @@ class RunDirectory:
         with locked(self.path / ".lock"):
             drop_half_line(self.journal_path)
             for stale in self.path.glob(f"{self.journal_path.name}.lock*"):
-                stale.unlink(
-                    missing_ok=True
-                )  # a killed process leaves Optuna's lock behind; ours shows that none is alive
+                stale.unlink(missing_ok=True)  # a killed process leaves Optuna's lock behind; ours shows that none is alive
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
             self._add_environment(facts)

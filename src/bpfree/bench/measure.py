@@ -125,9 +125,7 @@ def measure(
     assert reading is not None
     if sittings > 1:
         reading = _of_two_sittings(reading, history)
-    record = _Writer(
-        setting, arm, algorithm, net, state, cost, history, reading, stop, seed, tuning, started_at
-    ).record(problem)
+    record = _Writer(setting, arm, algorithm, net, state, cost, history, reading, stop, seed, tuning, started_at).record(problem)
     if problem is not None:
         raise RunFailed(record) from problem
     return record
@@ -157,9 +155,7 @@ class RunFailed(Exception):  # noqa: N818 - it carries a record, it is not a kin
         self.record = record
 
 
-def _cost(
-    setting: Setting, arm: Arm, algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int
-) -> StepCost:
+def _cost(setting: Setting, arm: Arm, algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> StepCost:
     key = f"{arm.label}|{setting.data.name}|{setting.net}"
     if key not in setting.costs:
         setting.costs[key] = step_cost(algorithm, net, state, data, batch_size)

@@ -34,16 +34,12 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
-    version: Annotated[
-        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
-    ] = False,
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     del version
 
 
-Dataset = Annotated[
-    str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or FILE.npz.")
-]
+Dataset = Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or FILE.npz.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(envvar="BPFREE_DATA", help="Holds mnist/, fashion-mnist/, cifar-10-batches-py/, cifar-100-python/."),
@@ -61,9 +57,7 @@ Estimate = Annotated[
 MaxPasses = Annotated[int | None, typer.Option(help="Cap on the passes of a run, over all its phases.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
 MaxHours = Annotated[float | None, typer.Option(help="Cap on the wall time of a run.")]
-PatienceOption = Annotated[
-    int | None, typer.Option("--patience", help="Passes without improvement before a phase ends.")
-]
+PatienceOption = Annotated[int | None, typer.Option("--patience", help="Passes without improvement before a phase ends.")]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no table.")]
 
@@ -142,9 +136,7 @@ def train(
         grid_g_per_kwh=grid_g_per_kwh, estimate_energy=estimate_energy,
         changes={"max_passes": max_passes, "patience": patience, "batch_size": batch_size, "max_hours": max_hours},
     )  # fmt: skip
-    return train_command(
-        request, algorithm=algorithm, settings=settings or [], seed=seed, out=out, as_json=as_json, quiet=quiet
-    )
+    return train_command(request, algorithm=algorithm, settings=settings or [], seed=seed, out=out, as_json=as_json, quiet=quiet)
 
 
 @app.command()

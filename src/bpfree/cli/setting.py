@@ -100,9 +100,7 @@ def torch_device(name: str) -> torch.device:
             built = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no NVIDIA GPU"
             raise DeviceError(f"--device {name} was asked, but {built}; choose --device cpu (bpfree doctor says more)")
         if device.index is not None and device.index >= torch.cuda.device_count():
-            raise DeviceError(
-                f"--device {name} was asked, but there are {torch.cuda.device_count()} GPUs, numbered from 0"
-            )
+            raise DeviceError(f"--device {name} was asked, but there are {torch.cuda.device_count()} GPUs, numbered from 0")
     elif device.type != "cpu":
         raise DeviceError(f"device {name!r} is not supported; choose --device cpu or --device cuda")
     return device

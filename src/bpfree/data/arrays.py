@@ -42,17 +42,13 @@ def load_npz(path: Path | str, split_seed: int = 0) -> Dataset:
     if not path.is_file():
         raise DataError(f"there is no file {path}; check the path, or {_SAVE}")
     if not zipfile.is_zipfile(path):
-        raise DataError(
-            f"{path} is not a .npz file (a .npz is a zip archive; this is not, or is cut off); {_SAVE}"
-        )
+        raise DataError(f"{path} is not a .npz file (a .npz is a zip archive; this is not, or is cut off); {_SAVE}")
     try:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in ("x", "y") if key not in archive.files]
             if missing:
                 found = ", ".join(archive.files) or "nothing"
-                raise DataError(
-                    f"{path} has no array {' and no array '.join(missing)}, only: {found}; {_SAVE}"
-                )
+                raise DataError(f"{path} has no array {' and no array '.join(missing)}, only: {found}; {_SAVE}")
             x, y = (_member(archive, key, path) for key in ("x", "y"))
     except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
@@ -114,23 +110,17 @@ def _as_array(values: Any, what: str, name: str) -> Array:
     try:
         return np.asarray(values)
     except ValueError as error:
-        raise DataError(
-            f"{name}: {what} is not one rectangular array ({error}); make its rows equally long"
-        ) from error
+        raise DataError(f"{name}: {what} is not one rectangular array ({error}); make its rows equally long") from error
 
 
 def _check_lengths(x: Array, y: Array, name: str) -> None:
     if x.ndim == 0 or y.ndim == 0 or x.size == 0 or y.size == 0:
-        raise DataError(
-            f"{name} is empty: x has shape {x.shape}, y has shape {y.shape}; give at least 3 of each class"
-        )
+        raise DataError(f"{name} is empty: x has shape {x.shape}, y has shape {y.shape}; give at least 3 of each class")
     if y.ndim != 1:
         cure = "y.argmax(axis=1) if it is one-hot" if y.ndim == 2 and y.shape[1] > 1 else "y.ravel()"
         raise DataError(f"{name}: y must have shape (n,), got {y.shape}; give {cure}")
     if len(x) != len(y):
-        raise DataError(
-            f"{name}: x has {len(x)} examples and y has {len(y)} labels; give one label for each example"
-        )
+        raise DataError(f"{name}: x has {len(x)} examples and y has {len(y)} labels; give one label for each example")
 
 
 def _checked_labels(y: Array, name: str) -> NDArray[np.int64]:
@@ -180,9 +170,7 @@ def _pixel_normalisation(train: NDArray[np.uint8]) -> Normalisation:
     mean = float(counts @ values)
     std = float(np.sqrt(counts @ (values - mean) ** 2))
     scale = 1.0 / (255.0 * std) if std > 1e-12 else 1.0  # all pixels alike: they become 0
-    return Normalisation(
-        torch.tensor([255.0 * mean], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64)
-    )
+    return Normalisation(torch.tensor([255.0 * mean], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64))
 
 
 def _standardised(x: Array, train: NDArray[np.int64], name: str) -> NDArray[np.float32]:
@@ -196,7 +184,5 @@ def _standardised(x: Array, train: NDArray[np.int64], name: str) -> NDArray[np.f
         constant = std <= 1e-12 * np.abs(mean)
         result = np.where(constant, 0.0, (x - mean) / np.where(constant, 1.0, std)).astype(np.float32)
     if not (np.isfinite(result).all() and np.isfinite(std).all()):
-        raise DataError(
-            f"{name}: x has values too large to standardise (up to {np.abs(x).max():.3g}); rescale them"
-        )
+        raise DataError(f"{name}: x has values too large to standardise (up to {np.abs(x).max():.3g}); rescale them")
     return result

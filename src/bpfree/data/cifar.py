@@ -164,9 +164,7 @@ def _download(name: str, member: CifarSet, cache: Path) -> None:
     try:
         with tarfile.open(archive) as tar:
             for file in (*member.train, member.test):
-                stream = tar.extractfile(
-                    f"{member.python}/{file}"
-                )  # by name: no path of the archive is ever used
+                stream = tar.extractfile(f"{member.python}/{file}")  # by name: no path of the archive is ever used
                 content = stream.read() if stream else b""
                 write_whole(cache / file, check_sha256(content, member.sha256[file], f"{file} in {archive}"))
     except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
@@ -182,9 +180,7 @@ def _read(folder: Path, file: str, member: CifarSet) -> tuple[NDArray[np.uint8],
     return parse_pickle(read_checked(folder, file, member.sha256), member.labels, str(folder / file))
 
 
-def parse_binary(
-    content: bytes, n_label_bytes: int, what: str
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def parse_binary(content: bytes, n_label_bytes: int, what: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Parse the binary form: each image is ``n_label_bytes`` labels (the fine one last), then its pixels.
 
     Returns:
@@ -224,17 +220,9 @@ def parse_pickle(content: bytes, labels: bytes, what: str) -> tuple[NDArray[np.u
         IndexError,
         AttributeError,
     ) as error:
-        raise DataError(
-            f"{what} is not a batch of CIFAR images ({error}); delete it and get it again"
-        ) from error
-    if (
-        not isinstance(pixels, np.ndarray)
-        or pixels.dtype != np.uint8
-        or pixels.shape != (len(numbers), _N_PIXELS)
-    ):
-        raise DataError(
-            f"{what} does not hold one row of {_N_PIXELS} bytes for each label; delete it and get it again"
-        )
+        raise DataError(f"{what} is not a batch of CIFAR images ({error}); delete it and get it again") from error
+    if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(numbers), _N_PIXELS):
+        raise DataError(f"{what} does not hold one row of {_N_PIXELS} bytes for each label; delete it and get it again")
     return pixels.reshape(-1, *_SHAPE).copy(), numbers
 
 

@@ -136,9 +136,7 @@ class Dataset:
             dtype=dtype,
         )
 
-    def batches(
-        self, split: str, size: int, *, pass_index: int = 0, seed: int = 0, shuffle: bool = True
-    ) -> Iterator[Batch]:
+    def batches(self, split: str, size: int, *, pass_index: int = 0, seed: int = 0, shuffle: bool = True) -> Iterator[Batch]:
         """One pass over a split: every example once, the last batch as small as it comes (perhaps one).
 
         Pure in its arguments: the same call gives the same batches, in another process too.
@@ -222,9 +220,7 @@ class Dataset:
             )
         raise unknown_name("split", split, SPLITS)
 
-    def _iterate(
-        self, examples: Examples, split: str, size: int, pass_index: int, seed: int, shuffle: bool
-    ) -> Iterator[Batch]:
+    def _iterate(self, examples: Examples, split: str, size: int, pass_index: int, seed: int, shuffle: bool) -> Iterator[Batch]:
         n = len(examples.y)
         starts = range(0, n, size)
         order = None

@@ -31,12 +31,8 @@ def load_digits(split_seed: int = 0) -> Dataset:
     bunch: Any = datasets.load_digits()
     x = np.asarray(bunch.images, dtype=np.uint8)[:, None]  # (n, 1, 8, 8)
     y = np.asarray(bunch.target, dtype=np.int64)
-    rest, test = model_selection.train_test_split(
-        np.arange(len(y)), test_size=0.2, stratify=y, random_state=split_seed
-    )
-    train, validation = model_selection.train_test_split(
-        rest, test_size=0.25, stratify=y[rest], random_state=split_seed
-    )
+    rest, test = model_selection.train_test_split(np.arange(len(y)), test_size=0.2, stratify=y, random_state=split_seed)
+    train, validation = model_selection.train_test_split(rest, test_size=0.25, stratify=y[rest], random_state=split_seed)
     indices = {"train": np.sort(train), "validation": np.sort(validation), "test": np.sort(test)}
     seen = x[indices["train"]] / _LARGEST
     return Dataset(

@@ -75,9 +75,7 @@ def read_checked(folder: Path, file: str, sha256: Mapping[str, str]) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError as error:
-        raise DataError(
-            f"{path} is missing; put {file} there, or move {folder} away to download the whole set"
-        ) from error
+        raise DataError(f"{path} is missing; put {file} there, or move {folder} away to download the whole set") from error
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check its permissions") from error
     return check_sha256(content, sha256[file], str(path))

@@ -128,15 +128,11 @@ def load_idx(name: str, data_dir: Path | str | None, download: bool, split_seed:
     )
 
 
-def _read_pair(
-    folder: Path, images: str, labels: str, sha256: Mapping[str, str]
-) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def _read_pair(folder: Path, images: str, labels: str, sha256: Mapping[str, str]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     x = parse_idx(read_checked(folder, images, sha256), 3, str(folder / images))
     y = parse_idx(read_checked(folder, labels, sha256), 1, str(folder / labels))
     if len(x) != len(y):
-        raise DataError(
-            f"{folder}: {images} has {len(x)} images, {labels} has {len(y)} labels; get both files again"
-        )
+        raise DataError(f"{folder}: {images} has {len(x)} images, {labels} has {len(y)} labels; get both files again")
     return x[:, None], y.astype(np.int64)
 
 
@@ -170,7 +166,5 @@ def parse_idx(content: bytes, n_axes: int, what: str) -> NDArray[np.uint8]:
     shape = struct.unpack(f">{n_axes}I", raw[4:head])
     values = np.frombuffer(raw, np.uint8, offset=head)
     if values.size != int(np.prod(shape, dtype=object)):
-        raise DataError(
-            f"{what} holds {values.size} bytes where its head says {shape}; delete it and get it again"
-        )
+        raise DataError(f"{what} holds {values.size} bytes where its head says {shape}; delete it and get it again")
     return values.reshape(shape).copy()  # a copy, since what frombuffer gives cannot be written

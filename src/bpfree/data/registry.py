@@ -42,9 +42,7 @@ def describe() -> dict[str, str]:
     }
 
 
-def load(
-    spec: str | Path, *, data_dir: Path | str | None = None, download: bool = True, split_seed: int = 0
-) -> Dataset:
+def load(spec: str | Path, *, data_dir: Path | str | None = None, download: bool = True, split_seed: int = 0) -> Dataset:
     """Load a data set onto the CPU.
 
     Args:
@@ -67,18 +65,14 @@ def load(
     check_seed(split_seed)
     if isinstance(spec, Path) or text.lower().endswith(".npz"):
         if not text.lower().endswith(".npz"):
-            raise UsageError(
-                f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one"
-            )
+            raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
         return load_npz(text, split_seed)
     name, colon, options = text.partition(":")
     if name == "synthetic":
         return load_synthetic(parse_synthetic(options), split_seed)
     if name not in names():
         if Path(text).is_file() or text.lower().endswith((".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")):
-            raise UsageError(
-                f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one"
-            )
+            raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
         raise unknown_name("data set", name, names())
     if colon:
         raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")

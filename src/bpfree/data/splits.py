@@ -48,9 +48,7 @@ def random_split(n: int, n_validation: int, seed: int) -> tuple[Indices, Indices
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])
 
 
-def stratified_split(
-    y: NDArray[np.integer], fractions: tuple[float, float], seed: int, *, name: str
-) -> Mapping[str, Indices]:
+def stratified_split(y: NDArray[np.integer], fractions: tuple[float, float], seed: int, *, name: str) -> Mapping[str, Indices]:
     """Indices of train, validation and test, each ascending; every class is in every split.
 
     Args:

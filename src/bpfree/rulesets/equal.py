@@ -45,7 +45,5 @@ def refuse_mixed(digests: Mapping[str, str]) -> str:
         places[found].append(place)
     if len(places) > 1:
         held = "; ".join(f"{found[:SHORT]} in {', '.join(where)}" for found, where in places.items())
-        raise RulesetError(
-            f"records of {len(places)} rulesets cannot stand in one table: {held}; report them one by one"
-        )
+        raise RulesetError(f"records of {len(places)} rulesets cannot stand in one table: {held}; report them one by one")
     return next(iter(places))

@@ -21,9 +21,7 @@ __all__ = ["load", "names", "save"]
 def names() -> list[str]:
     """The named rulesets of the package, sorted."""
     return sorted(
-        entry.name.removesuffix(".yaml")
-        for entry in resources.files("bpfree.rulesets").iterdir()
-        if entry.name.endswith(".yaml")
+        entry.name.removesuffix(".yaml") for entry in resources.files("bpfree.rulesets").iterdir() if entry.name.endswith(".yaml")
     )
 
 
@@ -43,9 +41,7 @@ def load(name_or_path: str | os.PathLike[str]) -> Ruleset:
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
-        raise RulesetError(
-            f"cannot read ruleset {path}: {error.strerror}; known by name: {', '.join(names())}"
-        ) from error
+        raise RulesetError(f"cannot read ruleset {path}: {error.strerror}; known by name: {', '.join(names())}") from error
     except UnicodeDecodeError as error:
         raise RulesetError(f"ruleset {path} is not text in UTF-8") from error
     return build({"name": path.stem, **_parse(text, str(path))}, str(path))
@@ -60,9 +56,7 @@ def _mapping(loader: _Loader, node: yaml.MappingNode) -> dict[Any, Any]:
     for key_node, _ in node.value:
         key = loader.construct_object(key_node)
         if key in seen:
-            raise yaml.MarkedYAMLError(
-                problem=f"{key!r} stands there twice", problem_mark=key_node.start_mark
-            )
+            raise yaml.MarkedYAMLError(problem=f"{key!r} stands there twice", problem_mark=key_node.start_mark)
         seen.add(key)
     loader.flatten_mapping(node)
     return loader.construct_mapping(node, deep=True)
@@ -81,9 +75,7 @@ def _parse(text: str, source: str) -> dict[str, Any]:
     except (yaml.YAMLError, TypeError, ValueError) as error:
         raise RulesetError(f"ruleset {source} is not YAML: {str(error).splitlines()[0]}") from error
     if not isinstance(fields, Mapping):
-        raise RulesetError(
-            f"ruleset {source} must be a list of 'key: value' lines, got {type(fields).__name__}"
-        )
+        raise RulesetError(f"ruleset {source} must be a list of 'key: value' lines, got {type(fields).__name__}")
     return {str(key): value for key, value in fields.items()}
 
 
@@ -108,6 +100,4 @@ def save(ruleset: Ruleset, path: str | os.PathLike[str]) -> None:
             Path(temporary).unlink(missing_ok=True)
             raise
     except OSError as error:
-        raise StorageError(
-            f"cannot write {target}: {error.strerror}; choose another place with --out DIR"
-        ) from error
+        raise StorageError(f"cannot write {target}: {error.strerror}; choose another place with --out DIR") from error

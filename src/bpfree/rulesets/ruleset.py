@@ -80,16 +80,12 @@ class Ruleset(Rules):
         cap = self.passes(dataset)
         return cap if self.search.passes_per_trial is None else min(self.search.passes_per_trial, cap)
 
-    def for_arm(
-        self, arm: str, dataset: str | None = None, net: str | None = None, phase: str | None = None
-    ) -> Ruleset:
+    def for_arm(self, arm: str, dataset: str | None = None, net: str | None = None, phase: str | None = None) -> Ruleset:
         """The rules that hold for one arm, its exceptions applied; the object itself where there are none.
 
         The digest that goes into a record is that of the whole ruleset, never of this.
         """
-        changes: dict[str, Any] = {
-            e.field: e.value for e in self.exceptions if e.applies(arm, dataset, net, phase)
-        }
+        changes: dict[str, Any] = {e.field: e.value for e in self.exceptions if e.applies(arm, dataset, net, phase)}
         if not changes:
             return self
         if "budget.max_passes" in changes:
@@ -135,9 +131,7 @@ class Ruleset(Rules):
         passes = self.search.passes_per_trial
         table = {name: times(count) for name, count in self.budget.passes_by_dataset.items()}
         exceptions = tuple(
-            e.model_copy(update={"value": times(int(e.value))})
-            if e.field in _COUNTS and e.value is not None
-            else e
+            e.model_copy(update={"value": times(int(e.value))}) if e.field in _COUNTS and e.value is not None else e
             for e in self.exceptions
         )
         return self.with_changes(
@@ -217,9 +211,7 @@ def _unknown_key(key: str, source: str, short: Iterable[str] = ()) -> str:
     near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
     if not near:  # the right word in the wrong place: compare the last parts
         last = {name.rpartition(".")[2]: name for name in known}
-        near = [
-            last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)
-        ]
+        near = [last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)]
     cure = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Ruleset.model_fields)}"
     return f"ruleset {source}: unknown key {key!r}; {cure}"
 

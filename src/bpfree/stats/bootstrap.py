@@ -61,6 +61,4 @@ def hierarchical_bootstrap(
     draws /= n_seeds * n_examples
     low, high = np.quantile(draws, [(1 - level) / 2, (1 + level) / 2])
     reason = "one seed: the interval covers the test examples only" if n_seeds == 1 else None
-    return Interval(
-        mean=float(difference.mean()), low=float(low), high=float(high), level=level, n=n_seeds, reason=reason
-    )
+    return Interval(mean=float(difference.mean()), low=float(low), high=float(high), level=level, n=n_seeds, reason=reason)

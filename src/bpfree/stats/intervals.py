@@ -220,9 +220,7 @@ def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
     if x.ndim != 1:
         raise UsageError(f"one value per seed is needed, got an array of shape {x.shape}")
     if not np.isfinite(x).all():
-        raise UsageError(
-            f"values must be finite, got {x[~np.isfinite(x)][0]}; leave out runs that diverged, and say so"
-        )
+        raise UsageError(f"values must be finite, got {x[~np.isfinite(x)][0]}; leave out runs that diverged, and say so")
     return x
 
 

@@ -44,9 +44,7 @@ def time_to_target(history: Iterable[Entry | tuple[float | None, float, float | 
     return math.inf if entry is None else entry.time_s
 
 
-def energy_to_target(
-    history: Iterable[Entry | tuple[float | None, float, float | None]], target: float
-) -> float | None:
+def energy_to_target(history: Iterable[Entry | tuple[float | None, float, float | None]], target: float) -> float | None:
     """Joules until the target was first reached; infinite if never, ``None`` where none were measured."""
     entries = [Entry(*entry) for entry in history]
     if entries and all(entry.joules is None for entry in entries):

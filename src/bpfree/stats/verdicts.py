@@ -99,9 +99,7 @@ def verdict(
     return Verdict(word=word, sentence=f"{sentence}{_left_out(paired)}{tail}.", seeds_needed=needed)
 
 
-def seeds_needed(
-    paired: Paired, margin: float, *, alpha_different: float = 0.05, alpha_equivalent: float = 0.05
-) -> int | None:
+def seeds_needed(paired: Paired, margin: float, *, alpha_different: float = 0.05, alpha_equivalent: float = 0.05) -> int | None:
     """How many pairs would settle it with a chance of 0.8, were mean and spread to stay as they are.
 
     The smallest n above the present one at which the t test would show a difference, by the usual approximation

@@ -1,0 +1,59 @@
+"""Convolutions of patches that do not overlap: the nets whose linear operators can be kept orthonormal (FOTON)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from bpfree.nets.blocks import Block, DenseBlock
+from bpfree.nets.chain import Chain
+from bpfree.nets.conv import ConvBlock
+from bpfree.nets.spec import Spec
+
+__all__ = ["PATCH_FAMILIES", "patches"]
+
+PATCH_WIDTH = 512
+"""Of the dense block, where no widths are given. Each convolution then has as many channels as its patch has values (48 and 192
+for colour images), the most that keeps its rows orthonormal."""
+
+
+def patches(
+    in_shape: tuple[int, ...],
+    channels: Sequence[int],
+    n_classes: int,
+    *,
+    kernels: Sequence[int] | None = None,
+    activation: str = "relu",
+    pool: str = "none",
+) -> Chain:
+    """Convolution blocks with stride = kernel and no padding, a dense block of the last width, then the output.
+
+    Args:
+        in_shape: (channels, height, width) of one example.
+        channels: of the convolutions, and last the width of the dense block: at least two numbers.
+        kernels: edges of the patches, one a convolution; by default 4 for the first, 2 for the others.
+        activation, pool: of each convolution, see :class:`ConvBlock`.
+    """
+    edges = kernels if kernels is not None else [4] + [2] * (len(channels) - 2)
+    blocks: list[Block] = []
+    shape = tuple(in_shape)
+    for width, edge in zip(channels[:-1], edges, strict=True):
+        block = ConvBlock(shape, width, edge, activation, stride=edge, padding=0, pool=pool)
+        blocks.append(block)
+        shape = block.out_shape
+    blocks.append(DenseBlock(shape, channels[-1], activation))
+    return Chain(blocks, n_classes)
+
+
+def _patches(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
+    whole = in_shape[0] * 4 * 4
+    channels = spec.widths((whole, whole * 2 * 2, PATCH_WIDTH), "patches or patches:48-192-512")
+    return patches(in_shape, channels, n_classes, activation=spec.word("activation", "relu"), pool=spec.word("pool", "none"))
+
+
+PATCH_FAMILIES = {
+    "patches": (
+        _patches,
+        "convolutions of 4x4, then 2x2 patches without overlap, then a dense block; 48-192-512 on colour images (for FOTON)",
+    ),
+}
+"""Name to builder and line of help."""
