@@ -108,6 +108,7 @@ class TestForwardForwardLosses(AlgorithmContract):
     floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
     matters_with = {  # noqa: RUF012
         "threshold": {"loss": "logistic"},
+        "temperature": {"loss": "logistic"},
         "head_lr": {"inference": "head"},
         "head_weight_decay": {"inference": "head"},
     }

@@ -39,8 +39,9 @@ def _softplus_loss(rule: ForwardForward, h: Tensor, n: int) -> Tensor:
     if rule.loss == "symba":
         alpha = rule.alpha / (h.shape[1] if rule.goodness == "sum" else 1)
         return F.softplus(-alpha * (g[:n] - g[n:])).mean()
-    threshold = rule.threshold * (h.shape[1] if rule.goodness == "sum" else 1)
-    loss = (F.softplus(threshold - g[:n]).sum() + F.softplus(g[n:] - threshold).sum()) / (2 * n)
+    units = h.shape[1] if rule.goodness == "sum" else 1
+    margin = (g - rule.threshold * units) / (rule.temperature * units)
+    loss = (F.softplus(-margin[:n]).sum() + F.softplus(margin[n:]).sum()) / (2 * n)
     mean = PEER_MOMENTUM * PEER_START + (1 - PEER_MOMENTUM) * h[:n].mean(0)
     return loss + rule.peer_normalisation * (mean - mean.mean()).square().mean()
 

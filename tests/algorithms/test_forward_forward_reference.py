@@ -59,8 +59,8 @@ class Reference:
         losses = []
         for block, optimiser in zip(self.net, self.optimisers, strict=True):
             h = block(a.detach())
-            theta = self.rule.threshold * (block.n_features if self.rule.goodness == "sum" else 1)
-            margin = self.goodness(h) - theta
+            units = block.n_features if self.rule.goodness == "sum" else 1
+            margin = (self.goodness(h) - self.rule.threshold * units) / (self.rule.temperature * units)
             loss = torch.cat([nn.functional.softplus(-margin[:n]), nn.functional.softplus(margin[n:])]).mean()
             optimiser.zero_grad()
             loss.backward()

@@ -8,9 +8,12 @@ import torch.nn.functional as F
 from local_reference import NETS, assert_same, batch_of, by_autograd, dense, stepped
 from torch import Tensor
 
+from bpfree import Patience, fit
 from bpfree.algorithms import MonoForward, State
-from bpfree.nets import Chain
+from bpfree.data import load
+from bpfree.nets import Chain, mlp
 from bpfree.testing.bench import Bench
+from bpfree.train import evaluate
 
 BATCH = batch_of(7)
 
@@ -59,3 +62,28 @@ def test_staged_it_is_a_phase_of_its_own() -> None:
     before = bench.values()
     bench.step(bench.batch(8), bench.phases[1])
     assert torch.equal(bench.state.raw.projection, before["state.raw.projection"])
+
+
+def test_best_prefix_is_the_block_whose_scores_are_best_on_validation() -> None:
+    data = load("digits").limited(300)
+    net = mlp(data.in_shape, (40, 20, 3), data.n_classes)  # three units cannot tell ten digits apart
+    rule = MonoForward(readout="best-prefix", lr=3e-3)
+    result = fit(rule, net, data.without_test(), Patience(None, max_passes=6))
+    chosen = int(result.state.prefix.argmax())
+    assert result.state.prefix.sum() == 1
+    assert chosen < 2
+    phase = rule.phases(net)[0]
+    x, y = next((b.x, b.y) for b in data.batches("validation", 10000, shuffle=False))
+    net.eval()
+    accuracy = (rule.candidates(net, result.state, x, phase).argmax(2) == y).double().mean(1)
+    assert accuracy.argmax() == chosen
+    assert result.val_accuracy == pytest.approx(float(accuracy[chosen]))
+    assert evaluate(rule, net, result.state, data, "validation", phase).accuracy == pytest.approx(result.val_accuracy)
+    assert result.val_accuracy > evaluate(MonoForward(), net, result.state, data, "validation", phase).accuracy
+
+
+def test_before_validation_has_chosen_the_last_block_is_read() -> None:
+    bench = Bench.start(MonoForward(readout="best-prefix"), dense())
+    x = bench.batch(4).x
+    ours = bench.algorithm.scores(bench.net, bench.state, x, bench.last_phase)
+    torch.testing.assert_close(ours, MonoForward().scores(bench.net, bench.state, x, bench.last_phase))

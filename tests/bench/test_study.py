@@ -94,3 +94,9 @@ def test_a_value_near_an_end_is_at_the_edge() -> None:
     assert bounds.at_edge(9e-3)
     assert bounds.at_edge(1.1e-5)
     assert not bounds.at_edge(1e-3)
+
+
+def test_what_an_option_brings_is_searched_where_the_arm_fixes_the_option() -> None:
+    assert "ridge" not in space_for(Arm.parse("cascaded-forward"))
+    assert "ridge" in space_for(Arm.parse("cascaded-forward:predictor=ridge"))
+    assert {"head_lr", "head_weight_decay"} <= set(space_for(Arm.parse("forward-forward:inference=head")))

@@ -17,7 +17,7 @@ class Scripted:
         self.values = list(values)
         self.seen: list[str] = []
 
-    def __call__(self, algorithm, net, state, data, split, phase, *, with_loss=False) -> Evaluation:
+    def __call__(self, algorithm, net, state, data, split, phase, *, with_loss=False, choosing=False) -> Evaluation:
         assert split == "validation"
         value = self.values[len(self.seen)]
         self.seen.append(learned(net, state))

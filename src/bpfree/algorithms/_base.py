@@ -105,6 +105,14 @@ class Algorithm(ABC):
     def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
         """Class scores (n, classes) of examples x (n, *in_shape), as the rule would predict after this phase."""
 
+    def candidates(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+        """Class scores (r, n, classes) of all readouts among which validation is to decide; by default the one that there is."""
+        return self.scores(net, state, x, phase).unsqueeze(0)
+
+    def choose(self, state: State, index: int) -> None:
+        """From now on :meth:`scores` are those of candidate ``index``; by default there is nothing to choose."""
+        del state, index
+
     def phases(self, net: Chain) -> tuple[Phase, ...]:
         """The phases of training; by default one, in which all blocks learn."""
         return (Phase(0, 1, tuple(range(len(net))), "all blocks"),)

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from bpfree.algorithms._state import State
 from bpfree.nets import Chain
 
-__all__ = ["READOUTS", "head_scores", "n_head_parameters", "new_head", "new_heads"]
+__all__ = ["READOUTS", "each_heads_scores", "head_scores", "n_head_parameters", "new_head", "new_heads"]
 
 READOUTS = ("last", "sum")
 """Which heads decide: the last block's alone, or the sum of all."""
@@ -36,6 +36,15 @@ def new_heads(net: Chain, generator: torch.Generator) -> list[nn.Parameter]:
 def n_head_parameters(net: Chain) -> int:
     """How many numbers the heads have beside the net."""
     return sum(net.n_classes * block.n_features for block in list(net)[:-1])
+
+
+def each_heads_scores(net: Chain, state: State, x: Tensor, last: int) -> Tensor:
+    """Class scores (last + 1, n, classes) of every head up to block ``last``."""
+    found = []
+    for k in range(last + 1):
+        x = net[k](x)
+        found.append(net[k].features(x) @ state.slot(k).projection.t())
+    return torch.stack(found)
 
 
 def head_scores(net: Chain, state: State, x: Tensor, last: int, readout: str) -> Tensor:

@@ -14,7 +14,7 @@ positives:
 
     A₀ = rms(x with label) ,  Z = A₋ Wᵀ + b ,  A = φ(Z) ,  H = features of A
     g  = Σₒ Hₒ²                              goodness of a row
-    r  = (σ(g − θ) − s) / N                  residual of the mean logistic loss
+    r  = (σ((g − θ) / τ) − s) / (N τ)        residual of the mean logistic loss
     r± = ∓ α σ(−α (g₊ − g₋)) / n             the same for loss=symba, softplus(−α (g₊ − g₋)) of each pair
     dH = 2 r H                               (2 r H / o for the mean)
        + λ (2/o)(μ − mean μ)(1 − m)/n        peer normalisation, on positive rows; μ ← m μ + (1 − m) mean H₊
@@ -35,6 +35,7 @@ Symbols
     H       block.features(A)           (2n, o)
     g       goodness                    (2n,)
     θ       threshold                   –               per unit: θ = threshold · o for the sum, threshold for the mean
+    τ       temperature                 –               per unit, as the threshold: τ = temperature · o for the sum
     r       residual                    (2n,)
     α       alpha                       –               steepness of loss=symba: α = alpha / o for the sum, alpha for the mean
     λ       peer_normalisation          –               weight of peer normalisation, 0 for none
@@ -76,12 +77,16 @@ Deviations from the paper
    on as if the derivative were 1 everywhere, which also wakes silent units.
 5. Hybrid images: a mask is blurred six times (the paper: "repeatedly"), and the two images may be of one class.
 6. loss=symba takes the pair loss of arXiv 2303.08418 alone, without its intrinsic class pattern.
+7. The logit is (goodness − threshold) / temperature; paper and reference code have 1 / width for our temperature (a logit of
+   hundreds, of which only the wrong examples learn). 10,000 MNIST examples, ``mlp:2x1000``, 8 passes: 94.5 % of 3,000
+   validation examples at 0.1, 91.4 % at 1 / width. ``temperature`` times ``width`` = 1 gives theirs back.
 
 Defaults
 --------
-    lr = 1e-3               ours, near the tuned 1.33e-3 of the 2026 revision of arXiv 2509.19063 (MNIST 3x1000, AdamW)
+    lr = 5e-4               near the tuned 4.76e-4 of arXiv 2509.19063 (MNIST 3x1000, AdamW)
     weight_decay = 3e-4     loeweX/Forward-Forward (reference code)
-    threshold = 1           θ = width for the sum: loeweX/Forward-Forward
+    threshold = 2           arXiv 2509.19063 and popular ports, per unit; loeweX/Forward-Forward has 1 (θ = width)
+    temperature = 0.1       ours, see deviation 7
     label_value = 3         ours, see deviation 1
     goodness = sum          paper, section 2
     goodness_blocks = all-but-first     paper, section 3.2; all, where there is one block
@@ -172,9 +177,10 @@ class ForwardForward(LocalAlgorithm):
     """Forward-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "forward-forward"
-    lr: float = number(1e-3, above=0.0)
+    lr: float = number(5e-4, above=0.0)
     weight_decay: float = number(3e-4, low=0.0)
-    threshold: float = number(1.0, above=0.0)
+    threshold: float = number(2.0, above=0.0)
+    temperature: float = number(0.1, above=0.0)
     label_value: int = natural(3)
     goodness: str = choice("sum", ("sum", "mean"))
     goodness_blocks: str = choice("all-but-first", ("all-but-first", "all"))
@@ -320,12 +326,13 @@ class ForwardForward(LocalAlgorithm):
     def _local_loss(self, block: Block, slot: Slot, h: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         """A block's loss, and its derivative by the features (2n, o)."""
         g = goodness(h, self._kind)
+        units = block.n_features if self.goodness == "sum" else 1
         if self.loss == "symba":
-            alpha = slot.hyper.alpha / (block.n_features if self.goodness == "sum" else 1)
+            alpha = slot.hyper.alpha / units
             loss, residual = pair_loss(g, alpha), pair_residual(g, alpha)
         else:
-            threshold = slot.hyper.threshold * (block.n_features if self.goodness == "sum" else 1)
-            loss, residual = logistic_loss(g, threshold), logistic_residual(g, threshold)
+            threshold, temperature = slot.hyper.threshold * units, slot.hyper.temperature * units
+            loss, residual = logistic_loss(g, threshold, temperature), logistic_residual(g, threshold, temperature)
         gradient = goodness_gradient(h, residual, self._kind)
         if self.peer_normalisation > 0:
             mean, n, weight = cast(ForwardSlot, slot).mean_activity, h.shape[0] // 2, slot.hyper.peer_normalisation

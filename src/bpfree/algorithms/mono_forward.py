@@ -29,7 +29,8 @@ Symbols
     wd      weight_decay                –               decoupled decay, on W, b and M
     M₀      state.raw.projection        (classes, inputs)   of the raw input, with raw_projection only
     –       schedule                    –               joint or staged
-    –       readout                     –               last or sum
+    –       readout                     –               last, sum, or best-prefix: the block whose scores are best on validation
+    –       state.prefix                (blocks,)       1 at that block, 0 elsewhere
     –       raw_projection              –               train M₀ as well, which no readout uses
     –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
 
@@ -94,12 +95,12 @@ from dataclasses import dataclass
 from typing import ClassVar, cast, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
 from bpfree.algorithms._fields import choice, flag, number
-from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_head, new_heads
+from bpfree.algorithms._heads import READOUTS, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
 from bpfree.algorithms._state import Slot, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
@@ -107,16 +108,22 @@ from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["MonoForward"]
 
+BEST_PREFIX = "best-prefix"
+"""The readout that validation chooses after each pass: the net up to some block, and that block's scores."""
+
 RAW_INPUT = "raw input"
 """Name of the phase in which M₀ learns alone."""
 
 
-class _RawState(State):
-    """The slots of the blocks, and that of M₀."""
+class _MonoState(State):
+    """The slots of the blocks, that of M₀, and the chosen block: both only where they are wanted."""
 
-    def __init__(self, slots: list[Slot], raw: Slot) -> None:
+    def __init__(self, slots: list[Slot], raw: Slot | None, prefix: Tensor | None) -> None:
         super().__init__(slots)
-        self.raw = raw
+        self.raw: Slot
+        self.prefix: nn.Parameter
+        self.raw = raw  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
+        self.prefix = None if prefix is None else nn.Parameter(prefix, requires_grad=False)  # pyright: ignore[reportAttributeAccessIssue]
 
 
 @final
@@ -127,7 +134,7 @@ class MonoForward(LocalAlgorithm):
     name: ClassVar[str] = "mono-forward"
     lr: float = number(4.7e-4, above=0.0)
     schedule: str = choice("joint", ("joint", "staged"))
-    readout: str = choice("last", READOUTS)
+    readout: str = choice("last", (*READOUTS, BEST_PREFIX))
     raw_projection: bool = flag(False)
 
     def traits(self, net: Chain) -> Traits:
@@ -137,7 +144,9 @@ class MonoForward(LocalAlgorithm):
             local=True,
             autograd=self.maths_used(net) != "closed",
             trains_output=True,
-            extra_parameters=n_head_parameters(net) + (net.n_classes * math.prod(net.in_shape) if self.raw_projection else 0),
+            extra_parameters=n_head_parameters(net)
+            + (net.n_classes * math.prod(net.in_shape) if self.raw_projection else 0)
+            + (len(net) if self.readout == BEST_PREFIX else 0),
             note="all blocks on every batch" if self.schedule == "joint" else "one block after another",
         )
 
@@ -147,10 +156,14 @@ class MonoForward(LocalAlgorithm):
             Slot(self._hyper(net), self._optimiser([*block.parameters(), head]), head)
             for block, head in zip(net, new_heads(net, generator), strict=True)
         ]
-        if not self.raw_projection:
-            return State(slots)
-        raw = new_head(net.n_classes, math.prod(net.in_shape), net, generator)
-        return _RawState(slots, Slot(self._hyper(net), self._optimiser([raw]), raw))
+        raw = prefix = None
+        if self.raw_projection:
+            head = new_head(net.n_classes, math.prod(net.in_shape), net, generator)
+            raw = Slot(self._hyper(net), self._optimiser([head]), head)
+        if self.readout == BEST_PREFIX:
+            prefix = torch.zeros(len(net), dtype=net.dtype, device=net.device)
+            prefix[-1] = 1
+        return _MonoState(slots, raw, prefix)
 
     def phases(self, net: Chain) -> tuple[Phase, ...]:
         if self.schedule == "joint":
@@ -163,7 +176,7 @@ class MonoForward(LocalAlgorithm):
     def prepare(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Batch:
         """M₀ learns here, if at all: it belongs to no block."""
         if self.raw_projection and (self.schedule == "joint" or phase.name == RAW_INPUT):
-            slot, x = cast(_RawState, state).raw, batch.x.flatten(1)
+            slot, x = cast(_MonoState, state).raw, batch.x.flatten(1)
             residual = softmax_residual(x @ slot.projection.t(), batch.y)
             slot.optimiser.step([slot.projection], [residual.t() @ x])
         return batch
@@ -185,5 +198,22 @@ class MonoForward(LocalAlgorithm):
 
     def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
         if phase.name == RAW_INPUT:
-            return x.flatten(1) @ cast(_RawState, state).raw.projection.t()
-        return head_scores(net, state, x, max(phase.learning), self.readout)
+            return x.flatten(1) @ cast(_MonoState, state).raw.projection.t()
+        last = max(phase.learning)
+        if self.readout != BEST_PREFIX:
+            return head_scores(net, state, x, last, self.readout)
+        chosen = cast(_MonoState, state).prefix[: last + 1]
+        return torch.einsum("k,knc->nc", chosen, each_heads_scores(net, state, x, last))
+
+    def candidates(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+        """The scores of every block so far, where validation is to choose one."""
+        if self.readout != BEST_PREFIX or phase.name == RAW_INPUT:
+            return super().candidates(net, state, x, phase)
+        return each_heads_scores(net, state, x, max(phase.learning))
+
+    def choose(self, state: State, index: int) -> None:
+        """Read out block ``index``."""
+        if self.readout == BEST_PREFIX:
+            prefix = cast(_MonoState, state).prefix
+            prefix.zero_()
+            prefix[index] = 1

@@ -46,6 +46,10 @@ def _file() -> dict[str, dict[str, dict[str, float]]]:
 
 
 def space_for(arm: Arm) -> dict[str, LogUniform]:
-    """What is searched for an arm: the common ranges and the rule's own, less what the arm fixes."""
-    ranges = {**_file()["*"], **_file().get(arm.algorithm, {})}
+    """What is searched for an arm: the common ranges, the rule's own and those of its options, less what the arm fixes."""
+    ranges = dict(_file()["*"])
+    for key, own in _file().items():
+        rule, *options = key.split(":")
+        if rule == arm.algorithm and {tuple(option.split("=")) for option in options} <= set(arm.fixed.items()):
+            ranges |= own
     return {name: LogUniform(**ends) for name, ends in ranges.items() if name not in arm.fixed}

@@ -8,6 +8,7 @@ from bpfree.errors import UsageError, unknown_name
 from bpfree.nets.blocks import DenseBlock
 from bpfree.nets.chain import Chain
 from bpfree.nets.cnns import CNN_FAMILIES
+from bpfree.nets.patches import PATCH_FAMILIES
 from bpfree.nets.residual import RESNET_FAMILIES
 from bpfree.nets.spec import Spec
 from bpfree.nets.tokens import TOKEN_FAMILIES
@@ -51,6 +52,7 @@ def _mlp(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
 _FAMILIES: dict[str, tuple[Callable[[Spec, tuple[int, ...], int], Chain], str]] = {
     "mlp": (_mlp, "mlp:3x2000 is three hidden blocks of 2000; mlp:512-256-128 gives widths one by one"),
     **CNN_FAMILIES,
+    **PATCH_FAMILIES,
     **RESNET_FAMILIES,
     **TOKEN_FAMILIES,
 }

@@ -49,17 +49,17 @@ def _labels(n: int, like: Tensor) -> Tensor:
     return (torch.arange(n, device=like.device) < n // 2).to(like.dtype)
 
 
-def logistic_loss(g: Tensor, threshold: Tensor | float) -> Tensor:
-    """Mean over all rows of softplus(±(threshold − g)): + for the first half (positive), − for the second; 0-D."""
-    margin = g - threshold
+def logistic_loss(g: Tensor, threshold: Tensor | float, temperature: Tensor | float = 1.0) -> Tensor:
+    """Mean over all rows of softplus(±(threshold − g) / temperature): + for the first half (positive), − for the second; 0-D."""
+    margin = (g - threshold) / temperature
     sign = 1.0 - 2.0 * _labels(g.shape[0], margin)
     return F.softplus(sign * margin).mean()
 
 
-def logistic_residual(g: Tensor, threshold: Tensor | float) -> Tensor:
-    """∂ logistic_loss / ∂ g = (σ(g − threshold) − label) / n, (n,)."""
-    margin = g - threshold
-    return (torch.sigmoid(margin) - _labels(g.shape[0], margin)) / g.shape[0]
+def logistic_residual(g: Tensor, threshold: Tensor | float, temperature: Tensor | float = 1.0) -> Tensor:
+    """∂ logistic_loss / ∂ g = (σ((g − threshold) / temperature) − label) / (n temperature), (n,)."""
+    margin = (g - threshold) / temperature
+    return (torch.sigmoid(margin) - _labels(g.shape[0], margin)) / (g.shape[0] * temperature)
 
 
 def length_normalise(x: Tensor) -> Tensor:

@@ -60,7 +60,7 @@ def _constant(_passes: int, _cap: int) -> float:
 
 
 def _linear_cooldown(passes: int, cap: int) -> float:
-    """1 in the first half of the nominal passes, then linearly towards 0: 2 (1 + E − e) / E (loweX/Forward-Forward)."""
+    """1 in the first half of the nominal passes, then linearly towards 0: 2 (1 + E − e) / E (loeweX/Forward-Forward)."""
     return min(1.0, 2.0 * (cap - passes) / cap)
 
 
@@ -230,7 +230,9 @@ def training(
             train_loss = _one_pass(algorithm, net, state, data, phase, batch_size, seed, cursor.passes)
             algorithm.end_pass(net, state, phase)
             before_s = clock.elapsed_s()
-            result = evaluate(algorithm, net, state, data, "validation", phase, with_loss=stop.metric == "validation-loss")
+            result = evaluate(
+                algorithm, net, state, data, "validation", phase, with_loss=stop.metric == "validation-loss", choosing=True
+            )
             cursor.eval_time_s += clock.elapsed_s() - before_s
             cursor.passes += 1
             diverged = not math.isfinite(train_loss)
