@@ -151,7 +151,7 @@ class TestForwardForwardHead(AlgorithmContract):
 
 class TestForwardForwardHard(AlgorithmContract):
     block_kinds = FEW
-    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    easy_params = {"lr": 2e-2}  # noqa: RUF012
     floors = {"blobs": 0.9, "digits": 0.75}  # noqa: RUF012
     matters_with = {"alpha": {"loss": "symba"}}  # noqa: RUF012
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -112,6 +113,18 @@ def test_a_corrupt_idx_file_names_its_checksum(bpfree: Command, tmp_path: Path) 
     outcome = bpfree("compare", "--dataset", "mnist", "--data-dir", "root", "--out", "R", *TINY)
     assert outcome.code == 2
     assert "sha256" in outcome.one_line()
+    assert not (tmp_path / "R").exists()
+
+
+@pytest.mark.parametrize("rule", ["readout: best-prefix-on-validation", "precision: bfloat16"])
+def test_a_rule_that_cannot_be_kept_is_refused_rather_than_ignored(bpfree: Command, tmp_path: Path, rule: str) -> None:
+    key = rule.partition(":")[0]
+    text = (resources.files("bpfree.rulesets") / "quick.yaml").read_text()
+    kept = "\n".join(line for line in text.splitlines() if not line.startswith(f"{key}:"))
+    (tmp_path / "mine.yaml").write_text(f"{kept}\n{rule}\n")
+    outcome = bpfree("compare", "--ruleset", "mine.yaml", "--out", "R")
+    assert outcome.code == 2
+    assert rule in outcome.one_line()
     assert not (tmp_path / "R").exists()
 
 

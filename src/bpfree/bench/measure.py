@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import statistics
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,13 +18,14 @@ from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost, n_parameters, step_cost, warm_up
 from bpfree.data import Dataset
+from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter, Reading, co2e_g, device_peak, reset_device_peak
 from bpfree.nets import Chain, build
 from bpfree.records import Carbon, Energy, HistoryEntry, Inference, Record, TuningCost
 from bpfree.rulesets import Ruleset, digest
 from bpfree.train import Patience, Progress, best_of, evaluate, initialise, past, training
 
-__all__ = ["Setting", "measure", "patience_of"]
+__all__ = ["RunFailed", "Setting", "check_supported", "measure", "patience_of"]
 
 INFERENCE_BATCH = 128
 INFERENCE_REPEATS = 15
@@ -56,6 +57,29 @@ class Setting:
     def build_net(self) -> Chain:
         """A new net for the data."""
         return build(self.net, self.data.in_shape, self.data.n_classes)
+
+
+def check_supported(rules: Ruleset, arms: Sequence[Arm]) -> None:
+    """Refuse rules that the harness cannot keep yet, rather than hash them into records and ignore them.
+
+    Raises:
+        RulesetError: naming the rule and what can be had.
+    """
+    wishes = {
+        "readout": (rules.readout, "as-the-arm-says"),
+        "precision": (rules.precision, "float32"),
+        "plan.tier": (rules.plan.tier, "eager"),
+    }
+    for field_name, (asked, supported) in wishes.items():
+        if asked != supported:
+            raise RulesetError(f"ruleset {rules.name} asks for {field_name}: {asked}, which cannot be kept yet; use {supported}")
+    for exception in rules.exceptions:
+        for arm in arms:
+            if exception.phases and exception.applies(arm.label, None, None, exception.phases[0]):
+                raise RulesetError(
+                    f"ruleset {rules.name} has an exception of {exception.field} for single phases of {arm.label}, which "
+                    "cannot be kept yet; leave that arm out"
+                )
 
 
 def patience_of(rules: Ruleset, dataset: str, *, trial: bool = False) -> Patience:

@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
 
 from bpfree import report
-from bpfree.bench import Comparison, RunDirectory, SilentObserver, fresh_path, parse_arms
+from bpfree.bench import Comparison, RunDirectory, check_supported, fresh_path, parse_arms
+from bpfree.cli.interrupt import QuietObserver, watch_for_interrupts
 from bpfree.cli.progress import ConsoleObserver
 from bpfree.cli.resume import remember
 from bpfree.cli.setting import Request
@@ -24,18 +24,19 @@ def compare_command(request: Request, *, arms: str | None, out: Path | None, as_
     """Run or resume a comparison; 1 if every run failed."""
     rules = request.rules("compare")
     chosen = parse_arms(arms if arms is not None else ",".join(rules.plan.arms))
+    check_supported(rules, chosen)
     setting = request.setting(rules)
     for arm in chosen:
         arm.build({}).check_net(setting.build_net())
     setting.plan |= {"arms": [arm.label for arm in chosen], "seeds": list(rules.plan.seeds)}
     directory = RunDirectory(out or fresh_path(Path(setting.data.name).name))
     console = Console(stderr=True, quiet=quiet)
+    watch_for_interrupts()
     with directory.opened(rules, setting.facts):
         remember(directory.path)
-        comparison = Comparison(setting, chosen, rules.plan.seeds, directory, SilentObserver())
-        watched: Any = nullcontext() if quiet else ConsoleObserver(console, comparison.n_passes())
-        with watched as observer:
-            comparison.observer = observer or comparison.observer
+        comparison = Comparison(setting, chosen, rules.plan.seeds, directory, QuietObserver())
+        watched = nullcontext(comparison.observer) if quiet else ConsoleObserver(console, comparison.n_passes())
+        with watched as comparison.observer:
             records = comparison.run()
         paths = report.build([directory.path])
     if as_json:

@@ -9,6 +9,7 @@ from types import TracebackType
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from bpfree.cli.interrupt import raise_if_asked
 from bpfree.train import Progress as PassProgress
 
 __all__ = ["ConsoleObserver"]
@@ -45,6 +46,7 @@ class ConsoleObserver:
 
     def passed(self, progress: PassProgress) -> None:
         """One pass further."""
+        raise_if_asked()
         self._budget -= 1
         self._bar.advance(self._task)
         now_s = time.monotonic()

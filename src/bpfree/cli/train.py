@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 from contextlib import nullcontext
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
 
 from bpfree.algorithms import names
-from bpfree.bench import Arm, RunDirectory, fresh_path, measure
+from bpfree.bench import Arm, RunDirectory, check_supported, fresh_path, measure
 from bpfree.bench.measure import RunFailed
+from bpfree.cli.interrupt import QuietObserver, watch_for_interrupts
 from bpfree.cli.progress import ConsoleObserver
 from bpfree.cli.resume import remember
 from bpfree.cli.setting import Request
@@ -52,11 +52,13 @@ def train_command(
         raise UsageError(f"--seed must be at least 0, got {seed}")
     arm = Arm.parse(":".join([algorithm, *(f"{key}={value}" for key, value in _settings(settings).items())]))
     rules = request.rules("train")
+    check_supported(rules, [arm])
     setting = request.setting(rules)
     arm.build({}).check_net(setting.build_net())
     setting.plan |= {"arms": [arm.label], "seeds": [seed]}
     directory = RunDirectory(out or fresh_path(f"{arm.algorithm}-{Path(setting.data.name).name}"))
     console = Console(stderr=True, quiet=quiet)
+    watch_for_interrupts()
     with directory.opened(rules, setting.facts):
         remember(directory.path)
         record = _finished(directory, arm, setting.data.name, setting.net, seed)
@@ -64,15 +66,13 @@ def train_command(
             with writing(directory.checkpoints_path):
                 directory.checkpoints_path.mkdir(exist_ok=True)
             checkpoint = directory.checkpoints_path / f"{arm.algorithm}-seed{seed}.safetensors"
-            watched: Any = nullcontext() if quiet else ConsoleObserver(console, rules.passes(setting.data.name))
-            with watched as observer:
-                if observer:
-                    observer.begin(arm.label, rules.passes(setting.data.name))
+            n_passes = rules.passes(setting.data.name)
+            with nullcontext(QuietObserver()) if quiet else ConsoleObserver(console, n_passes) as observer:
+                observer.begin(arm.label, n_passes)
 
                 def on_pass(progress: Progress) -> None:
-                    if observer:
-                        observer.passed(progress)
-                        console.print(_line(progress), highlight=False)
+                    observer.passed(progress)
+                    console.print(_line(progress), highlight=False)
 
                 try:
                     record = measure(setting, arm, {}, seed, None, on_pass=on_pass, checkpoint=checkpoint)
