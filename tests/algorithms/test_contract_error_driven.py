@@ -6,6 +6,7 @@ import pytest
 
 from bpfree.algorithms import (
     Algorithm,
+    Backprop,
     DirectFeedbackAlignment,
     FeedbackAlignment,
     Foton,
@@ -126,3 +127,26 @@ class TestFotonWithSquaredError(AlgorithmContract):
     @pytest.fixture
     def algorithm(self) -> Algorithm:
         return Foton(loss="squared-error", eps=0.5)
+
+
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+class TestBackpropOnAnOrthogonalNet(AlgorithmContract):
+    """FOTON's control: orthogonal at the start only."""
+
+    block_kinds = DENSE
+    dtypes = WIDE_ENOUGH
+
+    @pytest.fixture
+    def algorithm(self) -> Algorithm:
+        return Backprop(orthogonal="init")
+
+
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+class TestBackpropOnANetKeptOrthogonal(AlgorithmContract):
+    block_kinds = DENSE
+    dtypes = WIDE_ENOUGH
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+
+    @pytest.fixture
+    def algorithm(self) -> Algorithm:
+        return Backprop(orthogonal="kept", orthogonalise_every=2)

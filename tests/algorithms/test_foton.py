@@ -230,3 +230,38 @@ def test_masks_are_the_same_in_both_passes() -> None:
     before = [w.clone() for w in _weights(bench)]
     bench.steps([16])
     assert [torch.equal(old, new) for old, new in zip(before, _weights(bench), strict=True)] == [True, True, False]
+
+
+def test_backprops_controls_start_from_fotons_net() -> None:
+    """Bit for bit the net that FOTON draws from the same seed; kept, its rows stay orthonormal, else they do not."""
+    maker = mlp(30, (25, 20), 5)
+    foton = Bench.start(Foton(), maker)
+    for orthogonal, bound in (("init", (1e-2, 10.0)), ("kept", (0.0, 1e-3))):
+        bench = Bench.start(Backprop(orthogonal=orthogonal, orthogonalise_every=2, lr=3e-3), maker)
+        for ours, theirs in zip(bench.net.parameters(), foton.net.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+        bench.steps([16] * 20)
+        assert bound[0] <= max(float(defect(w)) for w in _weights(bench)[:-1]) < bound[1]
+
+
+def test_a_control_kept_orthogonal_only_adds_the_upkeep() -> None:
+    """Until the first orthogonalisation the steps are those of the net that is orthogonal at the start only."""
+    rules = (Backprop(orthogonal="init"), Backprop(orthogonal="kept", orthogonalise_every=4))
+    first, second = (Bench.start(rule, mlp(12, (10, 8), 4)) for rule in rules)
+    for k in range(4):
+        for ours, theirs in zip(first.net.parameters(), second.net.parameters(), strict=True):
+            assert torch.equal(ours, theirs)
+        first.steps([8], first=k)
+        second.steps([8], first=k)
+    assert not torch.equal(_weights(first)[0], _weights(second)[0])
+
+
+def test_backprops_controls_refuse_what_foton_refuses() -> None:
+    rule = Backprop(orthogonal="kept")
+    with pytest.warns(WideningWarning, match="backprop: block 1 widens from 8 to 12"):
+        rule.check_net(mlp(10, (8, 12), 4))
+    with pytest.raises(UsageError, match="bfloat16, in which no rows can be made orthonormal; use float32"):
+        rule.check_net(mlp(10, (8,), 4).to(torch.bfloat16))
+    with pytest.raises(UsageError, match="orthogonalise_every must be a whole number at least 1, got 0"):
+        Backprop(orthogonal="kept", orthogonalise_every=0)
+    Backprop().check_net(mlp(10, (8, 12), 4).to(torch.bfloat16))

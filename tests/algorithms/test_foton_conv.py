@@ -12,7 +12,7 @@ from bpfree.algorithms import Backprop, Foton, WideningWarning
 from bpfree.algorithms import _operator as operator
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
+from bpfree.nets import Block, Chain, ConvBlock, DenseBlock, build
 from bpfree.numerics.feedback import compose
 from bpfree.numerics.orthogonal import defect
 from bpfree.testing.bench import Bench, make_batch
@@ -125,6 +125,21 @@ def test_what_has_no_orthonormal_operator_is_refused_in_one_line(block: ConvBloc
     with pytest.raises(UsageError, match=words) as seen:
         Foton().check_net(Chain([block], 3))
     assert "\n" not in str(seen.value)
+
+
+@pytest.mark.parametrize("shape", [(1, 28, 28), (3, 32, 32)], ids=["mnist", "cifar10"])
+def test_lenet5_by_patches_is_an_orthogonal_net(shape: tuple[int, ...]) -> None:
+    """No block widens, as an operator too; the loss of one batch falls."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bench = Bench.start(Foton(lr=3e-3), build("lenet5-patches", shape, 10))
+    widths = [bench.net[0].conv.in_channels * shape[1] * shape[2], *(block.n_features for block in bench.net)]  # pyright: ignore
+    assert widths == sorted(widths, reverse=True)
+    for block in bench.net:
+        assert float(defect(operator.weight_of(block).detach().flatten(1))) < 1e-5
+    examples = bench.batch(32)
+    losses = [float(bench.step(Batch(examples.x.clone(), examples.y, examples.key))) for _ in range(25)]
+    assert losses[-1] < 0.8 * losses[0]
 
 
 def test_a_widening_convolution_warns() -> None:

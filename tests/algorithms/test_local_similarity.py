@@ -58,3 +58,21 @@ def test_without_similarity_it_is_mono_forward() -> None:
 
 def test_it_says_that_examples_are_coupled() -> None:
     assert "couples the examples" in LocalSimilarity().traits(dense()).note
+
+
+def test_dropout_masks_what_the_next_block_reads() -> None:
+    """The first block learns as without; the second from an input of which some entries are 0 and the others larger."""
+    _, plain, _ = stepped(LocalSimilarity(), dense(), BATCH)
+    bench, masked, _ = stepped(LocalSimilarity(dropout=0.5), dense(), BATCH)
+    _, again, _ = stepped(LocalSimilarity(dropout=0.5), dense(), BATCH)
+    first = [name for name in plain if "blocks.0." in name or name.startswith("state.slots.0.")]
+    assert first
+    assert all(torch.equal(masked[name], plain[name]) for name in first)
+    assert not torch.equal(masked["net.blocks.1.linear.weight"], plain["net.blocks.1.linear.weight"])
+    assert all(torch.equal(masked[name], again[name]) for name in masked)
+    rule = LocalSimilarity(dropout=0.5)
+    passed, _ = rule.block_step(bench.net[0], bench.state.slot(0), rule.enter(bench.net, BATCH), BATCH.y, learn=False)
+    a = bench.net[0](BATCH.x)
+    kept = passed.x != 0
+    torch.testing.assert_close(passed.x[kept], 2 * a[kept], **EXACT)
+    assert 0 < (~kept & (a != 0)).sum() < (a != 0).sum()

@@ -192,6 +192,7 @@ def test_tokens_as_plain_module():
 @pytest.mark.parametrize(
     ("in_shape", "module", "words"),
     [
+        (nn.Linear(6, 4), (6,), "got a tuple as module; swap the two"),
         ((6,), nn.ReLU(), "around ReLU has no parameters, so it has nothing to learn; join it"),
         ((6,), nn.Linear(6, 4).requires_grad_(False), "frozen parameter 'weight'; set requires_grad=True"),
         ((5, 8), nn.LSTM(8, 3, batch_first=True), "around LSTM returns a tuple, not a tensor; wrap it"),

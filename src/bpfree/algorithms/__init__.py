@@ -8,7 +8,7 @@ from importlib.metadata import entry_points
 
 from bpfree.algorithms._base import Algorithm, Carry, LocalAlgorithm, Phase, Traits
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, parse
-from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms._state import Hyper, Optimiser, Slot, State, model_tensors, named_tensors
 from bpfree.algorithms.backprop import Backprop
 from bpfree.algorithms.cascaded_forward import CascadedForward
 from bpfree.algorithms.deep_supervision import DeepSupervision
@@ -51,6 +51,8 @@ __all__ = [
     "choice",
     "flag",
     "make",
+    "model_tensors",
+    "named_tensors",
     "names",
     "natural",
     "number",

@@ -19,7 +19,7 @@ from torch import Tensor
 from bpfree.algorithms._closed_form import MATHS, has_closed_form
 from bpfree.algorithms._fields import Value, check, choice, number
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
-from bpfree.data import Batch
+from bpfree.data import Batch, Dataset
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain
 
@@ -62,6 +62,7 @@ class Phase:
         name: for people, and for exceptions of a ruleset.
         max_passes: the rule has nothing more to do after so many (a closed form is exact after one); the stop rule may
             give fewer, never more. What is left goes to the next phase. None: as many as the stop rule gives.
+        cached: the batches hold what :meth:`Algorithm.inputs` has computed once, not examples.
     """
 
     index: int
@@ -69,6 +70,7 @@ class Phase:
     learning: tuple[int, ...]
     name: str
     max_passes: int | None = None
+    cached: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,6 +118,16 @@ class Algorithm(ABC):
     def phases(self, net: Chain) -> tuple[Phase, ...]:
         """The phases of training; by default one, in which all blocks learn."""
         return (Phase(0, 1, tuple(range(len(net))), "all blocks"),)
+
+    def inputs(self, net: Chain, state: State, data: Dataset, phase: Phase) -> tuple[Dataset, Phase]:
+        """What a phase reads, and the phase that reads it: by default ``data`` and ``phase`` as they are.
+
+        A rule of which nothing before some point changes during the phase may compute that part once for every example, and
+        return it as data of a phase with ``cached=True``: the same examples in the same order, for :meth:`step` and
+        :meth:`scores`. It is asked when a phase begins, and again when training resumes within one.
+        """
+        del net, state
+        return data, phase
 
     def end_pass(self, net: Chain, state: State, phase: Phase) -> None:
         """What closes a pass, before its validation (a ridge solve, say); by default nothing."""

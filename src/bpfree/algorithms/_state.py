@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from bpfree.numerics.updates import adam_step_, decay_, sgd_step_
 
-__all__ = ["Hyper", "Optimiser", "Slot", "State"]
+__all__ = ["Hyper", "Optimiser", "Slot", "State", "model_tensors", "named_tensors"]
 
 
 def _hyper_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -132,3 +132,22 @@ class State(nn.Module):
         """Set every learning rate to ``factor`` times its own value (a schedule that the ruleset opens to all arms)."""
         for optimiser in self.optimisers():
             optimiser.lr_now.copy_(optimiser.lr * factor)
+
+
+def named_tensors(net: nn.Module, state: State) -> Iterator[tuple[str, Tensor]]:
+    """Every tensor of net and state once, under the first name that it has (``net.*``, ``state.*``), detached."""
+    seen: set[int] = set()
+    for prefix, module in (("net", net), ("state", state)):
+        for name, tensor in module.state_dict(keep_vars=True).items():
+            if id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield f"{prefix}.{name}", tensor.detach()
+
+
+def model_tensors(net: nn.Module, state: State) -> Iterator[tuple[str, Tensor]]:
+    """Those of them that make the model: all of the net, and the parameters of the state (heads, and what was chosen).
+
+    What a rule's ``scores`` reads must be among them; moments, feedback and sums are not.
+    """
+    heads = {f"state.{name}" for name, _ in state.named_parameters()}
+    return ((name, tensor) for name, tensor in named_tensors(net, state) if name.startswith("net.") or name in heads)

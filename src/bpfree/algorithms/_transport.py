@@ -4,83 +4,144 @@ Index letters: n example, i input, o output of a block. With a feedback matrix B
 
     dz = delta ⊙ φ′(z)    dW = dzᵀ x    db = Σₙ dz    dx = dz B
 
-The closed form is :func:`bpfree.numerics.local.dense_gradients`, in which only dx reads the matrix it is given. As an oracle,
-``maths="autograd"`` differentiates z = W x + b + (B x′ − B x′) with the last term constant and x′ the input: its value is that
-of the block, its derivative by x′ goes through B.
+A convolution's B is a kernel (o, c, k, k) in the place of its own; what follows it (pooling, BatchNorm) is as in backprop. The
+closed forms are those of :mod:`bpfree.numerics.local` and :mod:`bpfree.numerics.conv`, in which only dx reads the matrix that
+they are given. As an oracle, ``maths="autograd"`` differentiates z = W x + b + (B x′ − B x′) with the last term constant and x′
+the input: its value is that of the block, its derivative by x′ goes through B.
 """
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, final
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
+from bpfree.algorithms._base import Algorithm, Phase, Traits
+from bpfree.algorithms._closed_form import block_forward
+from bpfree.algorithms._operator import weight_of
+from bpfree.algorithms._state import State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Block, Chain, DenseBlock
-from bpfree.numerics.activations import ACTIVATIONS
-from bpfree.numerics.local import dense_activity, dense_gradients
+from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
+from bpfree.numerics.conv import conv_gradients
+from bpfree.numerics.local import dense_gradients
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
-__all__ = ["refuse_other_blocks", "sweep"]
+__all__ = ["SweptAlgorithm", "later_weights", "n_positions", "sweep"]
 
-Saved = tuple[Tensor, ...]
-
-
-def refuse_other_blocks(name: str, net: Chain) -> None:
-    """Admit dense blocks alone.
-
-    Raises:
-        UsageError: naming the first other block and the cure.
-    """
-    for k, block in enumerate(net):
-        if type(block) is not DenseBlock:
-            raise UsageError(
-                f"{name}: block {k} ({type(block).__name__}) has no feedback matrix; use a net of dense blocks (mlp:2x1000), "
-                "or direct-feedback-alignment, which takes any block"
-            )
+Saved = Any
 
 
-def _dense(block: Block) -> DenseBlock:
-    assert isinstance(block, DenseBlock)  # by refuse_other_blocks
-    return block
+@dataclass(frozen=True, kw_only=True)
+class SweptAlgorithm(Algorithm):
+    """A rule whose step is one forward pass and one sweep back through matrices that it names."""
+
+    note: ClassVar[str]
+    """What the sweep goes through, for the traits."""
+
+    @abstractmethod
+    def matrices(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
+        """B for each block but the first, then for the output, each in the shape of its weight."""
+
+    def traits(self, net: Chain) -> Traits:
+        return Traits(
+            forward_passes=1.0,
+            gradient_path=len(net) + 1,
+            local=False,
+            autograd=self.maths == "autograd",
+            trains_output=True,
+            extra_parameters=0,
+            note=self.note,
+        )
+
+    def check_net(self, net: Chain) -> None:
+        super().check_net(net)
+        for k, block in enumerate(net):
+            if type(block) not in (DenseBlock, ConvBlock):
+                raise UsageError(
+                    f"{self.name}: block {k} ({type(block).__name__}) has no feedback matrix; use dense or convolution blocks "
+                    "(mlp:2x1000, lenet5), or direct-feedback-alignment, which takes any block"
+                )
+
+    @final
+    @torch.no_grad()
+    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+        gradients, loss = sweep(net, batch, self.matrices(net, state, batch), self.maths)
+        state.optimiser.step(list(net.parameters()), gradients)
+        return loss.reshape(1)
+
+    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+        return net(x)
 
 
-def _forward(block: DenseBlock, x: Tensor, feedback: Tensor | None, autograd: bool) -> tuple[Tensor, Saved]:
-    x = x.flatten(1)
-    weight, bias = block.linear.weight, block.linear.bias
+def later_weights(net: Chain) -> list[Tensor]:
+    """Of all blocks but the first, then of the output: what a derivative would be passed back through."""
+    return [*(weight_of(block).detach() for block in list(net)[1:]), net.output.weight.detach()]
+
+
+def n_positions(weight: Tensor) -> int:
+    """Places in the kernel of a convolution, 1 for a matrix."""
+    return weight[0, 0].numel()
+
+
+def _forward(block: Block, x: Tensor, feedback: Tensor | None, autograd: bool) -> tuple[Tensor, Saved]:
     if not autograd:
-        a = dense_activity(x, weight, bias, block.activation)
-        return a, (x, a)
+        return block_forward(block, x, "closed")
+    own, *stages = (module for module in block.plain() if not isinstance(module, torch.nn.Flatten))
+    if isinstance(block, DenseBlock):
+        x = x.flatten(1)
+    if block.training:
+        block.check_batch(len(x))
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        z = torch.nn.functional.linear(x.detach(), weight, bias)
+        z = own(x.detach())
         if feedback is not None:
-            back = leaf @ feedback.t()
+            back = _linear(block, leaf, feedback)
             z = z + (back - back.detach())
-        a = ACTIVATIONS[block.activation].apply(z)
-    return a.detach(), (leaf, a)
+        for stage in stages:
+            z = stage(z)
+    return z.detach(), (leaf, z)
+
+
+def _linear(block: Block, x: Tensor, matrix: Tensor) -> Tensor:
+    if isinstance(block, ConvBlock):
+        return F.conv2d(x, matrix, stride=block.plan.stride, padding=block.plan.padding)
+    return F.linear(x, matrix)
 
 
 def _gradients(
-    block: DenseBlock, saved: Saved, delta: Tensor, feedback: Tensor | None, autograd: bool
+    block: Block, saved: Saved, delta: Tensor, feedback: Tensor | None, autograd: bool
 ) -> tuple[list[Tensor], Tensor | None]:
-    x, a = saved
-    weight, has_bias = block.linear.weight, block.linear.bias is not None
-    if not autograd:
-        matrix = weight if feedback is None else feedback
-        return dense_gradients(x, a, matrix, delta, block.activation, bias=has_bias, need_input=feedback is not None)
-    wanted = [weight, *([block.linear.bias] if has_bias else []), *([] if feedback is None else [x])]
-    gradients = list(torch.autograd.grad(a, wanted, delta))
-    return gradients, None if feedback is None else gradients.pop()
+    """By the block's parameters in their order; by its input, in the input's shape, where there is feedback."""
+    need = feedback is not None
+    if autograd:
+        leaf, a = saved
+        gradients = list(torch.autograd.grad(a, [*block.parameters(), *([leaf] if need else [])], delta))
+        by_input = gradients.pop() if need else None
+    elif isinstance(block, ConvBlock):
+        norm = None if block.norm is None else block.norm.weight
+        matrix = block.conv.weight if feedback is None else feedback
+        has_bias = block.conv.bias is not None
+        gradients, by_input = conv_gradients(saved, delta, matrix, norm, block.plan, bias=has_bias, need_input=need)
+    else:
+        assert isinstance(block, DenseBlock)  # by check_net
+        matrix = block.linear.weight if feedback is None else feedback
+        has_bias = block.linear.bias is not None
+        x, a = saved
+        gradients, by_input = dense_gradients(x, a, matrix, delta, block.activation, bias=has_bias, need_input=need)
+    return gradients, None if by_input is None else by_input.reshape(-1, *block.in_shape)
 
 
 def sweep(net: Chain, batch: Batch, feedback: Sequence[Tensor], maths: str) -> tuple[list[Tensor], Tensor]:
     """One forward pass and one sweep back through ``feedback``.
 
     Args:
-        net: of dense blocks.
+        net: of dense and convolution blocks.
         feedback: one matrix for each block but the first, in the shape of its weight, then one for the output.
         maths: ``"autograd"`` or anything else for the closed form.
 
@@ -91,14 +152,15 @@ def sweep(net: Chain, batch: Batch, feedback: Sequence[Tensor], maths: str) -> t
     through: list[Tensor | None] = [None, *feedback[:-1]]  # of block k; the first block's input needs no derivative
     x, kept = batch.x, []
     for k, block in enumerate(net):
-        x, saved = _forward(_dense(block), x, through[k], autograd)
+        x, saved = _forward(block, x, through[k], autograd)
         kept.append(saved)
-    g = net.output(x)
+    h = net[-1].features(x)
+    g = net.output(h)
     residual = softmax_residual(g, batch.y)
-    gradients = [residual.t() @ x, residual.sum(0)]
-    delta: Tensor | None = residual @ feedback[-1]
+    gradients = [residual.t() @ h, residual.sum(0)]
+    delta: Tensor | None = net[-1].features_gradient(residual @ feedback[-1])
     for k in reversed(range(len(net))):
         assert delta is not None  # only block 0 gives none
-        of_block, delta = _gradients(_dense(net[k]), kept.pop(), delta, through[k], autograd)
+        of_block, delta = _gradients(net[k], kept.pop(), delta, through[k], autograd)
         gradients = [*of_block, *gradients]
     return gradients, cross_entropy(g, batch.y)

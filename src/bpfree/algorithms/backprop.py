@@ -17,6 +17,9 @@ With features H of the last block's activity A_L, output weights V, bias c:
 
 dA₀ is never computed. All parameters are updated at the end of the sweep, in one optimiser call.
 
+Controls for FOTON: with ``orthogonal=init`` the net starts as FOTON's does (hidden weights with orthonormal rows, output
+N(0, 1/o)); with ``orthogonal=kept`` one Björck step takes the hidden weights back every orthogonalise_every steps as well.
+
 Symbols
 -------
     A_L, H  features                    (n, o)          features of the last block
@@ -26,12 +29,17 @@ Symbols
     dAₗ     delta                       (n, *shape)     derivative of the loss by block l's activity
     lr      lr                          –               learning rate
     wd      weight_decay                –               decoupled decay, on all parameters
+    –       checkpoint_every            –               blocks between kept activities; 0: all are kept
+    –       orthogonal                  –               none; init or kept: FOTON's net (dense blocks, or its convolutions)
+    –       orthogonalise_every         –               steps between orthogonalisations, with kept
     –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
 
 Cost per batch
 --------------
 1 forward pass and 1 backward sweep. With F multiply-adds per example forward (output included) and F₁ those of the first block:
-n (3 F − F₁). Extra memory: the activities of all blocks.
+n (3 F − F₁); ``orthogonal=kept`` adds 2 Σ oₗ² iₗ each time. Extra memory: the activities of all blocks.
+With ``checkpoint_every=s``: the inputs of segments of s blocks and the activities of one segment; all blocks but those of the
+last segment run forward once more, n F more at most. About √L blocks a segment need the least memory.
 
 Locality
 --------
@@ -47,6 +55,9 @@ Defaults
     lr = 2.2e-4         arXiv 2509.19063, authors' 2026 revision, MNIST 2x1000 (AdamW, batch 128)
     weight_decay = 0    ours: the revision's 3.4e-4 was tuned for one net
     optimiser = adam    arXiv 2509.19063
+    checkpoint_every = 0        ours; arXiv 1604.06174 has segments of √L blocks
+    orthogonal = none   torch's initialisation, see ``DenseBlock``
+    orthogonalise_every = 10    as FOTON's
 
 Example
 -------
@@ -71,6 +82,13 @@ References
   pages  = {533--536},
   year   = {1986}
 }
+@misc{chen2016training,
+  title  = {Training Deep Nets with Sublinear Memory Cost},
+  author = {Chen, Tianqi and Xu, Bing and Zhang, Chiyuan and Guestrin, Carlos},
+  eprint = {1604.06174},
+  archivePrefix = {arXiv},
+  year   = {2016}
+}
 """
 
 from __future__ import annotations
@@ -81,15 +99,26 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from bpfree.algorithms._activities import Activities
 from bpfree.algorithms._base import Algorithm, Phase, Traits
-from bpfree.algorithms._closed_form import block_forward, block_gradients
-from bpfree.algorithms._fields import number
-from bpfree.algorithms._state import State
+from bpfree.algorithms._closed_form import block_gradients
+from bpfree.algorithms._count import StepCount
+from bpfree.algorithms._fields import choice, natural, number
+from bpfree.algorithms._orthogonal_net import check_orthogonal, draw_net_, renew_net_
+from bpfree.algorithms._state import Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["Backprop"]
+
+
+class _CountingState(State):
+    """With the count of steps, which decides when to orthogonalise."""
+
+    def __init__(self, optimiser: Optimiser) -> None:
+        super().__init__(optimiser=optimiser)
+        self.count = StepCount()
 
 
 @final
@@ -99,10 +128,14 @@ class Backprop(Algorithm):
 
     name: ClassVar[str] = "backprop"
     lr: float = number(2.2e-4, above=0.0)
+    checkpoint_every: int = natural(0, low=0)
+    orthogonal: str = choice("none", ("none", "init", "kept"))
+    orthogonalise_every: int = natural(10)
 
     def traits(self, net: Chain) -> Traits:
+        again = (len(net) - 1) // self.checkpoint_every * self.checkpoint_every if self.checkpoint_every else 0
         return Traits(
-            forward_passes=1.0,
+            forward_passes=1.0 + again / len(net),
             gradient_path=len(net) + 1,
             local=False,
             autograd=self.maths_used(net) != "closed",
@@ -110,28 +143,40 @@ class Backprop(Algorithm):
             extra_parameters=0,
         )
 
+    def check_net(self, net: Chain) -> None:
+        super().check_net(net)
+        if self.orthogonal != "none":
+            check_orthogonal(self.name, net, lost="the net is not FOTON's orthogonal one")
+
     def init(self, net: Chain, generator: torch.Generator) -> State:
         net.reset_parameters(generator)
-        return State(optimiser=self._optimiser(list(net.parameters())))
+        if self.orthogonal != "none":
+            draw_net_(net, generator)
+        optimiser = self._optimiser(list(net.parameters()))
+        return _CountingState(optimiser) if self.orthogonal == "kept" else State(optimiser=optimiser)
 
     @torch.no_grad()
     def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        x, kept = batch.x, []
-        for block in net:
-            x, saved = block_forward(block, x, self.maths)
-            kept.append(saved)
+        activities = Activities(net, self.maths, self.checkpoint_every)
+        x = activities.forward(batch.x)
         h = net[-1].features(x)
         g = net.output(h)
         residual = softmax_residual(g, batch.y)
         delta = net[-1].features_gradient(residual @ net.output.weight)
         gradients = [residual.t() @ h, residual.sum(0)]
         for k in reversed(range(len(net))):
-            of_block, by_input = block_gradients(net[k], kept.pop(), delta, maths=self.maths, need_input=k > 0)
+            of_block, by_input = block_gradients(net[k], activities.pop(k), delta, maths=self.maths, need_input=k > 0)
             gradients = [*of_block, *gradients]
             if by_input is not None:
                 delta = by_input
         state.optimiser.step(list(net.parameters()), gradients)
+        if isinstance(state, _CountingState) and StepCount.due(state.count.advance(), self.orthogonalise_every):
+            self.orthogonalise(net)
         return cross_entropy(g, batch.y).reshape(1)
+
+    def orthogonalise(self, net: Chain) -> None:
+        """Take the hidden weights towards orthonormal rows, in place, by one Björck step: FOTON's default."""
+        renew_net_(net, "bjorck", steps=1)
 
     def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
         return net(x)

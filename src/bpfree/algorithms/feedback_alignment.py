@@ -14,18 +14,19 @@ With features A_L of the last of L blocks, output weights V, bias c, and feedbac
     dV = Dᵀ A_L ,  dc = Σₙ D ,  dA_L = D B_V
     dZₗ = dAₗ ⊙ φ′(Zₗ) ,  dWₗ = dZₗᵀ Aₗ₋₁ ,  dbₗ = Σₙ dZₗ ,  dAₗ₋₁ = dZₗ Bₗ      l = L … 1
 
-All parameters are updated at the end of the sweep, in one optimiser call. With B = W and B_V = V this is backpropagation.
+All parameters are updated at the end of the sweep, in one optimiser call. With B = W and B_V = V this is backpropagation. A
+convolution's Bₗ is a kernel in the place of its own; pooling and BatchNorm are passed as in backpropagation.
 
 Symbols
 -------
-    Aₗ      activity                    (n, o)
+    Aₗ      activity                    (n, *shape)
     D       residual                    (n, classes)
-    Bₗ      state.feedback_l            (o, i)          fixed, in the shape of Wₗ
+    Bₗ      state.feedback_l            (o, i)          fixed, in the shape of Wₗ; (o, c, k, k)
     B_V     state.feedback_L            (classes, o)    fixed, in the shape of V
     lr      lr                          –               learning rate
     wd      weight_decay                –               decoupled decay, on all parameters
     –       feedback                    –               distribution of B: uniform, normal or orthogonal
-    –       feedback_scale              –               standard deviation of B times √rows
+    –       feedback_scale              –               standard deviation of B times √o (of a kernel: √(o k²))
     –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
 
 Cost per batch
@@ -40,7 +41,7 @@ None: block l waits for all later blocks. Gradient path: all blocks and the outp
 Deviations from the paper
 -------------------------
 1. The paper's nets have one or two hidden blocks, sigmoid or tanh units and plain SGD; any depth, unit and Adam here.
-2. Dense blocks only.
+2. In convolutions B has the kernel's shape and is shared over the positions, as W is; the paper has none.
 
 Defaults
 --------
@@ -83,10 +84,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._state import Optimiser, State
-from bpfree.algorithms._transport import refuse_other_blocks, sweep
+from bpfree.algorithms._transport import SweptAlgorithm, later_weights, n_positions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
@@ -110,46 +110,25 @@ class _FeedbackState(State):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FeedbackAlignment(Algorithm):
+class FeedbackAlignment(SweptAlgorithm):
     """Feedback alignment; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "feedback-alignment"
+    note: ClassVar[str] = "a backward sweep through fixed random matrices"
     lr: float = number(3e-4, above=0.0)
     feedback: str = choice("uniform", DISTRIBUTIONS)
     feedback_scale: float = number(1.0, above=0.0)
 
-    def traits(self, net: Chain) -> Traits:
-        return Traits(
-            forward_passes=1.0,
-            gradient_path=len(net) + 1,
-            local=False,
-            autograd=self.maths == "autograd",
-            trains_output=True,
-            extra_parameters=0,
-            note="a backward sweep through fixed random matrices",
-        )
-
-    def check_net(self, net: Chain) -> None:
-        super().check_net(net)
-        refuse_other_blocks(self.name, net)
-
     def init(self, net: Chain, generator: torch.Generator) -> State:
         net.reset_parameters(generator)
-        weights = [parameter for name, parameter in net.named_parameters() if name.endswith("weight")][1:]
-        feedback = [self._draw(weight, generator) for weight in weights]
+        feedback = [self._draw(weight, generator) for weight in later_weights(net)]
         return _FeedbackState(self._optimiser(list(net.parameters())), feedback)
 
     def _draw(self, weight: Tensor, generator: torch.Generator) -> Tensor:
-        rows, columns = weight.shape
-        std = self.feedback_scale * rows**-0.5
-        return random_feedback((rows, columns), self.feedback, std, generator, like=weight)
+        std = self.feedback_scale * (weight.shape[0] * n_positions(weight)) ** -0.5
+        rows, columns = weight.flatten(1).shape
+        return random_feedback((rows, columns), self.feedback, std, generator, like=weight).reshape(weight.shape)
 
-    @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+    def matrices(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
         assert isinstance(state, _FeedbackState)
-        gradients, loss = sweep(net, batch, state.feedback(), self.maths)
-        state.optimiser.step(list(net.parameters()), gradients)
-        return loss.reshape(1)
-
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
-        return net(x)
+        return state.feedback()

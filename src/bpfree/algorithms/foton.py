@@ -121,30 +121,26 @@ References
 
 from __future__ import annotations
 
-import warnings
 from dataclasses import dataclass
 from typing import ClassVar, cast, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bpfree.algorithms import _operator as operator
 from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._fields import choice, natural, number
+from bpfree.algorithms._orthogonal_net import WideningWarning, check_orthogonal, draw_net_, renew_net_
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot
-from bpfree.numerics.orthogonal import METHODS, orthogonal_, orthonormalise
+from bpfree.numerics.orthogonal import METHODS
 
 __all__ = ["Foton", "FotonState", "WideningWarning"]
-
-
-class WideningWarning(UserWarning):
-    """A block with more outputs than inputs cannot have orthonormal rows."""
 
 
 class FotonState(State):
@@ -191,37 +187,17 @@ class Foton(Algorithm):
 
     def check_net(self, net: Chain) -> None:
         super().check_net(net)
-        for k, block in enumerate(net):
-            if why := operator.refusal(block):
-                raise UsageError(f"{self.name}: block {k} ({type(block).__name__}) {why}")
         if net.dtype in (torch.bfloat16, torch.float16):
             raise UsageError(
                 f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
                 "use float32"
             )
-        if wide := self._widening(net):
-            warnings.warn(
-                f"{self.name}: {', '.join(wide)}; its rows cannot be orthonormal, so the guarantee that the update equals "
-                "backprop's gradient in a linear net is lost; make no block wider than the one before it",
-                WideningWarning,
-                stacklevel=2,
-            )
-
-    def _widening(self, net: Chain) -> list[str]:
-        found = [(f"block {k}", operator.widening(block)) for k, block in enumerate(net)]
-        o, i = net.output.weight.shape
-        if self.output == "orthonormal" and o > i:
-            found.append(("the output", (i, o)))
-        return [f"{what} widens from {ends[0]} to {ends[1]}" for what, ends in found if ends]
+        lost = "the guarantee that the update equals backprop's gradient in a linear net is lost"
+        check_orthogonal(self.name, net, lost=lost, output=self.output == "orthonormal")
 
     def init(self, net: Chain, generator: torch.Generator) -> FotonState:
         net.reset_parameters(generator)
-        for block in net:
-            operator.draw_(block, generator)
-        if self.output == "orthonormal":
-            orthogonal_(net.output.weight, generator)
-        else:
-            nn.init.normal_(net.output.weight, std=net.output.in_features**-0.5, generator=generator)
+        draw_net_(net, generator, output=self.output == "orthonormal")
         slots = [Slot(self._hyper(net), self._updater(list(block.parameters()))) for block in net]
         return FotonState(slots, self._updater(list(net.output.parameters())), self._hyper(net), self._compose(net))
 
@@ -298,11 +274,7 @@ class Foton(Algorithm):
     @torch.no_grad()
     def orthogonalise(self, net: Chain) -> None:
         """Take every weight that is to be orthonormal there, in place: the work of each orthogonalise_every-th step."""
-        for block in net:
-            operator.renew_(block, self.orthogonalise_by, self.orthogonalise_steps)
-        if self.output == "orthonormal":
-            weight = net.output.weight
-            weight.copy_(orthonormalise(weight, self.orthogonalise_by, self.orthogonalise_steps))
+        renew_net_(net, self.orthogonalise_by, self.orthogonalise_steps, output=self.output == "orthonormal")
 
     def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
         return net(x)

@@ -16,8 +16,10 @@ For blocks l = 1 … L with Aₗ = Mₗ ⊙ φ(Aₗ₋₁ Wₗᵀ + bₗ), A₀ 
     dbₗ = Σₙ (Aₗ − Ãₗ) / n
     dV  = Eᵀ P_L / n (mixed: P = Ã) ,  dc = Σₙ E / n
 
-All are taken with the old weights. With mirroring, F = B_V B_L … B₁ (each B in the shape of its weight), and one step of it is,
-for noise Ξ (m = 64, i), normal of deviation 0.1 and mean zero over the rows, and the block's answer Υ = φ(Ξ Wᵀ + b) to it:
+All are taken with the old weights. In a convolution the difference is taken of the maps behind the nonlinearity, before pooling,
+and the product with a patch of P is averaged over the places of the kernel. With mirroring (of dense blocks only),
+F = B_V B_L … B₁ (each B in the shape of its weight), and one step of it is, for noise Ξ (m = 64, i), normal of deviation 0.1 and
+mean zero over the rows, and the block's answer Υ = φ(Ξ Wᵀ + b) to it:
 
     B ← (1 − mirror_decay) B + mirror_lr Υᵀ Ξ / m       then all B times one factor, so that the deviation of F stays
 
@@ -26,11 +28,11 @@ every mirror_every batches.
 
 Symbols
 -------
-    Aₗ, Ãₗ  standard, modulated         (n, o)          activity of the first and the second pass
+    Aₗ, Ãₗ  standard, modulated         (n, *shape)     activity of the first and the second pass
     E       error                       (n, classes)    not divided by n
     F       state.feedback              (classes, inputs)
     B       state.mirror_l              (o, i)
-    Mₗ      mask                        (n, o)          0 or 1 / (1 − dropout), from the stream of the batch
+    Mₗ      mask                        (n, *shape)     0 or 1 / (1 − dropout), from the stream of the batch
     lr      lr                          –               learning rate
     wd      weight_decay                –               decoupled decay, on all parameters
     –       feedback                    –               distribution of F: uniform, normal or orthogonal
@@ -63,6 +65,7 @@ Deviations from the paper
 3. sign = minus, as in the mirroring paper's code (paper: plus). Weights align with F or against it: by symmetry the same rule,
    but mirroring needs minus.
 4. Mirroring is counted in steps, not in epochs, always on 64 rows of noise.
+5. Where a convolution pools, the difference is taken before pooling (our reading); the mask then lies behind it.
 
 Defaults
 --------
@@ -115,6 +118,7 @@ References
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, cast, final
@@ -125,10 +129,12 @@ from torch import Tensor, nn
 from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._fields import choice, flag, natural, number
+from bpfree.algorithms._operator import weight_of
+from bpfree.algorithms._responses import products, refusal, respond
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Chain, DenseBlock
+from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.feedback import DISTRIBUTIONS, compose, random_feedback
 from bpfree.numerics.local import dense_activity
@@ -205,8 +211,12 @@ class Pepita(Algorithm):
     def check_net(self, net: Chain) -> None:
         super().check_net(net)
         for k, block in enumerate(net):
-            if type(block) is not DenseBlock:
-                raise UsageError(f"{self.name}: block {k} is a {type(block).__name__}; use a net of dense blocks (mlp:1x1024)")
+            if why := refusal(block):
+                raise UsageError(f"{self.name}: block {k} {why}")
+            if self.mirroring and type(block) is not DenseBlock:
+                raise UsageError(
+                    f"{self.name}: block {k} is a {type(block).__name__}, and mirroring needs dense blocks (mlp:1x1024)"
+                )
         if net.dtype in (torch.bfloat16, torch.float16):
             raise UsageError(
                 f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
@@ -217,12 +227,12 @@ class Pepita(Algorithm):
         net.reset_parameters(generator)
         for weight in _weights(net):
             if self.initialisation == "orthogonal":
-                orthogonal_(weight, generator)
+                orthogonal_(weight.flatten(1), generator)  # a view
             else:
                 nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=generator)
         mirrors = self._mirrors(net, generator) if self.mirroring else []
-        first = _weights(net)[0]
-        feedback = random_feedback((net.n_classes, first.shape[1]), self.feedback, self._std(net), generator, like=first)
+        shape = (net.n_classes, math.prod(net.in_shape))
+        feedback = random_feedback(shape, self.feedback, self._std(net), generator, like=net.output.weight)
         if mirrors:
             _rescale(mirrors, self._std(net))
             feedback = compose(mirrors)
@@ -232,7 +242,7 @@ class Pepita(Algorithm):
 
     def _std(self, net: Chain) -> float:
         """Deviation of F: that of uniform numbers in ±scale √(6 / inputs)."""
-        return self.feedback_scale * (2.0 / _weights(net)[0].shape[1]) ** 0.5
+        return self.feedback_scale * (2.0 / math.prod(net.in_shape)) ** 0.5
 
     def _mirrors(self, net: Chain, generator: torch.Generator) -> list[Tensor]:
         return [random_feedback((w.shape[0], w.shape[1]), "normal", w.shape[1] ** -0.5, generator, like=w) for w in _weights(net)]
@@ -251,24 +261,27 @@ class Pepita(Algorithm):
     def _learn(self, net: Chain, state: PepitaState, batch: Batch) -> Tensor:
         n = len(batch.y)
         masks = list(self._masks(net, state, batch))
-        standard = [batch.x.flatten(1)]
-        for block, mask in zip(_dense(net), masks, strict=True):
-            standard.append(_activity(block, standard[-1], mask))
-        g = net.output(standard[-1])
+        standard, responses = [batch.x], []
+        for block, mask in zip(net, masks, strict=True):
+            activity, response = _masked(block, standard[-1], mask)
+            standard.append(activity)
+            responses.append(response)
+        h = net[-1].features(standard[-1])
+        g = net.output(h)
         error = torch.softmax(g, 1) - one_hot(batch.y, net.n_classes, g.dtype)
-        shift = error @ state.feedback
-        modulated = standard[0] - shift if self.sign == "minus" else standard[0] + shift
-        for k, (block, mask) in enumerate(zip(_dense(net), masks, strict=True)):
-            after = _activity(block, modulated, mask)
-            delta = (standard[k + 1] - after) / n
+        shift = (error @ state.feedback).reshape(batch.x.shape)
+        modulated = batch.x - shift if self.sign == "minus" else batch.x + shift
+        for k, (block, mask) in enumerate(zip(net, masks, strict=True)):
+            after, response = _masked(block, modulated, mask)
             if self.presynaptic == "mixed":
-                product = (standard[k + 1].t() @ standard[k] - after.t() @ modulated) / n
+                pairs = zip(products(block, responses[k] / n, standard[k]), products(block, response / n, modulated), strict=True)
+                gradients = [clean - shifted for clean, shifted in pairs]
             else:
-                product = delta.t() @ (modulated if self.presynaptic == "modulated" else standard[k])
-            gradients = [product, delta.sum(0)] if block.linear.bias is not None else [product]
+                before = modulated if self.presynaptic == "modulated" else standard[k]
+                gradients = products(block, (responses[k] - response) / n, before)
             state.slot(k).optimiser.step(list(block.parameters()), gradients)
             modulated = after
-        last = standard[-1] if self.presynaptic == "standard" else modulated
+        last = h if self.presynaptic == "standard" else net[-1].features(modulated)
         state.optimiser.step(list(net.output.parameters()), [error.t() @ last / n, error.sum(0) / n])
         return cross_entropy(g, batch.y)
 
@@ -278,13 +291,14 @@ class Pepita(Algorithm):
             if self.dropout == 0.0:
                 yield None
                 continue
-            shape = (len(batch.y), block.n_features)
+            shape = (len(batch.y), *block.out_shape)
             yield consistent_mask(batch.key, shape, k, state.hyper.dropout, net.dtype)
 
     def _mirror(self, net: Chain, state: PepitaState, batch: Batch, index: int) -> None:
         """One step of mirroring on noise, and F composed anew."""
         mirrors = state.mirrors()
-        layers = [(b.linear.weight, b.linear.bias, b.activation) for b in _dense(net)]
+        dense = (cast(DenseBlock, block) for block in net)  # by check_net
+        layers = [(block.linear.weight, block.linear.bias, block.activation) for block in dense]
         layers.append((net.output.weight, net.output.bias, "identity"))
         for k, (mirror, (weight, bias, activation)) in enumerate(zip(mirrors, layers, strict=True)):
             salt = _NOISE_SALT + index * len(layers) + k
@@ -300,17 +314,17 @@ class Pepita(Algorithm):
         return net(x)
 
 
-def _dense(net: Chain) -> list[DenseBlock]:
-    return [cast(DenseBlock, block) for block in net]
-
-
 def _weights(net: Chain) -> list[Tensor]:
-    return [*(block.linear.weight.detach() for block in _dense(net)), net.output.weight.detach()]
+    return [*(weight_of(block).detach() for block in net), net.output.weight.detach()]
 
 
-def _activity(block: DenseBlock, x: Tensor, mask: Tensor | None) -> Tensor:
-    a = dense_activity(x, block.linear.weight, block.linear.bias, block.activation)
-    return a if mask is None else a * mask
+def _masked(block: Block, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Activity and response; both are masked, but for the response of a block that pools, which lies before the mask."""
+    activity, response = respond(block, x)
+    if mask is None:
+        return activity, response
+    masked = activity * mask
+    return masked, masked if response is activity else response
 
 
 def _rescale(mirrors: list[Tensor], std: float) -> None:

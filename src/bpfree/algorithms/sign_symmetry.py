@@ -17,14 +17,16 @@ The sweep of feedback alignment, with feedback for the blocks 2 … L and the ou
     D  = (softmax(G) − Y) / n ,  dV = Dᵀ A_L ,  dc = Σₙ D ,  dA_L = D B_V
     dZₗ = dAₗ ⊙ φ′(Zₗ) ,  dWₗ = dZₗᵀ Aₗ₋₁ ,  dbₗ = Σₙ dZₗ ,  dAₗ₋₁ = dZₗ Bₗ      l = L … 1
 
-Signs are those of the current weights. All parameters are updated at the end of the sweep.
+Signs are those of the current weights. All parameters are updated at the end of the sweep. Of a convolution with c channels
+into o by k x k, i = c k² and o k² stand for i and o in m; its B is a kernel, and pooling and BatchNorm are passed as in
+backpropagation.
 
 Symbols
 -------
-    Aₗ      activity                    (n, o)
+    Aₗ      activity                    (n, *shape)
     G, D    scores, residual            (n, classes)
-    B       feedback                    (o, i)          made anew for each batch
-    m       state.magnitude_l (frSF)    (o, i)
+    B       feedback                    (o, i)          made anew for each batch; a kernel's (o, c, k, k)
+    m       state.magnitude_l (frSF)    as B
     s       feedback_scale              –
     lr      lr                          –               learning rate
     wd      weight_decay                –               decoupled decay, on all parameters
@@ -43,7 +45,7 @@ None: block l waits for all later blocks. Gradient path: all blocks and the outp
 Deviations from the paper
 -------------------------
 1. The factor √(2 / (i + o)) is that of Glorot's initialisation, so that the sweep keeps sizes; the paper scales to its own.
-2. Dense blocks only (the paper's nets are convolutional).
+2. The paper's nets are residual; here dense blocks and plain convolutions.
 
 Defaults
 --------
@@ -90,10 +92,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._state import Hyper, Optimiser, State
-from bpfree.algorithms._transport import refuse_other_blocks, sweep
+from bpfree.algorithms._transport import SweptAlgorithm, later_weights, n_positions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import random_feedback
@@ -114,58 +115,35 @@ class _SignState(State):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SignSymmetry(Algorithm):
+class SignSymmetry(SweptAlgorithm):
     """Sign-symmetric feedback; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "sign-symmetry"
+    note: ClassVar[str] = "a backward sweep through the signs of the weights"
     lr: float = number(3e-4, above=0.0)
     variant: str = choice("usf", ("usf", "brsf", "frsf"))
     feedback_scale: float = number(1.0, above=0.0)
 
-    def traits(self, net: Chain) -> Traits:
-        return Traits(
-            forward_passes=1.0,
-            gradient_path=len(net) + 1,
-            local=False,
-            autograd=self.maths == "autograd",
-            trains_output=True,
-            extra_parameters=0,
-            note="a backward sweep through the signs of the weights",
-        )
-
-    def check_net(self, net: Chain) -> None:
-        super().check_net(net)
-        refuse_other_blocks(self.name, net)
-
     def init(self, net: Chain, generator: torch.Generator) -> State:
         net.reset_parameters(generator)
-        fixed = _later_weights(net) if self.variant == "frsf" else []
-        magnitudes = [random_feedback((w.shape[0], w.shape[1]), "normal", 1.0, generator, like=w).abs_() for w in fixed]
+        fixed = later_weights(net) if self.variant == "frsf" else []
+        magnitudes = [self._magnitude(weight, generator) for weight in fixed]
         return _SignState(self._optimiser(list(net.parameters())), self._hyper(net), magnitudes)
 
-    def feedback(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
-        """B for each block but the first, then for the output."""
+    @staticmethod
+    def _magnitude(weight: Tensor, generator: torch.Generator) -> Tensor:
+        rows, columns = weight.flatten(1).shape
+        return random_feedback((rows, columns), "normal", 1.0, generator, like=weight).abs_().reshape(weight.shape)
+
+    def matrices(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
         assert isinstance(state, _SignState)
-        matrices = []
-        for k, weight in enumerate(_later_weights(net), start=1):
-            matrix = weight.sign() * (state.hyper.feedback_scale * (2.0 / sum(weight.shape)) ** 0.5)
+        made = []
+        for k, weight in enumerate(later_weights(net), start=1):
+            fans = sum(weight.shape[:2]) * n_positions(weight)
+            matrix = weight.sign() * (state.hyper.feedback_scale * (2.0 / fans) ** 0.5)
             if self.variant == "brsf":
                 matrix = matrix * normal(batch.key, weight.shape, salt=k, dtype=weight.dtype).abs()
             elif self.variant == "frsf":
                 matrix = matrix * getattr(state, f"magnitude_{k}")
-            matrices.append(matrix)
-        return matrices
-
-    @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        gradients, loss = sweep(net, batch, self.feedback(net, state, batch), self.maths)
-        state.optimiser.step(list(net.parameters()), gradients)
-        return loss.reshape(1)
-
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
-        return net(x)
-
-
-def _later_weights(net: Chain) -> list[Tensor]:
-    """Of all blocks but the first, then of the output."""
-    return [parameter.detach() for name, parameter in net.named_parameters() if name.endswith("weight")][1:]
+            made.append(matrix)
+        return made

@@ -7,8 +7,8 @@
 (128, 1, 8, 8)
 """
 
-from bpfree.data.arrays import from_arrays
-from bpfree.data.dataset import Batch, Dataset, TestSplitError
+from bpfree.data.arrays import from_arrays, load_examples
+from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
 from bpfree.data.registry import describe, load, names
 
-__all__ = ["Batch", "Dataset", "TestSplitError", "describe", "from_arrays", "load", "names"]
+__all__ = ["Batch", "Dataset", "Examples", "TestSplitError", "describe", "from_arrays", "load", "load_examples", "names"]

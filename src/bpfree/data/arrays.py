@@ -23,7 +23,7 @@ from bpfree.data.dataset import Dataset, Examples, Normalisation
 from bpfree.data.splits import digest, stratified_split
 from bpfree.errors import DataError
 
-__all__ = ["from_arrays", "load_npz"]
+__all__ = ["from_arrays", "load_examples", "load_npz"]
 
 Array = NDArray[Any]
 
@@ -39,22 +39,39 @@ def load_npz(path: Path | str, split_seed: int = 0) -> Dataset:
             :func:`from_arrays`.
     """
     path = Path(path)
+    x, y = _read(path, ("x", "y"))
+    return from_arrays(x, y, name=path.name, split_seed=split_seed)
+
+
+def load_examples(path: Path | str) -> torch.Tensor:
+    """The examples of a ``.npz`` file that needs no labels: (n, features) or (n, c, h, w), as they are stored.
+
+    Raises:
+        DataError: there is no such file, it is not a .npz, ``x`` is missing or pickled, or holds what no example can.
+    """
+    path = Path(path)
+    (x,) = _read(path, ("x",))
+    if x.size == 0 or x.ndim == 0:
+        raise DataError(f"{path.name} is empty: x has shape {x.shape}; give at least one example")
+    return torch.from_numpy(np.ascontiguousarray(_checked_examples(x, path.name)))
+
+
+def _read(path: Path, keys: tuple[str, ...]) -> list[Array]:
     if not path.is_file():
         raise DataError(f"there is no file {path}; check the path, or {_SAVE}")
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is not a .npz file (a .npz is a zip archive; this is not, or is cut off); {_SAVE}")
     try:
         with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in ("x", "y") if key not in archive.files]
+            missing = [key for key in keys if key not in archive.files]
             if missing:
                 found = ", ".join(archive.files) or "nothing"
                 raise DataError(f"{path} has no array {' and no array '.join(missing)}, only: {found}; {_SAVE}")
-            x, y = (_member(archive, key, path) for key in ("x", "y"))
+            return [_member(archive, key, path) for key in keys]
     except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
             f"cannot read {path} ({error}); it is damaged or too large for the memory: write or copy it again"
         ) from error
-    return from_arrays(x, y, name=path.name, split_seed=split_seed)
 
 
 def _member(archive: Any, key: str, path: Path) -> Array:
@@ -87,11 +104,11 @@ def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0) -> Da
     x = _checked_examples(x, name)
     indices = stratified_split(y, (0.15, 0.15), split_seed, name=name)
     raw_digest = digest(x, y, *indices.values())
-    norm = None
+    norm = prepared = None
     if x.dtype == np.uint8:
         norm = _pixel_normalisation(x[indices["train"]])
     else:
-        x = _standardised(x, indices["train"], name)
+        x, prepared = _standardised(x, indices["train"], name)
     return Dataset(
         name=name,
         n_classes=int(y.max()) + 1,
@@ -100,6 +117,7 @@ def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0) -> Da
         note=f"{name}: {len(y):,} examples of shape {x.shape[1:]}, split 70/15/15 by class.",
         splits={k: Examples(torch.from_numpy(x[i]), torch.from_numpy(y[i])) for k, i in indices.items()},
         normalisation=norm,
+        prepared=prepared,
     )
 
 
@@ -173,7 +191,7 @@ def _pixel_normalisation(train: NDArray[np.uint8]) -> Normalisation:
     return Normalisation(torch.tensor([255.0 * mean], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64))
 
 
-def _standardised(x: Array, train: NDArray[np.int64], name: str) -> NDArray[np.float32]:
+def _standardised(x: Array, train: NDArray[np.int64], name: str) -> tuple[NDArray[np.float32], Normalisation]:
     axes = (0,) if x.ndim == 2 else (0, 2, 3)
     x = x.astype(np.float64)  # before any subtraction: times and money have means far above their deviations
     seen = x[train]
@@ -182,7 +200,9 @@ def _standardised(x: Array, train: NDArray[np.int64], name: str) -> NDArray[np.f
         std = seen.std(axis=axes, keepdims=True)
         # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.
         constant = std <= 1e-12 * np.abs(mean)
-        result = np.where(constant, 0.0, (x - mean) / np.where(constant, 1.0, std)).astype(np.float32)
+        divisor = np.where(constant, 1.0, std)
+        result = np.where(constant, 0.0, (x - mean) / divisor).astype(np.float32)
     if not (np.isfinite(result).all() and np.isfinite(std).all()):
         raise DataError(f"{name}: x has values too large to standardise (up to {np.abs(x).max():.3g}); rescale them")
-    return result
+    factor = np.where(constant, 0.0, 1.0 / divisor)
+    return result, Normalisation(torch.from_numpy(mean[0]), torch.from_numpy(factor[0]))

@@ -82,6 +82,7 @@ class Dataset:
         note: one line for the report.
         splits: what is stored, by name; a view :meth:`without_test` has no ``"test"``.
         normalisation: applied to each batch, or None where the stored values are normalised already.
+        prepared: how they were, so that the same can be done to new examples; None where nothing was done to them.
         dtype: floating, of the batches.
         augmentation: of the training batches, ``"none"`` or ``"crop-flip"``.
     """
@@ -93,6 +94,7 @@ class Dataset:
     note: str
     splits: Mapping[str, Examples]
     normalisation: Normalisation | None = None
+    prepared: Normalisation | None = None
     dtype: torch.dtype = torch.float32
     augmentation: str = "none"
 

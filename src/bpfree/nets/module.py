@@ -49,6 +49,8 @@ class ModuleBlock(Block):
         name: str | None = None,
     ) -> None:
         super().__init__()
+        if not isinstance(module, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # what a user may pass
+            raise UsageError(f"ModuleBlock takes (in_shape, module), got a {type(module).__name__} as module; swap the two?")
         self.name = name or f"a block around {type(module).__name__}"
         _check_parameters(module, self.name)
         self.in_shape = tuple(in_shape)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from bpfree.nets.blocks import Block, DenseBlock
+from bpfree.nets.blocks import Block, DenseBlock, numbered
 from bpfree.nets.chain import Chain
 from bpfree.nets.conv import ConvBlock
 from bpfree.nets.spec import Spec
@@ -44,6 +44,18 @@ def patches(
     return Chain(blocks, n_classes)
 
 
+def _lenet5_patches(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
+    """Widths of LeNet-5; 4 x 4 and 2 x 2 patches take the place of its convolutions and poolings (28 to 7 to 3)."""
+    spec.no_words()
+    activation = spec.word("activation", "relu")
+    with numbered(0):
+        first = ConvBlock(in_shape, 6, 4, activation, stride=4, padding=0)
+    with numbered(1):
+        second = ConvBlock(first.out_shape, 16, 2, activation, stride=2, padding=0)
+    third = DenseBlock(second.out_shape, 120, activation)
+    return Chain([first, second, third, DenseBlock(third.out_shape, 84, activation)], n_classes)
+
+
 def _patches(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     whole = in_shape[0] * 4 * 4
     channels = spec.widths((whole, whole * 2 * 2, PATCH_WIDTH), "patches or patches:48-192-512")
@@ -54,6 +66,10 @@ PATCH_FAMILIES = {
     "patches": (
         _patches,
         "convolutions of 4x4, then 2x2 patches without overlap, then a dense block; 48-192-512 on colour images (for FOTON)",
+    ),
+    "lenet5-patches": (
+        _lenet5_patches,
+        "LeNet-5's widths by patches: 6 maps by 4x4, 16 by 2x2, without overlap, then 120 and 84 units (for FOTON)",
     ),
 }
 """Name to builder and line of help."""

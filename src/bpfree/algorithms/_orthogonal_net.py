@@ -1,0 +1,68 @@
+"""The orthogonal net: hidden weights drawn with orthonormal rows, and taken back to them. FOTON needs it; backprop may train it
+as a control, so that what the net does and what the rule does can be told apart.
+"""
+
+from __future__ import annotations
+
+import warnings
+
+import torch
+from torch import nn
+
+from bpfree.algorithms import _operator as operator
+from bpfree.errors import UsageError
+from bpfree.nets import Chain
+from bpfree.numerics.orthogonal import orthogonal_, orthonormalise
+
+__all__ = ["WideningWarning", "check_orthogonal", "draw_net_", "renew_net_"]
+
+
+class WideningWarning(UserWarning):
+    """A block with more outputs than inputs cannot have orthonormal rows."""
+
+
+def check_orthogonal(name: str, net: Chain, *, lost: str, output: bool = False) -> None:
+    """Refuse a net whose hidden blocks have no linear operator that can be kept orthonormal; warn of one that widens.
+
+    Args:
+        name: of the rule.
+        lost: what is lost where a block widens.
+        output: whether the output's rows are to be orthonormal too.
+
+    Raises:
+        UsageError: naming the block and the cure.
+    """
+    for k, block in enumerate(net):
+        if why := operator.refusal(block):
+            raise UsageError(f"{name}: block {k} ({type(block).__name__}) {why}")
+    if net.dtype in (torch.bfloat16, torch.float16):
+        raise UsageError(f"{name}: the net is {net.dtype}, in which no rows can be made orthonormal; use float32")
+    found = [(f"block {k}", operator.widening(block)) for k, block in enumerate(net)]
+    o, i = net.output.weight.shape
+    if output and o > i:
+        found.append(("the output", (i, o)))
+    if wide := [f"{what} widens from {ends[0]} to {ends[1]}" for what, ends in found if ends]:
+        warnings.warn(
+            f"{name}: {', '.join(wide)}; its rows cannot be orthonormal, so {lost}; make no block wider than the one before it",
+            WideningWarning,
+            stacklevel=3,
+        )
+
+
+def draw_net_(net: Chain, generator: torch.Generator, *, output: bool = False) -> None:
+    """Hidden weights with orthonormal rows (times their gain); the output N(0, 1/width), or with orthonormal rows too."""
+    for block in net:
+        operator.draw_(block, generator)
+    if output:
+        orthogonal_(net.output.weight, generator)
+    else:
+        nn.init.normal_(net.output.weight, std=net.output.in_features**-0.5, generator=generator)
+
+
+@torch.no_grad()
+def renew_net_(net: Chain, method: str, steps: int, *, output: bool = False) -> None:
+    """``steps`` iterations of ``method`` on every weight that is to be orthonormal, in place."""
+    for block in net:
+        operator.renew_(block, method, steps)
+    if output:
+        net.output.weight.copy_(orthonormalise(net.output.weight, method, steps))
