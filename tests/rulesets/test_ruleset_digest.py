@@ -63,6 +63,7 @@ NOT_HASHED = {
     "plan.arms": ("backprop",),
     "plan.tier": "graph",
     "plan.device": "cuda",
+    "plan.target": 0.95,
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 from pathlib import Path
 
@@ -13,9 +14,10 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from scripted_validation import learned
 
+from bpfree import tensor_files
 from bpfree.algorithms import Backprop, ForwardForward, MonoForward
 from bpfree.errors import DataError, StorageError, UsageError
-from bpfree.nets import mlp
+from bpfree.nets import Chain, DenseBlock, ModuleBlock, mlp
 from bpfree.testing.bench import fingerprint, tensors_of
 from bpfree.train import Patience, checkpoint, initialise, past, training
 
@@ -71,6 +73,26 @@ def test_a_resumed_training_is_bitwise_the_uninterrupted_one(rule, data, tmp_pat
         assert [entry(p) for p in rest] == [entry(p) for p in whole[killed_after:]]
         assert fingerprint(tensors_of(other, state)) == expected, f"killed after pass {killed_after}"
         assert [e.passes for e in past(path)] == [p.passes for p in whole]
+
+
+def test_dropout_inside_a_users_module_resumes_too(data, tmp_path: Path) -> None:
+    """Modules draw from torch's global generator: each pass has its own seed there, and the caller's numbers stay his."""
+
+    def net() -> Chain:
+        noisy = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(math.prod(data.in_shape), 9), torch.nn.Dropout(0.5))
+        return Chain([ModuleBlock(data.in_shape, noisy), DenseBlock((9,), 6)], data.n_classes)
+
+    whole, path = net(), tmp_path / "c.safetensors"
+    torch.manual_seed(5)
+    train(JOINT, whole, data, passes=4)
+    drawn = torch.rand(2)
+    torch.manual_seed(5)
+    assert torch.equal(torch.rand(2), drawn)
+    train(JOINT, net(), data, path, passes=2)
+    again = net()
+    train(JOINT, again, data, path, passes=2)
+    for name, value in whole.state_dict().items():
+        assert torch.equal(again.state_dict()[name], value), name
 
 
 def test_phases_of_unequal_length_resume_too(data, tmp_path: Path, script) -> None:
@@ -203,7 +225,7 @@ def test_a_disk_that_refuses_leaves_the_old_file_whole(data, tmp_path: Path, mon
         Path(file).write_bytes(b"half")
         raise failure
 
-    monkeypatch.setattr(checkpoint, "save_file", refuse)
+    monkeypatch.setattr(tensor_files, "save_file", refuse)
     with pytest.raises(StorageError, match=message):
         _saved(data, path, mark=2)
     assert path.read_bytes() == before
@@ -222,7 +244,7 @@ def test_a_kill_while_writing_leaves_the_old_file_whole(data, tmp_path: Path, mo
         raise Killed
 
     with monkeypatch.context() as patch, pytest.raises(Killed):
-        patch.setattr(checkpoint, "save_file", die)
+        patch.setattr(tensor_files, "save_file", die)
         _saved(data, path, mark=2)
     assert checkpoint.read_header(path)["mark"] == 1
     _saved(data, path, mark=3)

@@ -118,3 +118,10 @@ def test_a_watch_survives_json() -> None:
     watch = Watch(9)
     watch.see(0.5, Patience(3, 9))
     assert Watch(**watch.to_json()) == watch
+
+
+def test_a_phase_with_a_cap_of_its_own_leaves_the_rest_to_the_others() -> None:
+    own = Patience(5, 10, own_cap=7)
+    assert (own.cap(0, 3), own.cap(6, 2)) == (7, 4)
+    with pytest.raises(UsageError, match="own_cap must be at least 1"):
+        Patience(5, 10, own_cap=0)

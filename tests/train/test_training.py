@@ -91,10 +91,12 @@ def test_every_phase_ends_at_its_own_best_state(data, net, script) -> None:
     assert torch.equal(first[3], first[0])
 
 
-def test_a_cap_smaller_than_the_number_of_phases(data, script) -> None:
-    script(0.5, 0.6)
-    passes = run(STAGED, mlp(data.in_shape, (8, 6, 5), 4), data, Patience(5, 2))
-    assert [each.phase.index for each in passes] == [0, 1]
+def test_fewer_passes_than_phases_are_refused(data) -> None:
+    """A phase without a pass would leave its part of the net as it was drawn."""
+    net = mlp(data.in_shape, (8, 6, 5), 4)
+    with pytest.raises(UsageError, match=r"3 phases \(.*\), each of at least one pass, but max_passes is 2; use --max-passes 3"):
+        run(STAGED, net, data, Patience(5, 2))
+    assert len(run(STAGED, net, data, Patience(5, 1, per_phase=True))) == 3
 
 
 def test_per_phase_caps(data, net, script) -> None:
@@ -230,6 +232,25 @@ def test_a_schedule_runs_over_each_phase_anew(data, net) -> None:
     for progress in training(STAGED, net, data, Patience(None, 4), batch_size=40, lr_schedule="cosine"):
         rates.append(float(progress.state.slot(progress.phase.index).optimiser.lr_now) / STAGED.lr)
     assert rates == pytest.approx([1.0, 0.5, 1.0, 0.5])
+
+
+def test_each_phase_may_have_a_stop_rule_of_its_own(data, net, script) -> None:
+    """The first block to its cap of 4 whatever validation says, the second until one pass brought nothing."""
+    script(0.5, 0.4, 0.3, 0.2, 0.5, 0.4)
+    rules = {0: Patience(None, 8, own_cap=4), 1: Patience(1, 8)}
+    passes = run(STAGED, net, data, lambda phase: rules[phase.index])
+    assert [each.phase.index for each in passes] == [0, 0, 0, 0, 1, 1]
+
+
+def test_a_rule_with_a_schedule_of_its_own_is_refused(data, net) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Cooling(Backprop):
+        def step(self, net, state, batch, phase):
+            state.scale_lr(0.9)
+            return super().step(net, state, batch, phase)
+
+    with pytest.raises(UsageError, match=r"changed its learning rate by itself.*open to every arm or to none"):
+        run(Cooling(lr=0.01), net, data, Patience(None, 2))
 
 
 def test_schedules_begin_at_one_and_stay_positive() -> None:

@@ -32,6 +32,7 @@ ALIASES = {
     "arms": "plan.arms",
     "tier": "plan.tier",
     "device": "plan.device",
+    "target": "plan.target",
 }
 """Short names of rules, as the command line has them (``--trials``), and the field each one sets."""
 

@@ -24,6 +24,7 @@ __all__ = [
     "Sampler",
     "Search",
     "Stop",
+    "whole_name",
 ]
 
 SCHEMA_VERSION = 1
@@ -91,7 +92,12 @@ class Budget(_Part):
 
     def passes_for(self, dataset: str | None) -> int:
         """The cap on passes for a data set: of the run, or of each phase where ``per`` says so."""
-        return self.passes_by_dataset.get(dataset, self.max_passes) if dataset else self.max_passes
+        return self.passes_by_dataset.get(whole_name(dataset), self.max_passes) if dataset else self.max_passes
+
+
+def whole_name(dataset: str) -> str:
+    """``"mnist"`` of ``"mnist[10000]"``: what holds for a data set holds for a part of its training examples."""
+    return dataset.partition("[")[0]
 
 
 def tenth_at_most_25(n: int) -> int:
@@ -160,7 +166,10 @@ class Search(_Part):
 
 
 class Plan(_Part):
-    """What is run under the rules. Recorded, not hashed, so that seeds can be added and data sets merged."""
+    """What is run under the rules. Recorded, not hashed, so that seeds can be added and data sets merged.
+
+    ``target``: a validation accuracy (a fraction), or one for each data set; time and energy to it are counted.
+    """
 
     seeds: tuple[Natural, ...] = (0, 1, 2, 3, 4)
     datasets: tuple[Word, ...] = ()
@@ -168,6 +177,11 @@ class Plan(_Part):
     arms: tuple[Word, ...] = ()
     tier: Literal["eager", "compiled", "graph"] = "eager"
     device: Word | None = None
+    target: Share | dict[str, Share] | None = None
+
+    def target_for(self, dataset: str) -> float | None:
+        """The validation accuracy (a fraction) up to which seconds and joules are counted, None where there is none."""
+        return self.target.get(whole_name(dataset)) if isinstance(self.target, dict) else self.target
 
     @field_validator("seeds", mode="before")
     @classmethod
@@ -216,7 +230,7 @@ class ArmException(_Part):
         """Does it hold for this arm, here? A narrowing that is not asked about does not match."""
         return (
             any(_covers(given, arm) for given in self.arms)
-            and (not self.datasets or dataset in self.datasets)
+            and (not self.datasets or (dataset is not None and whole_name(dataset) in self.datasets))
             and (not self.nets or net in self.nets)
             and (not self.phases or phase in self.phases)
         )
@@ -273,7 +287,7 @@ class Rules(_Part):
     def augmentation_for(self, dataset: str) -> Augmentation:
         """What is done to training images of a data set (the entry ``default`` holds for those not named)."""
         if isinstance(self.augmentation, Mapping):
-            return self.augmentation.get(dataset, self.augmentation.get("default", "none"))
+            return self.augmentation.get(whole_name(dataset), self.augmentation.get("default", "none"))
         return self.augmentation
 
     def examples_for(self, n_available: int) -> int:

@@ -19,7 +19,7 @@ _SCHEDULES = {
 }
 _READOUTS = {
     "as-the-arm-says": "Which blocks' scores decide is part of the arm.",
-    "best-prefix-on-validation": "Which blocks' scores decide is chosen on the validation split, for every arm.",
+    "best-prefix-on-validation": "Which blocks' scores decide is chosen on the validation split, for every arm with a choice.",
 }
 
 

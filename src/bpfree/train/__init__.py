@@ -2,8 +2,8 @@
 
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.fit import FitResult, best_of, fit
-from bpfree.train.stop import Patience
-from bpfree.train.training import LR_SCHEDULES, Clock, Progress, WallClock, initialise, past, training
+from bpfree.train.stop import Patience, StopRule, stop_in
+from bpfree.train.training import LR_SCHEDULES, Clock, Progress, WallClock, check_budget, initialise, past, training
 
 __all__ = [
     "LR_SCHEDULES",
@@ -12,11 +12,14 @@ __all__ = [
     "FitResult",
     "Patience",
     "Progress",
+    "StopRule",
     "WallClock",
     "best_of",
+    "check_budget",
     "evaluate",
     "fit",
     "initialise",
     "past",
+    "stop_in",
     "training",
 ]

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
+from bpfree.algorithms import Phase
 from bpfree.errors import UsageError
 
-__all__ = ["Metric", "Patience", "Watch"]
+__all__ = ["Metric", "Patience", "StopRule", "Watch", "stop_in"]
 
 Metric = Literal["validation-accuracy", "validation-loss"]
 
@@ -28,6 +30,7 @@ class Patience:
         metric: what is watched on the validation split.
         restore_best: restore the state of the best pass; if not, the last state stays.
         per_phase: every phase has the whole cap to itself (only to reproduce spyra2026).
+        own_cap: cap on the passes of this phase alone, instead of its share of what the run has left.
         max_hours: wall time of the run after which it ends as if its passes were used up.
 
     Raises:
@@ -40,6 +43,7 @@ class Patience:
     metric: Metric = "validation-accuracy"
     restore_best: bool = True
     per_phase: bool = False
+    own_cap: int | None = None
     max_hours: float | None = None
 
     def __post_init__(self) -> None:
@@ -47,6 +51,8 @@ class Patience:
             raise UsageError(f"patience must be at least 1 (or None, to never stop early), got {self.patience}")
         if self.max_passes < 1:
             raise UsageError(f"max_passes must be at least 1, got {self.max_passes}")
+        if self.own_cap is not None and self.own_cap < 1:
+            raise UsageError(f"own_cap must be at least 1 (or None), got {self.own_cap}")
         if not (math.isfinite(self.min_delta) and self.min_delta >= 0):
             raise UsageError(f"min_delta must be a finite number at least 0, got {self.min_delta}")
 
@@ -54,11 +60,21 @@ class Patience:
         """Passes that a phase may use when ``used`` are gone and ``phases_to_come`` (itself included) remain."""
         if self.per_phase:
             return self.max_passes
-        return math.ceil((self.max_passes - used) / phases_to_come)
+        left = self.max_passes - used
+        return math.ceil(left / phases_to_come) if self.own_cap is None else min(self.own_cap, left)
 
     def out_of_time(self, time_s: float) -> bool:
         """Whether the wall time of the run is used up."""
         return self.max_hours is not None and time_s >= 3600 * self.max_hours
+
+
+StopRule = Patience | Callable[[Phase], Patience]
+"""One stop rule for the whole run, or one for each phase (a ruleset may except single phases, in writing)."""
+
+
+def stop_in(stop: StopRule, phase: Phase) -> Patience:
+    """The stop rule that holds in a phase."""
+    return stop if isinstance(stop, Patience) else stop(phase)
 
 
 @dataclass

@@ -20,12 +20,13 @@ from bpfree.algorithms import Algorithm, Phase, State
 from bpfree.data import Dataset
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
+from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry
 from bpfree.train import checkpoint as checkpoints
 from bpfree.train.evaluation import evaluate
-from bpfree.train.stop import Patience, Watch
+from bpfree.train.stop import Patience, StopRule, Watch, stop_in
 
-__all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "initialise", "past", "training"]
+__all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "check_budget", "initialise", "past", "training"]
 
 
 class Clock(Protocol):
@@ -174,7 +175,7 @@ def training(
     algorithm: Algorithm,
     net: Chain,
     data: Dataset,
-    stop: Patience,
+    stop: StopRule,
     *,
     batch_size: int = 64,
     seed: int = 0,
@@ -188,7 +189,7 @@ def training(
 
     Args:
         data: on the device of the net; a view without the test split is enough.
-        stop: when a phase and the run end.
+        stop: when a phase and the run end; a function of the phase where phases differ.
         batch_size: examples in a step; the last batch of a pass may be smaller.
         seed: of initial parameters, order of batches and randomness inside steps.
         lr_schedule: a name of :data:`LR_SCHEDULES`.
@@ -198,7 +199,8 @@ def training(
         identity: JSON values that must agree between a checkpoint and this call (algorithm, net, data, seed).
 
     Raises:
-        UsageError: the rule cannot train this net, the net's shapes do not fit the data, or the checkpoint's identity differs.
+        UsageError: the rule cannot train this net, the net's shapes do not fit the data, there are fewer passes than phases, or
+            the checkpoint's identity differs.
         DataError: the checkpoint is damaged, or of another rule or net.
     """
     if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
@@ -213,6 +215,7 @@ def training(
     clock = clock or WallClock()
     schedule = LR_SCHEDULES[lr_schedule]
     phases = algorithm.phases(net)
+    check_budget(algorithm, phases, stop)
     snapshot = checkpoints.Snapshot(net, state)
     cursor = _Cursor()
     if checkpoint is not None and checkpoint.exists():
@@ -220,25 +223,33 @@ def training(
         _check_identity(checkpoint, header.get("identity"), identity)
         cursor = _Cursor.of_json(header["cursor"])
     started_s = cursor.time_s
+    own_lrs = [float(optimiser.lr) for optimiser in state.optimisers()]
+    reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
     while cursor.phase < len(phases) and not cursor.ended:
         phase = phases[cursor.phase]
-        watch = cursor.watch or Watch(_cap(stop, cursor.passes, phase))
+        if reading is None or reading[0] is not phase:
+            reading = (phase, *algorithm.inputs(net, state, data, phase))
+        _, inputs, reader = reading
+        rule = stop_in(stop, phase)
+        watch = cursor.watch or Watch(_cap(rule, cursor.passes, phase))
         cursor.watch = watch
         if watch.passes < watch.cap:
-            state.scale_lr(schedule(watch.passes, watch.cap))
-            train_loss = _one_pass(algorithm, net, state, data, phase, batch_size, seed, cursor.passes)
+            factor = schedule(watch.passes, watch.cap)
+            state.scale_lr(factor)
+            train_loss = _one_pass(algorithm, net, state, inputs, reader, batch_size, seed, cursor.passes)
+            _check_schedule(algorithm, state, [lr * factor for lr in own_lrs])
             algorithm.end_pass(net, state, phase)
             before_s = clock.elapsed_s()
             result = evaluate(
-                algorithm, net, state, data, "validation", phase, with_loss=stop.metric == "validation-loss", choosing=True
+                algorithm, net, state, inputs, "validation", reader, with_loss=rule.metric == "validation-loss", choosing=True
             )
             cursor.eval_time_s += clock.elapsed_s() - before_s
             cursor.passes += 1
             diverged = not math.isfinite(train_loss)
             value = result.accuracy if result.loss is None else result.loss
-            improved = watch.see(math.nan if diverged else value, stop)
-            if improved or not (stop.restore_best or diverged):  # without restoring, the last finite state is left
+            improved = watch.see(math.nan if diverged else value, rule)
+            if improved or not (rule.restore_best or diverged):  # without restoring, the last finite state is left
                 snapshot.take()
             cursor.time_s = started_s + clock.elapsed_s()
             progress = Progress(
@@ -248,14 +259,28 @@ def training(
             cursor.history.append(progress.entry)
         else:
             progress, diverged = None, False
-        cursor.ended = diverged or stop.out_of_time(cursor.time_s)
-        if diverged or cursor.ended or watch.over(stop):
+        cursor.ended = diverged or rule.out_of_time(cursor.time_s)
+        if diverged or cursor.ended or watch.over(rule):
             _close_phase(algorithm, net, state, phase, snapshot)
             cursor.phase, cursor.watch = cursor.phase + 1, None
         if checkpoint is not None:
             checkpoints.save(checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity})
         if progress is not None:
             yield progress
+
+
+def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule) -> None:
+    """Refuse a cap that would leave a phase without a single pass: what it learns would stay as it was drawn.
+
+    Raises:
+        UsageError: naming the phases and the least cap.
+    """
+    rule = stop_in(stop, phases[0])
+    if not rule.per_phase and rule.max_passes < len(phases):
+        raise UsageError(
+            f"{algorithm.name} trains this net in {len(phases)} phases ({', '.join(phase.name for phase in phases)}), each of at "
+            f"least one pass, but max_passes is {rule.max_passes}; use --max-passes {len(phases)} or more"
+        )
 
 
 def _cap(stop: Patience, used: int, phase: Phase) -> int:
@@ -275,11 +300,24 @@ def _one_pass(
 ) -> float:
     """One sweep over the training split; returns the mean loss, the only value that is waited for."""
     total: Tensor | None = None
-    for batch in data.batches("train", batch_size, pass_index=index, seed=seed):
-        loss = algorithm.step(net, state, batch, phase).mean() * len(batch.y)
-        total = loss if total is None else total + loss
+    # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume, and the caller's stay his.
+    with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
+        torch.manual_seed(stream_key(seed, index))
+        for batch in data.batches("train", batch_size, pass_index=index, seed=seed):
+            loss = algorithm.step(net, state, batch, phase).mean() * len(batch.y)
+            total = loss if total is None else total + loss
     assert total is not None  # a training split is never empty
     return float(total) / data.n("train")
+
+
+def _check_schedule(algorithm: Algorithm, state: State, given: list[float]) -> None:
+    """A schedule is open to all arms or to none: a rule that moves its learning rates by itself is refused."""
+    now = [float(optimiser.lr_now) for optimiser in state.optimisers()]
+    if any(not math.isclose(one, other, rel_tol=1e-5) for one, other in zip(now, given, strict=True)):
+        raise UsageError(
+            f"{algorithm.name} changed its learning rate by itself during a pass (from {given} to {now}); a schedule is open to "
+            f"every arm or to none: give the ruleset an lr_schedule (one of {', '.join(LR_SCHEDULES)})"
+        )
 
 
 def _check_identity(path: Path, stored: dict[str, Any] | None, asked: dict[str, Any] | None) -> None:
