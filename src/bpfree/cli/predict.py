@@ -1,0 +1,41 @@
+"""``bpfree predict``: classes and probabilities of new examples by a saved model."""
+
+from __future__ import annotations
+
+import csv
+import json
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import typer
+
+from bpfree.cli.setting import torch_device
+from bpfree.data import load_examples
+from bpfree.models import load
+from bpfree.train.evaluation import EVALUATION_BATCH
+
+__all__ = ["predict_command"]
+
+
+def predict_command(model_path: Path, data_path: Path, *, device: str, as_json: bool) -> int:
+    """Print one line an example; nothing is printed before all is read and checked."""
+    model = load(model_path, device=torch_device(device))
+    examples = load_examples(data_path)
+    rows = [row for part in examples.split(EVALUATION_BATCH) for row in model.probabilities(model.normalise(part)).tolist()]
+    if as_json:
+        typer.echo(json.dumps([{"class": _best(row), "probabilities": row} for row in rows]))
+        return 0
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow(["example", "class", *(f"p{k}" for k in range(model.net.n_classes))])
+    writer.writerows(_lines(rows))
+    return 0
+
+
+def _best(row: list[float]) -> int:
+    return max(range(len(row)), key=row.__getitem__)
+
+
+def _lines(rows: list[list[float]]) -> Iterator[list[str]]:
+    for number, row in enumerate(rows):
+        yield [str(number), str(_best(row)), *(f"{value:.6g}" for value in row)]

@@ -1,0 +1,19 @@
+"""Trained models: one file to keep each in, and what using one costs."""
+
+from bpfree.models.inference import BATCH_SIZES, InferenceCost, measure_inference
+from bpfree.models.readouts import all_readouts, readout_of, readouts
+from bpfree.models.saved import Model, ModelHeader, load, read_header, save
+
+__all__ = [
+    "BATCH_SIZES",
+    "InferenceCost",
+    "Model",
+    "ModelHeader",
+    "all_readouts",
+    "load",
+    "measure_inference",
+    "read_header",
+    "readout_of",
+    "readouts",
+    "save",
+]
