@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from bpfree.meter import device_peak, live_memory, reset_device_peak, resident_peak_bytes, tensor_bytes
+from bpfree.meter import Labels, device_peak, live_memory, reset_device_peak, resident_peak_bytes, tensor_bytes
 
 MIB = 2**20
 FLOATS = MIB // 4
@@ -176,3 +176,26 @@ def test_the_peaks_of_cuda_are_those_of_torch(monkeypatch: pytest.MonkeyPatch) -
     assert calls == ["wait", "reset"]
     peak = device_peak("cuda")
     assert (peak.allocated_bytes, peak.reserved_bytes, peak.reason) == (11, 22, None)
+
+
+def test_labels_say_what_of_the_peak_was_what() -> None:
+    """Named after the peak, and only what was alive at it counts."""
+    labels = Labels()
+
+    def work() -> None:
+        early = torch.zeros(1000)
+        del early
+        kept, other = torch.zeros(5000), torch.zeros(3000)
+        late = torch.zeros(10)
+        labels.name([kept, late], "kept")
+        del other
+
+    live = live_memory(work, labels=labels)
+    assert live.peak_bytes == 4 * 8010
+    assert live.labelled_bytes == {"kept": 4 * 5010}
+
+
+def test_what_was_not_made_inside_gets_no_label() -> None:
+    labels, before = Labels(), torch.zeros(100)
+    live = live_memory(lambda: labels.name([before + 0, before], "x"), labels=labels)
+    assert live.labelled_bytes == {"x": 400}

@@ -5,88 +5,150 @@ The twin is a deep copy of net and state, so that counting changes nothing; runn
 
 from __future__ import annotations
 
-import copy
-from dataclasses import dataclass
+import dataclasses
+from dataclasses import dataclass, field
 
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, State
-from bpfree.data import Dataset
-from bpfree.meter import FlopCountError, count_flops, live_memory, tensor_bytes
+from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.bench.counting import (
+    end_of_pass_flops,
+    evaluation_flops,
+    live_step,
+    orthogonalisation_flops,
+    orthogonalised_every,
+    step_flops,
+    twins,
+    without_first_work,
+)
+from bpfree.data import Batch, Dataset, Examples
+from bpfree.meter import FlopCountError, tensor_bytes
 from bpfree.nets import Chain
 from bpfree.records import Flops, Memory
 
-__all__ = ["StepCost", "step_cost", "warm_up"]
+__all__ = ["StepCost", "n_parameters", "step_cost", "warm_up"]
 
 FLOPS_METHOD = "FlopCounterMode on one eager step, 2 per multiply-add"
 MEMORY_METHOD = "live tensor bytes of one eager step (dispatch mode)"
-GRADIENTS_REASON = "counted within activations: both live only inside a step"
+NO_ORTHOGONALISATION = "the rule has none"
 
 
 @dataclass(frozen=True)
 class StepCost:
-    """FLOPs and bytes of a step, and the reasons for what could not be counted."""
+    """FLOPs and bytes of a step, and the reasons for what could not be counted.
+
+    Attributes:
+        by_phase: FLOPs of a training step in each phase; ``flops.train_step`` is their mean.
+        end_of_pass: FLOPs of what closes a pass, besides its steps; ``None`` where that is nothing.
+    """
 
     flops: Flops
     memory: Memory
     peak_bytes: int
     reasons: dict[str, str]
+    by_phase: tuple[int, ...] = ()
+    end_of_pass: int | None = None
 
 
-def _twins(net: Chain, state: State) -> tuple[Chain, State]:
-    """Copies that share between them what the originals share (a head that is the net's output)."""
-    return copy.deepcopy((net, state))
+@dataclass
+class _Counts:
+    """FLOPs as far as they could be counted."""
+
+    by_phase: list[int] = field(default_factory=list)
+    evaluation: int | None = None
+    orthogonalisation: int | None = None
+    end_of_pass: int | None = None
 
 
 def warm_up(algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> None:
     """One step and one scoring on twins: kernels are loaded and thread pools awake before the clock starts."""
-    net, state = _twins(net, state)
+    net, state = twins(net, state)
     phase = algorithm.phases(net)[-1]
     batch = next(iter(data.batches("train", batch_size)))
-    algorithm.step(net, state, batch, phase)
+    without_first_work(algorithm).step(net, state, batch, phase)
     net.eval()
     algorithm.scores(net, state, batch.x, phase)
 
 
 def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> StepCost:
-    """Count one whole training step (all passes of the rule; for several phases their mean), and the scoring of a batch."""
-    batch = next(iter(data.batches("train", batch_size)))
-    phases = algorithm.phases(net)
-    reasons = {"flops.orthogonalisation": "the rule has none", "memory.gradients": GRADIENTS_REASON}
-    train: int | None = None
-    evaluation: int | None = None
-    try:
-        counts = []
-        for phase in phases:
-            twin, twin_state = _twins(net, state)
-            counts.append(count_flops(lambda t=twin, s=twin_state, p=phase: algorithm.step(t, s, batch, p)))
-        train = round(sum(counts) / len(counts))
-        twin, twin_state = _twins(net, state)
-        twin.eval()
-        evaluation = count_flops(lambda: algorithm.scores(twin, twin_state, batch.x, phases[-1]))
-    except FlopCountError as error:
-        reasons["flops.train_step"] = reasons["flops.evaluation"] = str(error)
+    """Count one whole training step (all passes of the rule; for several phases their mean), and the scoring of a batch.
 
-    live = 0
-    for phase in phases:
-        twin, twin_state = _twins(net, state)
-        live = max(live, live_memory(lambda t=twin, s=twin_state, p=phase: algorithm.step(t, s, batch, p)).peak_bytes)
-    used = _used_parameters(algorithm, net)
-    shared = {id(parameter) for parameter in net.parameters()}
-    auxiliary = tensor_bytes([p for p in state.parameters() if id(p) not in shared])
-    moments = tensor_bytes([moment for optimiser in state.optimisers() for moment in optimiser.moments()])
-    weights = tensor_bytes(used)
+    Orthogonalisation, and what closes a pass, are counted apart; bytes are those of the phase that needs most.
+    """
+    batch = next(iter(data.batches("train", batch_size)))
+    read = _read_by_phases(algorithm, net, state, data, batch, batch_size)
+    reasons: dict[str, str] = {}
+    counts = _Counts()
+    try:
+        counts.by_phase = [step_flops(algorithm, net, state, given, phase) for given, phase in read]
+        counts.evaluation = evaluation_flops(algorithm, net, state, batch, algorithm.phases(net)[-1])
+        counts.orthogonalisation = orthogonalisation_flops(algorithm, net, state)
+        ends = [end_of_pass_flops(algorithm, net, state, given, phase) for given, phase in read]
+        counts.end_of_pass = sum(end for end in ends if end is not None) or None
+    except FlopCountError as error:
+        counts = _Counts()
+        reasons |= dict.fromkeys(("flops.train_step", "flops.evaluation", "flops.orthogonalisation"), str(error))
+    if counts.orthogonalisation is None:
+        reasons.setdefault("flops.orthogonalisation", NO_ORTHOGONALISATION)
+
+    live = max((live_step(algorithm, net, state, given, phase) for given, phase in read), key=lambda step: step.peak_bytes)
+    examples = data.n("train") + data.n("validation")
+    cache_bytes = max((given.x[0].nbytes * examples for given, phase in read if phase.cached), default=0)
     memory = Memory(
-        weights=weights, auxiliary=auxiliary, gradients=None, optimiser=moments, activations=live, method=MEMORY_METHOD
+        weights=tensor_bytes(_used_parameters(algorithm, net)),
+        auxiliary=_auxiliary_bytes(net, state),
+        gradients=live.gradients_bytes,
+        optimiser=tensor_bytes([moment for optimiser in state.optimisers() for moment in optimiser.moments()]),
+        activations=live.activations_bytes,
+        feature_cache=cache_bytes,
+        method=MEMORY_METHOD,
     )
     flops = Flops(
-        train_step=train,
-        evaluation=evaluation,
-        orthogonalisation=None,
+        train_step=round(sum(counts.by_phase) / len(counts.by_phase)) if counts.by_phase else None,
+        evaluation=counts.evaluation,
+        orthogonalisation=counts.orthogonalisation,
         batch_size=len(batch.y),
-        method=FLOPS_METHOD,
+        method=_flops_method(algorithm, counts),
     )
-    return StepCost(flops, memory, weights + auxiliary + moments + live, reasons)
+    parts = (memory.weights, memory.auxiliary, memory.gradients, memory.optimiser, memory.activations, cache_bytes)
+    peak_bytes = sum(part for part in parts if part is not None)
+    return StepCost(flops, memory, peak_bytes, reasons, tuple(counts.by_phase), counts.end_of_pass)
+
+
+def _flops_method(algorithm: Algorithm, counts: _Counts) -> str:
+    words = FLOPS_METHOD
+    if counts.orthogonalisation is not None:
+        words += f"; one orthogonalisation apart, done every {orthogonalised_every(algorithm)} steps"
+    if counts.end_of_pass is not None:
+        words += f"; besides, {counts.end_of_pass} at the end of each pass (decompositions as in Golub and Van Loan)"
+    return words
+
+
+def _auxiliary_bytes(net: Chain, state: State) -> int:
+    """What the rule keeps beside net and moments: heads, feedback, mirrors, sums; scalars left out."""
+    elsewhere = {id(tensor) for tensor in net.parameters()}
+    elsewhere |= {id(moment) for optimiser in state.optimisers() for moment in optimiser.moments()}
+    return tensor_bytes([t for t in (*state.parameters(), *state.buffers()) if t.dim() > 0 and id(t) not in elsewhere])
+
+
+def _read_by_phases(
+    algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch: Batch, batch_size: int
+) -> list[tuple[Batch, Phase]]:
+    """For every phase the batch that it reads, and the phase that reads it."""
+    cached = _cached(algorithm, net, state, data, batch_size)
+    return [cached.get(phase.index, (batch, phase)) for phase in algorithm.phases(net)]
+
+
+def _cached(algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> dict[int, tuple[Batch, Phase]]:
+    """What the phases read that read something computed once (see ``Algorithm.inputs``): a batch of it, by index of the phase."""
+    few = {name: Examples(e.x[:batch_size], e.y[:batch_size]) for name, e in data.without_test().splits.items()}
+    small = dataclasses.replace(data, splits=few)
+    found = {}
+    for phase in algorithm.phases(net):
+        inputs, reader = algorithm.inputs(*twins(net, state), small, phase)
+        if reader.cached:
+            found[phase.index] = (next(iter(inputs.batches("train", batch_size))), reader)
+    return found
 
 
 def _used_parameters(algorithm: Algorithm, net: Chain) -> list[Tensor]:

@@ -12,6 +12,7 @@ from bpfree.meter.estimate import EstimateSource
 from bpfree.meter.flops import IN_PLACE_FORMULAS, FlopCountError, count_flops
 from bpfree.meter.memory import (
     DevicePeak,
+    Labels,
     LiveMemory,
     device_peak,
     live_memory,
@@ -22,9 +23,9 @@ from bpfree.meter.memory import (
 from bpfree.meter.meter import Meter, Window
 from bpfree.meter.reading import Reading
 from bpfree.meter.repeat import Repeated, measure_repeated
-from bpfree.meter.replay import ReplaySource
+from bpfree.meter.replay import ReplayProbe, ReplaySource
 from bpfree.meter.sources import EnergySource, Missing, SourceError
-from bpfree.meter.timeline import Probe, Sample, Spread, spread
+from bpfree.meter.timeline import Probe, Sample, Spread, Trace, spread
 
 __all__ = [
     "IN_PLACE_FORMULAS",
@@ -34,16 +35,19 @@ __all__ = [
     "EnergySource",
     "EstimateSource",
     "FlopCountError",
+    "Labels",
     "LiveMemory",
     "Meter",
     "Missing",
     "Probe",
     "Reading",
     "Repeated",
+    "ReplayProbe",
     "ReplaySource",
     "Sample",
     "SourceError",
     "Spread",
+    "Trace",
     "Window",
     "carbon_factor",
     "co2e_g",

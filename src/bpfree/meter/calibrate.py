@@ -11,8 +11,9 @@ from dataclasses import dataclass
 import torch
 
 from bpfree.meter.meter import Meter, Window, synchronise
-from bpfree.meter.reading import DISAGREEMENT, summed
+from bpfree.meter.reading import DISAGREEMENT, RESOLVED_PERIODS, summed
 from bpfree.meter.sources import CountingSource, EnergySource, SourceError
+from bpfree.meter.tracker import codecarbon_window
 
 __all__ = ["Check", "calibrate", "counter_period_s", "matrix_load"]
 
@@ -54,19 +55,27 @@ def counter_period_s(source: EnergySource, *, seconds: float = 2.0) -> float | N
     return statistics.median(gaps) if len(gaps) >= 2 else None
 
 
-def calibrate(meter: Meter, *, seconds: float = 5.0, load: Callable[[], object] | None = None) -> list[Check]:
+def calibrate(
+    meter: Meter, *, seconds: float = 5.0, load: Callable[[], object] | None = None, country: str | None = None
+) -> list[Check]:
     """Run all checks that the sources of ``meter`` allow; takes about three times ``seconds``.
 
     Args:
+        seconds: of idling and of load; both last 20 periods of the slowest counter at least.
         load: one call of the constant load; :func:`matrix_load` by default.
+        country: where given, CodeCarbon's offline tracker watches the same load once more, as a second opinion.
+
+    Raises:
+        UsageError: ``seconds`` is not positive, or an unknown country.
     """
     idle_w = meter.measure_idle(seconds)
     work = matrix_load(meter.device) if load is None else load
-    with meter.window() as window:
-        while window.elapsed_s() < seconds:
-            work()
-            synchronise(meter.device)
+    work()  # kernels are loaded before anything counts
+    seconds = max(seconds, RESOLVED_PERIODS * max((source.period_s for source in summed(meter.sources)), default=0.0))
+    window = _under_load(meter, work, seconds)
     checks = [_overhead(window)]
+    if country is not None:
+        checks.append(_second_opinion(meter, work, seconds, country))
     if not meter.sources:
         reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in meter.missing) or "none was given"
         return [Check("sources", None, "", None, f"no energy source to calibrate ({reasons})"), *checks]
@@ -75,6 +84,27 @@ def calibrate(meter: Meter, *, seconds: float = 5.0, load: Callable[[], object] 
         if isinstance(source, CountingSource):  # an integral moves whenever it is read
             checks.append(_period(source, seconds))
     return checks + _agreement(meter.sources, window)
+
+
+def _under_load(meter: Meter, work: Callable[[], object], seconds: float) -> Window:
+    with meter.window() as window:
+        while window.elapsed_s() < seconds:
+            work()
+            synchronise(meter.device)
+    return window
+
+
+def _second_opinion(meter: Meter, work: Callable[[], object], seconds: float, country: str) -> Check:
+    """CodeCarbon beside the same load; its scope is another, so nothing passes or fails."""
+    with codecarbon_window(country) as theirs:
+        window = _under_load(meter, work, seconds)
+    assert window.reading is not None
+    ours = window.reading.joules
+    if theirs.joules is None:
+        return Check("codecarbon", None, "J", None, str(theirs.reason))
+    text = f"CodeCarbon gives {theirs.joules:.4g} J and {theirs.co2e_g:.3g} g CO2e ({theirs.scope})"
+    beside = f"{ours:.4g} J of {window.reading.scope}" if ours is not None else "nothing that was measured here"
+    return Check("codecarbon", theirs.joules, "J", None, f"{text}, beside {beside}")
 
 
 def _overhead(window: Window) -> Check:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -44,12 +44,14 @@ def diagnose(
     *,
     country: str | None = None,
     grid_g_per_kwh: float | None = None,
+    idle_w: Mapping[str, float] | None = None,
 ) -> list[Finding]:
     """What a run on ``device`` will record.
 
     Args:
         detection: what :func:`detect` found; looked up when not given.
         country, grid_g_per_kwh: the grid, as for :func:`carbon_factor`.
+        idle_w: idle power by source (W), where it was measured just now.
     """
     device = torch.device(device)
     if detection is None:
@@ -63,7 +65,7 @@ def diagnose(
     return [
         _time(device),
         *energy,
-        _idle(detection),
+        _idle(detection, idle_w or {}),
         _co2e(has_joules, country, grid_g_per_kwh),
         Finding(
             "FLOPs",
@@ -137,9 +139,10 @@ def _domain(quantity: str, scope: str, detection: Detection) -> Finding:
     return _absent(quantity, of_scope or missing, "this processor counts no energy of its memory")
 
 
-def _idle(detection: Detection) -> Finding:
+def _idle(detection: Detection, idle_w: Mapping[str, float]) -> Finding:
     if detection.sources:
-        how = "idle power is measured before the runs, and subtracted: net beside gross"
+        now = ", ".join(f"{name} {watts:.4g} W" for name, watts in idle_w.items())
+        how = "idle power is measured before the runs, and subtracted: net beside gross" + (f"; now: {now}" if now else "")
         return Finding("net energy", "computed", how)
     return Finding("net energy", "null", why_null="there is no gross energy to subtract idle power from")
 

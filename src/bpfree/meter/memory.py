@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 import weakref
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import psutil
@@ -17,6 +17,7 @@ from torch.utils._pytree import tree_leaves
 
 __all__ = [
     "DevicePeak",
+    "Labels",
     "LiveMemory",
     "device_peak",
     "live_memory",
@@ -35,12 +36,33 @@ class LiveMemory:
         start_bytes: bytes of storages that existed before and that the call used (weights, state, batch).
         end_bytes: bytes made inside that are still alive when it returns (its result included).
         allocated_bytes: all bytes made inside, freed or not.
+        labelled_bytes: of the bytes live at the peak, those that were given a label (:class:`Labels`), by label.
     """
 
     peak_bytes: int
     start_bytes: int
     end_bytes: int
     allocated_bytes: int
+    labelled_bytes: dict[str, int] = field(default_factory=dict)
+
+
+class Labels:
+    """What some of the storages are, said by whoever knows it; a storage may be named after the peak in which it was live."""
+
+    def __init__(self) -> None:
+        self.of_serial: dict[int, str] = {}
+        self._serial_of: Callable[[Any], int | None] = lambda _: None
+
+    def name(self, tensors: Iterable[Tensor], label: str) -> None:
+        """Label the storages of ``tensors`` that were made inside the call that is being followed."""
+        for storage in _storages(list(tensors)):
+            serial = self._serial_of(storage)
+            if serial is not None:
+                self.of_serial[serial] = label
+
+    def follow(self, serial_of: Callable[[Any], int | None]) -> None:
+        """Take the numbers of storages from a tracker."""
+        self._serial_of = serial_of
 
 
 class _Tracker(TorchDispatchMode):
@@ -48,9 +70,24 @@ class _Tracker(TorchDispatchMode):
 
     def __init__(self) -> None:
         super().__init__()
-        self._made: dict[int, tuple[weakref.ref[Any], int]] = {}
+        self._made: dict[int, tuple[weakref.ref[Any], int, int]] = {}  # reference, bytes, serial number
         self._before: dict[int, tuple[weakref.ref[Any], int]] = {}
         self.live_bytes = self.peak_bytes = self.allocated_bytes = 0
+        self._n_made = 0
+        self._at_peak: list[tuple[int, int]] = []  # serial number and bytes of each storage live at the peak
+
+    def serial_of(self, storage: Any) -> int | None:
+        """Number of a storage made inside (``id`` may be used again), or ``None``."""
+        known = self._made.get(id(storage))
+        return None if known is None else known[2]
+
+    def labelled_bytes(self, labels: Labels) -> dict[str, int]:
+        """Bytes at the peak by label."""
+        found: dict[str, int] = {}
+        for serial, size in self._at_peak:
+            if (label := labels.of_serial.get(serial)) is not None:
+                found[label] = found.get(label, 0) + size
+        return found
 
     @property
     def start_bytes(self) -> int:
@@ -81,17 +118,20 @@ class _Tracker(TorchDispatchMode):
             return
         known = self._made.get(key)
         if known is None:
-            self._made[key] = (weakref.ref(storage, lambda _: self._freed(key)), size)
+            self._made[key] = (weakref.ref(storage, lambda _: self._freed(key)), size, self._n_made)
+            self._n_made += 1
             grown = size
         else:
-            self._made[key] = (known[0], size)  # resize_ changes a storage in place
+            self._made[key] = (known[0], size, known[2])  # resize_ changes a storage in place
             grown = size - known[1]
         self.live_bytes += grown
         self.allocated_bytes += max(0, grown)
-        self.peak_bytes = max(self.peak_bytes, self.live_bytes)
+        if self.live_bytes > self.peak_bytes:
+            self.peak_bytes = self.live_bytes
+            self._at_peak = [(serial, size) for _, size, serial in self._made.values()]
 
     def _freed(self, key: int) -> None:
-        _, size = self._made.pop(key)
+        _, size, _ = self._made.pop(key)
         self.live_bytes -= size
 
 
@@ -99,16 +139,21 @@ def _storages(tree: Any) -> list[Any]:
     return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
 
 
-def live_memory(fn: Callable[[], object]) -> LiveMemory:
+def live_memory(fn: Callable[[], object], *, labels: Labels | None = None) -> LiveMemory:
     """Run ``fn`` once and follow every storage that it makes, on any device.
 
-    What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and
-        graphs
+    Args:
+        labels: filled by ``fn`` while it runs; what of the peak carries which label is in the result.
+
+    What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and graphs
     (run the step eagerly). A storage counts from the operation that returned it to its last reference.
     """
+    labels = labels or Labels()
     with _Tracker() as tracker:
+        labels.follow(tracker.serial_of)
         result = fn()
-        live = LiveMemory(tracker.peak_bytes, tracker.start_bytes, tracker.live_bytes, tracker.allocated_bytes)
+        by_label = tracker.labelled_bytes(labels)
+        live = LiveMemory(tracker.peak_bytes, tracker.start_bytes, tracker.live_bytes, tracker.allocated_bytes, by_label)
     del result
     return live
 

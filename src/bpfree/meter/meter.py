@@ -19,7 +19,7 @@ from bpfree.meter.detect import detect
 from bpfree.meter.reading import RESOLVED_PERIODS, Reading, build_reading, summed
 from bpfree.meter.sampler import Sampler
 from bpfree.meter.sources import EnergySource, Missing, SourceError
-from bpfree.meter.timeline import Probe, Sample
+from bpfree.meter.timeline import MEASURED, Probe, Sample, Trace
 
 __all__ = ["Meter", "Window", "synchronise"]
 
@@ -139,6 +139,12 @@ class Window:
         self._start_s = meter.clock()
         self._sampler.start()
 
+    @property
+    def trace(self) -> Trace:
+        """:attr:`timeline`, and where it is from."""
+        probe = self._meter.probe
+        return Trace(self.timeline, MEASURED if probe is None else probe.origin)
+
     def elapsed_s(self) -> float:
         """Seconds since the window opened; does not wait for the device."""
         return self.reading.time_s if self.reading is not None else self._meter.clock() - self._start_s
@@ -153,7 +159,7 @@ class Window:
         return sum(values) if values and len(values) == len(spent) else None
 
     def close(self, *, failed: bool) -> None:
-        """End the window. An error of the device is raised unless the work has ``failed`` already."""
+        """End the window. An error of the device is raised once the reading is there, unless the work has ``failed`` already."""
         meter, lost = self._meter, None
         try:
             synchronise(meter.device)

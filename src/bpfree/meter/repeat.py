@@ -50,7 +50,7 @@ def measure_repeated(
         fn()
     n_calls, burst = 0, 1
     with meter.window() as window:
-        while (elapsed_s := window.elapsed_s()) < enough_s:
+        while (elapsed_s := window.elapsed_s()) < enough_s or n_calls == 0:
             if n_calls:  # wait for the device seldom, but never run far past the end
                 burst = max(1, min(2 * burst, round((enough_s - elapsed_s) / elapsed_s * n_calls)))
             for _ in range(burst):

@@ -1,16 +1,18 @@
-"""A recorded trace as an energy source: what makes everything above the meter testable on any machine."""
+"""A recorded trace as an energy source, and as a timeline: what makes everything above the meter testable on any machine."""
 
 from __future__ import annotations
 
 import bisect
+import dataclasses
 import itertools
 import time
 from collections.abc import Callable, Sequence
 
 from bpfree.errors import UsageError
 from bpfree.meter.sources import EnergySource, SourceError
+from bpfree.meter.timeline import Probe, Sample
 
-__all__ = ["ReplaySource"]
+__all__ = ["ReplayProbe", "ReplaySource"]
 
 
 class ReplaySource(EnergySource):
@@ -60,3 +62,29 @@ class ReplaySource(EnergySource):
         t0, t1 = self._times_s[after - 1 : after + 1]
         e0, e1 = self._joules[after - 1 : after + 1]
         return e0 + (e1 - e0) * (now_s - t0) / (t1 - t0)
+
+
+class ReplayProbe(Probe):
+    """Plays back the samples of a trace from the start of each window; after its end nothing is read.
+
+    Args:
+        samples: in time, at least one.
+        name: of the trace, for its origin: no reader may take it for a measurement of this run.
+
+    Raises:
+        UsageError: a trace that is empty or goes back.
+    """
+
+    def __init__(self, samples: Sequence[Sample], *, name: str) -> None:
+        times_s = [sample.time_s for sample in samples]
+        if not times_s or any(later < earlier for earlier, later in itertools.pairwise(times_s)):
+            raise UsageError(f"the trace {name} needs samples, and their times must not go back")
+        self._samples, self._times_s = list(samples), times_s
+        self.origin = f"replayed from {name}, not measured in this run"
+
+    def sample(self, time_s: float) -> Sample:
+        """The last recorded sample up to that time."""
+        at = bisect.bisect_right(self._times_s, time_s) - 1
+        if at < 0 or time_s > self._times_s[-1]:
+            return Sample(time_s)
+        return dataclasses.replace(self._samples[at], time_s=time_s)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
+import json
 import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import psutil
 
-__all__ = ["HostProbe", "Probe", "Sample", "Spread", "Timeline", "busy_and_total_s", "spread"]
+__all__ = ["MEASURED", "HostProbe", "Probe", "Sample", "Spread", "Timeline", "Trace", "busy_and_total_s", "spread"]
+
+MEASURED = "measured"
+"""Origin of a trace that was sampled while the work ran."""
 
 _OTHERS_SHARE = 0.1
 """Share of the busy processor time from which other processes are reported."""
@@ -39,8 +45,48 @@ class Sample:
     memory_bytes: int | None = None
 
 
+QUANTITIES = tuple(field.name for field in dataclasses.fields(Sample) if field.name != "time_s")
+"""What a sample can hold beside its time."""
+
+
+@dataclass(frozen=True)
+class Trace:
+    """The samples of a window, and where they are from: :data:`MEASURED`, or words such as ``"replayed from FILE"``."""
+
+    samples: tuple[Sample, ...]
+    origin: str = MEASURED
+
+    def reasons(self) -> dict[str, str]:
+        """Why a quantity is in no sample, by its name."""
+        if not self.samples:
+            return dict.fromkeys(QUANTITIES, "nothing was sampled")
+        why = "this device gives it to nobody who asks (see bpfree doctor)"
+        return {name: why for name in QUANTITIES if all(getattr(sample, name) is None for sample in self.samples)}
+
+    def lines(self, about: dict[str, Any]) -> str:
+        """The trace as JSON lines: first what it is ``about``, its origin and its reasons, then one sample a line."""
+        header = {**about, "origin": self.origin, "reasons": self.reasons()}
+        rows = [
+            {key: round(value, 6) for key, value in dataclasses.asdict(sample).items() if value is not None}
+            for sample in self.samples
+        ]
+        return "".join(json.dumps(row) + "\n" for row in (header, *rows))
+
+    @classmethod
+    def read(cls, text: str) -> Trace:
+        """A trace from its lines; its origin is as written."""
+        header, *rows = (json.loads(line) for line in text.splitlines() if line.strip())
+        return cls(tuple(Sample(**row) for row in rows), str(header.get("origin", MEASURED)))
+
+
 class Probe(ABC):
-    """Reads one :class:`Sample` from a device."""
+    """Reads one :class:`Sample` from a device.
+
+    Attributes:
+        origin: of its samples, see :class:`Trace`.
+    """
+
+    origin: str = MEASURED
 
     def open(self) -> None:  # noqa: B027 - a hook
         """Called when a first window opens."""

@@ -1,0 +1,179 @@
+"""What a training step of every rule costs on a net: bytes by use and multiply-adds, counted, and beside that by formula.
+
+Nothing is trained and no clock is read: a step is counted on a twin, so the numbers are the same on every machine.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from bpfree.algorithms import Algorithm
+from bpfree.bench.arm import Arm
+from bpfree.bench.cost import n_parameters, step_cost
+from bpfree.bench.counting import orthogonalised_every
+from bpfree.bench.memory_formulas import StepBytes, step_bytes
+from bpfree.bench.step_formulas import end_of_pass_macs, evaluation_macs, orthogonalisation_macs, step_macs
+from bpfree.data import Dataset
+from bpfree.errors import UsageError
+from bpfree.nets import Chain, build
+from bpfree.train import initialise
+
+__all__ = ["MAIN_ARMS", "ByFormula", "CostRow", "MemoryBytes", "cost_rows", "ratios"]
+
+MAIN_ARMS = (
+    "backprop", "backprop:checkpoint_every=2", "backprop:checkpoint_every=6", "deep-supervision", "mono-forward",
+    "mono-forward:schedule=staged", "forward-forward", "forward-forward:inference=head", "cascaded-forward",
+    "cascaded-forward:blocks=dfa", "cascaded-forward:predictor=ridge", "spatial-goodness", "local-similarity",
+    "feedback-alignment", "direct-feedback-alignment", "sign-symmetry", "pepita", "pepita:mirroring=true", "foton",
+    "foton:memory=low",
+)  # fmt: skip
+"""Every rule, and the variants that cost something else."""
+
+UNKNOWN = "no formula is known for this rule on this net"
+
+
+@dataclass(frozen=True)
+class MemoryBytes:
+    """Bytes at the highest moment of a step; the first four by use, ``activations`` is all the rest that a step makes."""
+
+    weights: int
+    auxiliary: int
+    optimiser: int
+    gradients: int
+    activations: int
+
+    @property
+    def peak(self) -> int:
+        """All together."""
+        return self.weights + self.auxiliary + self.optimiser + self.gradients + self.activations
+
+
+@dataclass(frozen=True)
+class ByFormula:
+    """The same by formula; ``None`` where none is known."""
+
+    step: int | None
+    evaluation: int | None
+    orthogonalisation: int | None
+    end_of_pass: int | None
+    gradients_bytes: int | None
+    activations_bytes: int | None
+
+
+@dataclass(frozen=True)
+class CostRow:
+    """One arm on one net.
+
+    Attributes:
+        step: multiply-adds of a training step, all passes of the rule, for several phases their mean; orthogonalisation and what
+            closes a pass apart.
+        by_phase: the same of each phase.
+        evaluation: multiply-adds of scoring one batch.
+        orthogonalisation: multiply-adds of one, and ``orthogonalisation_per_step`` its share of a step.
+        end_of_pass: multiply-adds of what closes a pass (a ridge solution).
+        refusal: why the rule cannot train this net; then everything else is ``None``.
+        reasons: why a quantity is ``None``, by its name.
+    """
+
+    arm: str
+    net: str
+    batch_size: int
+    n_parameters: int | None = None
+    memory: MemoryBytes | None = None
+    step: int | None = None
+    by_phase: tuple[int, ...] = ()
+    evaluation: int | None = None
+    orthogonalisation: int | None = None
+    orthogonalisation_per_step: float | None = None
+    end_of_pass: int | None = None
+    by_formula: ByFormula | None = None
+    refusal: str | None = None
+    reasons: dict[str, str] = field(default_factory=dict)
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values."""
+        return dataclasses.asdict(self)
+
+
+def cost_rows(
+    arms: Sequence[Arm], nets: Sequence[str], data: Dataset, batch_size: int, on_row: Callable[[CostRow], None] = lambda _: None
+) -> list[CostRow]:
+    """Count every arm on every net.
+
+    Args:
+        nets: specifications, such as ``"mlp:3x256"``.
+        data: only shapes and one batch of it are used.
+        on_row: called after each row.
+
+    Raises:
+        UsageError: a net that cannot be built, or a batch larger than the training split.
+    """
+    rows = []
+    for spec, arm in ((spec, arm) for spec in nets for arm in arms):
+        rows.append(_row(arm, spec, data, batch_size))
+        on_row(rows[-1])
+    return rows
+
+
+def _row(arm: Arm, spec: str, data: Dataset, batch_size: int) -> CostRow:
+    rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes)
+    try:
+        rule.check_net(net)
+    except UsageError as error:
+        return CostRow(arm.label, spec, batch_size, refusal=str(error))
+    state = initialise(rule, net, 0, data.device)
+    cost = step_cost(rule, net, state, data.without_test(), batch_size)
+    every, flops, memory = orthogonalised_every(rule), cost.flops, cost.memory
+    by_formula = _by_formula(rule, net, batch_size)
+    reasons = {name.removeprefix("flops."): why for name, why in cost.reasons.items()}
+    if every is None:
+        reasons["orthogonalisation_per_step"] = reasons["orthogonalisation"]
+    if cost.end_of_pass is None:
+        reasons["end_of_pass"] = "nothing that multiplies matrices closes a pass"
+    reasons |= {f"by_formula.{name}": UNKNOWN for name, value in dataclasses.asdict(by_formula).items() if value is None}
+    orthogonalisation = _macs(flops.orthogonalisation)
+    return CostRow(
+        arm.label, spec, batch_size, n_parameters(rule, net),
+        MemoryBytes(memory.weights or 0, memory.auxiliary or 0, memory.optimiser or 0, memory.gradients or 0,
+                    memory.activations or 0),
+        step=_macs(flops.train_step),
+        by_phase=tuple(count // 2 for count in cost.by_phase),
+        evaluation=_macs(flops.evaluation),
+        orthogonalisation=orthogonalisation,
+        orthogonalisation_per_step=None if orthogonalisation is None or every is None else orthogonalisation / every,
+        end_of_pass=_macs(cost.end_of_pass),
+        by_formula=by_formula,
+        reasons=reasons,
+    )  # fmt: skip
+
+
+def _macs(flops: int | None) -> int | None:
+    """Two operations are one multiply-add."""
+    return None if flops is None else round(flops / 2)
+
+
+def _by_formula(rule: Algorithm, net: Chain, n: int) -> ByFormula:
+    phases = rule.phases(net)
+    steps = [step_macs(rule, net, n, phase) for phase in phases]
+    known = [step for step in steps if step is not None]
+    ends = [end for phase in phases if (end := end_of_pass_macs(rule, net, phase)) is not None]
+    moments = [found for phase in phases if phase.learning and (found := step_bytes(rule, net, n, phase)) is not None]
+    highest: StepBytes | None = max(moments, key=lambda found: found.gradients + found.activations, default=None)
+    return ByFormula(
+        step=round(sum(known) / len(known)) if len(known) == len(steps) else None,
+        evaluation=evaluation_macs(rule, net, n),
+        orthogonalisation=orthogonalisation_macs(rule, net),
+        end_of_pass=sum(ends) or None,
+        gradients_bytes=None if highest is None else highest.gradients,
+        activations_bytes=None if highest is None else highest.activations,
+    )
+
+
+def ratios(rows: Sequence[CostRow], quantity: Callable[[CostRow], float | None]) -> Iterator[float | None]:
+    """Each row's ``quantity`` over that of plain backprop on the same net; ``None`` where one of them is not known."""
+    base = {row.net: quantity(row) for row in rows if row.arm == "backprop"}
+    for row in rows:
+        mine, theirs = quantity(row), base.get(row.net)
+        yield mine / theirs if mine is not None and theirs else None

@@ -1,0 +1,109 @@
+"""Training alone and evaluation alone: passes repeated in windows of their own, long enough for the counters.
+
+A measured run has one window, validation included; it says what the whole costs. Here the two parts are told apart: training
+passes are repeated without any evaluation until their window is resolved (20 periods of the slowest counter), and so are
+evaluation passes. A single pass is often far below that, and is never reported from a window that is too short without saying so.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.bench.arm import Arm
+from bpfree.bench.counting import without_first_work
+from bpfree.data import Dataset
+from bpfree.meter import Meter, Repeated, measure_repeated
+from bpfree.nets import Chain, build
+from bpfree.train import evaluate, initialise
+
+__all__ = ["PassCost", "pass_costs"]
+
+
+@dataclass(frozen=True)
+class PassCost:
+    """One kind of pass of one arm, in one of its phases.
+
+    Attributes:
+        kind: ``"training"`` or ``"evaluation"`` (of the validation split).
+        pass_s, pass_j: of one pass, the window's share (s, J); joules ``None`` with a reason.
+        n_passes, window_s: how many passes the window held, and how long it was.
+        resolved: whether a counter was given its 20 periods; false where there is none.
+        method, scope: of the joules, as in a record.
+        reasons: why a quantity is ``None``, and flags, as in a record's energy.
+    """
+
+    arm: str
+    net: str
+    phase: str
+    kind: str
+    pass_s: float
+    pass_j: float | None
+    n_passes: int
+    window_s: float
+    resolved: bool
+    method: str | None
+    scope: str | None
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def pass_costs(
+    arms: Sequence[Arm],
+    spec: str,
+    data: Dataset,
+    meter: Meter,
+    *,
+    batch_size: int,
+    min_s: float = 1.0,
+    max_s: float = 60.0,
+    on_row: Callable[[PassCost], None] = lambda _: None,
+) -> list[PassCost]:
+    """Measure a training pass and an evaluation pass of every arm, in each phase that differs (its first and its last).
+
+    Args:
+        data: on the meter's device; its test split is not touched.
+        min_s, max_s: least and greatest length of a window (s), see :func:`bpfree.meter.measure_repeated`.
+
+    Raises:
+        UsageError: a rule that cannot train the net, a batch larger than the split, times in the wrong order.
+    """  # fmt: skip
+    rows = []
+    for arm in arms:
+        rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes).to(data.device)
+        rule.check_net(net)
+        rule = without_first_work(rule)
+        state = initialise(rule, net, 0, data.device)
+        phases = rule.phases(net)
+        for phase in dict.fromkeys((phases[0], phases[-1])):
+            read, reader = rule.inputs(net, state, data.without_test(), phase)
+            train = _training_pass(rule, net, state, read, reader, batch_size)
+            for kind, call in (("training", train), ("evaluation", _evaluation_pass(rule, net, state, read, reader))):
+                rows.append(_row(arm, spec, phase, kind, measure_repeated(meter, call, min_s=min_s, max_s=max_s)))
+                on_row(rows[-1])
+    return rows
+
+
+def _training_pass(rule: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase, batch_size: int) -> Callable[[], None]:
+    index = 0
+
+    def one_pass() -> None:
+        nonlocal index
+        for batch in data.batches("train", batch_size, pass_index=index, seed=0):
+            rule.step(net, state, batch, phase)
+        rule.end_pass(net, state, phase)
+        index += 1
+
+    return one_pass
+
+
+def _evaluation_pass(rule: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase) -> Callable[[], object]:
+    return lambda: evaluate(rule, net, state, data, "validation", phase)
+
+
+def _row(arm: Arm, spec: str, phase: Phase, kind: str, repeated: Repeated) -> PassCost:
+    reading = repeated.reading
+    return PassCost(
+        arm.label, spec, phase.name, kind, repeated.call_s, repeated.call_j, repeated.n_calls, reading.time_s, reading.resolved,
+        reading.method, reading.scope, dict(reading.reasons),
+    )  # fmt: skip

@@ -1,0 +1,60 @@
+"""The memory of a training step as stacked bars: one panel a net, one bar an arm, parts by use."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import altair as alt
+
+from bpfree.report.looks import on
+from bpfree.report.svg import GRID, INK, MUTED, SERIES, render, standalone
+from bpfree.units import format_bytes
+
+__all__ = ["PARTS", "memory_bars"]
+
+PARTS = ("weights", "auxiliary", "optimiser", "gradients", "activations")
+"""From what stays for the whole run to what lives within a step."""
+
+MIB = 2**20
+PANEL_WIDTH = 250
+BAR = 17
+"""Width of a panel and height of a bar in the drawing's units."""
+
+
+def memory_bars(rows: Sequence[Mapping[str, Any]], title: str) -> str:
+    """The bars as an SVG file that stands alone.
+
+    Args:
+        rows: ``arm``, ``net`` and the bytes of each of :data:`PARTS`; panels and bars in the order of the rows.
+        title: stands above the drawing.
+    """
+    nets, arms = (list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("net", "arm"))
+    data = [
+        {"arm": row["arm"], "net": row["net"], "part": part, "order": k, "mib": round(float(row[part]) / MIB, 5)}
+        for row in rows
+        for k, part in enumerate(PARTS)
+    ]
+    colours = alt.Scale(domain=list(PARTS), range=[SERIES[k] for k in (0, 6, 3, 5, 2)])
+    panels = []
+    for k, net in enumerate(nets):
+        labels = alt.Axis(labelLimit=260, ticks=False, domain=False, labels=k == 0)
+        panel = on("data").transform_filter(alt.datum.net == net).mark_bar(height=BAR - 5)
+        panel = panel.encode(
+            y=alt.Y("arm:N", title=None, sort=arms, axis=labels),
+            x=alt.X("mib:Q", title=f"{net} (MiB)", axis=alt.Axis(tickCount=5)),
+            color=alt.Color("part:N", scale=colours, legend=alt.Legend(orient="top", title=None, labelLimit=340, columns=5)),
+            order=alt.Order("order:Q"),
+        )
+        panels.append(panel.properties(width=PANEL_WIDTH, height=BAR * len(arms)))
+    text = {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 12}
+    config = {
+        "aria": False,
+        "font": "Helvetica, Arial, sans-serif",
+        "view": {"stroke": None},
+        "axis": {**text, "gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED, "titleFontWeight": "normal"},
+        "legend": text,
+    }
+    spec = alt.hconcat(*panels, spacing=14).to_dict()
+    words = "; ".join(f"{row['arm']} on {row['net']} {format_bytes(sum(float(row[part]) for part in PARTS))}" for row in rows)
+    return standalone(render(spec | {"config": config, "datasets": {"data": data}}), title, f"All parts together: {words}.")
