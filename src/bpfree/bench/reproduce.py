@@ -1,0 +1,339 @@
+"""Running a suite: its rows become cells of the same machinery as any comparison; what cannot be run keeps its reason.
+
+One run directory for each ruleset of the suite, so that every table has one digest. A process may die at any time; the same
+command goes on where it was.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bpfree import data as datasets
+from bpfree import rulesets
+from bpfree.bench import environment
+from bpfree.bench.arm import Arm
+from bpfree.bench.compare import Comparison, Observer, SilentObserver
+from bpfree.bench.directory import RunDirectory
+from bpfree.bench.measure import Setting, check_supported
+from bpfree.bench.published import Number
+from bpfree.bench.suites import Row, Section, Suite
+from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
+from bpfree.bench.suites.scale import scaled_data
+from bpfree.bench.suites.sizes import KNOWN, Size
+from bpfree.data import Dataset
+from bpfree.errors import BpfreeError, DataError, RunDirectoryError, StorageError, UsageError, unknown_name
+from bpfree.files import write_atomic, writing
+from bpfree.meter import CarbonFactor, Meter
+from bpfree.nets import build
+from bpfree.rulesets import Ruleset
+
+__all__ = ["Cell", "Line", "Reproduction", "choose"]
+
+BASELINE = "backprop"
+
+
+@dataclass
+class Line:
+    """One row of the suite; ``reason`` says why it is not run, and is empty where it is."""
+
+    section: Section
+    row: Row
+    number: Number
+    reason: str = ""
+
+    @property
+    def place(self) -> tuple[str, str, str]:
+        """Ruleset's key, data set and net: the cell that it belongs to."""
+        return (self.section.ruleset, self.row.dataset, self.row.net)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """Arms that are run together: one ruleset, data set and net."""
+
+    ruleset: str
+    dataset: str
+    net: str
+    arms: tuple[Arm, ...]
+
+
+@dataclass
+class Reproduction:
+    """A suite, or what was chosen of it.
+
+    Attributes:
+        rules: by their key in the suite, scaled if that was asked.
+        data: loaded and scaled, by ruleset's key and data set; filled by :meth:`load`.
+        only_arms: what ``--arms`` named; empty for all.
+    """
+
+    suite: Suite
+    scale: float
+    rules: dict[str, Ruleset]
+    lines: list[Line]
+    only_arms: tuple[str, ...] = ()
+    data: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+
+    @property
+    def stamps(self) -> tuple[str, ...]:
+        """What every output must carry: those of any of its rulesets."""
+        return tuple(dict.fromkeys(stamp for rules in self.rules.values() for stamp in rules.stamps))
+
+    def cells(self) -> list[Cell]:
+        """What is to be run, in the suite's order.
+
+        Backprop stands beside every arm whose published number is a difference to it, even where it has no row of its own.
+        """
+        found: dict[tuple[str, str, str], dict[str, None]] = {}
+        for line in self.lines:
+            if not line.reason:
+                arms = found.setdefault(line.place, {})
+                if line.number.difference is not None and (not self.only_arms or BASELINE in self.only_arms):
+                    arms.setdefault(BASELINE)
+                arms.setdefault(line.row.arm)
+        return [Cell(*place, tuple(Arm.parse(arm) for arm in arms)) for place, arms in found.items()]
+
+    def batch_size(self, key: str) -> int:
+        """The largest batch of any arm under a ruleset: what a training split must have at least."""
+        rules = self.rules[key]
+        found = [rules.for_arm(line.row.arm, *line.row.cell[:2]).batch_size for line in self.lines if line.section.ruleset == key]
+        return max([rules.batch_size, *found])
+
+    def load(self, data_dir: Path | None, *, download: bool = True) -> None:
+        """Load every data set of the chosen rows; rows whose data are absent get that as their reason.
+
+        Raises:
+            DataError: no data set of the suite is there; it says how to get the first.
+            UnknownNameError, UsageError: a data set that no folder could hold.
+        """
+        problems: dict[str, str] = {}
+        wanted = dict.fromkeys(line.row.dataset for line in self.lines if not line.reason)
+        for name in wanted:
+            try:
+                whole = datasets.load(name, data_dir=data_dir, download=download)
+            except DataError as error:
+                problems[name] = str(error)
+                continue
+            for key in dict.fromkeys(line.section.ruleset for line in self.lines if line.row.dataset == name):
+                rules = self.rules[key]
+                part = scaled_data(whole, rules, self.batch_size(key))
+                self.data[key, name] = part.augmented(rules.augmentation_for(name))
+        if problems and len(problems) == len(wanted):
+            raise DataError(f"suite {self.suite.name} has no data here: {next(iter(problems.values()))}")
+        for line in self.lines:
+            line.reason = line.reason or problems.get(line.row.dataset, "")
+
+    def size(self, key: str, dataset: str) -> Size | None:
+        """Of what is loaded, else of what is known; None for a set of the user's own that is not loaded."""
+        if (key, dataset) in self.data:
+            return Size.of(self.data[key, dataset])
+        return KNOWN[dataset].scaled(self.rules[key], self.batch_size(key)) if dataset in KNOWN else None
+
+    def check(self) -> None:
+        """Give every row that the harness, the net or the rule refuses its reason."""
+        for line in self.lines:
+            size = self.size(line.section.ruleset, line.row.dataset)
+            if not line.reason and size is not None:
+                line.reason = self._refusal(line, size)
+
+    def _refusal(self, line: Line, size: Size) -> str:
+        rules, arm = self.rules[line.section.ruleset], Arm.parse(line.row.arm)
+        try:
+            net = build(line.row.net, size.in_shape, size.n_classes)
+            check_supported(rules, [arm], net)
+            arm.under(rules).build({}).check_net(net)
+            own = rules.for_arm(arm.label, line.row.dataset, line.row.net)
+            net.check_batches(size.n_train, own.batch_size)
+        except BpfreeError as error:
+            return str(error)
+        return ""
+
+    def estimates(self, device: torch.device, meter: Meter) -> dict[tuple[str, str, str, str], Estimate]:
+        """Upper bound of every arm's cost, by (ruleset's key, data set, net, arm)."""
+        timings: dict[tuple[Any, ...], Timing] = {}
+        found: dict[tuple[str, str, str, str], Estimate] = {}
+        for cell in self.cells():
+            size, rules = self.size(cell.ruleset, cell.dataset), self.rules[cell.ruleset]
+            if size is None:
+                raise UsageError(f"the size of data set {cell.dataset} is not known; load it first")
+            for arm in cell.arms:
+                batch = min(rules.for_arm(arm.label, cell.dataset, cell.net).batch_size, size.n_train)
+                same = (arm.label, cell.net, size.in_shape, size.n_classes, batch)
+                if same not in timings:
+                    timings[same] = time_steps(arm, cell.net, size, batch, device, meter)
+                key = (cell.ruleset, cell.dataset, cell.net, arm.label)
+                n_seeds = len(rules.plan.seeds)
+                found[key] = estimate(rules, arm, cell.dataset, cell.net, size, timings[same], n_seeds)
+        return found
+
+    def run(
+        self,
+        out: Path,
+        *,
+        device: torch.device,
+        meter: Meter,
+        factor: CarbonFactor | None,
+        command: str,
+        watch: Callable[[int], Observer],
+        accept_other_code: bool = False,
+    ) -> None:
+        """Run what is missing. A cell that fails as a whole gives its rows a reason, and the next one is run.
+
+        Args:
+            out: holds one run directory for each ruleset's key.
+            watch: is given the most passes that may come, and returns who watches.
+            accept_other_code: see :meth:`RunDirectory.opened`.
+
+        Raises:
+            RunDirectoryError: ``out`` holds something else, or runs under other rules.
+            KeyboardInterrupt: after the interrupted run has been recorded.
+        """
+        self.check_place(out)
+        with writing(out):
+            out.mkdir(parents=True, exist_ok=True)
+        self._write_plan(out)
+        threads = torch.get_num_threads()
+        prepared = [self._comparison(cell, out, device, meter, factor, command) for cell in self.cells()]
+        observer = watch(sum(comparison.n_passes() for comparison in prepared))
+        for comparison in prepared:
+            comparison.observer = observer
+            torch.set_num_threads(threads)
+            n_params = sum(p.numel() for p in comparison.setting.build_net().parameters())
+            environment.choose_threads(n_params, comparison.setting.ruleset.batch_size, device)
+            comparison.setting.facts = environment.facts(device)
+            self._run_cell(comparison, accept_other_code)
+        torch.set_num_threads(threads)
+        self._write_plan(out)
+
+    def _run_cell(self, comparison: Comparison, accept_other_code: bool) -> None:
+        setting, directory = comparison.setting, comparison.directory
+        with directory.opened(setting.ruleset, setting.facts, accept_other_code=accept_other_code):
+            before = _tuned_rows(directory)
+            try:
+                comparison.run()
+            except (StorageError, RunDirectoryError):  # the disk or the directory, not the cell
+                raise
+            except (BpfreeError, RuntimeError, MemoryError) as error:  # one cell that cannot be trained is not the suite's end
+                why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                directory.log(f"{setting.plan['suite_dataset']} {setting.net}: {why}")
+                place = (setting.plan["suite_ruleset"], setting.plan["suite_dataset"], setting.net)
+                measured = {(record.arm, record.dataset, record.net) for record in directory.records()}
+                for line in self.lines:
+                    if line.place == place and (line.row.arm, setting.data.name, setting.net) not in measured:
+                        line.reason = line.reason or why
+            directory.keep_tuned(list((before | _tuned_rows(directory)).values()))
+
+    def _comparison(
+        self, cell: Cell, out: Path, device: torch.device, meter: Meter, factor: CarbonFactor | None, command: str
+    ) -> Comparison:
+        rules, data = self.rules[cell.ruleset], self.data[cell.ruleset, cell.dataset].to(device)
+        plan = {
+            "command": command, "suite": self.suite.name, "suite_ruleset": cell.ruleset, "suite_dataset": cell.dataset,
+            "scale": self.scale, "stamps": list(rules.stamps), "dataset": data.name, "net": cell.net, "device": str(device),
+            "tier": rules.plan.tier, "arms": [arm.label for arm in cell.arms], "seeds": list(rules.plan.seeds),
+        }  # fmt: skip
+        setting = Setting(rules, data, cell.net, device, meter, factor, plan, environment.facts(device))
+        return Comparison(setting, cell.arms, rules.plan.seeds, RunDirectory(out / cell.ruleset), SilentObserver())
+
+    def check_place(self, out: Path) -> None:
+        """Refuse a directory that holds something else, or this suite under other rules.
+
+        Raises:
+            RunDirectoryError, RulesetError: it does; the message says what.
+        """
+        plan = out / "suite.json"
+        if out.is_dir() and not plan.exists() and any(out.iterdir()):
+            raise RunDirectoryError(f"{out} is not empty and holds no suite (it has no suite.json); choose another --out DIR")
+        if out.exists() and not out.is_dir():
+            raise RunDirectoryError(f"{out} is a file; choose another --out DIR")
+        if plan.exists():
+            try:
+                there = json.loads(plan.read_text(encoding="utf-8"))
+                name, scale = str(there["suite"]), float(there["scale"])
+            except (ValueError, KeyError, TypeError) as error:
+                raise RunDirectoryError(f"{plan} cannot be read ({error}); choose another --out DIR") from error
+            if (name, scale) != (self.suite.name, self.scale):
+                raise RunDirectoryError(
+                    f"{out} holds suite {name} at scale {scale:g}, not {self.suite.name} at {self.scale:g}; "
+                    "choose another --out DIR"
+                )
+        for key, rules in self.rules.items():
+            if (out / key / "ruleset.yaml").exists():
+                rulesets.check_equal({str(out / key): rulesets.load(out / key / "ruleset.yaml"), "this command": rules})
+
+    def _write_plan(self, out: Path) -> None:
+        rows = [
+            {"section": line.section.title, "ruleset": line.section.ruleset, "dataset": line.row.dataset, "net": line.row.net,
+             "arm": line.row.arm, "not_run": line.reason or None, "published": dataclasses.asdict(line.number)}
+            for line in self.lines
+        ]  # fmt: skip
+        plan = {"suite": self.suite.name, "scale": self.scale, "stamps": list(self.stamps), "rows": rows}
+        write_atomic(out / "suite.json", json.dumps(plan, indent=2) + "\n")
+
+
+def choose(
+    suite: Suite,
+    *,
+    scale: float = 1.0,
+    dataset_names: Sequence[str] = (),
+    arms: Sequence[str] = (),
+    n_seeds: int | None = None,
+    max_hours: float | None = None,
+) -> Reproduction:
+    """A suite cut down to what was asked, under its rulesets with the options folded in.
+
+    Args:
+        scale: multiplies training examples, trials and passes (and validation and test examples), each at least 1.
+        dataset_names: keep the rows on these; empty keeps all.
+        arms: keep these arms, or all arms of these rules; empty keeps all.
+        n_seeds: seeds 0 to N - 1 instead of the ruleset's.
+        max_hours: cap on the wall time of a run.
+
+    Raises:
+        UnknownNameError: a data set or arm that the suite has not.
+        RulesetError: an option out of range.
+    """
+    _only_known(f"data set of suite {suite.name}", dataset_names, suite.datasets)
+    by_rule = {arm.partition(":")[0] for arm in suite.arms}
+    _only_known(f"arm of suite {suite.name}", arms, {*suite.arms, *by_rule})
+    if n_seeds is not None and n_seeds < 1:
+        raise UsageError(f"--seeds must be at least 1, got {n_seeds}")
+    changes: Mapping[str, Any] = {
+        **({} if n_seeds is None else {"seeds": n_seeds}), **({} if max_hours is None else {"max_hours": max_hours}),
+    }  # fmt: skip
+    lines = [
+        Line(section, row if scale == 1.0 else row.for_rehearsal(), section.number(row), row.not_run)
+        for section in suite.sections
+        for row in section.rows
+        if (not dataset_names or row.dataset in dataset_names) and (not arms or row.arm in arms or row.algorithm in arms)
+    ]
+    if not lines:
+        raise UsageError(
+            f"suite {suite.name} has no row with these data sets and arms; see: bpfree reproduce {suite.name} --list"
+        )
+    keys = dict.fromkeys(line.section.ruleset for line in lines)
+    rules = {key: suite.rulesets[key].load().scaled(scale) for key in keys}
+    return Reproduction(
+        suite, scale, {key: r.with_changes(changes) if changes else r for key, r in rules.items()}, lines, tuple(arms)
+    )
+
+
+def _only_known(kind: str, asked: Sequence[str], known: Sequence[str] | set[str]) -> None:
+    for name in asked:
+        if name not in known:
+            raise unknown_name(kind, name, known)
+
+
+def _tuned_rows(directory: RunDirectory) -> dict[tuple[str, str, str], dict[str, Any]]:
+    """What earlier cells of the directory were tuned to; a comparison keeps its own only."""
+    if not directory.tuned_path.exists():
+        return {}
+    rows = json.loads(directory.tuned_path.read_text(encoding="utf-8"))
+    return {(row["arm"], row["dataset"], row["net"]): row for row in rows}

@@ -1,0 +1,71 @@
+"""The figure of a suite: measured as a dot with its interval, published as a cross on the bar of its spread."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import altair as alt
+
+from bpfree.report.beside import Beside, percent
+from bpfree.report.charts import Chart
+from bpfree.report.looks import draw, on
+from bpfree.report.svg import INK, MUTED, SERIES
+
+__all__ = ["LEGEND", "beside_chart"]
+
+ROW_HEIGHT = 40
+
+LEGEND = "Dots are measured, with their 95 % intervals; crosses are published, on the bar of their spread where one is known."
+
+
+def beside_chart(section: str, dataset: str, rows: Sequence[Beside], number: int) -> Chart | None:
+    """One data set of one section; None where no row has a published or a measured accuracy to draw.
+
+    Args:
+        number: of the chart in the page, for the name of its file.
+    """
+    shown = [row for row in rows if row.published.accuracy is not None]
+    if not shown:
+        return None
+    labels = {id(row): f"{row.label}, {row.published.net}" for row in shown}
+    published = [{"row": labels[id(row)], "x": 100 * (row.published.accuracy or 0.0)} for row in shown]
+    spreads, dots, bars = [], [], []
+    for row in shown:
+        if row.published.spread is not None:
+            spreads.append(_bar(labels[id(row)], *row.published.spread))
+        if (mine := row.accuracy) is not None:
+            dots.append({"row": labels[id(row)], "x": 100 * mine.mean})
+            if mine.low is not None and mine.high is not None:
+                bars.append(_bar(labels[id(row)], mine.low, mine.high))
+    order = list(labels.values())
+    y = alt.Y("row:N", title=None, sort=order, scale=alt.Scale(domain=order), axis=alt.Axis(labelLimit=200, ticks=False))
+    scale = alt.Scale(zero=False, nice=True)
+
+    def x(field: str) -> alt.X:
+        return alt.X(f"{field}:Q", title="test accuracy (%)", scale=scale, axis=alt.Axis(tickCount=5))
+
+    layers = [
+        on("spreads").mark_rule(strokeWidth=9, color=MUTED, opacity=0.35).encode(y=y, x=x("x1"), x2="x2:Q"),
+        on("published").mark_point(shape="cross", filled=True, size=110, opacity=1, color=SERIES[2]).encode(y=y, x=x("x")),
+        on("bars").mark_rule(strokeWidth=2, color=INK).encode(y=y, x=x("x1"), x2="x2:Q"),
+        on("dots").mark_point(filled=True, size=80, opacity=1, color=INK).encode(y=y, x=x("x")),
+    ]
+    said = "; ".join(
+        f"{labels[id(row)]}: published {percent(row.published.accuracy)} %, "
+        + (f"measured {row.measured.accuracy_text} %" if row.measured and row.accuracy else "not measured")
+        for row in shown
+    )
+    return Chart(
+        f"published-{number}",
+        f"{section}: {dataset}",
+        f"{LEGEND} {said}.",
+        draw(
+            alt.layer(*layers),
+            {"published": published, "spreads": spreads, "dots": dots, "bars": bars},
+            height=ROW_HEIGHT * len(shown) if len(shown) > 4 else 0,
+        ),
+    )
+
+
+def _bar(label: str, low: float, high: float) -> dict[str, str | float]:
+    return {"row": label, "x1": 100 * low, "x2": 100 * high}

@@ -1,0 +1,180 @@
+"""`bpfree reproduce`: a small suite from a file, end to end; stamps, resuming, refusals."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from bpfree.bench import Comparison
+from bpfree.errors import StorageError
+from tests.bench.test_suites import SUITE, written
+
+from .conftest import Outcome
+
+Command = Callable[..., Outcome]
+
+QUICK = "rulesets:\n  quick: {base: quick, changes: {search.trials: 1, budget.max_passes: 2}, why: a test}\n"
+SMALL = SUITE.replace("rulesets:\n  quick: {base: quick}\n", QUICK)
+
+
+@pytest.fixture
+def suite(tmp_path: Path) -> str:
+    """A suite of two rows that takes a second, and one that is not run."""
+    number = "{test_accuracy_percent: 90, source: us, second_hand: true}"
+    row = f'      - {{dataset: digits, net: "mlp:1x16", arm: pepita, not_run: no such thing, published: {number}}}\n'
+    written(tmp_path / "mine.yaml", SMALL + row)
+    return "mine.yaml"
+
+
+def test_published_stands_beside_measured(bpfree: Command, tmp_path: Path, suite: str) -> None:
+    outcome = bpfree("reproduce", suite, "--seeds", "2", "--out", "R", "--json")
+    assert outcome.code == 0, outcome.err
+    found = json.loads(outcome.out)
+    backprop, mono, pepita = found["rows"]
+    assert backprop["published_accuracy"] == 0.95
+    assert backprop["published_spread"] == [pytest.approx(0.93), pytest.approx(0.97)]
+    assert 0 < backprop["measured_accuracy"] < 1
+    assert backprop["gap"] == pytest.approx(backprop["measured_accuracy"] - 0.95)
+    inside = 0.93 <= backprop["measured_accuracy"] <= 0.97
+    assert backprop["verdict"] == f"{'inside' if inside else 'outside'} the published spread"
+    lies = mono["measured_low95"] <= 0.94 <= mono["measured_high95"]
+    assert mono["verdict"].endswith(f"lies {'inside' if lies else 'outside'} the measured interval")
+    assert pepita["measured_accuracy"] is None
+    assert pepita["verdict"] == "not run: no such thing"
+    page = (tmp_path / "R" / "report" / "index.html").read_text()
+    assert "not run: no such thing" in page
+    assert "second-hand" in page
+    assert 'href="../quick/report/index.html"' in page
+    assert (tmp_path / "R" / "quick" / "report" / "index.html").exists()
+    assert "95.00 (± 2.00)" in (tmp_path / "R" / "report" / "summary.md").read_text()
+
+
+def test_the_same_command_goes_on(bpfree: Command, tmp_path: Path, suite: str) -> None:
+    arguments = ("reproduce", suite, "--out", "R", "--quiet")
+    assert bpfree(*arguments, "--seeds", "1").code == 0
+    records = tmp_path / "R" / "quick" / "records.jsonl"
+    before = records.read_bytes()
+    assert len(before.splitlines()) == 2
+    tuned = (tmp_path / "R" / "quick" / "tuned.json").read_bytes()
+    assert bpfree(*arguments, "--seeds", "1").code == 0
+    assert records.read_bytes() == before
+    assert bpfree(*arguments, "--seeds", "2", "--arms", "backprop").code == 0
+    assert records.read_bytes().startswith(before)
+    assert len(records.read_bytes().splitlines()) == 3
+    assert (tmp_path / "R" / "quick" / "tuned.json").read_bytes() == tuned
+
+
+def test_a_scaled_run_is_stamped_everywhere_and_judges_nothing(bpfree: Command, tmp_path: Path, suite: str) -> None:
+    outcome = bpfree("reproduce", suite, "--scale", "0.2", "--seeds", "1", "--out", "R")
+    assert outcome.code == 0, outcome.err
+    assert "SCALED" in outcome.out
+    assert "inside" not in outcome.out
+    assert "outside" not in outcome.out
+    root = tmp_path / "R"
+    assert json.loads((root / "suite.json").read_text())["stamps"] == ["SCALED"]
+    page = (root / "report" / "index.html").read_text()
+    assert "<title>SCALED" in page
+    assert '<strong class="stamp">SCALED</strong>' in page
+    assert "not judged: SCALED" in page
+    for name in ("report/summary.md", "report/summary.csv", "quick/report/index.html", "quick/report/summary.csv"):
+        assert "SCALED" in (root / name).read_text(), name
+    for record in map(json.loads, (root / "quick" / "records.jsonl").read_text().splitlines()):
+        assert record["plan"]["stamps"] == ["SCALED"]
+        assert record["plan"]["scale"] == 0.2
+        assert record["dataset"] == "digits[215]"
+    refused = bpfree("reproduce", suite, "--seeds", "1", "--out", "R")
+    assert refused.code == 2
+    assert "holds suite mine at scale 0.2, not mine at 1" in refused.one_line()
+
+
+def test_a_dry_run_writes_nothing_and_counts_everything(bpfree: Command, tmp_path: Path, suite: str) -> None:
+    outcome = bpfree("reproduce", suite, "--dry-run", "--json")
+    assert outcome.code == 0, outcome.err
+    plan = json.loads(outcome.out)
+    assert [cell["arm"] for cell in plan["cells"]] == ["backprop", "mono-forward"]
+    assert plan["hours"] == pytest.approx(sum(cell["hours"] for cell in plan["cells"]))
+    assert plan["hours"] > 0
+    assert (plan["joules"] is None) == (plan["joules_reason"] is not None)
+    assert [line["reason"] for line in plan["not_run"]] == ["no such thing"]
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+    words = bpfree("reproduce", suite, "--dry-run")
+    assert words.code == 0
+    assert "upper bound" in words.out
+
+
+def test_the_suites_and_their_rows_are_listed(bpfree: Command) -> None:
+    assert set(json.loads(bpfree("reproduce", "--list", "--json").out)) == {
+        "foton2025", "mf2025", "pepita2022", "spyra2025", "spyra2026",
+    }  # fmt: skip
+    rows = json.loads(bpfree("reproduce", "foton2025", "--list", "--json").out)["rows"]
+    assert len(rows) == 4
+    assert all(row["second_hand"] and row["source"] for row in rows)
+    assert "second-hand" in bpfree("reproduce", "foton2025", "--list").out
+
+
+REFUSALS = [
+    ((), "name a suite"),
+    (("spyra205",), "did you mean spyra2025"),
+    (("absent.yaml",), "cannot read suite absent.yaml"),
+    (("mine.yaml", "--scale", "0"), "scale must lie above 0"),
+    (("mine.yaml", "--scale", "2"), "scale must lie above 0"),
+    (("mine.yaml", "--seeds", "0"), "--seeds must be at least 1"),
+    (("mine.yaml", "--datasets", "digit"), "did you mean digits"),
+    (("mine.yaml", "--arms", "backprp"), "did you mean backprop"),
+    (("mine.yaml", "--max-hours", "-1"), "max_hours"),
+    (("mine.yaml", "--device", "tpu"), "unknown device"),
+    (("mine.yaml", "--country", "POLL"), "POL"),
+]
+
+
+@pytest.mark.parametrize(("options", "words"), REFUSALS, ids=[" ".join(options) or "nothing" for options, _ in REFUSALS])
+def test_a_wrong_option_is_one_line(bpfree: Command, tmp_path: Path, suite: str, options: tuple[str, ...], words: str) -> None:
+    outcome = bpfree("reproduce", *options, *(("--out", "R") if options else ()))
+    assert outcome.code == 2
+    assert words in outcome.one_line()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_suite_whose_data_are_absent_says_how_to_get_them(
+    bpfree: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "root" / "mnist").mkdir(parents=True)
+    (tmp_path / "root" / "cifar-10-batches-py").mkdir()
+    (tmp_path / "root" / "cifar-100-python").mkdir()
+    outcome = bpfree("reproduce", "foton2025", "--data-dir", "root", "--out", "R")
+    assert outcome.code == 2
+    line = outcome.one_line()
+    assert "suite foton2025 has no data here" in line
+    assert "put" in line
+    assert not (tmp_path / "R").exists()
+
+
+def test_a_place_that_holds_something_else_is_left_alone(bpfree: Command, tmp_path: Path, suite: str) -> None:
+    (tmp_path / "R").mkdir()
+    (tmp_path / "R" / "thesis.tex").write_text("years of work")
+    outcome = bpfree("reproduce", suite, "--out", "R")
+    assert outcome.code == 2
+    assert "holds no suite" in outcome.one_line()
+    assert [path.name for path in (tmp_path / "R").iterdir()] == ["thesis.tex"]
+
+
+@pytest.mark.parametrize(("error", "code"), [(RuntimeError("out of memory"), 1), (StorageError("cannot write R: full"), 2)])
+def test_a_cell_that_fails_is_a_reason_and_a_full_disk_is_not(
+    bpfree: Command, tmp_path: Path, suite: str, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
+) -> None:
+    def failing(_self: Comparison) -> None:
+        raise error
+
+    monkeypatch.setattr(Comparison, "run", failing)
+    outcome = bpfree("reproduce", suite, "--out", "R", "--quiet")
+    assert outcome.code == code
+    if code == 1:
+        plan = json.loads((tmp_path / "R" / "suite.json").read_text())
+        reasons = [row["not_run"] for row in plan["rows"]]
+        assert reasons == ["RuntimeError: out of memory", "RuntimeError: out of memory", "no such thing"]
+        assert "not run: RuntimeError: out of memory" in (tmp_path / "R" / "report" / "index.html").read_text()
+    else:
+        assert "cannot write R" in outcome.one_line()
