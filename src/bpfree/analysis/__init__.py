@@ -2,5 +2,15 @@
 
 from bpfree.analysis.alignment import Alignment, alignment, alignment_over_training
 from bpfree.analysis.orthogonality import defects, orthogonality_over_training
+from bpfree.analysis.series import KINDS, Plan, record_series
 
-__all__ = ["Alignment", "alignment", "alignment_over_training", "defects", "orthogonality_over_training"]
+__all__ = [
+    "KINDS",
+    "Alignment",
+    "Plan",
+    "alignment",
+    "alignment_over_training",
+    "defects",
+    "orthogonality_over_training",
+    "record_series",
+]

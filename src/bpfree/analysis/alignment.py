@@ -18,9 +18,10 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms import Algorithm, Backprop, Optimiser, Phase, State
+from bpfree.analysis._training import over_training
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Chain
-from bpfree.train import Patience, initialise, training
+from bpfree.train import Patience
 
 __all__ = ["Alignment", "alignment", "alignment_over_training"]
 
@@ -79,22 +80,23 @@ def alignment_over_training(
     stop: Patience,
     *,
     n_examples: int = 512,
-    seed: int = 0,
     **options: Any,
 ) -> Iterator[Alignment]:
-    """Train, and yield the alignment before the first pass and after each.
+    """Train, and yield the alignment before the first pass and after each (or each ``every``-th).
 
-    After the last pass the net is the restored one, as :func:`bpfree.training` leaves it.
+    After the last pass the net is the restored one, as :func:`bpfree.training` leaves it; ``restore_best=False`` in the stop
+    rule keeps it as training has made it.
 
     Args:
         n_examples: of the validation split, the first in its order, on which it is measured.
-        options: passed to :func:`bpfree.training`.
+        options: ``every``, ``known``, ``seed``, and those of :func:`bpfree.training`.
     """
     batch = next(iter(data.batches("validation", n_examples, shuffle=False)))
-    state = initialise(rule, net, seed, data.device)
-    yield alignment(rule, net, state, batch)
-    for progress in training(rule, net, data, stop, seed=seed, state=state, **options):
-        yield alignment(rule, net, state, batch, phase=progress.phase, passes=progress.passes)
+
+    def look(state: State, phase: Phase | None, passes: int) -> Alignment:
+        return alignment(rule, net, state, batch, phase=phase, passes=passes)
+
+    yield from over_training(rule, net, data, stop, look, **options)
 
 
 def _update(rule: Algorithm, net: Chain, state: State | None, batch: Batch, phase: Phase | None) -> list[Tensor]:

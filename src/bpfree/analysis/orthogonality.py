@@ -7,31 +7,42 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import Algorithm
+from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import _operator as operator
+from bpfree.analysis._training import over_training
 from bpfree.data import Dataset
-from bpfree.nets import Chain
+from bpfree.nets import Block, Chain
 from bpfree.numerics.orthogonal import defect
-from bpfree.train import Patience, initialise, training
+from bpfree.train import Patience
 
 __all__ = ["defects", "orthogonality_over_training"]
 
 
 @torch.no_grad()
 def defects(net: Chain) -> tuple[float, ...]:
-    """‖W Wᵀ − I‖_F / √rows of every block's first matrix (a kernel as (out, in · k · k)), then of the output's."""
-    weights = [next((p for p in part.parameters() if p.dim() > 1), None) for part in (*net, net.output)]
-    return tuple(float("nan") if w is None else float(defect(w.detach().flatten(1).double())) for w in weights)
+    """‖W Wᵀ − I‖_F / √rows of every block's first matrix (a kernel as (out, in · k · k)), then of the output's.
+
+    Of a block that pools by the average, W is halved first: so the defect is that of the operator, where its patches do not
+    overlap. NaN where a block has no matrix.
+    """
+    found = []
+    for part in (*net, net.output):
+        weight = next((p for p in part.parameters() if p.dim() > 1), None)
+        gain = operator.gain(part) if isinstance(part, Block) else 1.0
+        found.append(float("nan") if weight is None else float(defect(weight.detach().flatten(1).double() / gain)))
+    return tuple(found)
 
 
 def orthogonality_over_training(
-    rule: Algorithm, net: Chain, data: Dataset, stop: Patience, *, seed: int = 0, **options: Any
+    rule: Algorithm, net: Chain, data: Dataset, stop: Patience, **options: Any
 ) -> Iterator[tuple[int, tuple[float, ...]]]:
-    """Train, and yield (passes, :func:`defects`) before the first pass and after each.
+    """Train, and yield (passes, :func:`defects`) before the first pass and after each (or each ``every``-th).
 
     Args:
-        options: passed to :func:`bpfree.training`.
+        options: ``every``, ``known``, ``seed``, and those of :func:`bpfree.training`.
     """
-    state = initialise(rule, net, seed, data.device)
-    yield 0, defects(net)
-    for progress in training(rule, net, data, stop, seed=seed, state=state, **options):
-        yield progress.passes, defects(net)
+
+    def look(_state: State, _phase: Phase | None, passes: int) -> tuple[int, tuple[float, ...]]:
+        return passes, defects(net)
+
+    yield from over_training(rule, net, data, stop, look, **options)
