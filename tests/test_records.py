@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, get_args, get_origin
 
 import jsonschema
 import pytest
@@ -64,7 +64,20 @@ def values(**changes: Any) -> dict[str, Any]:
         "co2e_g": 0.003,
         "carbon": {"g_per_kwh": 350.0, "pue": 1.0, "source": "codecarbon", "year": 2024},
         "tuning_energy": {"joules": 300.0, "time_s": 15.0, "trials": 8, "passes": 120, "method": "rapl"},
-        "inference": {"batch_size": 500, "latency_s": 0.01, "joules_per_1000": 0.2},
+        "inference": {
+            "batch_size": 128,
+            "latency_s": 0.01,
+            "joules_per_1000": 0.2,
+            "by_batch": {
+                "128": {
+                    "latency_p50_s": 0.01,
+                    "latency_p95_s": 0.02,
+                    "images_per_s": 9e3,
+                    "joules_per_1000": 0.2,
+                    "n_calls": 40,
+                },
+            },
+        },
         "time_to_target_s": 1.0,
         "energy_to_target_j": 20.0,
         "flops": {"train_step": 1000, "evaluation": 500, "orthogonalisation": 0, "batch_size": 64, "method": "counter"},
@@ -91,7 +104,8 @@ def _nullable(model: type[BaseModel], prefix: str = "") -> list[str]:
             found.append(prefix + name)
         for kind in kinds:
             if isinstance(kind, type) and issubclass(kind, BaseModel):
-                found += _nullable(kind, f"{prefix}{name}.")
+                entry = "128." if get_origin(field.annotation) is dict else ""
+                found += _nullable(kind, f"{prefix}{name}.{entry}")
     return found
 
 
@@ -291,3 +305,14 @@ def test_the_last_record_of_a_cell_counts_unless_it_was_interrupted() -> None:
 def test_a_record_cannot_be_changed() -> None:
     with pytest.raises(ValidationError):
         Record.model_validate(values()).seed = 3  # type: ignore[misc]
+
+
+def test_a_record_from_before_inference_had_batch_sizes_still_reads(tmp_path: Path) -> None:
+    old = values()
+    del old["inference"]["by_batch"]
+    path = tmp_path / "records.jsonl"
+    path.write_text(json.dumps(old) + "\n")
+    (record,) = read_records(path)
+    assert record.inference is not None
+    assert record.inference.by_batch == {}
+    assert record.inference.latency_s == 0.01

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bpfree._version import __version__
 
 if TYPE_CHECKING:
-    from bpfree import algorithms, data, meter, nets
+    from bpfree import algorithms, data, meter, models, nets
     from bpfree.train import FitResult, Patience, Progress, fit, training
 
 __all__ = [
@@ -28,12 +28,13 @@ __all__ = [
     "data",
     "fit",
     "meter",
+    "models",
     "nets",
     "training",
 ]
 
 _FROM_TRAIN = {"FitResult", "Patience", "Progress", "fit", "training"}
-_MODULES = {"algorithms", "data", "meter", "nets"}
+_MODULES = {"algorithms", "data", "meter", "models", "nets"}
 
 
 def __getattr__(name: str) -> Any:

@@ -25,6 +25,7 @@ __all__ = [
     "Flops",
     "HistoryEntry",
     "Inference",
+    "InferenceAt",
     "Memory",
     "Record",
     "TuningCost",
@@ -85,12 +86,26 @@ class TuningCost(_Part):
     method: str | None
 
 
+class InferenceAt(_Part):
+    """Cost of using the trained model at one batch size: seconds of ``n_calls`` single calls, and examples a second."""
+
+    latency_p50_s: float
+    latency_p95_s: float | None
+    images_per_s: float
+    joules_per_1000: float | None
+    n_calls: int
+
+
 class Inference(_Part):
-    """Cost of using the trained model, at ``batch_size`` examples a call."""
+    """Cost of using the trained model, at ``batch_size`` examples a call; ``latency_s`` is the median.
+
+    ``by_batch`` has the same at several sizes, by size; records of earlier versions have none.
+    """
 
     batch_size: int | None
     latency_s: float | None
     joules_per_1000: float | None
+    by_batch: dict[str, InferenceAt] = Field(default_factory=dict)
 
 
 class Flops(_Part):
@@ -104,13 +119,17 @@ class Flops(_Part):
 
 
 class Memory(_Part):
-    """Bytes by use; ``activations`` is the live peak of a step beyond everything that persists."""
+    """Bytes by use; ``activations`` is the live peak of a step beyond everything that persists.
+
+    ``feature_cache``: what a rule computes once for all examples and keeps (Cascaded-Forward, on request).
+    """
 
     weights: int | None
     auxiliary: int | None
     gradients: int | None
     optimiser: int | None
     activations: int | None
+    feature_cache: int = 0
     method: str | None
 
 
@@ -205,6 +224,9 @@ def _null_paths(model: BaseModel, prefix: str = "") -> Iterator[str]:
             yield from _null_paths(value, f"{path}.")
         elif isinstance(value, Mapping):
             yield from (f"{path}.{key}" for key, entry in value.items() if entry is None)
+            for key, entry in value.items():
+                if isinstance(entry, BaseModel):
+                    yield from _null_paths(entry, f"{path}.{key}.")
 
 
 def json_schema() -> dict[str, Any]:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
 import optuna
 import pytest
+import yaml
 from optuna.trial import TrialState
 
+from bpfree.algorithms import names
 from bpfree.bench import Arm
 from bpfree.bench.spaces import LogUniform, space_for
 from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
@@ -100,3 +103,40 @@ def test_what_an_option_brings_is_searched_where_the_arm_fixes_the_option() -> N
     assert "ridge" not in space_for(Arm.parse("cascaded-forward"))
     assert "ridge" in space_for(Arm.parse("cascaded-forward:predictor=ridge"))
     assert {"head_lr", "head_weight_decay"} <= set(space_for(Arm.parse("forward-forward:inference=head")))
+
+
+def test_every_rule_has_an_entry_of_its_own() -> None:
+    """A rule that is missing from the file would be searched in ranges that nobody chose for it."""
+    raw = yaml.safe_load((resources.files("bpfree.bench") / "spaces.yaml").read_text())["rules"]
+    assert {key.partition(":")[0] for key in raw} == set(names())
+    assert set(names()) <= set(raw)
+    for key in raw:
+        assert space_for(Arm.parse(key)), key
+
+
+def test_what_changes_nothing_is_not_searched() -> None:
+    assert set(space_for(Arm.parse("cascaded-forward:predictor=ridge"))) == {"ridge"}
+    with_blocks = space_for(Arm.parse("cascaded-forward:blocks=dfa:predictor=ridge"))
+    assert set(with_blocks) == {"ridge", "block_lr", "block_weight_decay"}
+
+
+def test_every_searched_name_is_a_number_of_its_rule() -> None:
+    for key in ("backprop", "pepita", "deep-supervision", "cascaded-forward:blocks=dfa", "forward-forward:inference=head"):
+        arm = Arm.parse(key)
+        values = {name: bounds.low for name, bounds in space_for(arm).items()}
+        assert {name: arm.build(values).numeric()[name] for name in values} == values
+
+
+def test_sampler_arguments_and_cost_stand_beside_what_was_found(tmp_path: Path) -> None:
+    rules = RULES.with_changes(trials=1)
+    found = search(setting(ruleset=rules), Arm.parse("backprop"), open_storage(tmp_path / "j"))
+    sampler = found.row["sampler"]
+    assert {key: sampler[key] for key in rules.search.sampler.model_dump()} == rules.search.sampler.model_dump()
+    assert "sha256" in sampler["seed"]
+    assert found.row["time_s"] == found.cost.time_s > 0
+
+
+def test_an_arm_that_fixes_everything_still_has_its_trials(tmp_path: Path) -> None:
+    arm = Arm.parse("cascaded-forward:predictor=ridge:ridge=1e-3")
+    found = search(setting(ruleset=RULES.with_changes(trials=2)), arm, open_storage(tmp_path / "j"))
+    assert (found.best, found.cost.trials) == ({}, 2)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from importlib import resources
 from pathlib import Path
@@ -38,6 +39,9 @@ OPTIONS = [
     (("--ruleset", "absent.yaml"), "absent.yaml"),
     (("--device", "tpu"), "unknown device 'tpu'"),
     (("--device", "cuda:99"), "--device cuda:99 was asked"),
+    (("--target", "95"), "above 0 and at most 1, such as 0.95, got '95'"),
+    (("--target", "mnist=high"), "got 'high'"),
+    (("--target", "mnist=0.9,0.8"), "mnist=0.97,cifar10=0.5"),
     (("--country", "POLL"), "POL"),
     (("--grid-g-per-kwh", "-1"), "from 0 up"),
     (("--bach-size", "3"), "--batch-size"),
@@ -116,7 +120,7 @@ def test_a_corrupt_idx_file_names_its_checksum(bpfree: Command, tmp_path: Path) 
     assert not (tmp_path / "R").exists()
 
 
-@pytest.mark.parametrize("rule", ["readout: best-prefix-on-validation", "precision: bfloat16"])
+@pytest.mark.parametrize("rule", ["precision: bfloat16"])
 def test_a_rule_that_cannot_be_kept_is_refused_rather_than_ignored(bpfree: Command, tmp_path: Path, rule: str) -> None:
     key = rule.partition(":")[0]
     text = (resources.files("bpfree.rulesets") / "quick.yaml").read_text()
@@ -135,6 +139,47 @@ def test_a_directory_of_another_ruleset_is_left_alone(bpfree: Command, tmp_path:
     assert outcome.code == 2
     assert "stop.patience" in outcome.one_line()
     assert {path: path.read_bytes() for path in (tmp_path / "R").rglob("*") if path.is_file()} == before
+
+
+def test_a_directory_that_other_code_began_is_left_alone_until_that_is_accepted(bpfree: Command, tmp_path: Path) -> None:
+    arguments = ("compare", "--out", "R", "--arms", "backprop", "--quiet", *TINY)
+    assert bpfree(*arguments).code == 0
+    environment = tmp_path / "R" / "environment.json"
+    ((key, facts),) = json.loads(environment.read_text()).items()
+    facts["versions"]["bpfree code"] = "0123456789abcdef"
+    environment.write_text(json.dumps({"another": facts}))
+    before = {path: path.read_bytes() for path in (tmp_path / "R").rglob("*") if path.is_file()}
+    outcome = bpfree(*arguments, "--seeds", "3")
+    assert outcome.code == 2
+    assert "was made by other code (bpfree code 0123456789abcdef, now " in outcome.one_line()
+    assert "--accept-other-code" in outcome.err
+    assert {path: path.read_bytes() for path in (tmp_path / "R").rglob("*") if path.is_file()} == before
+    assert bpfree(*arguments, "--seeds", "3", "--accept-other-code").code == 0
+    assert set(json.loads(environment.read_text())) == {"another", key}
+    assert "other code accepted: bpfree code 0123456789abcdef, now " in (tmp_path / "R" / "log.txt").read_text()
+    assert len((tmp_path / "R" / "records.jsonl").read_bytes().splitlines()) == 3
+
+
+def test_two_rulesets_in_one_report_are_one_line(bpfree: Command) -> None:
+    assert bpfree("compare", "--out", "A", "--arms", "backprop", "--quiet", *TINY).code == 0
+    assert bpfree("compare", "--out", "B", "--arms", "backprop", "--quiet", *TINY, "--patience", "3").code == 0
+    outcome = bpfree("report", "A", "B")
+    assert outcome.code == 2
+    assert "A (quick+changed) and B (quick+changed) were run under different rules" in outcome.one_line()
+    assert "stop.patience: 10 against 3" in outcome.err
+    assert bpfree("report", "A", "--target", "0.5", "--quiet").code == 0
+
+
+def test_records_of_a_newer_schema_are_one_line(bpfree: Command, tmp_path: Path) -> None:
+    arguments = ("compare", "--out", "R", "--arms", "backprop", "--quiet", *TINY)
+    assert bpfree(*arguments).code == 0
+    with (tmp_path / "R" / "records.jsonl").open("a") as records:
+        records.write('{"schema": 999, "arm": "from the future"}\n')
+    for command in (("report", "R"), arguments):
+        outcome = bpfree(*command)
+        assert outcome.code == 2
+        assert "line 3 has schema 999" in outcome.one_line()
+        assert "pip install --upgrade bpfree" in outcome.err
 
 
 def test_a_directory_that_holds_something_else_is_left_alone(bpfree: Command, tmp_path: Path) -> None:

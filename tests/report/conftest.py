@@ -18,32 +18,43 @@ ARMS = {  # arm: algorithm, variant, final test accuracy, rate of learning, seco
     "backprop": ("backprop", "", 0.9750, 0.35, 0.061, 27, 31.0),
     "mono-forward": ("mono-forward", "", 0.9780, 0.42, 0.072, 26, 33.0),
     "mono-forward:schedule=staged": ("mono-forward", "schedule=staged", 0.9610, 0.22, 0.045, 38, 30.0),
-    "forward-forward": ("forward-forward", "", 0.9470, 0.14, 0.195, 39, 36.0),
+    "forward-forward": ("forward-forward", "", 0.9470, 0.14, 0.195, 38, 36.0),
 }
-PARAMS = {"lr": 0.0031, "weight_decay": 1.2e-5}
 SEEDS = (0, 1, 2, 3, 4)
 QUICK = rulesets.load("quick")
 NO_ENERGY = "no NVIDIA GPU, and RAPL cannot be read; try: bpfree doctor"
 
 
+PATIENCE = QUICK.stop.patience or 0
+
+
 def history(final: float, rate: float, passes: int, pass_s: float, watts: float | None, seed: int) -> list[dict[str, Any]]:
-    """Accuracies that climb towards ``final`` with a little noise."""
-    noise = np.random.default_rng(seed).normal(0, 0.004, passes)
-    entries = []
+    """Accuracies that climb towards ``final`` with a little noise, and end by the ruleset's patience."""
+    rng = np.random.default_rng(seed)
+    noise, best, entries = rng.normal(0, 0.004, passes), 0.0, []
     for k in range(1, passes + 1):
         accuracy = final - (final - 0.1) * math.exp(-rate * k) + noise[k - 1] * math.exp(-0.05 * k)
+        waiting = k > passes - PATIENCE
+        accuracy = min(accuracy, best - 0.001) if waiting else max(accuracy, best + (0.0001 if k == passes - PATIENCE else 0.0))
+        best = max(best, accuracy)
         entries.append(
             {
                 "passes": k,
                 "phase": 0,
-                "train_loss": 2.3 * math.exp(-rate * k),
-                "val_accuracy": round(min(accuracy, 1.0), 4),
+                "train_loss": 2.3 * math.exp(-rate * k) * (1 + rng.normal(0, 0.01)),
+                "val_accuracy": round(min(accuracy, 1.0), 5),
                 "val_loss": None,
                 "time_s": pass_s * k,
                 "joules": None if watts is None else watts * pass_s * k,
             }
         )
     return entries
+
+
+def tuned_params(arm: str, dataset: str, net: str) -> dict[str, float]:
+    """As a search of its own would find them: other digits in every cell."""
+    rng = np.random.default_rng(list(f"{arm}@{dataset}@{net}".encode()))
+    return {"lr": 0.003 * float(np.exp(rng.normal(0, 0.3))), "weight_decay": 1e-5 * float(np.exp(rng.normal(0, 0.3)))}
 
 
 def make_record(
@@ -88,12 +99,14 @@ def make_record(
         ) | {"carbon.g_per_kwh": "nothing to multiply: no joules"}
     if status != "ok":
         reasons |= dict.fromkeys(("test_accuracy", "val_accuracy"), f"the run {status}")
+    passed = history(final + noise, rate, passes, time_s / passes, watts if energy else None, seed)
     record = {
         "schema": 1,
         "arm": arm,
         "algorithm": algorithm,
         "variant": variant,
-        "params": PARAMS | ({"schedule": variant.rpartition("=")[2] or "joint"} if algorithm == "mono-forward" else {}),
+        "params": tuned_params(arm, dataset, net)
+        | ({"schedule": variant.rpartition("=")[2] or "joint"} if algorithm == "mono-forward" else {}),
         "dataset": dataset,
         "split": "sha256:1234",
         "net": net,
@@ -109,7 +122,7 @@ def make_record(
         },
         "status": status,
         "reasons": reasons,
-        "val_accuracy": accuracy and round(accuracy + 0.004, 4),
+        "val_accuracy": accuracy and max(entry["val_accuracy"] for entry in passed),
         "test_accuracy": accuracy,
         "passes": passes,
         "forward_passes": 1.0 * passes,
@@ -155,11 +168,12 @@ def make_record(
             "gradients": None,
             "optimiser": 677968,
             "activations": 131072,
+            "feature_cache": 0,
             "method": "dispatch mode",
         },
         "tier": "eager",
         "maths": "autograd" if algorithm == "backprop" else "closed",
-        "history": history(final + noise, rate, passes, time_s / passes, watts if energy else None, seed),
+        "history": passed,
         "environment_digest": "env-1",
         "started_at": "2026-11-21T08:00:00Z",
         "versions": {"bpfree": "0.1.0", "torch": "2.8.0"},
@@ -174,7 +188,7 @@ def tuned_entry(arm: str, dataset: str = "digits", net: str = "mlp:2x256", energ
         "dataset": dataset,
         "net": net,
         "algorithm": ARMS.get(arm, (arm,))[0],
-        "best": PARAMS,
+        "best": tuned_params(arm, dataset, net),
         "trials": 8,
         "passes_per_trial": 15,
         "best_val_accuracy": 0.9766,

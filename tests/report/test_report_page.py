@@ -81,18 +81,18 @@ def test_ids_are_unique_and_references_exist(text):
 
 def test_charts_have_words_with_their_main_values(text):
     drawings = [a for tag, a in Page(text).tags if tag == "svg" and a.get("aria-hidden") != "true"]
-    assert len(drawings) == 8
+    assert len(drawings) == 9  # four for each table, and the profiles
     assert all(a["role"] == "img" and a["aria-labelledby"] for a in drawings)
     descriptions = re.findall(r"<desc[^>]*>([^<]+)</desc>", text)
-    assert len(descriptions) == 8
+    assert len(descriptions) == 9
     for description in descriptions:
         assert "mono-forward (joint)" in description
-        assert re.search(r"\d\.\d", description)
+        assert re.search(r"\d\.\d|\d %", description)
 
 
 def test_tables_have_scopes_and_captions(text):
     page = Page(text)
-    assert len(page.all("caption")) == len(page.all("table")) == 3
+    assert len(page.all("caption")) == len(page.all("table")) == 5
     assert {a.get("scope") for a in page.all("th")} == {"row", "col"}
     labels = [a for a in page.all("td") if not a.get("data-label")]
     assert labels == [], "on a phone each cell is named by its data-label"
@@ -130,10 +130,11 @@ def test_names_of_users_are_escaped(runs):
 def test_markdown_tables_are_well_formed(runs):
     arms = ("backprop", "odd|name\nof `two` lines")
     lines = report.build([runs(records=runs.grid(arms=arms))]).markdown.read_text().splitlines()
-    table = [line for line in lines if line.startswith("|")]
-    assert len(table) == 2 + len(arms)
-    assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
-    assert re.fullmatch(r"\|( -+:? \|)+", table[1])
+    rows = [line for line in lines if line.startswith("|")]
+    assert len(rows) == 2 * (2 + len(arms)), "the results, and the costs to a target"
+    for table in (rows[: len(rows) // 2], rows[len(rows) // 2 :]):
+        assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
+        assert re.fullmatch(r"\|( -+:? \|)+", table[1])
     assert lines[0].startswith("# ")
 
 

@@ -3,7 +3,7 @@
 from bpfree.bench.arm import Arm, parse_arms
 from bpfree.bench.compare import Comparison, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory, fresh_path
-from bpfree.bench.measure import Setting, check_supported, measure
+from bpfree.bench.measure import Setting, check_runnable, check_supported, measure
 
 __all__ = [
     "Arm",
@@ -12,6 +12,7 @@ __all__ = [
     "RunDirectory",
     "Setting",
     "SilentObserver",
+    "check_runnable",
     "check_supported",
     "fresh_path",
     "measure",

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpfree.algorithms import Algorithm, Value, make
-from bpfree.errors import UsageError
+from bpfree.errors import RulesetError, UsageError
+from bpfree.rulesets import Ruleset
 
 __all__ = ["Arm", "parse_arms"]
+
+BEST_PREFIX = "best-prefix"
+"""The value of a rule's ``readout`` that lets validation choose the block whose scores decide."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +55,28 @@ class Arm:
     def build(self, tuned: Mapping[str, Value]) -> Algorithm:
         """The rule with the tuned values; what the arm fixes has the last word."""
         return make(self.algorithm, {**tuned, **self.fixed})
+
+    def under(self, rules: Ruleset) -> Arm:
+        """The arm as the ruleset has it: with its readout chosen on validation where that is the rule and the arm can.
+
+        A rule that reads out in one way only stays as it is; the report names it.
+
+        Raises:
+            RulesetError: the ruleset chooses the readout, and the arm has fixed another.
+        """
+        if rules.readout != "best-prefix-on-validation":
+            return self
+        if self.fixed.get("readout", BEST_PREFIX) != BEST_PREFIX:
+            raise RulesetError(
+                f"ruleset {rules.name} chooses the readout on validation for every arm that can, but {self.label} fixes "
+                f"readout={self.fixed['readout']}; leave that out, or use a ruleset with readout: as-the-arm-says"
+            )
+        chosen = replace(self, fixed={**self.fixed, "readout": BEST_PREFIX})
+        try:
+            chosen.build({})
+        except UsageError:
+            return self
+        return chosen
 
 
 def parse_arms(text: str) -> tuple[Arm, ...]:

@@ -14,6 +14,7 @@ from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import RunFailed, Setting, measure
 from bpfree.bench.study import Tuned, open_storage, search
+from bpfree.meter import Trace
 from bpfree.records import Record
 from bpfree.train import Progress
 
@@ -107,15 +108,19 @@ class Comparison:
     def _measure(self, arm: Arm, seed: int, tuned: Tuned) -> None:
         rules = self.setting.ruleset.for_arm(arm.label, self.setting.data.name, self.setting.net)
         self.observer.begin(f"{arm.label}, seed {seed}", rules.passes(self.setting.data.name))
+        traces: list[Trace] = []
         try:
-            record = measure(self.setting, arm, tuned.best, seed, tuned.cost, on_pass=self.observer.passed)
+            record = measure(
+                self.setting, arm, tuned.best, seed, tuned.cost,
+                on_pass=self.observer.passed, on_trace=lambda _, trace: traces.append(trace),
+            )  # fmt: skip
         except RunFailed as failure:
             record = failure.record
-            self.directory.append(record)
+            self.directory.append(record, traces)
             if isinstance(failure.__cause__, KeyboardInterrupt):
                 raise failure.__cause__ from None
         else:
-            self.directory.append(record)
+            self.directory.append(record, traces)
         line = f"{arm.label}, seed {seed}: {_outcome(record)}"
         self.directory.log(line)
         self.observer.end(line)

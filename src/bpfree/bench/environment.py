@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -13,16 +14,40 @@ from typing import Any
 import psutil
 import torch
 
+import bpfree
 from bpfree._version import __version__
 
-__all__ = ["choose_threads", "digest", "facts", "versions"]
+__all__ = ["CODE", "choose_threads", "code_digest", "digest", "facts", "versions"]
+
+CODE = "bpfree code"
+"""Key of :func:`code_digest` among the versions."""
+
+_FLOORS = ("algorithms", "bench", "data", "meter", "nets", "numerics", "train")
+"""Parts of the package whose code can change a measured number; what a report looks like cannot."""
+
+_LISTS = ("suites", "published")
+"""Folders within them that say what is run, or what others have measured."""
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "codecarbon", "nvidia-ml-py")
 
 
+@cache
+def code_digest() -> str:
+    """First 16 hexadecimal digits of the sha256 of bpfree's own code and tables, as far as they can change a number.
+
+    A version number stands still between two releases, and a commit is not known to an installed package; this knows both.
+    """
+    root = Path(bpfree.__file__).parent
+    sha = hashlib.sha256()
+    files = (path for floor in _FLOORS for path in (root / floor).rglob("*") if path.suffix in (".py", ".yaml"))
+    for path in sorted(path for path in files if path.parent.name not in _LISTS):
+        sha.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
+    return sha.hexdigest()[:16]
+
+
 def versions() -> dict[str, str]:
     """Versions of bpfree and of what its numbers depend on."""
-    found = {"bpfree": __version__, "python": platform.python_version()}
+    found = {"bpfree": __version__, CODE: code_digest(), "python": platform.python_version()}
     for package in _PACKAGES:
         try:
             found[package] = version(package)

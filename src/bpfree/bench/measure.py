@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import statistics
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -13,24 +11,31 @@ from typing import Any
 
 import torch
 
+from bpfree import stats
 from bpfree.algorithms import Algorithm, Phase, State, Value
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost, n_parameters, step_cost, warm_up
+from bpfree.bench.stops import check_passes, check_phases, patience_of, stop_rule
 from bpfree.data import Dataset
 from bpfree.errors import RulesetError
-from bpfree.meter import CarbonFactor, Meter, Reading, co2e_g, device_peak, reset_device_peak
+from bpfree.meter import CarbonFactor, Meter, Reading, Trace, Window, co2e_g, device_peak, reset_device_peak
+from bpfree.models import Model, measure_inference
 from bpfree.nets import Chain, build
-from bpfree.records import Carbon, Energy, HistoryEntry, Inference, Record, TuningCost
+from bpfree.records import Carbon, Energy, HistoryEntry, Inference, InferenceAt, Record, TuningCost
 from bpfree.rulesets import Ruleset, digest
-from bpfree.train import Patience, Progress, best_of, evaluate, initialise, past, training
+from bpfree.train import Progress, StopRule, best_of, evaluate, initialise, past, stop_in, training
 
-__all__ = ["RunFailed", "Setting", "check_supported", "measure", "patience_of"]
+__all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "patience_of"]
 
 INFERENCE_BATCH = 128
-INFERENCE_REPEATS = 15
-NO_TARGET = "no target accuracy was given"
-INFERENCE_ENERGY = "scoring a batch is far shorter than the period of any counter"
+"""Of the headline latency; a single example is timed beside it."""
+
+INFERENCE_REPEATS = 40
+INFERENCE_WINDOW_S = 0.1
+INFERENCE_MOST_S = 5.0
+"""Calls timed one by one; the window of the throughput; most of either for one batch size."""
+NO_TARGET = "no target accuracy was given; name one with --target 0.95"
 
 
 @dataclass
@@ -59,40 +64,39 @@ class Setting:
         return build(self.net, self.data.in_shape, self.data.n_classes)
 
 
-def check_supported(rules: Ruleset, arms: Sequence[Arm]) -> None:
+def check_supported(rules: Ruleset, arms: Sequence[Arm], net: Chain | None = None) -> None:
     """Refuse rules that the harness cannot keep yet, rather than hash them into records and ignore them.
+
+    Args:
+        net: where it is known, exceptions for phases that no arm has on it are refused too.
 
     Raises:
         RulesetError: naming the rule and what can be had.
     """
     wishes = {
-        "readout": (rules.readout, "as-the-arm-says"),
         "precision": (rules.precision, "float32"),
         "plan.tier": (rules.plan.tier, "eager"),
     }
     for field_name, (asked, supported) in wishes.items():
         if asked != supported:
             raise RulesetError(f"ruleset {rules.name} asks for {field_name}: {asked}, which cannot be kept yet; use {supported}")
-    for exception in rules.exceptions:
-        for arm in arms:
-            if exception.phases and exception.applies(arm.label, None, None, exception.phases[0]):
-                raise RulesetError(
-                    f"ruleset {rules.name} has an exception of {exception.field} for single phases of {arm.label}, which "
-                    "cannot be kept yet; leave that arm out"
-                )
+    for arm in arms:
+        arm.under(rules)
+    check_phases(rules, arms, net)
 
 
-def patience_of(rules: Ruleset, dataset: str, *, trial: bool = False) -> Patience:
-    """The stop rule that a ruleset gives to a run, or to a trial of the search."""
-    return Patience(
-        patience=rules.stop.patience,
-        max_passes=rules.trial_passes(dataset) if trial else rules.passes(dataset),
-        min_delta=rules.stop.min_delta,
-        metric=rules.stop.metric,
-        restore_best=rules.stop.restore_best,
-        per_phase=rules.budget.per == "phase",
-        max_hours=rules.budget.max_hours,
-    )
+def check_runnable(setting: Setting, arms: Sequence[Arm]) -> None:
+    """Refuse, before anything is written, arms that cannot be trained on this net by these rules.
+
+    Raises:
+        UsageError: a rule cannot train the net, or has more phases than passes.
+        RulesetError: see :func:`check_supported`.
+    """
+    net = setting.build_net()
+    for arm in arms:
+        arm.build({}).check_net(net)
+    check_supported(setting.ruleset, arms, net)
+    check_passes(setting.ruleset, arms, net, setting.data.name, setting.net)
 
 
 def measure(
@@ -104,6 +108,8 @@ def measure(
     *,
     on_pass: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
+    on_trained: Callable[[Model], None] = lambda _: None,
+    on_trace: Callable[[Record, Trace], None] = lambda _, __: None,
 ) -> Record:
     """Train ``arm`` with ``values`` on ``seed`` and return its record.
 
@@ -111,6 +117,8 @@ def measure(
         tuning: what finding the values cost, None where they were given.
         checkpoint: for a single long run: written after each pass and resumed from. A comparison has none: a run that was
             killed starts again, since the energies of two sittings are never added.
+        on_trained: is given the trained model, if the run ends well; outside the window.
+        on_trace: is given what the device did during the window, where anything was sampled, however the run ended.
 
     A loss that becomes NaN gives a record with status ``diverged``. An exception inside the window is a record too
     (``failed``, ``interrupted``), carried by :class:`RunFailed`.
@@ -119,6 +127,7 @@ def measure(
         RunFailed: with the record; its cause is the exception.
     """
     rules = setting.ruleset.for_arm(arm.label, setting.data.name, setting.net)
+    arm = arm.under(rules)
     algorithm = arm.build(values)
     net = setting.build_net()
     blind = setting.data.without_test()
@@ -126,32 +135,41 @@ def measure(
     state = initialise(algorithm, net, seed, setting.device)
     cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
     warm_up(algorithm, net, state, blind, rules.batch_size)
-    stop = patience_of(rules, setting.data.name)
+    stop = stop_rule(setting.ruleset, arm.label, setting.data.name, setting.net)
     history = past(checkpoint) if checkpoint else []
     sittings = 2 if history else 1
     problem: BaseException | None = None
     reset_device_peak(setting.device)
-    with_window = setting.meter.window()
-    window = with_window.__enter__()
+    window: Window | None = None
     try:
-        for progress in training(
-            algorithm, net, blind, stop, batch_size=rules.batch_size, seed=seed,
-            lr_schedule=rules.lr_schedule, state=state, clock=window, checkpoint=checkpoint,
-            identity={"arm": arm.label, "values": dict(values), "data": setting.data.split_digest, "net": setting.net,
-                      "seed": seed, "ruleset": digest(setting.ruleset)},
-        ):  # fmt: skip
-            history.append(progress.entry)
-            on_pass(progress)
-    except (Exception, KeyboardInterrupt) as error:  # noqa: BLE001 - nothing that was measured is lost; it is raised again below
+        with setting.meter.window() as window:
+            for progress in training(
+                algorithm, net, blind, stop, batch_size=rules.batch_size, seed=seed,
+                lr_schedule=rules.lr_schedule, state=state, clock=window, checkpoint=checkpoint,
+                identity={"arm": arm.label, "values": dict(values), "data": setting.data.split_digest, "net": setting.net,
+                          "seed": seed, "ruleset": digest(setting.ruleset)},
+            ):  # fmt: skip
+                history.append(progress.entry)
+                on_pass(progress)
+    except (Exception, KeyboardInterrupt) as error:
         problem = error
-    with_window.__exit__(None, None, None)
+        if window is None:  # nothing had begun
+            raise
+        if window.reading is None:  # Ctrl-C while the window was being closed
+            window.close(failed=True)
+    assert window is not None
     reading = window.reading
     assert reading is not None
+    reading.reasons.update({f"timeline.{name}": why for name, why in window.trace.reasons().items()})
     if sittings > 1:
         reading = _of_two_sittings(reading, history)
     record = _Writer(setting, arm, algorithm, net, state, cost, history, reading, stop, seed, tuning, started_at).record(problem)
+    if window.timeline:
+        on_trace(record, window.trace)
     if problem is not None:
         raise RunFailed(record) from problem
+    if record.status == "ok":
+        on_trained(Model(algorithm, net, state, algorithm.phases(net)[history[-1].phase], setting.data.normalisation))
     return record
 
 
@@ -198,7 +216,7 @@ class _Writer:
     cost: StepCost
     history: list[HistoryEntry]
     reading: Reading
-    stop: Patience
+    stop: StopRule
     seed: int
     tuning: TuningCost | None
     started_at: str
@@ -207,24 +225,25 @@ class _Writer:
         """The record of the run as it ended."""
         setting, reading = self.setting, self.reading
         last = self.history[-1] if self.history else None
-        phase = self.algorithm.phases(self.net)[last.phase if last else 0]
+        phases = self.algorithm.phases(self.net)
+        phase = phases[last.phase if last else 0]
         status, why = _status(last, problem)
         reasons = {**self.cost.reasons, **reading.reasons}
         val_accuracy = test_accuracy = None
         inference: Inference | None = None
         if status == "ok" and last is not None:
-            val_accuracy = best_of(self.history, self.stop)
+            val_accuracy = best_of(self.history, stop_in(self.stop, phase))
             test_accuracy = evaluate(
                 self.algorithm, self.net, self.state, setting.data, "test", phase
             ).accuracy  # the only line that reads the test split
-            inference = self._inference(phase)
-            reasons["inference.joules_per_1000"] = INFERENCE_ENERGY
+            inference = self._inference(phase, reasons)
         else:
             reasons |= dict.fromkeys(("val_accuracy", "test_accuracy", "inference"), why)
             reasons["status"] = why
         traits = self.algorithm.traits(self.net)
         co2e, carbon = self._carbon(reasons)
-        reasons["time_to_target_s"] = reasons["energy_to_target_j"] = NO_TARGET
+        target = setting.ruleset.plan.target_for(setting.data.name)
+        time_to_target_s, energy_to_target_j = _to_target(self.history, target, reasons)
         if self.tuning is None:
             reasons["tuning_energy"] = "nothing was tuned: the values were given"
         elif self.tuning.joules is None:
@@ -245,7 +264,7 @@ class _Writer:
             n_aux_params=traits.extra_parameters,
             seed=self.seed,
             ruleset_digest=digest(setting.ruleset),
-            plan=setting.plan,
+            plan={**setting.plan, "phases": {phase.name: phase.max_passes for phase in phases}, "target": target},
             status=status,
             reasons=reasons,
             val_accuracy=val_accuracy,
@@ -267,8 +286,8 @@ class _Writer:
             carbon=carbon,
             tuning_energy=self.tuning,
             inference=inference,
-            time_to_target_s=None,
-            energy_to_target_j=None,
+            time_to_target_s=time_to_target_s,
+            energy_to_target_j=energy_to_target_j,
             flops=self.cost.flops,
             peak_memory_bytes=peak,
             memory=memory,
@@ -299,19 +318,49 @@ class _Writer:
             return device.allocated_bytes, "peak: torch allocator; parts: " + str(self.cost.memory.method)
         return self.cost.peak_bytes, self.cost.memory.method
 
-    def _inference(self, phase: Phase) -> Inference:
-        """Median time to score a batch, outside the window."""
-        self.net.eval()
-        data = self.setting.data
-        size = min(INFERENCE_BATCH, data.n("validation"))
-        batch = next(iter(data.batches("validation", size, shuffle=False)))
-        times = []
-        with torch.no_grad():
-            for _ in range(INFERENCE_REPEATS):
-                before = time.perf_counter()
-                float(self.algorithm.scores(self.net, self.state, batch.x, phase).sum())  # waits for the device
-                times.append(time.perf_counter() - before)
-        return Inference(batch_size=len(batch.y), latency_s=statistics.median(times), joules_per_1000=None)
+    def _inference(self, phase: Phase, reasons: dict[str, str]) -> Inference:
+        """What using the trained model costs, outside the window."""
+        model = Model(self.algorithm, self.net, self.state, phase)
+        costs = measure_inference(
+            {self.arm.label: model}, self.setting.meter, batch_sizes=(1, INFERENCE_BATCH), repeats=INFERENCE_REPEATS,
+            window_s=INFERENCE_WINDOW_S, n_windows=1, max_s=INFERENCE_MOST_S, counted=False,
+        )  # fmt: skip
+        by_batch = {}
+        for cost in costs:
+            size = str(cost.batch_size)
+            by_batch[size] = InferenceAt(
+                latency_p50_s=cost.latency_p50_s,
+                latency_p95_s=cost.latency_p95_s,
+                images_per_s=cost.images_per_s,
+                joules_per_1000=cost.joules_per_1000,
+                n_calls=cost.n_calls,
+            )
+            for name, why in cost.reasons.items():
+                if name in InferenceAt.model_fields:
+                    reasons[f"inference.by_batch.{size}.{name}"] = why
+        headline = costs[-1]
+        if headline.joules_per_1000 is None:
+            reasons["inference.joules_per_1000"] = headline.reasons["joules_per_1000"]
+        return Inference(
+            batch_size=headline.batch_size,
+            latency_s=headline.latency_p50_s,
+            joules_per_1000=headline.joules_per_1000,
+            by_batch=by_batch,
+        )
+
+
+def _to_target(
+    history: Sequence[HistoryEntry], target: float | None, reasons: dict[str, str]
+) -> tuple[float | None, float | None]:
+    """Seconds and joules until validation first reached the target, infinite if never; the reasons of nulls are added."""
+    if target is None:
+        reasons["time_to_target_s"] = reasons["energy_to_target_j"] = NO_TARGET
+        return None, None
+    entries = [(entry.val_accuracy, entry.time_s, entry.joules) for entry in history]
+    joules = stats.energy_to_target(entries, target)
+    if joules is None:
+        reasons["energy_to_target_j"] = reasons.get("energy.joules", "no energy was measured until then")
+    return stats.time_to_target(entries, target), joules
 
 
 def _status(last: HistoryEntry | None, problem: BaseException | None) -> tuple[Any, str]:

@@ -39,17 +39,20 @@ class LogUniform:
 
 
 @cache
-def _file() -> dict[str, dict[str, dict[str, float]]]:
+def _file() -> dict[str, dict[str, dict[str, float] | None]]:
     text = (resources.files("bpfree.bench") / "spaces.yaml").read_text()
     raw = yaml.safe_load(text)
     return {"*": raw["common"], **raw["rules"]}
 
 
 def space_for(arm: Arm) -> dict[str, LogUniform]:
-    """What is searched for an arm: the common ranges, the rule's own and those of its options, less what the arm fixes."""
+    """What is searched for an arm: the common ranges, the rule's own and those of its options, less what the arm fixes.
+
+    Nothing is left where an arm fixes everything that its rule has to search; its trials then differ in their seeds alone.
+    """
     ranges = dict(_file()["*"])
     for key, own in _file().items():
         rule, *options = key.split(":")
         if rule == arm.algorithm and {tuple(option.split("=")) for option in options} <= set(arm.fixed.items()):
             ranges |= own
-    return {name: LogUniform(**ends) for name, ends in ranges.items() if name not in arm.fixed}
+    return {name: LogUniform(**ends) for name, ends in ranges.items() if ends is not None and name not in arm.fixed}

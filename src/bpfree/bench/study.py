@@ -20,15 +20,20 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bpfree.bench.arm import Arm
-from bpfree.bench.measure import Setting, patience_of
+from bpfree.bench.measure import Setting
 from bpfree.bench.spaces import space_for
+from bpfree.bench.stops import stop_rule
 from bpfree.records import HistoryEntry, TuningCost
-from bpfree.train import Progress, best_of, initialise, training
+from bpfree.train import Progress, best_of, initialise, stop_in, training
 
 __all__ = ["Tuned", "open_storage", "search"]
 
 SEARCH_SEEDS = 1_000_000
 """Trial t trains with seed SEARCH_SEEDS + t, for every arm the same; measured runs use small seeds, so theirs are fresh."""
+
+
+SAMPLER_SEED = "sha256 of STUDY/TRIAL, first 4 bytes; STUDY is ARM@DATASET@NET"
+"""How the sampler of each trial is seeded, as it stands beside its arguments."""
 
 
 @dataclass(frozen=True)
@@ -79,7 +84,9 @@ def search(
             trial.set_user_attr(key, attribute)
         study.tell(trial, value)
         on_trial(index, value)
-    return _outcome(study, arm, space, rules.trial_passes(setting.data.name))
+    tuned = _outcome(study, arm, space, rules.trial_passes(setting.data.name))
+    tuned.row["sampler"] = rules.search.sampler.model_dump() | {"seed": SAMPLER_SEED}
+    return tuned
 
 
 def _sampler(arguments: dict[str, Any], seed: int) -> optuna.samplers.TPESampler:
@@ -100,12 +107,12 @@ def _run_trial(
     setting: Setting, arm: Arm, values: dict[str, float], index: int, on_pass: Callable[[Progress], None]
 ) -> tuple[float, dict[str, Any]]:
     rules = setting.ruleset.for_arm(arm.label, setting.data.name, setting.net)
-    algorithm = arm.build(values)
+    algorithm = arm.under(rules).build(values)
     net = setting.build_net()
     blind = setting.data.without_test()
     seed = SEARCH_SEEDS + index
     state = initialise(algorithm, net, seed, setting.device)
-    stop = patience_of(rules, setting.data.name, trial=True)
+    stop = stop_rule(setting.ruleset, arm.label, setting.data.name, setting.net, trial=True)
     history: list[HistoryEntry] = []
     diverged = False
     with setting.meter.window() as window:
@@ -118,7 +125,8 @@ def _run_trial(
             on_pass(progress)
     reading = window.reading
     assert reading is not None
-    best = None if diverged else best_of(history, stop)
+    last_phase = algorithm.phases(net)[history[-1].phase]
+    best = None if diverged else best_of(history, stop_in(stop, last_phase))
     attributes = {
         "passes": history[-1].passes,
         "time_s": reading.time_s,

@@ -8,6 +8,30 @@ from typing import Annotated
 import typer
 
 from bpfree._version import __version__
+from bpfree.cli.analyse import analyse_app
+from bpfree.cli.measure import measure_app
+from bpfree.cli.notices import one_line_warnings
+from bpfree.cli.options import (
+    AcceptOtherCode,
+    BatchSize,
+    Country,
+    DataDir,
+    Dataset,
+    Device,
+    Estimate,
+    Grid,
+    Json,
+    MaxHours,
+    MaxPasses,
+    Net,
+    Out,
+    PatienceOption,
+    Quiet,
+    Ruleset,
+    Target,
+)
+from bpfree.cli.reproduce import reproduce
+from bpfree.cli.tune import tune
 
 __all__ = ["app", "command_line_errors"]
 
@@ -34,32 +58,11 @@ def _version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    context: typer.Context,
     version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")] = False,
 ) -> None:
     del version
-
-
-Dataset = Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or FILE.npz.")]
-DataDir = Annotated[
-    Path | None,
-    typer.Option(envvar="BPFREE_DATA", help="Holds mnist/, fashion-mnist/, cifar-10-batches-py/, cifar-100-python/."),
-]
-Net = Annotated[str | None, typer.Option(help="mlp:2x256 (two hidden blocks of 256), mlp:512-256-128.")]
-Ruleset = Annotated[str, typer.Option(help="A name (bpfree list rulesets) or a YAML file.")]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Out = Annotated[Path | None, typer.Option(help="Run directory; an existing one with the same ruleset is resumed.")]
-Country = Annotated[str | None, typer.Option(help="ISO3 code of the grid, for grams of CO2e (POL, FRA, USA).")]
-Grid = Annotated[float | None, typer.Option("--grid-g-per-kwh", help="Grams of CO2e per kWh of your grid.")]
-Estimate = Annotated[
-    bool,
-    typer.Option("--estimate-energy", help="Where nothing measures the processor's energy, estimate it (labelled)."),
-]
-MaxPasses = Annotated[int | None, typer.Option(help="Cap on the passes of a run, over all its phases.")]
-BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
-MaxHours = Annotated[float | None, typer.Option(help="Cap on the wall time of a run.")]
-PatienceOption = Annotated[int | None, typer.Option("--patience", help="Passes without improvement before a phase ends.")]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no table.")]
+    context.with_resource(one_line_warnings())
 
 
 @app.command()
@@ -74,12 +77,14 @@ def compare(
     patience: PatienceOption = None,
     batch_size: BatchSize = None,
     max_hours: MaxHours = None,
+    target: Target = None,
     ruleset: Ruleset = "quick",
     device: Device = "cpu",
     out: Out = None,
     country: Country = None,
     grid_g_per_kwh: Grid = None,
     estimate_energy: Estimate = False,
+    accept_other_code: AcceptOtherCode = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -91,14 +96,15 @@ def compare(
     """
     from bpfree.cli.compare import compare_command
     from bpfree.cli.setting import Request
+    from bpfree.cli.target import parse_target
 
     request = Request(
         dataset=dataset, data_dir=data_dir, net=net, ruleset=ruleset, device=device, country=country,
         grid_g_per_kwh=grid_g_per_kwh, estimate_energy=estimate_energy,
         changes={"trials": trials, "max_passes": max_passes, "patience": patience, "batch_size": batch_size,
-                 "max_hours": max_hours, "seeds": seeds},
+                 "max_hours": max_hours, "seeds": seeds, "target": parse_target(target)},
     )  # fmt: skip
-    return compare_command(request, arms=arms, out=out, as_json=as_json, quiet=quiet)
+    return compare_command(request, arms=arms, out=out, accept_other_code=accept_other_code, as_json=as_json, quiet=quiet)
 
 
 @app.command()
@@ -121,6 +127,7 @@ def train(
     country: Country = None,
     grid_g_per_kwh: Grid = None,
     estimate_energy: Estimate = False,
+    accept_other_code: AcceptOtherCode = False,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -136,13 +143,33 @@ def train(
         grid_g_per_kwh=grid_g_per_kwh, estimate_energy=estimate_energy,
         changes={"max_passes": max_passes, "patience": patience, "batch_size": batch_size, "max_hours": max_hours},
     )  # fmt: skip
-    return train_command(request, algorithm=algorithm, settings=settings or [], seed=seed, out=out, as_json=as_json, quiet=quiet)
+    return train_command(
+        request, algorithm=algorithm, settings=settings or [], seed=seed, out=out,
+        accept_other_code=accept_other_code, as_json=as_json, quiet=quiet,
+    )  # fmt: skip
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
+    data: Annotated[Path, typer.Option(help="A .npz file with examples x, as they were in training; labels are not needed.")],
+    device: Device = "cpu",
+    as_json: Json = False,
+) -> int:
+    """Class and probabilities of each example, as CSV or JSON.
+
+    Example: bpfree predict runs/a/model.safetensors --data new.npz > classes.csv
+    """
+    from bpfree.cli.predict import predict_command
+
+    return predict_command(model, data, device=device, as_json=as_json)
 
 
 @app.command()
 def report(
     directories: Annotated[list[Path], typer.Argument(help="Run directories with one ruleset.")],
     out: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
+    target: Target = None,
     as_json: Json = False,
     quiet: Quiet = False,
 ) -> int:
@@ -151,22 +178,33 @@ def report(
     Example: bpfree report runs/2026-11-21-digits
     """
     from bpfree.cli.show import report_command
+    from bpfree.cli.target import parse_target
 
-    return report_command(directories, out=out, as_json=as_json, quiet=quiet)
+    return report_command(directories, out=out, target=parse_target(target), as_json=as_json, quiet=quiet)
 
 
 @app.command()
 def doctor(
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default cuda where there is a GPU.")] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Check the meter as well: idle, constant load, counter against integral.")
+    ] = False,
+    seconds: Annotated[float, typer.Option(help="Of idling and of load in --calibrate; 20 periods of a counter at least.")] = 5.0,
+    country: Country = None,
+    grid_g_per_kwh: Grid = None,
+    estimate_energy: Estimate = False,
     as_json: Json = False,
 ) -> int:
     """What can be measured on this machine, how, and what is missing.
 
-    Example: bpfree doctor --device cuda
+    Example: bpfree doctor --calibrate --country POL
     """
-    from bpfree.cli.show import doctor_command
+    from bpfree.cli.doctor import doctor_command
 
-    return doctor_command(device, as_json=as_json)
+    return doctor_command(
+        device, calibrating=calibrate, seconds=seconds, country=country, grid_g_per_kwh=grid_g_per_kwh,
+        estimate_energy=estimate_energy, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command("list")
@@ -194,3 +232,9 @@ def cite(
     from bpfree.cli.show import cite_command
 
     return cite_command(algorithms)
+
+
+app.add_typer(measure_app, name="measure")
+app.add_typer(analyse_app, name="analyse")
+app.command()(reproduce)
+app.command()(tune)

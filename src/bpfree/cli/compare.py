@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from bpfree import report
-from bpfree.bench import Comparison, RunDirectory, check_supported, fresh_path, parse_arms
+from bpfree.bench import Comparison, RunDirectory, check_runnable, check_supported, fresh_path, parse_arms
 from bpfree.cli.interrupt import QuietObserver, watch_for_interrupts
 from bpfree.cli.progress import ConsoleObserver
 from bpfree.cli.resume import remember
@@ -20,19 +20,20 @@ from bpfree.cli.show import print_tables
 __all__ = ["compare_command"]
 
 
-def compare_command(request: Request, *, arms: str | None, out: Path | None, as_json: bool, quiet: bool) -> int:
+def compare_command(
+    request: Request, *, arms: str | None, out: Path | None, accept_other_code: bool = False, as_json: bool, quiet: bool
+) -> int:
     """Run or resume a comparison; 1 if every run failed."""
     rules = request.rules("compare")
     chosen = parse_arms(arms if arms is not None else ",".join(rules.plan.arms))
     check_supported(rules, chosen)
     setting = request.setting(rules)
-    for arm in chosen:
-        arm.build({}).check_net(setting.build_net())
+    check_runnable(setting, chosen)
     setting.plan |= {"arms": [arm.label for arm in chosen], "seeds": list(rules.plan.seeds)}
     directory = RunDirectory(out or fresh_path(Path(setting.data.name).name))
     console = Console(stderr=True, quiet=quiet)
     watch_for_interrupts()
-    with directory.opened(rules, setting.facts):
+    with directory.opened(rules, setting.facts, accept_other_code=accept_other_code):
         remember(directory.path)
         comparison = Comparison(setting, chosen, rules.plan.seeds, directory, QuietObserver())
         watched = nullcontext(comparison.observer) if quiet else ConsoleObserver(console, comparison.n_passes())

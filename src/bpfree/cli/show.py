@@ -1,4 +1,4 @@
-"""``report``, ``doctor``, ``list`` and ``cite``: commands that show what there is."""
+"""``report``, ``list`` and ``cite``: commands that show what there is."""
 
 from __future__ import annotations
 
@@ -13,23 +13,22 @@ from typing import Any
 
 import typer
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
-from rich.text import Text
 
 from bpfree import report as reports
 from bpfree import rulesets
+from bpfree.cli.target import Target
 from bpfree.errors import unknown_name
 
-__all__ = ["cite_command", "doctor_command", "list_command", "print_tables", "report_command"]
+__all__ = ["cite_command", "list_command", "print_tables", "report_command"]
 
 KINDS = ("algorithms", "nets", "datasets", "rulesets")
 
 
-def print_tables(directories: Sequence[Path]) -> None:
+def print_tables(directories: Sequence[Path], target: Target = None) -> None:
     """The headline tables, as wide as the terminal."""
     console = Console()
-    for text in reports.headline_rows(directories):
+    for text in reports.headline_rows(directories, target):
         table = Table(title=text.title, title_justify="left")
         for k, heading in enumerate(text.headings):
             table.add_column(heading, justify="left" if k == 0 else "right", overflow="fold")
@@ -38,35 +37,14 @@ def print_tables(directories: Sequence[Path]) -> None:
         console.print(table)
 
 
-def report_command(directories: Sequence[Path], *, out: Path | None, as_json: bool, quiet: bool) -> int:
+def report_command(directories: Sequence[Path], *, out: Path | None, as_json: bool, quiet: bool, target: Target = None) -> int:
     """Rebuild, and say where."""
-    paths = reports.build(directories, out)
+    paths = reports.build(directories, out, target)
     if as_json:
-        typer.echo(json.dumps(reports.summarise(directories), indent=2))
+        typer.echo(json.dumps(reports.summarise(directories, target), indent=2))
     elif not quiet:
-        print_tables(directories)
+        print_tables(directories, target)
         typer.echo(f"report: {paths.page}")
-    return 0
-
-
-def doctor_command(device: str | None, *, as_json: bool) -> int:
-    """Every quantity: measured or not, how, and what would change that."""
-    import torch
-
-    from bpfree.cli.setting import torch_device
-    from bpfree.meter.doctor import diagnose
-
-    findings = diagnose(torch_device(device or ("cuda" if torch.cuda.is_available() else "cpu")))
-    if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(finding) for finding in findings], indent=2))
-        return 0
-    console = Console(highlight=False)
-    colours = {"measured": "green", "computed": "green", "estimated": "yellow", "null": "red"}
-    for finding in findings:
-        console.print(f"[bold]{finding.quantity}[/bold]  [{colours[finding.verdict]}]{finding.verdict}[/]")
-        for label, line in (("", finding.how), ("", finding.why_null), ("to change that: ", finding.cure)):
-            if line:
-                console.print(Padding(Text(label + line), (0, 0, 0, 4)))
     return 0
 
 

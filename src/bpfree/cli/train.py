@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from bpfree.algorithms import names
-from bpfree.bench import Arm, RunDirectory, check_supported, fresh_path, measure
+from bpfree.bench import Arm, RunDirectory, check_runnable, check_supported, fresh_path, measure
 from bpfree.bench.measure import RunFailed
 from bpfree.cli.interrupt import QuietObserver, watch_for_interrupts
 from bpfree.cli.progress import ConsoleObserver
@@ -18,6 +18,8 @@ from bpfree.cli.resume import remember
 from bpfree.cli.setting import Request
 from bpfree.errors import UsageError, unknown_name
 from bpfree.files import writing
+from bpfree.meter import Trace
+from bpfree.models import Model, save
 from bpfree.records import Record
 from bpfree.train import Progress
 from bpfree.units import format_bytes, format_co2, format_count, format_energy, format_percent, format_time
@@ -42,6 +44,7 @@ def train_command(
     settings: list[str],
     seed: int,
     out: Path | None,
+    accept_other_code: bool = False,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -54,12 +57,15 @@ def train_command(
     rules = request.rules("train")
     check_supported(rules, [arm])
     setting = request.setting(rules)
-    arm.build({}).check_net(setting.build_net())
+    check_runnable(setting, [arm])
     setting.plan |= {"arms": [arm.label], "seeds": [seed]}
     directory = RunDirectory(out or fresh_path(f"{arm.algorithm}-{Path(setting.data.name).name}"))
     console = Console(stderr=True, quiet=quiet)
     watch_for_interrupts()
-    with directory.opened(rules, setting.facts):
+    trained: list[Model] = []
+    traces: list[Trace] = []
+    model_path: Path | None = None
+    with directory.opened(rules, setting.facts, accept_other_code=accept_other_code):
         remember(directory.path)
         record = _finished(directory, arm, setting.data.name, setting.net, seed)
         if record is None:
@@ -75,13 +81,23 @@ def train_command(
                     console.print(_line(progress), highlight=False)
 
                 try:
-                    record = measure(setting, arm, {}, seed, None, on_pass=on_pass, checkpoint=checkpoint)
+                    record = measure(
+                        setting, arm, {}, seed, None, on_pass=on_pass, checkpoint=checkpoint, on_trained=trained.append,
+                        on_trace=lambda _, trace: traces.append(trace),
+                    )  # fmt: skip
                 except RunFailed as failure:
                     record = failure.record
                     if isinstance(failure.__cause__, KeyboardInterrupt):
+                        directory.append(record, traces)
                         raise failure.__cause__ from None
-            directory.append(record)
-    _print(record, directory.path, as_json=as_json, quiet=quiet)
+            directory.append(record, traces)
+            for model in trained:  # after the record: a disk that refuses must not take it along
+                model_path = _free_path(directory.path / "model.safetensors")
+                save(
+                    model_path, model.algorithm, model.net, model.state, spec=setting.net, phase=model.phase.index,
+                    data=setting.data, val_accuracy=record.val_accuracy,
+                )  # fmt: skip
+    _print(record, directory.path, model_path, as_json=as_json, quiet=quiet)
     return 0 if record.status == "ok" else 1
 
 
@@ -98,7 +114,15 @@ def _line(progress: Progress) -> str:
     )
 
 
-def _print(record: Record, path: Path, *, as_json: bool, quiet: bool) -> None:
+def _free_path(path: Path) -> Path:
+    """``model.safetensors``, or ``model-2.safetensors`` where a directory has several runs: no model is written over."""
+    free, number = path, 2
+    while free.exists():
+        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
+    return free
+
+
+def _print(record: Record, path: Path, model_path: Path | None, *, as_json: bool, quiet: bool) -> None:
     if as_json:
         typer.echo(json.dumps(json.loads(record.to_json()), indent=2))
         return
@@ -118,6 +142,8 @@ def _print(record: Record, path: Path, *, as_json: bool, quiet: bool) -> None:
         "peak memory": format_bytes(record.peak_memory_bytes),
         "record": str(path / "records.jsonl"),
     }
+    if model_path is not None:
+        rows["model"] = str(model_path)
     width = max(map(len, rows))
     for name, value in rows.items():
         typer.echo(f"{name:<{width}}  {value}")

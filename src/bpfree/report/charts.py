@@ -9,13 +9,14 @@ from typing import Any
 
 import altair as alt
 
+from bpfree import stats
 from bpfree.report.curves import Line, common_mean, run_line
 from bpfree.report.looks import dashes, draw, on, series
 from bpfree.report.model import Estimate, Row, Table
 from bpfree.report.svg import INK, MUTED
 from bpfree.units import format_energy, format_time
 
-__all__ = ["Chart", "charts"]
+__all__ = ["Chart", "charts", "front_in_words", "pareto"]
 
 LOG_FROM = 10.0
 """Costs that span more than this factor are drawn on a logarithmic axis."""
@@ -70,7 +71,7 @@ def _cost(table: Table) -> Chart | None:
     rows = [row for row in table.rows if row.accuracy is not None and row.time_s is not None]
     if not rows:
         return None
-    kind = "energy" if all(row.energy_j is not None for row in rows) else "time"
+    kind = _cost_kind(table)
     absent = "for every arm" if any(row.energy_j is not None for row in rows) else "measured"
     costs = {row.arm: cost for row in rows if (cost := row.energy_j if kind == "energy" else row.time_s)}
     factor, unit = _unit(max(cost.mean for cost in costs.values()), kind)
@@ -86,7 +87,12 @@ def _cost(table: Table) -> Chart | None:
     x, y = _x("x", axis_title, scale), _y("y", tall, high)
     colour, shape = series(rows)
     base = on("data")
+    front = pareto(table)
+    steps = [{"x": entry["x"], "y": entry["y"]} for arm in front for entry in data if entry["arm"] == arm]
     layers: list[Any] = []
+    if len(steps) > 1:
+        line = on("front").mark_line(interpolate="step-after", color=MUTED, strokeDash=[3, 3], strokeWidth=1.5)
+        layers.append(line.encode(x=x, y=y, order=alt.Order("x:Q")))
     if any("y1" in entry for entry in data):
         layers.append(base.mark_rule().encode(x=x, y=_y("y1", tall, high), y2="y2:Q", color=colour))
     if any("x1" in entry for entry in data):
@@ -97,9 +103,35 @@ def _cost(table: Table) -> Chart | None:
     return Chart(
         f"accuracy-{kind}",
         f"Test accuracy against {kind}",
-        f"Up and to the left is better. Means with 95 % intervals: {words}.",
-        draw(alt.layer(*layers), {"data": data}),
+        f"Up and to the left is better. Means with 95 % intervals: {words}. {front_in_words(table)}",
+        draw(alt.layer(*layers), {"data": data, "front": steps}),
     )
+
+
+def _cost_kind(table: Table) -> str:
+    """What the arms are drawn against: ``"energy"`` where every arm that finished has it, else ``"time"``."""
+    rows = [row for row in table.rows if row.accuracy is not None and row.time_s is not None]
+    return "energy" if all(row.energy_j is not None for row in rows) else "time"
+
+
+def pareto(table: Table) -> list[str]:
+    """Labels of the arms on the front of accuracy against cost, cheapest first; an arm that lost runs is not on it."""
+    rows = [row for row in table.rows if not row.n_bad]
+    costs = {row.label: row.energy_j if _cost_kind(table) == "energy" else row.time_s for row in rows}
+    return stats.pareto_front(
+        {row.label: (cost and cost.mean, row.accuracy and row.accuracy.mean) for row in rows for cost in (costs[row.label],)}
+    )
+
+
+def front_in_words(table: Table) -> str:
+    """Which arms no other beats in both; empty where there is nothing to compare."""
+    front = pareto(table)
+    if len(table.rows) < 2 or not front:
+        return ""
+    cost = table.energy_word if _cost_kind(table) == "energy" else "time"
+    if len(front) == 1:
+        return f"On the front of accuracy against {cost} stands {front[0]} alone: no other arm is cheaper or more accurate."
+    return f"On the front of accuracy against {cost} (no other arm is both cheaper and at least as accurate): {', '.join(front)}."
 
 
 def _curves(table: Table, against: str) -> Chart | None:

@@ -7,10 +7,12 @@ import re
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 
 from bpfree import stats
 from bpfree.records import Record
 from bpfree.report.material import Cell, Material
+from bpfree.report.targets import Target, Targets, reach, target_for
 from bpfree.units import MISSING
 
 __all__ = ["Estimate", "Row", "Table", "build_tables", "signed"]
@@ -57,6 +59,7 @@ class Row:
     co2e_g: Estimate | None
     train_step_flops: int | None
     peak_memory_bytes: int | None
+    inference: dict[str, Estimate]
 
     @property
     def seeds(self) -> list[int]:
@@ -98,6 +101,7 @@ class Table:
     baseline_label: str
     margin: float
     rows: tuple[Row, ...]
+    targets: Targets | None = None
 
     @property
     def energy_word(self) -> str:
@@ -117,12 +121,17 @@ def signed(value: float, digits: int = 2) -> str:
     return text[1:] if float(text) == 0 else text.replace("-", "−")
 
 
-def build_tables(material: Material) -> list[Table]:
-    """One table for each data set and net, in the order in which they were measured."""
-    return [_table(material, cell) for cell in material.cells]
+def build_tables(material: Material, target: Target = None) -> list[Table]:
+    """One table for each data set and net, in the order in which they were measured.
+
+    Args:
+        target: validation accuracy up to which time and energy are counted, or one for each data set; see
+            :func:`bpfree.report.targets.target_for`.
+    """
+    return [_table(material, cell, target) for cell in material.cells]
 
 
-def _table(material: Material, cell: Cell) -> Table:
+def _table(material: Material, cell: Cell, target: Target) -> Table:
     arms = material.arms(cell)
     labels = _labels(arms)
     baseline = next((arm for arm, runs in arms.items() if runs[0].algorithm == "backprop"), next(iter(arms)))
@@ -134,7 +143,9 @@ def _table(material: Material, cell: Cell) -> Table:
     # Holm's correction runs over the arms of one table in one metric.
     compared = stats.compare_family(accuracies, baseline, margin=margin)
     rows = [_row(arm, labels[arm], index, arms[arm], arms[baseline], compared.get(arm)) for index, arm in enumerate(order)]
-    return Table(*cell, baseline, labels[baseline], margin, tuple(rows))
+    aim = target_for(cell[0], arms[baseline], [run for runs in arms.values() for run in runs], target)
+    targets = None if aim is None else reach({arm: arms[arm] for arm in order}, aim)
+    return Table(*cell, baseline, labels[baseline], margin, tuple(rows), targets)
 
 
 def _labels(arms: dict[str, list[Record]]) -> dict[str, str]:
@@ -183,7 +194,25 @@ def _row(
         co2e_g=_estimate(runs, lambda run: run.co2e_g),
         train_step_flops=_largest(runs, lambda run: run.flops and run.flops.train_step),
         peak_memory_bytes=_largest(runs, lambda run: run.peak_memory_bytes),
+        inference=_inference(runs),
     )
+
+
+def _inference(runs: Sequence[Record]) -> dict[str, Estimate]:
+    """By quantity and batch size, such as ``"latency_p50_s:128"``, what all finished runs measured."""
+    sizes = dict.fromkeys(size for run in runs if run.inference for size in run.inference.by_batch)
+    quantities = ("latency_p50_s", "latency_p95_s", "images_per_s", "joules_per_1000")
+    found = {
+        f"{quantity}:{size}": _estimate(runs, partial(_of_inference, size=size, quantity=quantity))
+        for size in sizes
+        for quantity in quantities
+    }
+    return {name: estimate for name, estimate in found.items() if estimate is not None}
+
+
+def _of_inference(run: Record, size: str, quantity: str) -> float | None:
+    at = run.inference and run.inference.by_batch.get(size)
+    return getattr(at, quantity) if at else None
 
 
 def _verdict(statuses: Counter[str], compared: stats.Comparison | None) -> tuple[str, str]:

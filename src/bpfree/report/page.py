@@ -8,20 +8,22 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from bpfree import rulesets
-from bpfree._version import __version__
 from bpfree.files import write_atomic, writing
-from bpfree.report.charts import Chart, charts
+from bpfree.report.charts import Chart, charts, front_in_words
 from bpfree.report.facts import commands, environments, missing, tuned_values
 from bpfree.report.looks import glyph
 from bpfree.report.material import Material, read_material
 from bpfree.report.model import Table, build_tables
+from bpfree.report.profiles import profile_chart
+from bpfree.report.rendering import fill
 from bpfree.report.summary import markdown, summary
 from bpfree.report.svg import inline, standalone
-from bpfree.report.tables import COLUMNS, TextTable, csv_text, headings, row_cells, text_table
+from bpfree.report.tables import COLUMNS, TARGET_HEADINGS, TextTable, csv_text, headings, row_cells, target_rows, text_table
+from bpfree.report.targets import Target
+from bpfree.report.timelines import timeline_charts
 from bpfree.report.words import answer, conditions, flags, next_commands
 
 __all__ = ["ReportPaths", "build", "headline_rows", "summarise"]
@@ -38,19 +40,19 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def summarise(directories: Sequence[Path]) -> dict[str, Any]:
+def summarise(directories: Sequence[Path], target: Target = None) -> dict[str, Any]:
     """The report of one or several run directories as plain JSON values; nothing is written."""
     material = read_material(directories)
-    return summary(build_tables(material), material)
+    return summary(build_tables(material, target), material)
 
 
-def headline_rows(directories: Sequence[Path]) -> list[TextTable]:
+def headline_rows(directories: Sequence[Path], target: Target = None) -> list[TextTable]:
     """The headline table of every data set and net as text, for a terminal."""
     material = read_material(directories)
-    return [text_table(table, material.ruleset.stamps) for table in build_tables(material)]
+    return [text_table(table, material.ruleset.stamps) for table in build_tables(material, target)]
 
 
-def build(directories: Sequence[Path], out: Path | None = None) -> ReportPaths:
+def build(directories: Sequence[Path], out: Path | None = None, target: Target = None) -> ReportPaths:
     """Write the report of one or several run directories that share a ruleset.
 
     Args:
@@ -58,28 +60,35 @@ def build(directories: Sequence[Path], out: Path | None = None) -> ReportPaths:
             ``tuned.json``.
         out: where the files go; by default ``report`` in the run directory, or ``report-merged`` beside the
             first of several, so that no directory's own report is replaced by that of a set.
+        target: validation accuracy up to which time and energy are counted, or one for each data set; by default that of
+            the runs, or else a share of the baseline's best (:func:`bpfree.report.targets.target_for`).
 
     Raises:
+        UsageError: the target is no fraction above 0 and at most 1.
         RunDirectoryError: a directory without records, or a run that was measured twice.
         RulesetError: the directories were run under different rules.
         StorageError: the place cannot be written.
     """
     material = read_material(directories)
-    tables = build_tables(material)
+    tables = build_tables(material, target)
     if out is None:
         first = material.directories[0]
         out = first / "report" if len(material.directories) == 1 else first.parent / "report-merged"
-    drawn = [charts(table) for table in tables]
+    drawn = [[*charts(table), *timeline_charts(table, material.directories)] for table in tables]
     figures = {}
     for table, made in zip(tables, drawn, strict=True):
         prefix = f"{_slug(table.dataset)}-{_slug(table.net)}-" if len(tables) > 1 else ""
         for chart in made:
             heading = ". ".join((*material.ruleset.stamps, f"{chart.title}: {table.dataset}, {table.net}"))
             figures[f"{prefix}{chart.name}.svg"] = standalone(chart.svg, heading, chart.description)
+    profiles = profile_chart(tables)
+    if profiles is not None:
+        heading = ". ".join((*material.ruleset.stamps, profiles.title))
+        figures["profiles.svg"] = standalone(profiles.svg, heading, profiles.description)
     texts = {f"figures/{name}": svg for name, svg in figures.items()}
     texts["summary.md"] = markdown(tables, material)
     texts["summary.csv"] = csv_text(tables, material.ruleset.stamps)
-    texts["index.html"] = _page(tables, drawn, material)
+    texts["index.html"] = _page(tables, drawn, profiles, material)
     with writing(out):
         (out / "figures").mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -98,20 +107,10 @@ def _slug(text: str) -> str:
     return re.sub(r"[^A-Za-z0-9.]+", "-", Path(text).name).strip("-.") or "unnamed"
 
 
-def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], material: Material) -> str:
-    environment = Environment(
-        loader=PackageLoader("bpfree.report"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        keep_trailing_newline=True,
-    )
-    css = environment.loader.get_source(environment, "page.css")[0] if environment.loader else ""
+def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: Chart | None, material: Material) -> str:
     rules = material.ruleset
-    return environment.get_template("page.html.j2").render(
-        version=__version__,
-        css=Markup(css.strip()),
+    return fill(
+        "page.html.j2",
         title="bpfree: " + "; ".join(f"{table.dataset}, {table.net}" for table in tables),
         stamps=rules.stamps,
         answers=[answer(table, material) for table in tables],
@@ -119,6 +118,8 @@ def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], material: M
         flags=flags(tables, material),
         columns=COLUMNS,
         sections=[_section(k, table, made) for k, (table, made) in enumerate(zip(tables, drawn, strict=True))],
+        profiles=profiles and _drawing(profiles, "chart-profiles"),
+        target_headings=TARGET_HEADINGS,
         conditions=conditions(tables),
         next_commands=next_commands(tables),
         tuned=tuned_values(tables, material),
@@ -159,12 +160,16 @@ def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]
         ),
         "headings": headings(table),
         "rows": [{"cells": row_cells(row), "glyph": Markup(glyph(row))} for row in table.rows],
-        "notes": [f"{row.label} against {table.baseline_label}: {row.sentence}" for row in table.rows if row.sentence],
-        "charts": [
-            {
-                "title": chart.title,
-                "svg": Markup(inline(chart.svg, f"chart-{number}-{chart.name}", chart.title, chart.description)),
-            }
-            for chart in made
+        "notes": [
+            *(f"{row.label} against {table.baseline_label}: {row.sentence}" for row in table.rows if row.sentence),
+            *filter(None, [front_in_words(table)]),
         ],
+        "target": table.targets and table.targets.caption,
+        "target_rows": target_rows(table),
+        "charts": [_drawing(chart, f"chart-{number}-{chart.name}") for chart in made],
     }
+
+
+def _drawing(chart: Chart, name: str) -> dict[str, Any]:
+    svg = Markup(inline(chart.svg, name, chart.title, chart.description))
+    return {"title": chart.title, "svg": svg, "description": chart.description}

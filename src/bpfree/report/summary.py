@@ -11,7 +11,7 @@ from bpfree import rulesets
 from bpfree.report.facts import commands, environments, missing, tuned_values
 from bpfree.report.material import Material
 from bpfree.report.model import Row, Table
-from bpfree.report.tables import escape_markdown, markdown_table
+from bpfree.report.tables import escape_markdown, markdown_table, markdown_targets
 from bpfree.report.words import answer, conditions, flags, next_commands
 
 __all__ = ["SUMMARY_VERSION", "markdown", "summary"]
@@ -38,6 +38,7 @@ def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
                 "equivalence_margin_fraction": table.margin,
                 "answer": " ".join(filter(None, (said.text, said.more))),
                 "rows": [_row(row) for row in table.rows],
+                "target": _target(table),
             }
             for table in tables
             for said in (answer(table, material),)
@@ -45,6 +46,31 @@ def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
         "flags": flags(tables, material),
         "conditions": conditions(tables),
         "not_measured": [asdict(entry) for entry in missing(tables)],
+    }
+
+
+def _target(table: Table) -> dict[str, Any] | None:
+    """Costs to the target; ``None`` for what was not measured and for what was never reached (``n_reached`` tells them apart)."""
+    if table.targets is None:
+        return None
+
+    def finite(value: float | None) -> float | None:
+        return value if value is not None and math.isfinite(value) else None
+
+    return {
+        "val_accuracy_fraction": table.targets.accuracy,
+        "source": table.targets.source,
+        "arms": [
+            {
+                "arm": each.arm,
+                "n_reached": each.n_reached,
+                "n_runs": each.n_runs,
+                "median_passes_count": finite(each.passes),
+                "median_time_s": finite(each.time_s),
+                "median_energy_j": finite(each.joules),
+            }
+            for each in table.targets.arms
+        ],
     }
 
 
@@ -87,7 +113,13 @@ def markdown(tables: Sequence[Table], material: Material) -> str:
         lines += [escape_markdown(text) + "\n" for text in (said.text, said.more) if text]
     lines += _bullets("Read this first", flags(tables, material))
     for table in tables:
-        lines += [f"## {escape_markdown(f'{table.dataset}, {table.net}')}", "", *markdown_table(table), ""]
+        lines += [
+            f"## {escape_markdown(f'{table.dataset}, {table.net}')}",
+            "",
+            *markdown_table(table),
+            "",
+            *markdown_targets(table),
+        ]
     lines += _bullets("What these numbers hold for", conditions(tables))
     lines += [line for command in next_commands(tables) for line in (f"    {command}", "")]
     lines += _bullets("What was tuned to what", [_tuned_line(entry) for entry in tuned_values(tables, material)])

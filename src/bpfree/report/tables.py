@@ -12,13 +12,16 @@ from bpfree.units import MISSING, format_bytes, format_co2, format_count, format
 
 __all__ = [
     "COLUMNS",
+    "TARGET_HEADINGS",
     "CellText",
     "Column",
     "TextTable",
     "csv_text",
     "headings",
     "markdown_table",
+    "markdown_targets",
     "row_cells",
+    "target_rows",
     "text_table",
 ]
 
@@ -94,6 +97,19 @@ def _times(ratio: Estimate | None) -> str:
     return "" if ratio is None else "×" + ratio.text(lambda value: f"{value:.2f}")
 
 
+def _inference(row: Row) -> CellText:
+    """Median seconds of a call with one example and with a batch of 128; 95th percentiles below."""
+    p50, p95 = (" / ".join(_latency(row, f"{quantity}:{size}") for size in (1, 128)) for quantity in _LATENCIES)
+    return CellText(p50, f"p95 {p95}") if p50.strip(f"{MISSING} /") else CellText(MISSING)
+
+
+_LATENCIES = ("latency_p50_s", "latency_p95_s")
+
+
+def _latency(row: Row, name: str) -> str:
+    return format_time(row.inference[name].mean if name in row.inference else None)
+
+
 def _seeds(row: Row) -> CellText:
     said = ", ".join(f"{count} {status}" for status, count in sorted(row.statuses.items(), key=_ok_first))
     return CellText(str(len(row.runs)), said, "worse" if row.n_bad else "")
@@ -113,6 +129,7 @@ COLUMNS = (
     Column("co2e", "CO₂e", lambda row: CellText(format_co2(row.co2e_g.mean if row.co2e_g else None))),
     Column("flops", "FLOPs per step", lambda row: CellText(format_count(row.train_step_flops))),
     Column("memory", "Peak memory", lambda row: CellText(format_bytes(row.peak_memory_bytes))),
+    Column("inference", "Inference, 1 / 128 examples", _inference),
     Column("seeds", "Seeds", _seeds),
 )
 
@@ -171,6 +188,24 @@ def markdown_table(table: Table) -> list[str]:
     return lines
 
 
+TARGET_HEADINGS = ("Arm", "Reached by", "Passes", "Time", "Energy")
+"""Of the table of costs to a target."""
+
+
+def target_rows(table: Table) -> list[tuple[str, ...]]:
+    """The cells of that table, in the order of the arms; none without a target."""
+    labels = {row.arm: row.label for row in table.rows}
+    return [] if table.targets is None else [(labels[each.arm], *each.cells) for each in table.targets.arms]
+
+
+def markdown_targets(table: Table) -> list[str]:
+    """The same as lines of Markdown."""
+    if table.targets is None:
+        return []
+    head = [escape_markdown(table.targets.caption), "", _markdown_row(TARGET_HEADINGS), "| --- | ---: | ---: | ---: | ---: |"]
+    return [*head, *(_markdown_row(cells) for cells in target_rows(table)), ""]
+
+
 def _markdown_row(cells: Iterator[str] | Sequence[str]) -> str:
     return "| " + " | ".join(escape_markdown(cell) for cell in cells) + " |"
 
@@ -191,12 +226,18 @@ _ESTIMATES: tuple[tuple[str, Callable[[Row], Estimate | None]], ...] = (
     ("net_energy_j", lambda row: row.net_energy_j),
     ("energy_ratio", lambda row: row.energy_ratio),
     ("co2e_g", lambda row: row.co2e_g),
+    ("inference_p50_one_example_s", lambda row: row.inference.get("latency_p50_s:1")),
+    ("inference_p95_one_example_s", lambda row: row.inference.get("latency_p95_s:1")),
+    ("inference_p50_batch_of_128_s", lambda row: row.inference.get("latency_p50_s:128")),
+    ("inference_p95_batch_of_128_s", lambda row: row.inference.get("latency_p95_s:128")),
+    ("inference_images_per_s", lambda row: row.inference.get("images_per_s:128")),
+    ("inference_of_1000_j", lambda row: row.inference.get("joules_per_1000:128")),
 )
 STATUSES = ("ok", "diverged", "failed", "interrupted")
 
 
 def csv_text(tables: Sequence[Table], stamps: Sequence[str] = ()) -> str:
-    """One line an arm, SI units in the names; an empty field was not measured."""
+    """One line an arm, SI units in the names; an empty field was not measured, ``inf`` is a target that was never reached."""
     stream = io.StringIO()
     writer: csv.DictWriter[str] | None = None
     for table in tables:
@@ -224,6 +265,13 @@ def _csv_fields(table: Table, row: Row) -> dict[str, str | int | float | None]:
             f"low95_{name}": estimate and estimate.low,
             f"high95_{name}": estimate and estimate.high,
         }
+    reached = next((each for each in table.targets.arms if each.arm == row.arm), None) if table.targets else None
+    fields |= {
+        "target_val_accuracy_fraction": table.targets and table.targets.accuracy,
+        "n_reached_target": reached and reached.n_reached,
+        "median_time_to_target_s": reached and reached.time_s,
+        "median_energy_to_target_j": reached and reached.joules,
+    }
     fields |= {"train_step_flops": row.train_step_flops, "peak_memory_bytes": row.peak_memory_bytes}
     fields |= {"n_seeds": len(row.runs)} | {f"n_{status}": row.statuses.get(status, 0) for status in STATUSES}
     return fields

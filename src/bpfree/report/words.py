@@ -6,6 +6,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
+from bpfree.report.audit import audit, copied
 from bpfree.report.material import Material
 from bpfree.report.model import Row, Table
 from bpfree.units import MISSING
@@ -88,9 +89,9 @@ def flags(tables: Sequence[Table], material: Material) -> list[str]:
     found = []
     for table in tables:
         where = f"{table.dataset}, {table.net}: " if len(tables) > 1 else ""
-        for flag in (*_unequal(table, material), *_lost(table), *_measured(table)):
+        for flag in (*audit(table, material), *_unequal(table, material), *_lost(table), *_measured(table)):
             found.append(where + flag if where else flag[0].upper() + flag[1:])
-    return found
+    return [*copied(tables, material), *found]
 
 
 def _unequal(table: Table, material: Material) -> Iterator[str]:

@@ -1,0 +1,32 @@
+"""Warnings of bpfree's own on the command line: one line each, and each once."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+__all__ = ["one_line_warnings"]
+
+
+@contextmanager
+def one_line_warnings() -> Iterator[None]:
+    """Inside, a warning whose class is ours is printed as ``bpfree: warning: ...``; those of others as Python does."""
+    seen: set[str] = set()
+    with warnings.catch_warnings():
+        others = warnings.showwarning
+
+        def show(
+            message: Warning | str, category: type[Warning], filename: str, lineno: int,
+            file: TextIO | None = None, line: str | None = None,
+        ) -> None:  # fmt: skip
+            if not category.__module__.startswith("bpfree."):
+                others(message, category, filename, lineno, file, line)
+            elif (text := " ".join(str(message).split())) not in seen:
+                seen.add(text)
+                print(f"bpfree: warning: {text}", file=file or sys.stderr, flush=True)
+
+        warnings.showwarning = show
+        yield

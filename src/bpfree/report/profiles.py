@@ -1,0 +1,84 @@
+"""Performance profiles over data sets: on which share of them an arm comes within a factor of the cheapest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import altair as alt
+
+from bpfree import stats
+from bpfree.report.charts import Chart
+from bpfree.report.looks import dashes, draw, on, series
+from bpfree.report.model import Row, Table
+
+__all__ = ["profile_chart"]
+
+LARGEST = 32.0
+"""Factors beyond this are not drawn."""
+
+
+def profile_chart(tables: Sequence[Table]) -> Chart | None:
+    """Of the arms that every table with a target has, by energy to the target where all have it, else by time.
+
+    A target that an arm's median run never reached is a cost without end (Dolan and Moré 2002, doi 10.1007/s101070100263).
+    Needs two data sets.
+    """
+    with_target = [table for table in tables if table.targets is not None]
+    if len({table.dataset for table in with_target}) < 2:
+        return None
+    costs, kind = _costs(with_target)
+    if kind == "energy" and any(table.energy_word != kind for table in with_target):
+        kind = "estimated energy"
+    if len(costs) < 2:
+        return None
+    solved = [name for name in next(iter(costs.values())) if any(math.isfinite(row[name]) for row in costs.values())]
+    if len(solved) < 2:
+        return None
+    costs = {arm: {name: row[name] for name in solved} for arm, row in costs.items()}
+    profile = stats.performance_profile(costs)
+    rows = [row for row in with_target[0].rows if row.arm in costs]
+    largest = min(LARGEST, 1.25 * max(profile.taus))
+    data = [point for row in rows for point in _steps(row, profile, largest)]
+    x = alt.X("x:Q", title=f"{kind} to the target, as a multiple of the cheapest arm’s", scale=alt.Scale(type="log", nice=False))
+    y = alt.Y("y:Q", title="share of the data sets (%)", scale=alt.Scale(domain=[-2, 103], nice=False))
+    colour, shape = series(rows)
+    lines = on("steps").mark_line(interpolate="step-after", strokeWidth=2.4, clip=True)
+    ends = on("starts").mark_point(filled=True, size=80, opacity=1)
+    chart = alt.layer(
+        lines.encode(x=x, y=y, color=colour, strokeDash=dashes(rows), order=alt.Order("x:Q")),
+        ends.encode(x=x, y=y, color=colour, shape=shape),
+    )
+    starts = [next(point for point in data if point["arm"] == row.label) for row in rows]
+    left = [row.label for table in with_target for row in table.rows if row.arm not in costs]
+    return Chart(
+        "profiles",
+        f"Performance profiles over {len(solved)} data sets",
+        f"By {kind} to the target, validation included. {_words(rows, profile)} Higher and further to the left is better."
+        + (f" Left out, since they were not run everywhere: {', '.join(dict.fromkeys(left))}." if left else ""),
+        draw(chart, {"steps": data, "starts": starts}),
+    )
+
+
+def _costs(tables: Sequence[Table]) -> tuple[dict[str, dict[str, float]], str]:
+    """Cost to the target by arm and by data set with net, of the arms that all tables have; and of what kind it is."""
+    found = {f"{table.dataset}, {table.net}": {r.arm: r for r in table.targets.arms} for table in tables if table.targets}
+    everywhere = [row.arm for row in tables[0].rows if all(row.arm in arms for arms in found.values())]
+    chosen = {arm: {place: arms[arm] for place, arms in found.items()} for arm in everywhere}
+    if all(reached.joules is not None for row in chosen.values() for reached in row.values()):
+        return {arm: {p: r.joules or math.inf for p, r in row.items()} for arm, row in chosen.items()}, "energy"
+    return {arm: {p: r.time_s or math.inf for p, r in row.items()} for arm, row in chosen.items()}, "time"
+
+
+def _steps(row: Row, profile: stats.Profile, largest: float) -> list[dict[str, Any]]:
+    pairs = list(zip(profile.taus, profile.shares[row.arm], strict=True))
+    shown = [(tau, share) for tau, share in pairs if tau <= largest]
+    shown.append((largest, shown[-1][1]))
+    return [{"arm": row.label, "x": tau, "y": 100 * share} for tau, share in shown]
+
+
+def _words(rows: Sequence[Row], profile: stats.Profile) -> str:
+    first = "; ".join(f"{row.label} on {100 * profile.shares[row.arm][0]:.0f} %" for row in rows)
+    last = "; ".join(f"{row.label} {100 * profile.shares[row.arm][-1]:.0f} %" for row in rows)
+    return f"Cheapest arm: {first}. Data sets on which the target was reached at all: {last}."

@@ -1,0 +1,131 @@
+"""Time and energy to a target: what each arm spent until validation first reached one accuracy, from the histories."""
+
+from __future__ import annotations
+
+import math
+import statistics
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from bpfree import stats
+from bpfree.errors import UsageError
+from bpfree.records import Record
+from bpfree.rulesets.schema import whole_name
+from bpfree.units import MISSING, format_energy, format_percent, format_time
+
+__all__ = ["DEFAULT_SHARE", "Reached", "Target", "Targets", "reach", "target_for"]
+
+Target = float | Mapping[str, float] | None
+"""As it was asked for: one accuracy, or one for each data set."""
+
+DEFAULT_SHARE = 0.99
+"""Of the baseline's mean best validation accuracy: the target where nobody named one."""
+
+
+@dataclass(frozen=True)
+class Reached:
+    """One arm. Medians over its seeds; a run that never reached the target, or was lost, counts as infinite.
+
+    ``joules`` is None where a run has none.
+    """
+
+    arm: str
+    n_reached: int
+    n_runs: int
+    passes: float
+    time_s: float
+    joules: float | None
+
+    @property
+    def cells(self) -> tuple[str, str, str, str]:
+        """Runs, passes, time and energy as text."""
+        return (
+            f"{self.n_reached} of {self.n_runs}",
+            _or_never(self.passes, lambda value: f"{value:g}"),
+            _or_never(self.time_s, format_time),
+            MISSING if self.joules is None else _or_never(self.joules, format_energy),
+        )
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The target of one table (``accuracy`` is a fraction), where it comes from in words, and what each arm spent."""
+
+    accuracy: float
+    source: str
+    arms: tuple[Reached, ...]
+
+    @property
+    def caption(self) -> str:
+        """What the table is about, in full."""
+        return (
+            f"Cost until validation first reached {format_percent(self.accuracy)} % ({self.source}); validation included, "
+            "medians over seeds. A run that never reached it, or was lost, counts as never."
+        )
+
+
+def _or_never(value: float, show: Callable[[float], str]) -> str:
+    return show(value) if math.isfinite(value) else "never"
+
+
+def target_for(dataset: str, baseline: Sequence[Record], runs: Sequence[Record], asked: Target) -> tuple[float, str] | None:
+    """The target of a table and where it comes from: what was asked for, that of the runs, or a share of the baseline.
+
+    Raises:
+        UsageError: the target asked for is no fraction above 0 and at most 1.
+    """
+    named = asked.get(whole_name(dataset)) if isinstance(asked, Mapping) else asked
+    if named is not None:
+        if not 0 < named <= 1:
+            raise UsageError(f"the target must be an accuracy above 0 and at most 1, such as 0.95, got {named}")
+        return named, "as asked for"
+    planned = [float(value) for run in runs if isinstance(value := run.plan.get("target"), int | float)]
+    if planned:
+        return planned[-1], "the target of the runs"
+    best = [max(found) for run in baseline if run.status == "ok" and (found := _accuracies(run))]
+    if not best:
+        return None
+    share = f"{DEFAULT_SHARE:.0%} of {baseline[0].arm}’s mean best validation accuracy"
+    return DEFAULT_SHARE * statistics.fmean(best), share.replace("%", " %")
+
+
+def reach(arms: Mapping[str, Sequence[Record]], target: tuple[float, str]) -> Targets:
+    """What every arm spent until the target."""
+    accuracy, source = target
+    return Targets(accuracy, source, tuple(_reach(arm, runs, accuracy) for arm, runs in arms.items()))
+
+
+def _reach(arm: str, runs: Sequence[Record], accuracy: float) -> Reached:
+    ended = [run for run in runs if run.status != "interrupted"]
+    times, joules, passes = [], [], []
+    for run in ended:
+        entries = [stats.Entry(e.val_accuracy, e.time_s, e.joules) for e in run.history] if run.status == "ok" else []
+        times.append(stats.time_to_target(entries, accuracy))
+        joules.append(stats.energy_to_target(entries, accuracy))
+        passes.append(_passes(run, accuracy) if entries else math.inf)
+    known = [value for value in joules if value is not None]
+    return Reached(
+        arm=arm,
+        n_reached=sum(math.isfinite(value) for value in times),
+        n_runs=len(ended),
+        passes=_median(passes),
+        time_s=_median(times),
+        joules=_median(known) if known and len(known) == len(joules) and _any_joules(ended) else None,
+    )
+
+
+def _median(values: Sequence[float]) -> float:
+    return statistics.median(values) if values else math.inf
+
+
+def _any_joules(runs: Sequence[Record]) -> bool:
+    return any(entry.joules is not None for run in runs for entry in run.history)
+
+
+def _passes(run: Record, accuracy: float) -> float:
+    reached = (e.passes for e in run.history if e.val_accuracy is not None and e.val_accuracy >= accuracy)
+    return next((float(count) for count in reached), math.inf)
+
+
+def _accuracies(run: Record) -> list[float]:
+    return [e.val_accuracy for e in run.history if e.val_accuracy is not None and math.isfinite(e.val_accuracy)]
