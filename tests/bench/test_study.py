@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import optuna
 import pytest
 import yaml
 from optuna.trial import TrialState
 
-from bpfree.algorithms import names
-from bpfree.bench import Arm
+from bpfree.algorithms import Algorithm, names
+from bpfree.bench import Arm, study
 from bpfree.bench.spaces import LogUniform, space_for
 from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
+from bpfree.data import Dataset
+from bpfree.nets import Chain
 
 from .test_measure import setting
 
@@ -134,6 +137,22 @@ def test_sampler_arguments_and_cost_stand_beside_what_was_found(tmp_path: Path) 
     assert {key: sampler[key] for key in rules.search.sampler.model_dump()} == rules.search.sampler.model_dump()
     assert "sha256" in sampler["seed"]
     assert found.row["time_s"] == found.cost.time_s > 0
+
+
+def test_a_trial_may_have_fewer_examples_than_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[int] = []
+    plain = study.training
+
+    def spy(rule: Algorithm, net: Chain, data: Dataset, *rest: Any, **named: Any) -> Any:
+        seen.append(data.n("train"))
+        return plain(rule, net, data, *rest, **named)
+
+    monkeypatch.setattr(study, "training", spy)
+    given = setting(ruleset=RULES.with_changes({"search.trials": 2, "search.train_examples": 100}))
+    found = search(given, Arm.parse("backprop"), open_storage(tmp_path / "j"))
+    assert seen == [100, 100]
+    assert found.row["examples_per_trial"] == 100
+    assert given.data.n("train") > 100
 
 
 def test_an_arm_that_fixes_everything_still_has_its_trials(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ OTHER = {
     "budget.passes_by_dataset": {"digits": 3, "mnist": 40},
     "search.trials": 9,
     "search.passes_per_trial": 16,
+    "search.train_examples": 1000,
     "search.sampler.n_startup_trials": 5,
     "search.sampler.n_ei_candidates": 25,
     "search.sampler.prior_weight": 0.5,

@@ -84,7 +84,8 @@ def search(
             trial.set_user_attr(key, attribute)
         study.tell(trial, value)
         on_trial(index, value)
-    tuned = _outcome(study, arm, space, rules.trial_passes(setting.data.name))
+    examples = rules.trial_examples(setting.data.n("train"), setting.data.n_classes)
+    tuned = _outcome(study, arm, space, rules.trial_passes(setting.data.name), examples)
     tuned.row["sampler"] = rules.search.sampler.model_dump() | {"seed": SAMPLER_SEED}
     return tuned
 
@@ -110,6 +111,7 @@ def _run_trial(
     algorithm = arm.under(rules).build(values)
     net = setting.build_net()
     blind = setting.data.without_test()
+    blind = blind.limited(rules.trial_examples(blind.n("train"), blind.n_classes))
     seed = SEARCH_SEEDS + index
     state = initialise(algorithm, net, seed, setting.device)
     stop = stop_rule(setting.ruleset, arm.label, setting.data.name, setting.net, trial=True)
@@ -137,7 +139,7 @@ def _run_trial(
     return (0.0 if best is None else best), attributes
 
 
-def _outcome(study: optuna.Study, arm: Arm, space: dict[str, Any], passes_per_trial: int) -> Tuned:
+def _outcome(study: optuna.Study, arm: Arm, space: dict[str, Any], passes_per_trial: int, examples_per_trial: int) -> Tuned:
     trials = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
     best = max(trials, key=lambda trial: (trial.value if trial.value is not None else -math.inf, -trial.number))
     joules = [trial.user_attrs["joules"] for trial in trials]
@@ -160,6 +162,7 @@ def _outcome(study: optuna.Study, arm: Arm, space: dict[str, Any], passes_per_tr
         "trials": len(trials),
         "diverged_trials": sum(trial.user_attrs["diverged"] for trial in trials),
         "passes_per_trial": passes_per_trial,
+        "examples_per_trial": examples_per_trial,
         "time_s": cost.time_s,
         "joules": cost.joules,
         "space": {name: str(bounds) for name, bounds in space.items()},

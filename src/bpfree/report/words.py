@@ -102,13 +102,12 @@ def _unequal(table: Table, material: Material) -> Iterator[str]:
     if len(set(budgets.values())) > 1:
         said = ", ".join(f"{label} {trials}" for label, trials in budgets.items())
         yield f"UNEQUAL SEARCH: the arms had different numbers of trials ({said})."
-    per_trial = {
-        row.label: {entry.get("passes_per_trial") for entry in material.tuned if _is_of(entry, table, row)} for row in table.rows
-    }
-    lengths = {label: found.pop() for label, found in per_trial.items() if len(found) == 1}
-    if len(set(lengths.values())) > 1:
-        said = ", ".join(f"{label} {passes}" for label, passes in lengths.items())
-        yield f"UNEQUAL SEARCH: a trial had different numbers of passes ({said})."
+    for key, what in (("passes_per_trial", "passes"), ("examples_per_trial", "training examples")):
+        given = {row.label: {entry.get(key) for entry in material.tuned if _is_of(entry, table, row)} for row in table.rows}
+        sizes = {label: found.pop() for label, found in given.items() if len(found) == 1}
+        if len(set(sizes.values())) > 1:
+            said = ", ".join(f"{label} {size}" for label, size in sizes.items())
+            yield f"UNEQUAL SEARCH: a trial had different numbers of {what} ({said})."
     for row in table.rows:
         if any(run.params != row.runs[0].params for run in row.runs):
             yield f"the runs of {row.label} have different hyper-parameters."

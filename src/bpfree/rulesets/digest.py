@@ -18,8 +18,14 @@ SHORT = 16
 
 
 def hashed_fields(ruleset: Rules) -> dict[str, Any]:
-    """What decides comparability, as plain JSON values: all but name, title, description, use and plan."""
-    return ruleset.model_dump(mode="json", exclude=set(UNHASHED))
+    """What decides comparability, as plain JSON values: all but name, title, description, use and plan.
+
+    A rule that came later is left out where it is not used, so that rulesets written before it keep their digest.
+    """
+    fields = ruleset.model_dump(mode="json", exclude=set(UNHASHED))
+    if fields["search"]["train_examples"] is None:
+        del fields["search"]["train_examples"]
+    return fields
 
 
 def digest(ruleset: Rules) -> str:

@@ -81,6 +81,13 @@ class Ruleset(Rules):
         cap = self.passes(dataset)
         return cap if self.search.passes_per_trial is None else min(self.search.passes_per_trial, cap)
 
+    def trial_examples(self, n_available: int, n_classes: int) -> int:
+        """How many of a run's ``n_available`` training examples a trial has; scaled, at least one a class and one batch."""
+        limit = self.search.train_examples
+        if limit is not None and self.scale < 1.0:
+            limit = max(n_classes, self.batch_size, round(limit * self.scale))
+        return n_available if limit is None else min(limit, n_available)
+
     def for_arm(self, arm: str, dataset: str | None = None, net: str | None = None, phase: str | None = None) -> Ruleset:
         """The rules that hold for one arm, its exceptions applied; the object itself where there are none.
 

@@ -155,11 +155,13 @@ class Search(_Part):
     """The search for hyper-parameters: the same for every arm, on the validation split only.
 
     ``passes_per_trial`` counts as the budget does (per run or per phase); ``None`` gives a trial the same
-    passes as a run. The stop rule of a trial is that of a run.
+    passes as a run. The stop rule of a trial is that of a run. ``train_examples``: a trial trains on at most so
+    many; ``None`` gives it those of a run.
     """
 
     trials: Count
     passes_per_trial: Count | None = None
+    train_examples: Count | None = None
     objective: Literal["best-validation-accuracy"] = "best-validation-accuracy"
     sampler: Sampler = Field(default_factory=Sampler)
     pruner: Literal["none"] = "none"

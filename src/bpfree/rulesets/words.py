@@ -124,6 +124,8 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
             "tuned favours "
             f"arms that learn {favours}."
         )
+    if search.train_examples is not None:
+        yield f"A trial trains on at most {search.train_examples} examples, the same for every arm."
 
 
 def _data(ruleset: Ruleset) -> Iterator[str]:
