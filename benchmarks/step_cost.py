@@ -43,7 +43,8 @@ class Part:
 
 PARTS = {
     "memory": Part(
-        "backprop,backprop:checkpoint_every=1,backprop:checkpoint_every=2,mono-forward,mono-forward:schedule=staged",
+        "backprop,backprop:update=in-sweep,backprop:checkpoint_every=1,backprop:checkpoint_every=2,"
+        "backprop:checkpoint_every=1:update=in-sweep,mono-forward,mono-forward:schedule=staged",
         {"mf-cnn4": "1x28x28", "vit": "1x28x28"},
         steps=10,
     ),

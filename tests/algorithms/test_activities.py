@@ -1,4 +1,4 @@
-"""Activation checkpointing: bit for bit the same training, in less memory, for one more forward pass."""
+"""Backprop's tricks to save memory: checkpointing, and the update inside the sweep. Bit for bit the same training."""
 
 from __future__ import annotations
 
@@ -33,14 +33,15 @@ def trained(rule: Backprop, net: Chain) -> tuple[Bench, list[float]]:
     return bench, [float(bench.step(bench.batch(n, n))) for n in (8, 8, 5)]
 
 
+@pytest.mark.parametrize("update", ["after-sweep", "in-sweep"])
 @pytest.mark.parametrize("every", EVERY)
 @pytest.mark.parametrize("kind", [*BLOCK_KINDS, "noisy"])
-def test_checkpointing_changes_no_bit(kind: str, every: int) -> None:
+def test_no_bit_changes(kind: str, every: int, update: str) -> None:
     def net() -> Chain:
         return noisy() if kind == "noisy" else chain(BLOCK_KINDS[kind], (3, 4), (9, 8, 7, 6, 5), 4)
 
-    plain, plain_losses = trained(Backprop(lr=0.01), net())
-    again, losses = trained(Backprop(lr=0.01, checkpoint_every=every), net())
+    plain, plain_losses = trained(Backprop(lr=0.01, weight_decay=0.1), net())
+    again, losses = trained(Backprop(lr=0.01, weight_decay=0.1, checkpoint_every=every, update=update), net())
     assert losses == plain_losses
     for name, value in states(plain).items():
         assert torch.equal(value, states(again)[name]), name

@@ -22,7 +22,15 @@ FORWARD_FORWARD = {
 
 
 class TestBackprop(AlgorithmContract):
-    @pytest.fixture(params=[Backprop(), Backprop(maths="autograd", weight_decay=0.1), Backprop(checkpoint_every=1)], ids=label)
+    @pytest.fixture(
+        params=[
+            Backprop(),
+            Backprop(maths="autograd", weight_decay=0.1),
+            Backprop(checkpoint_every=1),
+            Backprop(update="in-sweep"),
+        ],
+        ids=label,
+    )
     def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
         return request.param
 

@@ -63,24 +63,27 @@ class Optimiser(nn.Module):
         self.register_buffer("lr", torch.tensor(lr, dtype=dtype))
         self.register_buffer("lr_now", torch.tensor(lr, dtype=dtype))
         self.register_buffer("weight_decay", torch.tensor(weight_decay, dtype=dtype))
-        self._n = len(parameters)
         for k, parameter in enumerate(parameters):
             self.register_buffer(f"first_{k}", torch.zeros_like(parameter, requires_grad=False))
             if kind == "adam":
                 self.register_buffer(f"second_{k}", torch.zeros_like(parameter, requires_grad=False))
                 self.register_buffer(f"count_{k}", torch.zeros((), dtype=torch.float32))
 
-    def _all(self, name: str) -> list[Tensor]:
-        return [getattr(self, f"{name}_{k}") for k in range(self._n)]
+    def step(self, parameters: list[Tensor], gradients: list[Tensor], first: int = 0) -> None:
+        """Update ``parameters`` in place from ``gradients`` of the same order and shapes.
 
-    def step(self, parameters: list[Tensor], gradients: list[Tensor]) -> None:
-        """Update ``parameters`` in place from ``gradients`` of the same order and shapes."""
+        They are all that the optimiser was made for, or a stretch of them from number ``first`` on.
+        """
+
+        def of(name: str) -> list[Tensor]:
+            return [getattr(self, f"{name}_{first + k}") for k in range(len(parameters))]
+
         if self.decays:
             decay_(parameters, self.lr_now, self.weight_decay)
         if self.kind == "adam":
-            adam_step_(parameters, gradients, self._all("first"), self._all("second"), self._all("count"), self.lr_now)
+            adam_step_(parameters, gradients, of("first"), of("second"), of("count"), self.lr_now)
         else:
-            sgd_step_(parameters, gradients, self._all("first"), self.lr_now, self.momentum)
+            sgd_step_(parameters, gradients, of("first"), self.lr_now, self.momentum)
 
     def moments(self) -> Iterator[Tensor]:
         """The tensors that cost optimiser memory."""

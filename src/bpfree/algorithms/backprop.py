@@ -15,7 +15,8 @@ With features H of the last block's activity A_L, output weights V, bias c:
     dV = Dᵀ H ,  dc = Σₙ D ,  dA_L = D V
     dWₗ = (dAₗ ⊙ φ′(Zₗ))ᵀ Aₗ₋₁ ,  dbₗ = Σₙ dAₗ ⊙ φ′(Zₗ) ,  dAₗ₋₁ = (dAₗ ⊙ φ′(Zₗ)) Wₗ      l = L … 1
 
-dA₀ is never computed. All parameters are updated at the end of the sweep, in one optimiser call.
+dA₀ is never computed. All parameters are updated at the end of the sweep, in one optimiser call; with ``update=in-sweep`` those
+of a block as soon as its gradient and dAₗ₋₁ are known, and the gradient is freed: bit for bit the same training.
 
 Controls for FOTON: with ``orthogonal=init`` the net starts as FOTON's does (hidden weights with orthonormal rows, output
 N(0, 1/o)); with ``orthogonal=kept`` one Björck step takes the hidden weights back every orthogonalise_every steps as well.
@@ -30,6 +31,7 @@ Symbols
     lr      lr                          –               learning rate
     wd      weight_decay                –               decoupled decay, on all parameters
     –       checkpoint_every            –               blocks between kept activities; 0: all are kept
+    –       update                      –               after-sweep or in-sweep
     –       orthogonal                  –               none; init or kept: FOTON's net (dense blocks, or its convolutions)
     –       orthogonalise_every         –               steps between orthogonalisations, with kept
     –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
@@ -37,7 +39,8 @@ Symbols
 Cost per batch
 --------------
 1 forward pass and 1 backward sweep. With F multiply-adds per example forward (output included) and F₁ those of the first block:
-n (3 F − F₁); ``orthogonal=kept`` adds 2 Σ oₗ² iₗ each time. Extra memory: the activities of all blocks.
+n (3 F − F₁); ``orthogonal=kept`` adds 2 Σ oₗ² iₗ each time. Extra memory: the activities of all blocks, and the gradients of all
+parameters (``update=in-sweep``: of one block).
 With ``checkpoint_every=s``: the inputs of segments of s blocks and the activities of one segment; all blocks but those of the
 last segment run forward once more, n F more at most. About √L blocks a segment need the least memory.
 
@@ -56,6 +59,7 @@ Defaults
     weight_decay = 0    ours: the revision's 3.4e-4 was tuned for one net
     optimiser = adam    arXiv 2509.19063
     checkpoint_every = 0        ours; arXiv 1604.06174 has segments of √L blocks
+    update = after-sweep        as torch's optimisers; arXiv 2306.09782 (LOMO) updates in the sweep
     orthogonal = none   torch's initialisation, see ``DenseBlock``
     orthogonalise_every = 10    as FOTON's
 
@@ -88,6 +92,13 @@ References
   eprint = {1604.06174},
   archivePrefix = {arXiv},
   year   = {2016}
+}
+@misc{lv2023full,
+  title  = {Full Parameter Fine-tuning for Large Language Models with Limited Resources},
+  author = {Lv, Kai and Yang, Yuqing and Liu, Tengxiao and Gao, Qinghui and Guo, Qipeng and Qiu, Xipeng},
+  eprint = {2306.09782},
+  archivePrefix = {arXiv},
+  year   = {2023}
 }
 """
 
@@ -129,6 +140,7 @@ class Backprop(Algorithm):
     name: ClassVar[str] = "backprop"
     lr: float = number(2.2e-4, above=0.0)
     checkpoint_every: int = natural(0, low=0)
+    update: str = choice("after-sweep", ("after-sweep", "in-sweep"))
     orthogonal: str = choice("none", ("none", "init", "kept"))
     orthogonalise_every: int = natural(10)
 
@@ -163,13 +175,23 @@ class Backprop(Algorithm):
         g = net.output(h)
         residual = softmax_residual(g, batch.y)
         delta = net[-1].features_gradient(residual @ net.output.weight)
+        parameters: list[Tensor] = list(net.parameters())
         gradients = [residual.t() @ h, residual.sum(0)]
+        first = len(parameters) - len(gradients)  # gradients are those of parameters[first:], or have been used
+        if self.update == "in-sweep":
+            state.optimiser.step(parameters[first:], gradients, first)
         for k in reversed(range(len(net))):
             of_block, by_input = block_gradients(net[k], activities.pop(k), delta, maths=self.maths, need_input=k > 0)
-            gradients = [*of_block, *gradients]
+            first -= len(of_block)
+            if self.update == "in-sweep":
+                state.optimiser.step(parameters[first : first + len(of_block)], of_block, first)
+                gradients = of_block = []  # freed before the next are computed
+            else:
+                gradients = [*of_block, *gradients]
             if by_input is not None:
                 delta = by_input
-        state.optimiser.step(list(net.parameters()), gradients)
+        if self.update == "after-sweep":
+            state.optimiser.step(parameters, gradients)
         if isinstance(state, _CountingState) and StepCount.due(state.count.advance(), self.orthogonalise_every):
             self.orthogonalise(net)
         return cross_entropy(g, batch.y).reshape(1)

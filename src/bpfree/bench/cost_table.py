@@ -23,11 +23,11 @@ from bpfree.train import initialise
 __all__ = ["MAIN_ARMS", "ByFormula", "CostRow", "MemoryBytes", "cost_rows", "ratios"]
 
 MAIN_ARMS = (
-    "backprop", "backprop:checkpoint_every=2", "backprop:checkpoint_every=6", "deep-supervision", "mono-forward",
-    "mono-forward:schedule=staged", "forward-forward", "forward-forward:inference=head", "cascaded-forward",
-    "cascaded-forward:blocks=dfa", "cascaded-forward:predictor=ridge", "spatial-goodness", "local-similarity",
-    "feedback-alignment", "direct-feedback-alignment", "sign-symmetry", "pepita", "pepita:mirroring=true", "foton",
-    "foton:memory=low",
+    "backprop", "backprop:update=in-sweep", "backprop:checkpoint_every=2", "backprop:checkpoint_every=6",
+    "backprop:checkpoint_every=6:update=in-sweep", "deep-supervision", "mono-forward", "mono-forward:schedule=staged",
+    "forward-forward", "forward-forward:inference=head", "cascaded-forward", "cascaded-forward:blocks=dfa",
+    "cascaded-forward:predictor=ridge", "spatial-goodness", "local-similarity", "feedback-alignment",
+    "direct-feedback-alignment", "sign-symmetry", "pepita", "pepita:mirroring=true", "foton", "foton:memory=low",
 )  # fmt: skip
 """Every rule, and the variants that cost something else."""
 

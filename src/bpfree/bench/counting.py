@@ -144,9 +144,9 @@ def live_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phas
 def _tell(optimiser: Optimiser, labels: Labels) -> None:
     original = optimiser.step
 
-    def step(parameters: list[Tensor], gradients: Iterable[Tensor]) -> None:
+    def step(parameters: list[Tensor], gradients: Iterable[Tensor], first: int = 0) -> None:
         kept = list(gradients)
         labels.name(kept, GRADIENTS)
-        original(parameters, kept)
+        original(parameters, kept, first)
 
     optimiser.step = step

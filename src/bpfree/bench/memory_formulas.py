@@ -68,7 +68,7 @@ def _backprop(rule: Any, s: Shape, phase: Phase) -> Iterator[Moment]:
         if last not in kept:
             kept.append(last)
         rows = sum(s.blocks[j].rows for j in kept) + 2 * s.blocks[k].rows + 2 * s.classes
-        gradients += _parameters(s.blocks[k])
+        gradients = _parameters(s.blocks[k]) + (gradients if rule.update == "after-sweep" else 0)
         yield gradients, s.n * rows + _input(s, k)
 
 
