@@ -92,7 +92,7 @@ def test_charts_have_words_with_their_main_values(text):
 
 def test_tables_have_scopes_and_captions(text):
     page = Page(text)
-    assert len(page.all("caption")) == len(page.all("table")) == 5
+    assert len(page.all("caption")) == len(page.all("table")) == 7
     assert {a.get("scope") for a in page.all("th")} == {"row", "col"}
     labels = [a for a in page.all("td") if not a.get("data-label")]
     assert labels == [], "on a phone each cell is named by its data-label"

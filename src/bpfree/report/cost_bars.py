@@ -11,15 +11,30 @@ from bpfree.report.looks import on
 from bpfree.report.svg import GRID, INK, MUTED, SERIES, render, standalone
 from bpfree.units import format_bytes
 
-__all__ = ["PARTS", "memory_bars"]
+__all__ = ["COLOURS", "PARTS", "bar_parts", "memory_bars"]
 
 PARTS = ("weights", "auxiliary", "optimiser", "gradients", "activations")
 """From what stays for the whole run to what lives within a step."""
 
+COLOURS = alt.Scale(domain=list(PARTS), range=[SERIES[k] for k in (0, 6, 3, 5, 2)])
 MIB = 2**20
 PANEL_WIDTH = 250
 BAR = 17
 """Width of a panel and height of a bar in the drawing's units."""
+
+
+def bar_parts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
+    """One entry for each part of a bar, ``mib`` long, in the order in which they are stacked; other keys are kept."""
+    return [
+        {
+            **{key: value for key, value in row.items() if key not in PARTS},
+            "part": part,
+            "order": k,
+            "mib": round(row[part] / MIB, 5),
+        }
+        for row in rows
+        for k, part in enumerate(PARTS)
+    ]
 
 
 def memory_bars(rows: Sequence[Mapping[str, Any]], title: str) -> str:
@@ -30,12 +45,6 @@ def memory_bars(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         title: stands above the drawing.
     """
     nets, arms = (list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("net", "arm"))
-    data = [
-        {"arm": row["arm"], "net": row["net"], "part": part, "order": k, "mib": round(float(row[part]) / MIB, 5)}
-        for row in rows
-        for k, part in enumerate(PARTS)
-    ]
-    colours = alt.Scale(domain=list(PARTS), range=[SERIES[k] for k in (0, 6, 3, 5, 2)])
     panels = []
     for k, net in enumerate(nets):
         labels = alt.Axis(labelLimit=260, ticks=False, domain=False, labels=k == 0)
@@ -43,7 +52,7 @@ def memory_bars(rows: Sequence[Mapping[str, Any]], title: str) -> str:
         panel = panel.encode(
             y=alt.Y("arm:N", title=None, sort=arms, axis=labels),
             x=alt.X("mib:Q", title=f"{net} (MiB)", axis=alt.Axis(tickCount=5)),
-            color=alt.Color("part:N", scale=colours, legend=alt.Legend(orient="top", title=None, labelLimit=340, columns=5)),
+            color=alt.Color("part:N", scale=COLOURS, legend=alt.Legend(orient="top", title=None, labelLimit=340, columns=5)),
             order=alt.Order("order:Q"),
         )
         panels.append(panel.properties(width=PANEL_WIDTH, height=BAR * len(arms)))
@@ -57,4 +66,6 @@ def memory_bars(rows: Sequence[Mapping[str, Any]], title: str) -> str:
     }
     spec = alt.hconcat(*panels, spacing=14).to_dict()
     words = "; ".join(f"{row['arm']} on {row['net']} {format_bytes(sum(float(row[part]) for part in PARTS))}" for row in rows)
-    return standalone(render(spec | {"config": config, "datasets": {"data": data}}), title, f"All parts together: {words}.")
+    return standalone(
+        render(spec | {"config": config, "datasets": {"data": bar_parts(rows)}}), title, f"All parts together: {words}."
+    )

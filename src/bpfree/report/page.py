@@ -17,6 +17,7 @@ from bpfree.report.facts import commands, environments, missing, tuned_values
 from bpfree.report.looks import glyph
 from bpfree.report.material import Material, read_material
 from bpfree.report.model import Table, build_tables
+from bpfree.report.needs import NEEDS_CAPTION, NEEDS_HEADINGS, memory_chart, needs_rows
 from bpfree.report.profiles import profile_chart
 from bpfree.report.rendering import fill
 from bpfree.report.summary import markdown, summary
@@ -74,7 +75,9 @@ def build(directories: Sequence[Path], out: Path | None = None, target: Target =
     if out is None:
         first = material.directories[0]
         out = first / "report" if len(material.directories) == 1 else first.parent / "report-merged"
-    drawn = [[*charts(table), *timeline_charts(table, material.directories)] for table in tables]
+    drawn = [
+        [*charts(table), *filter(None, [memory_chart(table)]), *timeline_charts(table, material.directories)] for table in tables
+    ]
     figures = {}
     for table, made in zip(tables, drawn, strict=True):
         prefix = f"{_slug(table.dataset)}-{_slug(table.net)}-" if len(tables) > 1 else ""
@@ -120,6 +123,8 @@ def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: C
         sections=[_section(k, table, made) for k, (table, made) in enumerate(zip(tables, drawn, strict=True))],
         profiles=profiles and _drawing(profiles, "chart-profiles"),
         target_headings=TARGET_HEADINGS,
+        needs_caption=NEEDS_CAPTION,
+        needs_headings=NEEDS_HEADINGS,
         conditions=conditions(tables),
         next_commands=next_commands(tables),
         tuned=tuned_values(tables, material),
@@ -166,6 +171,7 @@ def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]
         ],
         "target": table.targets and table.targets.caption,
         "target_rows": target_rows(table),
+        "needs_rows": needs_rows(table),
         "charts": [_drawing(chart, f"chart-{number}-{chart.name}") for chart in made],
     }
 
