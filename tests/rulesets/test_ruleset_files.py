@@ -208,6 +208,18 @@ class TestWords:
         ):
             assert rulesets.in_words(ruleset.with_changes(change)) != rulesets.in_words(ruleset), change
 
+    def test_a_long_difference_stays_one_line(self):
+        quick, legacy = rulesets.load("quick"), rulesets.load("legacy-2025")
+        found = rulesets.difference(quick, legacy)
+        assert len(found) == 7
+        assert found[0] == "comparable: yes against no"
+        assert found[-1].startswith("and ")
+        assert len("; ".join(found)) < 400
+        augmented = quick.with_changes({"augmentation": {"default": "none", "cifar10": "crop-flip"}})
+        assert rulesets.difference(quick, augmented) == ["augmentation: none against default none, cifar10 crop-flip"]
+        excepted = {"arms": ["backprop"], "field": "batch_size", "value": 32, "why": "a test"}
+        assert rulesets.difference(quick, quick.with_changes(exceptions=[excepted])) == ["exceptions: none against 1 of them"]
+
     def test_difference_shows_none_and_yes(self):
         quick = rulesets.load("quick")
         changed = quick.with_changes({"patience": None, "restore_best": False, "budget.passes_by_dataset": {"a": 3}})

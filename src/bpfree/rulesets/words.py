@@ -153,7 +153,9 @@ def _other(augmentation: str) -> str:
 def exception_in_words(ruleset: Ruleset, index: int) -> str:
     """One exception as a sentence: for whom, what, instead of what, and why."""
     exception = ruleset.exceptions[index]
-    usual = _flat(hashed_fields(ruleset)).get(exception.field)
+    usual: Any = hashed_fields(ruleset)
+    for part in exception.field.split("."):
+        usual = usual.get(part) if isinstance(usual, Mapping) else None
     where = [", ".join(part) for part in (exception.datasets, exception.nets) if part]
     narrowed = f" on {' with '.join(where)}" if where else ""
     phases = f" in the phase {', '.join(exception.phases)}" if exception.phases else ""
@@ -164,30 +166,37 @@ def exception_in_words(ruleset: Ruleset, index: int) -> str:
     )
 
 
+MOST_DIFFERENCES = 6
+"""Named in a message; what is more is counted."""
+
+
 def difference(a: Ruleset, b: Ruleset) -> list[str]:
-    """The rules in which two rulesets differ, each as ``field: value against value``; empty for equal "
-    "digests."""
-    left, right = _flat(hashed_fields(a)), _flat(hashed_fields(b))
-    absent = object()
-    return [
-        f"{key}: {_show(left.get(key))} against {_show(right.get(key))}"
-        for key in dict.fromkeys([*left, *right])
-        if left.get(key, absent) != right.get(key, absent)
-    ]
+    """The rules in which two rulesets differ, each as ``field: value against value``; empty for equal digests.
+
+    At most :data:`MOST_DIFFERENCES` are named; then the last entry says how many more there are.
+    """
+    found = list(_differences("", hashed_fields(a), hashed_fields(b)))
+    left_out = len(found) - MOST_DIFFERENCES
+    return found if left_out <= 1 else [*found[:MOST_DIFFERENCES], f"and {left_out} rules more"]
 
 
-def _flat(fields: Any, prefix: str = "") -> dict[str, Any]:
-    items = fields.items() if isinstance(fields, Mapping) else enumerate(fields)
-    flat: dict[str, Any] = {}
-    for key, value in items:
-        if isinstance(value, Mapping | list):
-            flat |= _flat(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
+def _differences(key: str, a: Any, b: Any) -> Iterator[str]:
+    if a == b:
+        return
+    if isinstance(a, list) and isinstance(b, list) and len(a) == len(b):
+        a, b = (dict(enumerate(side)) for side in (a, b))
+    if isinstance(a, Mapping) and isinstance(b, Mapping):
+        for name in dict.fromkeys([*a, *b]):
+            yield from _differences(f"{key}.{name}" if key else str(name), a.get(name), b.get(name))
+    else:
+        yield f"{key}: {_show(a)} against {_show(b)}"
 
 
 def _show(value: Any) -> str:
-    if value is None:
+    if value is None or value == []:
         return "none"
+    if isinstance(value, list):
+        return f"{len(value)} of them"
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name} {_show(each)}" for name, each in value.items()) or "none"
     return {True: "yes", False: "no"}[value] if isinstance(value, bool) else str(value)
