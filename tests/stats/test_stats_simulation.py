@@ -1,4 +1,4 @@
-"""Do the statistics keep what they promise? 1,000 simulated studies each (issue 6, must show 3).
+"""Do the statistics keep what they promise? 1,000 simulated studies each.
 
 Two arms share the luck of a seed, which pairing takes out; the rest is normal noise of 0.284 points, the pooled
 spread of test accuracy that the authors of 2509.19063 found in their revision.
