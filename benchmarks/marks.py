@@ -79,7 +79,7 @@ def table() -> str:
     lines = [
         "# Marks",
         "",
-        "Made by `python benchmarks/marks.py`; one seed, defaults of each rule, no augmentation. Seconds are of a shared "
+        "Made by `python benchmarks/marks.py`; one seed, no augmentation. Seconds are of a shared "
         "two-core machine and only an order of magnitude; multiply-adds are counted (half the FLOPs) for one training pass.",
         "",
         "| rule | net | data | test accuracy, % | mark | published | passes | best within | time | MACs a pass | peak memory |",
