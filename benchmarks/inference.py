@@ -27,7 +27,7 @@ import altair as alt
 import torch
 
 from bpfree import nets
-from bpfree.algorithms import WideningWarning, make, names
+from bpfree.algorithms import NotOrthogonalWarning, make, names
 from bpfree.bench import environment
 from bpfree.errors import UsageError
 from bpfree.files import write_atomic
@@ -63,7 +63,7 @@ def models_on(spec: str, device: torch.device) -> tuple[dict[str, Model], dict[s
             net = nets.build(spec, NETS[spec], N_CLASSES)
             try:
                 with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", WideningWarning)
+                    warnings.simplefilter("ignore", NotOrthogonalWarning)
                     state = initialise(rule, net, 0, device)
             except UsageError as error:
                 refused[name] = str(error)

@@ -99,7 +99,7 @@ class TestPepitaWithMirroring(AlgorithmContract):
         return Pepita(mirroring=True, premirror_steps=3, mirror_every=2, dropout=0.0)
 
 
-@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
 class TestFoton(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
@@ -117,7 +117,7 @@ class TestFoton(AlgorithmContract):
         return request.param
 
 
-@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
 class TestFotonWithSquaredError(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
@@ -129,7 +129,7 @@ class TestFotonWithSquaredError(AlgorithmContract):
         return Foton(loss="squared-error", eps=0.5)
 
 
-@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
 class TestBackpropOnAnOrthogonalNet(AlgorithmContract):
     """FOTON's control: orthogonal at the start only."""
 
@@ -141,7 +141,7 @@ class TestBackpropOnAnOrthogonalNet(AlgorithmContract):
         return Backprop(orthogonal="init")
 
 
-@pytest.mark.filterwarnings("ignore::bpfree.algorithms.WideningWarning")
+@pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
 class TestBackpropOnANetKeptOrthogonal(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH

@@ -9,7 +9,7 @@ import warnings
 import pytest
 import torch
 
-from bpfree.algorithms import Backprop, Foton, WideningWarning
+from bpfree.algorithms import Backprop, Foton, NotOrthogonalWarning
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.meter import count_flops, live_memory
@@ -41,7 +41,7 @@ def orthogonal_net(widths: tuple[int, ...], activation: str = "identity", rule: 
     net = mlp(INPUTS, widths, CLASSES, activation).double()
     generator = torch.Generator().manual_seed(0)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", WideningWarning)
+        warnings.simplefilter("ignore", NotOrthogonalWarning)
         (rule or Foton()).init(net, generator)
     for block in net:
         torch.nn.init.normal_(block.linear.bias, generator=generator)  # pyright: ignore
@@ -167,7 +167,7 @@ def test_the_count_stays_in_host_memory() -> None:
 
 
 def test_widening_warns_once_and_names_the_block() -> None:
-    with pytest.warns(WideningWarning, match="block 1 widens from 8 to 12") as seen:
+    with pytest.warns(NotOrthogonalWarning, match="block 1 widens from 8 to 12") as seen:
         Foton().check_net(mlp(10, (8, 12, 12), 4))
     assert len(seen) == 1
     assert "guarantee" in str(seen[0].message)
@@ -176,7 +176,7 @@ def test_widening_warns_once_and_names_the_block() -> None:
         warnings.simplefilter("error")
         Foton().check_net(mlp(10, (10, 8), 4))
         Foton().check_net(mlp(10, (3,), 4))
-    with pytest.warns(WideningWarning, match="the output widens from 3 to 4"):
+    with pytest.warns(NotOrthogonalWarning, match="the output widens from 3 to 4"):
         Foton(output="orthonormal").check_net(mlp(10, (3,), 4))
 
 
@@ -258,7 +258,7 @@ def test_a_control_kept_orthogonal_only_adds_the_upkeep() -> None:
 
 def test_backprops_controls_refuse_what_foton_refuses() -> None:
     rule = Backprop(orthogonal="kept")
-    with pytest.warns(WideningWarning, match="backprop: block 1 widens from 8 to 12"):
+    with pytest.warns(NotOrthogonalWarning, match="backprop: block 1 widens from 8 to 12"):
         rule.check_net(mlp(10, (8, 12), 4))
     with pytest.raises(UsageError, match="bfloat16, in which no rows can be made orthonormal; use float32"):
         rule.check_net(mlp(10, (8,), 4).to(torch.bfloat16))

@@ -1,4 +1,4 @@
-"""FOTON on convolutions of patches: the operator itself is orthonormal, and the theorem holds."""
+"""FOTON on convolutions: the operator itself is orthonormal, and the theorem holds, with patches apart and overlapping."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import warnings
 import pytest
 import torch
 
-from bpfree.algorithms import Backprop, Foton, WideningWarning
+from bpfree.algorithms import Backprop, Foton, NotOrthogonalWarning
 from bpfree.algorithms import _operator as operator
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -24,12 +24,19 @@ def patches(shape: tuple[int, ...], channels: int, kernel: int, activation: str 
     return ConvBlock(shape, channels, kernel, activation, stride=kernel, padding=0, **options)  # pyright: ignore
 
 
-def net(activation: str = "identity") -> Chain:
+def net(activation: str = "identity", kind: str = "apart") -> Chain:
     """Rows and columns left over at both convolutions, one pooled (with an odd row left over), one without bias, then dense."""
-    first = patches(SHAPE, 11, 2, activation, pool="average")  # 5 x 6, pooled to 2 x 3
-    second = patches(first.out_shape, 20, 2, activation, bias=False)  # 1 x 1
+    if kind == "apart":
+        first = patches(SHAPE, 11, 2, activation, pool="average")  # 5 x 6, pooled to 2 x 3
+        second = patches(first.out_shape, 20, 2, activation, bias=False)  # 1 x 1
+    else:
+        first = ConvBlock(SHAPE, 11, 3, activation, stride=2, padding=0)  # 4 x 6, a column left over
+        second = ConvBlock(first.out_shape, 10, 2, activation, stride=1, padding=0, pool="average", bias=False)  # 3 x 5, to 1 x 2
     third = DenseBlock(second.out_shape, 15, activation)
     return Chain([first, second, third, DenseBlock((15,), 15, activation)], CLASSES).double()
+
+
+KINDS = pytest.mark.parametrize("kind", ["apart", "overlapping"])
 
 
 def matrix_of(block: Block) -> torch.Tensor:
@@ -40,35 +47,46 @@ def matrix_of(block: Block) -> torch.Tensor:
         return (block(basis) - block(torch.zeros_like(basis))).flatten(1).t()
 
 
-def test_operators_have_orthonormal_rows_as_drawn_and_after_upkeep() -> None:
+@KINDS
+def test_operators_have_orthonormal_rows_as_drawn_and_after_upkeep(kind: str) -> None:
+    """After a step of Adam (some 0.06 off without upkeep): to rounding where patches are apart, slowly where they overlap."""
     rule = Foton(orthogonalise_every=1, orthogonalise_steps=3, lr=0.01)
-    bench = Bench.start(rule, net())
-    for steps in (0, 5):
+    bench = Bench.start(rule, net(kind=kind))
+    for steps, largest in ((0, 1e-12), (5, 1e-9 if kind == "apart" else 0.05)):
         bench.steps([8] * steps)
         for block in bench.net:
             operators = matrix_of(block)
-            assert float(defect(operators)) < 1e-9
+            assert float(defect(operators)) < largest
             assert operators.shape[0] <= operators.shape[1]
-    assert float(bench.net[0].conv.weight.detach().flatten(1).square().sum(1).mean().sqrt()) == pytest.approx(2.0)  # pyright: ignore
+    pooled = bench.net[0 if kind == "apart" else 1]
+    length = pooled.conv.weight.detach().flatten(1).square().sum(1).mean().sqrt()  # pyright: ignore
+    assert float(length) == pytest.approx(2.0, rel=1e-6 if kind == "apart" else 0.02)
 
 
-def test_transposed_is_the_transpose() -> None:
-    for block in Bench.start(Foton(), net()).net:
+@pytest.mark.parametrize("padding", [0, 1])
+@KINDS
+def test_transposed_is_the_transpose(kind: str, padding: int) -> None:
+    blocks = list(Bench.start(Foton(), net(kind=kind)).net)
+    if padding:
+        blocks = [ConvBlock((3, 9, 8), 4, 3, "identity", stride=2, padding=padding, pool="average").double()]
+    for block in blocks:
         rows = torch.randn(3, *block.out_shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         torch.testing.assert_close(operator.transposed(block, rows).flatten(1), rows.flatten(1) @ matrix_of(block))
 
 
-def test_feedback_is_the_product_of_the_operators() -> None:
-    bench = Bench.start(Foton(), net())
+@KINDS
+def test_feedback_is_the_product_of_the_operators(kind: str) -> None:
+    bench = Bench.start(Foton(), net(kind=kind))
     expected = compose([*(matrix_of(block) for block in bench.net), bench.net.output.weight.detach()])
     torch.testing.assert_close(bench.state.feedback, expected)  # pyright: ignore
 
 
 @pytest.mark.parametrize("memory", ["standard", "low"])
-def test_linear_conv_net_gets_backprops_gradient(memory: str) -> None:
+@KINDS
+def test_linear_conv_net_gets_backprops_gradient(kind: str, memory: str) -> None:
     plain = {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0}
-    ours = Bench.start(Foton(memory=memory, orthogonalise_by="none", **plain), net())
-    theirs = Bench.start(Backprop(**plain), net())
+    ours = Bench.start(Foton(memory=memory, orthogonalise_by="none", **plain), net(kind=kind))
+    theirs = Bench.start(Backprop(**plain), net(kind=kind))
     for bench in (ours, theirs):
         bench.net.load_state_dict(ours.net.state_dict())
     generator = torch.Generator().manual_seed(1)
@@ -103,8 +121,9 @@ def test_without_the_gain_of_pooling_it_does_not() -> None:
     torch.testing.assert_close(ours, 0.25 * theirs, rtol=0, atol=1e-12)
 
 
-def test_low_memory_form_agrees_on_a_relu_conv_net() -> None:
-    benches = [Bench.start(Foton(memory=memory, orthogonalise_every=2), net("relu")) for memory in ("standard", "low")]
+@KINDS
+def test_low_memory_form_agrees_on_a_relu_conv_net(kind: str) -> None:
+    benches = [Bench.start(Foton(memory=memory, orthogonalise_every=2), net("relu", kind)) for memory in ("standard", "low")]
     for bench in benches:
         bench.steps([8, 8, 5, 1])
     expected = benches[0].values()
@@ -116,10 +135,9 @@ def test_low_memory_form_agrees_on_a_relu_conv_net() -> None:
     ("block", "words"),
     [
         (ConvBlock((3, 8, 8), 6, 2, stride=2, padding=0, pool="max"), "block 0 .* pools by the maximum, .* use pool=average"),
-        (ConvBlock((3, 8, 8), 6, 3), "block 0 .* overlap or are padded .kernel 3, stride 1, padding 1.*use stride = kernel"),
         (ConvBlock((3, 8, 8), 6, 2, stride=2, padding=0, norm=True), "block 0 .* BatchNorm"),
     ],
-    ids=["max", "overlap", "norm"],
+    ids=["max", "norm"],
 )
 def test_what_has_no_orthonormal_operator_is_refused_in_one_line(block: ConvBlock, words: str) -> None:
     with pytest.raises(UsageError, match=words) as seen:
@@ -142,10 +160,40 @@ def test_lenet5_by_patches_is_an_orthogonal_net(shape: tuple[int, ...]) -> None:
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_widening_convolution_warns() -> None:
-    wide = Chain([patches((3, 8, 8), 13, 2)], 3)
-    with pytest.warns(WideningWarning, match="block 0 widens from 12 to 13"):
-        Foton().check_net(wide)
+@pytest.mark.parametrize(
+    ("block", "words"),
+    [
+        (patches((3, 8, 8), 13, 2), "block 0 widens from 12 to 13 per step of its patches"),
+        (ConvBlock((3, 8, 8), 13, 3, stride=2, padding=0), "block 0 widens from 12 to 13 per step of its patches"),
+        (ConvBlock((3, 8, 8), 2, 3), "block 0 pads by 1, which cuts rows at the border short .use padding=0.; .* guarantee"),
+    ],
+    ids=["apart", "overlapping", "padded"],
+)
+def test_a_convolution_that_cannot_be_orthonormal_warns(block: ConvBlock, words: str) -> None:
+    with pytest.warns(NotOrthogonalWarning, match=words):
+        Foton().check_net(Chain([block], 3))
+
+
+@pytest.mark.parametrize("block", [patches((3, 8, 8), 12, 2), ConvBlock((3, 8, 8), 12, 3, stride=2, padding=0)])
+def test_the_widest_that_can_be_orthonormal_does_not(block: ConvBlock) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Foton().check_net(Chain([patches((3, 8, 8), 12, 2)], 3))
+        Foton().check_net(Chain([block], 3))
+
+
+@pytest.mark.parametrize("method", ["svd", "newton-schulz"])
+def test_overlapping_patches_are_kept_by_bjorck_alone(method: str) -> None:
+    with pytest.raises(UsageError, match=f"patches of block 0 overlap, where orthogonalise_by={method} has no form; use"):
+        Foton(orthogonalise_by=method).check_net(Chain([ConvBlock((3, 8, 8), 12, 3, stride=2, padding=0)], 3))
+    Foton(orthogonalise_by=method).check_net(Chain([patches((3, 8, 8), 12, 2)], 3))
+
+
+@pytest.mark.parametrize("name", ["lenet5", "pepita-conv:pool=average", "patches:overlap=1"])
+def test_the_papers_nets_train(name: str) -> None:
+    """LeNet-5 and PEPITA's net widen: FOTON trains them, with the warning, and the loss of one batch falls."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore" if name.startswith(("lenet", "pepita")) else "error")
+        bench = Bench.start(Foton(lr=1e-3), build(name, (3, 32, 32), 10))
+    examples = bench.batch(32)
+    losses = [float(bench.step(Batch(examples.x.clone(), examples.y, examples.key))) for _ in range(25)]
+    assert losses[-1] < 0.9 * losses[0]

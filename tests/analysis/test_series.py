@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from bpfree.algorithms import Backprop, CascadedForward, FeedbackAlignment, Foton, WideningWarning
+from bpfree.algorithms import Backprop, CascadedForward, FeedbackAlignment, Foton, NotOrthogonalWarning
 from bpfree.analysis import Plan, record_series
 from bpfree.errors import RunDirectoryError, UsageError
 from bpfree.nets import Chain, mlp
@@ -115,5 +115,5 @@ def test_backprop_is_aligned_and_foton_warns_of_a_widening_net(tmp_path: Path) -
     document = record_series("alignment", Backprop(), net(), DATA, PLAN, tmp_path / "a", {})
     assert all(value == pytest.approx(1.0) for point in document["points"] for value in point["cosine"])
     wide = mlp(16, (12, 20), 4, "tanh")
-    with pytest.warns(WideningWarning, match="block 1 widens from 12 to 20"):
+    with pytest.warns(NotOrthogonalWarning, match="block 1 widens from 12 to 20"):
         record_series("orthogonality", Foton(), wide, DATA, PLAN, tmp_path / "b", {})

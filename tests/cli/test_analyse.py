@@ -92,7 +92,7 @@ def test_a_file_in_the_way_is_one_line(bpfree: Command, tmp_path: Path) -> None:
     assert "choose another place" in outcome.one_line()
 
 
-@pytest.mark.filterwarnings("default::bpfree.algorithms.WideningWarning")
+@pytest.mark.filterwarnings("default::bpfree.algorithms.NotOrthogonalWarning")
 @pytest.mark.parametrize("command", [("train", "foton"), ("analyse", "orthogonality", "--rule", "foton")], ids=" ".join)
 def test_a_widening_block_is_one_line_and_no_refusal(bpfree: Command, command: tuple[str, ...]) -> None:
     """It names the block and says what is lost; the run goes on."""

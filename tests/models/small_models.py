@@ -7,7 +7,7 @@ import warnings
 import torch
 
 from bpfree import nets
-from bpfree.algorithms import Algorithm, WideningWarning, make, names
+from bpfree.algorithms import Algorithm, NotOrthogonalWarning, make, names
 from bpfree.models import Model
 from bpfree.testing.bench import Bench
 
@@ -31,7 +31,7 @@ def rule_of(arm: str) -> Algorithm:
 def trained(arm: str, spec: str = SPEC, in_shape: tuple[int, ...] = IN_SHAPE, dtype: torch.dtype = torch.float32) -> Model:
     """A model of a rule on a small net, after a few steps in each phase."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", WideningWarning)
+        warnings.simplefilter("ignore", NotOrthogonalWarning)
         bench = Bench.start(rule_of(arm), nets.build(spec, in_shape, N_CLASSES).to(dtype))
     bench.all_phases([16, 16, 5])
     bench.net.eval()

@@ -32,7 +32,19 @@ def test_words_and_options() -> None:
     spec.close()
     assert [block.out_shape for block in net] == [(12, 2, 2), (9,)]
     assert net[1].activation == "tanh"
-    assert [block.out_shape for block in patches((3, 12, 12), (9, 7), 4, kernels=(3,))] == [(9, 4, 4), (7,)]
+    assert [block.out_shape for block in patches((3, 12, 12), (9, 7), 4, strides=(3,))] == [(9, 4, 4), (7,)]
+
+
+def test_overlap_widens_patches_and_foton_takes_them() -> None:
+    builder, _ = PATCH_FAMILIES["patches"]
+    net = builder(Spec("patches:overlap=1"), (3, 32, 32), 10)
+    assert [block.out_shape for block in net] == [(48, 7, 7), (192, 3, 3), (512,)]
+    assert [tuple(block.conv.kernel_size) for block in net[:2]] == [(5, 5), (3, 3)]  # pyright: ignore
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        Foton().check_net(net)
+    with pytest.raises(UsageError, match="overlap must be a whole number of at least 0, got '-1'"):
+        builder(Spec("patches:overlap=-1"), (3, 32, 32), 10)
 
 
 def test_tables_are_no_images() -> None:

@@ -15,7 +15,7 @@ from bpfree.algorithms.deep_supervision import DeepSupervision
 from bpfree.algorithms.direct_feedback_alignment import DirectFeedbackAlignment
 from bpfree.algorithms.feedback_alignment import FeedbackAlignment
 from bpfree.algorithms.forward_forward import ForwardForward
-from bpfree.algorithms.foton import Foton, WideningWarning
+from bpfree.algorithms.foton import Foton, NotOrthogonalWarning
 from bpfree.algorithms.local_similarity import LocalSimilarity
 from bpfree.algorithms.mono_forward import MonoForward
 from bpfree.algorithms.pepita import Pepita
@@ -38,6 +38,7 @@ __all__ = [
     "LocalAlgorithm",
     "LocalSimilarity",
     "MonoForward",
+    "NotOrthogonalWarning",
     "Optimiser",
     "Pepita",
     "Phase",
@@ -47,7 +48,6 @@ __all__ = [
     "State",
     "Traits",
     "Value",
-    "WideningWarning",
     "choice",
     "flag",
     "make",

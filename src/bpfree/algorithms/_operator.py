@@ -1,9 +1,10 @@
 """The linear operator of a block, which FOTON keeps orthonormal: the block without bias and nonlinearity.
 
-A dense block's operator is its weight. A convolution's is orthonormal here by construction where its patches do not overlap
-(stride = kernel, no padding): then it applies one matrix W (o, c k²) to every patch, so its rows are orthonormal exactly where
-W's are. Average pooling over 2 x 2 is an operator P with P Pᵀ = ¼ I, so a pooled block P C has orthonormal rows where W / 2 has:
-W is kept at *gain* 2. Maximum pooling, BatchNorm and overlapping or padded patches have no such form and are refused.
+A dense block's operator is its weight. A convolution without padding applies its kernel to every patch: where patches do not
+overlap (kernel ≤ stride) its rows are orthonormal exactly where those of the kernel as a matrix (o, c k²) are, where they overlap
+exactly where the kernel is one of :mod:`bpfree.numerics.orthogonal_conv`. Average pooling over 2 x 2 is an operator P with
+P Pᵀ = ¼ I, so a pooled block P C has orthonormal rows where C / 2 has: its weight is kept at *gain* 2. Zeros around the image cut
+rows at the border short. Maximum pooling and BatchNorm have no such form and are refused.
 
 Index letters: n example, o output, i input, c channel, k edge of the kernel.
 """
@@ -15,9 +16,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bpfree.nets import Block, ConvBlock, DenseBlock
+from bpfree.numerics.orthogonal import defect as matrix_defect
 from bpfree.numerics.orthogonal import orthogonal_, orthonormalise
+from bpfree.numerics.orthogonal_conv import bjorck_kernel, kernel_defect, orthogonal_kernel_, overlap
 
-__all__ = ["draw_", "gain", "products", "refusal", "renew_", "transposed", "weight_of", "widening"]
+__all__ = ["defect", "draw_", "gain", "overlaps", "products", "refusal", "renew_", "shortfall", "transposed", "weight_of"]
 
 _POOLED_GAIN = 2.0
 """1 / √¼: an average of four orthonormal rows has length ½."""
@@ -28,17 +31,11 @@ def refusal(block: Block) -> str | None:
     if isinstance(block, DenseBlock):
         return None
     if not isinstance(block, ConvBlock):
-        return "has no linear operator that is known; use dense blocks, or convolutions of patches (stride = kernel, no padding)"
-    plan, kernel = block.plan, block.conv.kernel_size[0]
-    if plan.pool == "max":
+        return "has no linear operator that is known; use dense blocks or convolutions"
+    if block.plan.pool == "max":
         return "pools by the maximum, which is not linear; use pool=average"
-    if "norm" in plan.stages:
+    if "norm" in block.plan.stages:
         return "has BatchNorm, whose operator changes with every batch; leave it out"
-    if plan.stride != kernel or plan.padding != 0:
-        return (
-            f"has patches that overlap or are padded (kernel {kernel}, stride {plan.stride}, padding {plan.padding}), so its "
-            "operator is not orthonormal; use stride = kernel and no padding (such as patches:48-96-192)"
-        )
     return None
 
 
@@ -55,29 +52,63 @@ def gain(block: Block) -> float:
     return _POOLED_GAIN if isinstance(block, ConvBlock) and block.plan.pool == "average" else 1.0
 
 
-def widening(block: Block) -> tuple[int, int] | None:
-    """(i, o) if the weight has more rows than columns, whose rows cannot be orthonormal."""
-    o, i = weight_of(block).flatten(1).shape
-    return (i, o) if o > i else None
+def overlaps(block: Block) -> bool:
+    """Whether the block is a convolution whose patches overlap."""
+    return isinstance(block, ConvBlock) and overlap(block.conv.kernel_size[0], block.plan.stride) > 0
+
+
+def shortfall(block: Block) -> str | None:
+    """What keeps the rows of an admitted block's operator from being orthonormal, and the cure; None if they can be."""
+    weight = weight_of(block)
+    rows, columns = weight.flatten(1).shape
+    if isinstance(block, ConvBlock):
+        columns = weight.shape[1] * min(weight.shape[2], block.plan.stride) ** 2
+        if block.plan.padding > 0:
+            return f"pads by {block.plan.padding}, which cuts rows at the border short (use padding=0)"
+    if rows <= columns:
+        return None
+    each = " per step of its patches" if isinstance(block, ConvBlock) else ""
+    return f"widens from {columns} to {rows}{each} (make no block wider than the one before it)"
 
 
 @torch.no_grad()
 def draw_(block: Block, generator: torch.Generator) -> None:
     """Fill the weight with orthonormal rows times the gain, in place."""
     weight = weight_of(block)
-    orthogonal_(weight.flatten(1), generator)  # a view: the kernels are contiguous
+    if overlaps(block):
+        assert isinstance(block, ConvBlock)
+        orthogonal_kernel_(weight, block.plan.stride, generator)
+    else:
+        orthogonal_(weight.flatten(1), generator)  # a view: the kernels are contiguous
     weight.mul_(gain(block))
 
 
 @torch.no_grad()
 def renew_(block: Block, method: str, steps: int) -> None:
-    """Take the weight towards orthonormal rows times the gain, in place."""
+    """Take the weight towards orthonormal rows times the gain, in place; of overlapping patches by Björck steps alone."""
     weight, factor = weight_of(block), gain(block)
-    matrix = weight.flatten(1)
-    if factor == 1.0:
-        matrix.copy_(orthonormalise(matrix, method, steps))
+    scaled = weight if factor == 1.0 else weight / factor
+    if overlaps(block):
+        assert isinstance(block, ConvBlock)
+        renewed = bjorck_kernel(scaled, block.plan.stride, steps)
     else:
-        matrix.copy_(factor * orthonormalise(matrix / factor, method, steps))
+        renewed = orthonormalise(scaled.flatten(1), method, steps).view_as(weight)
+    weight.copy_(renewed if factor == 1.0 else factor * renewed)
+
+
+@torch.no_grad()
+def defect(block: Block) -> float:
+    """‖A Aᵀ − I‖_F / √rows of the operator A (its columns', where the block widens), in float64; padding left out of account.
+
+    NaN for a block without a known operator.
+    """
+    if not isinstance(block, DenseBlock | ConvBlock):
+        return float("nan")
+    scaled = weight_of(block).detach().double() / gain(block)
+    if overlaps(block):
+        assert isinstance(block, ConvBlock)
+        return float(kernel_defect(scaled, block.plan.stride))
+    return float(matrix_defect(scaled.flatten(1)))
 
 
 def transposed(block: Block, rows: Tensor) -> Tensor:
@@ -85,7 +116,9 @@ def transposed(block: Block, rows: Tensor) -> Tensor:
     if isinstance(block, DenseBlock):
         return (rows @ block.linear.weight).reshape(-1, *block.in_shape)
     assert isinstance(block, ConvBlock)
-    return F.conv_transpose2d(_spread(block, rows), block.conv.weight, stride=block.plan.stride, output_padding=_rest(block))
+    stride, padding = block.plan.stride, block.plan.padding
+    spread, rest = _spread(block, rows), _rest(block)
+    return F.conv_transpose2d(spread, block.conv.weight, stride=stride, padding=padding, output_padding=rest)
 
 
 def products(block: Block, delta: Tensor, before: Tensor) -> list[Tensor]:
@@ -100,24 +133,24 @@ def products(block: Block, delta: Tensor, before: Tensor) -> list[Tensor]:
         return [by_weight] if block.linear.bias is None else [by_weight, delta.sum(0)]
     assert isinstance(block, ConvBlock)
     dz, has_bias = _spread(block, delta), block.conv.bias is not None
-    stride = [block.plan.stride] * 2
+    stride, padding = [block.plan.stride] * 2, [block.plan.padding] * 2
     _, by_weight, by_bias = torch.ops.aten.convolution_backward(
-        dz, before, block.conv.weight, [dz.shape[1]] if has_bias else None, stride, [0, 0], [1, 1], False, [0, 0], 1,
+        dz, before, block.conv.weight, [dz.shape[1]] if has_bias else None, stride, padding, [1, 1], False, [0, 0], 1,
         [False, True, has_bias],
     )  # fmt: skip
     return [by_weight, by_bias] if has_bias else [by_weight]
 
 
-def _conv_edges(block: ConvBlock) -> tuple[int, int]:
-    """Height and width of what the convolution puts out, before pooling."""
-    kernel, stride = block.conv.kernel_size[0], block.plan.stride
-    return (block.in_shape[1] - kernel) // stride + 1, (block.in_shape[2] - kernel) // stride + 1
+def _beyond_first_patch(block: ConvBlock) -> tuple[int, int]:
+    """Height and width that are left for further patches, behind the first."""
+    kernel, padding = block.conv.kernel_size[0], block.plan.padding
+    return block.in_shape[1] + 2 * padding - kernel, block.in_shape[2] + 2 * padding - kernel
 
 
 def _rest(block: ConvBlock) -> tuple[int, int]:
     """Rows and columns of the image that no patch reaches."""
-    kernel = block.conv.kernel_size[0]
-    return block.in_shape[1] % kernel, block.in_shape[2] % kernel
+    height, width = _beyond_first_patch(block)
+    return height % block.plan.stride, width % block.plan.stride
 
 
 def _spread(block: ConvBlock, rows: Tensor) -> Tensor:
@@ -125,5 +158,5 @@ def _spread(block: ConvBlock, rows: Tensor) -> Tensor:
     if block.plan.pool == "none":
         return rows
     spread = F.interpolate(rows, scale_factor=2, mode="nearest") * 0.25
-    height, width = _conv_edges(block)
+    height, width = (edge // block.plan.stride + 1 for edge in _beyond_first_patch(block))
     return F.pad(spread, (0, width - spread.shape[3], 0, height - spread.shape[2]))

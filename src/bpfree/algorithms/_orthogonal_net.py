@@ -14,19 +14,19 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.orthogonal import orthogonal_, orthonormalise
 
-__all__ = ["WideningWarning", "check_orthogonal", "draw_net_", "renew_net_"]
+__all__ = ["NotOrthogonalWarning", "check_orthogonal", "draw_net_", "renew_net_"]
 
 
-class WideningWarning(UserWarning):
-    """A block with more outputs than inputs cannot have orthonormal rows."""
+class NotOrthogonalWarning(UserWarning):
+    """A block whose rows cannot be orthonormal: it widens, or zeros around the image cut them short."""
 
 
 def check_orthogonal(name: str, net: Chain, *, lost: str, output: bool = False) -> None:
-    """Refuse a net whose hidden blocks have no linear operator that can be kept orthonormal; warn of one that widens.
+    """Refuse a net whose hidden blocks have no linear operator that can be kept orthonormal; warn of one whose rows cannot be.
 
     Args:
         name: of the rule.
-        lost: what is lost where a block widens.
+        lost: what is lost there.
         output: whether the output's rows are to be orthonormal too.
 
     Raises:
@@ -37,15 +37,13 @@ def check_orthogonal(name: str, net: Chain, *, lost: str, output: bool = False) 
             raise UsageError(f"{name}: block {k} ({type(block).__name__}) {why}")
     if net.dtype in (torch.bfloat16, torch.float16):
         raise UsageError(f"{name}: the net is {net.dtype}, in which no rows can be made orthonormal; use float32")
-    found = [(f"block {k}", operator.widening(block)) for k, block in enumerate(net)]
+    short = [f"block {k} {why}" for k, block in enumerate(net) if (why := operator.shortfall(block))]
     o, i = net.output.weight.shape
     if output and o > i:
-        found.append(("the output", (i, o)))
-    if wide := [f"{what} widens from {ends[0]} to {ends[1]}" for what, ends in found if ends]:
+        short.append(f"the output widens from {i} to {o} (use output=free)")
+    if short:
         warnings.warn(
-            f"{name}: {', '.join(wide)}; its rows cannot be orthonormal, so {lost}; make no block wider than the one before it",
-            WideningWarning,
-            stacklevel=3,
+            f"{name}: {', '.join(short)}; rows cannot be orthonormal there, so {lost}", NotOrthogonalWarning, stacklevel=3
         )
 
 

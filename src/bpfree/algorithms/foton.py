@@ -23,10 +23,11 @@ the nearest matrix with orthonormal rows (Björck: W ← 3/2 W − 1/2 W Wᵀ W)
 Why it works: in a linear net Aₗ − Ãₗ = ε E V W_L … W₁ W₁ᵀ … Wₗᵀ, and Wₖ Wₖᵀ = I telescopes this to ε E V W_L … Wₗ₊₁, backprop's
 own delta, for any V. That needs as many rows as columns at most: it fails from the first block that widens.
 
-Convolutions: W is the matrix that is applied to every patch, (o, c k²), where patches do not overlap (stride = kernel, no
-padding); the block's operator is then orthonormal where W is, and where W / 2 is if the block pools by the average over 2 x 2
-(see :mod:`bpfree.algorithms._operator`). F is found by pushing the rows of V back through the transposed operators, and
-Dₗ through the transpose of the pooling before the products are formed.
+Convolutions: the operator of a block is its kernel applied to every patch, without padding. Where patches do not overlap its
+rows are orthonormal where those of the kernel as a matrix (o, c k²) are; where they overlap, the kernel is drawn and kept by
+:mod:`bpfree.numerics.orthogonal_conv`. Pooling by the average over 2 x 2 enters with its factor of 2
+(:mod:`bpfree.algorithms._operator`). F is found by pushing the rows of V back through the transposed operators, and Dₗ through
+the transpose of the pooling before the products are formed.
 
 Symbols
 -------
@@ -43,7 +44,7 @@ Symbols
     –       optimiser                   –               adam, sgd, or rms: SGD on dW / rms(dW), block by block
     –       loss                        –               cross-entropy or squared-error
     –       output                      –               free, or orthonormal: V kept like the hidden weights
-    –       orthogonalise_by            –               bjorck, newton-schulz (quintic), svd, none
+    –       orthogonalise_by            –               bjorck, newton-schulz (quintic), svd, none; overlaps: bjorck, none
     –       orthogonalise_every         –               steps between orthogonalisations
     –       orthogonalise_steps         –               iterations each time (svd needs none)
     –       refresh_every               –               steps between compositions of F
@@ -55,7 +56,8 @@ Cost per batch
 --------------
 2 forward passes and the weight gradients: with F = Σ oₗ iₗ over hidden blocks, n (3 F + 2 K o_L + K n₀) multiply-adds;
 memory=low: 3 passes, n (4 F + …). Backprop's is n (3 F − F₁ + 3 K o_L): FOTON is not cheaper in multiply-adds. Besides, K F per
-refresh, and 2 Σ oₗ² iₗ per Björck step (which :meth:`Foton.orthogonalise` alone does, for whoever counts).
+refresh, and 2 Σ oₗ² iₗ per Björck step (which :meth:`Foton.orthogonalise` alone does, for whoever counts); where patches reach m
+strides into each other, (2m+1)² times that.
 Extra memory: K n₀ for the feedback; the clean activities of all blocks, or with memory=low those of two neighbouring blocks,
 whatever the depth.
 
@@ -73,7 +75,8 @@ Deviations from the paper
 5. Biases exist and are trained (sum over the batch); the release has none by default, and a wrong shape if asked for them.
 6. ε, Adam and normalised updates, squared-error temperature left out; the release has ε = 1 and scales no update.
 7. Dropout, off by default (release: 0.1), masks the activity behind the nonlinearity.
-8. Convolutions of patches that do not overlap; the paper's construction (its code is not in the release) is another.
+8. Kernels that overlap start by block convolution (the release names BCOP; its code is not there) and are kept by Björck steps
+   on the kernel itself; the release's other names (a plain one, "SK") are not written.
 
 Defaults
 --------
@@ -131,7 +134,7 @@ from bpfree.algorithms import _operator as operator
 from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms._orthogonal_net import WideningWarning, check_orthogonal, draw_net_, renew_net_
+from bpfree.algorithms._orthogonal_net import NotOrthogonalWarning, check_orthogonal, draw_net_, renew_net_
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -140,7 +143,7 @@ from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot
 from bpfree.numerics.orthogonal import METHODS
 
-__all__ = ["Foton", "FotonState", "WideningWarning"]
+__all__ = ["Foton", "FotonState", "NotOrthogonalWarning"]
 
 
 class FotonState(State):
@@ -194,6 +197,12 @@ class Foton(Algorithm):
             )
         lost = "the guarantee that the update equals backprop's gradient in a linear net is lost"
         check_orthogonal(self.name, net, lost=lost, output=self.output == "orthonormal")
+        overlapping = next((k for k, block in enumerate(net) if operator.overlaps(block)), None)
+        if overlapping is not None and self.orthogonalise_by not in ("bjorck", "none"):
+            raise UsageError(
+                f"{self.name}: the patches of block {overlapping} overlap, where orthogonalise_by={self.orthogonalise_by} has no "
+                "form; use orthogonalise_by=bjorck"
+            )
 
     def init(self, net: Chain, generator: torch.Generator) -> FotonState:
         net.reset_parameters(generator)

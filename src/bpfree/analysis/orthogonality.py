@@ -11,7 +11,7 @@ from bpfree.algorithms import Algorithm, Phase, State
 from bpfree.algorithms import _operator as operator
 from bpfree.analysis._training import over_training
 from bpfree.data import Dataset
-from bpfree.nets import Block, Chain
+from bpfree.nets import Chain
 from bpfree.numerics.orthogonal import defect
 from bpfree.train import Patience
 
@@ -20,17 +20,12 @@ __all__ = ["defects", "orthogonality_over_training"]
 
 @torch.no_grad()
 def defects(net: Chain) -> tuple[float, ...]:
-    """‖W Wᵀ − I‖_F / √rows of every block's first matrix (a kernel as (out, in · k · k)), then of the output's.
+    """‖A Aᵀ − I‖_F / √rows of every block's linear operator A, then of the output's weight.
 
-    Of a block that pools by the average, W is halved first: so the defect is that of the operator, where its patches do not
-    overlap. NaN where a block has no matrix.
+    Of a block that widens it is the columns' defect, of one that pools by the average that of the operator with its pooling.
+    NaN where no operator is known (a module of the user's).
     """
-    found = []
-    for part in (*net, net.output):
-        weight = next((p for p in part.parameters() if p.dim() > 1), None)
-        gain = operator.gain(part) if isinstance(part, Block) else 1.0
-        found.append(float("nan") if weight is None else float(defect(weight.detach().flatten(1).double() / gain)))
-    return tuple(found)
+    return (*(operator.defect(block) for block in net), float(defect(net.output.weight.detach().double())))
 
 
 def orthogonality_over_training(

@@ -15,13 +15,17 @@ from bpfree.algorithms import Algorithm, Phase
 from bpfree.algorithms.pepita import NOISE_ROWS
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.numerics.orthogonal import POWER_STEPS
+from bpfree.numerics.orthogonal_conv import overlap
 
 __all__ = ["Shape", "end_of_pass_macs", "evaluation_macs", "orthogonalisation_macs", "shape_of", "step_macs"]
 
 
 @dataclass(frozen=True)
 class BlockShape:
-    """One block: multiply-adds forward per example; the matrix (o, i) that is applied; its output in floats, as features."""
+    """One block: multiply-adds forward per example; the matrix (o, i) that is applied; its output in floats, as features.
+
+    ``meeting`` is along each axis the number of patches that a patch shares values with, itself included: 1 without overlap.
+    """
 
     macs: int
     rows: int
@@ -32,6 +36,7 @@ class BlockShape:
     n_features: int
     dense: bool
     normalises: bool
+    meeting: int
 
 
 @dataclass(frozen=True)
@@ -77,10 +82,11 @@ def shape_of(rule: Algorithm, net: Chain, n: int) -> Shape | None:
 def _block(block: Block) -> BlockShape | None:
     n_in, n_out = math.prod(block.in_shape), math.prod(block.out_shape)
     if isinstance(block, DenseBlock):
-        weight, bias, positions = block.linear.weight, block.linear.bias, 1
+        weight, bias, positions, meeting = block.linear.weight, block.linear.bias, 1, 1
     elif isinstance(block, ConvBlock):
         weight, bias = block.conv.weight, block.conv.bias
         kernel = block.conv.kernel_size[0]
+        meeting = 2 * overlap(kernel, block.plan.stride) + 1
         positions = math.prod((edge + 2 * block.plan.padding - kernel) // block.plan.stride + 1 for edge in block.in_shape[1:])
     else:
         return None
@@ -88,6 +94,7 @@ def _block(block: Block) -> BlockShape | None:
     return BlockShape(
         macs=positions * rows * columns, rows=rows, columns=columns, bias=0 if bias is None else len(bias), n_in=n_in,
         n_out=n_out, n_features=block.n_features, dense=isinstance(block, DenseBlock), normalises=block.normalises_batch,
+        meeting=meeting,
     )  # fmt: skip
 
 
@@ -230,11 +237,14 @@ def orthogonalisation_macs(rule: Algorithm, net: Chain) -> int | None:
     if s is None or method not in ("bjorck", "newton-schulz"):
         return None
     steps = int(params.get("orthogonalise_steps") or 1)
-    matrices = [(block.rows, block.columns) for block in s.blocks]
+    matrices = [(block.rows, block.columns, block.meeting) for block in s.blocks]
     if params.get("output") == "orthonormal":
-        matrices.append((s.classes, s.blocks[-1].n_features))
+        matrices.append((s.classes, s.blocks[-1].n_features, 1))
     total = 0
-    for a, b in matrices:
+    for a, b, meeting in matrices:
+        if meeting > 1:  # a kernel: bpfree.numerics.orthogonal_conv
+            total += steps * 2 * a * a * b * meeting**2 + POWER_STEPS * (a * meeting * (meeting + 1)) ** 2
+            continue
         small, large = min(a, b), max(a, b)
         each = 2 * small * small * large + (small**3 if method == "newton-schulz" else 0)
         total += steps * each + POWER_STEPS * small * small

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 
 import torch
 
-from bpfree.algorithms import Algorithm, WideningWarning
+from bpfree.algorithms import Algorithm, NotOrthogonalWarning
 from bpfree.errors import UsageError
 from bpfree.models.saved import Model
 
@@ -61,5 +61,5 @@ def all_readouts(model: Model) -> tuple[Model, ...]:
 def _needs(rule: Algorithm, model: Model) -> set[str]:
     twin = copy.deepcopy(model.net).to("cpu")
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", WideningWarning)
+        warnings.simplefilter("ignore", NotOrthogonalWarning)
         return {name for name, _ in rule.init(twin, torch.Generator().manual_seed(0)).named_parameters()}

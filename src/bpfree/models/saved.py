@@ -23,7 +23,7 @@ from torch import Tensor
 
 from bpfree import nets
 from bpfree._version import __version__
-from bpfree.algorithms import Algorithm, Phase, State, WideningWarning, make, model_tensors, names
+from bpfree.algorithms import Algorithm, NotOrthogonalWarning, Phase, State, make, model_tensors, names
 from bpfree.data import Dataset
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
@@ -209,7 +209,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", net: Chain | N
     algorithm = _algorithm(path, header)
     net = (_net(path, header) if net is None else net).to("cpu", getattr(torch, header.dtype))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", WideningWarning)  # it was said when the model was trained
+        warnings.simplefilter("ignore", NotOrthogonalWarning)  # it was said when the model was trained
         state = algorithm.init(net, torch.Generator().manual_seed(0))
     phases = algorithm.phases(net)
     if not 0 <= header.phase < len(phases):

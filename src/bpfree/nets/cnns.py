@@ -83,9 +83,9 @@ def _lenet5(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
 def _pepita_conv(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     """Dellaferrera and Kreiman, arXiv 2201.11665: one convolution 5 x 5 without padding or bias, 2 x 2 maximum, output."""
     (channels,) = spec.widths((32,), "pepita-conv or pepita-conv:8")[:1]
-    activation = spec.word("activation", "relu")
+    activation, pool = spec.word("activation", "relu"), spec.word("pool", "max")
     with numbered(0):
-        block = ConvBlock(in_shape, channels, 5, activation, pool="max", bias=False, padding=0)
+        block = ConvBlock(in_shape, channels, 5, activation, pool=pool, bias=False, padding=0)
     return Chain([block], n_classes)
 
 
@@ -93,6 +93,9 @@ CNN_FAMILIES = {
     "cnn3": (_cnn3, "Cascaded-Forward's net: three blocks of convolution 3x3, ReLU, 2x2 maximum, BatchNorm; 32/128/512 channels"),
     "mf-cnn4": (_mf_cnn4, "Mono-Forward's net: four blocks of convolution 3x3, ReLU, 2x2 average; 64/128/256/512 channels"),
     "lenet5": (_lenet5, "LeNet-5: 6 and 16 maps by 5x5, 2x2 average (pool=max), then 120 and 84 units"),
-    "pepita-conv": (_pepita_conv, "PEPITA's net: one convolution 5x5 of 32 channels, 2x2 maximum, output"),
+    "pepita-conv": (
+        _pepita_conv,
+        "PEPITA's net: one convolution 5x5 of 32 channels, 2x2 maximum (pool=average, for FOTON), output",
+    ),
 }
 """Name to builder and line of help."""

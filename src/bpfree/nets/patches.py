@@ -1,4 +1,4 @@
-"""Convolutions of patches that do not overlap: the nets whose linear operators can be kept orthonormal (FOTON)."""
+"""Convolutions of patches, without padding, that never widen: the nets whose linear operators can be orthonormal (FOTON)."""
 
 from __future__ import annotations
 
@@ -21,23 +21,26 @@ def patches(
     channels: Sequence[int],
     n_classes: int,
     *,
-    kernels: Sequence[int] | None = None,
+    strides: Sequence[int] | None = None,
+    overlap: int = 0,
     activation: str = "relu",
     pool: str = "none",
 ) -> Chain:
-    """Convolution blocks with stride = kernel and no padding, a dense block of the last width, then the output.
+    """Convolution blocks without padding, a dense block of the last width, then the output.
 
     Args:
         in_shape: (channels, height, width) of one example.
         channels: of the convolutions, and last the width of the dense block: at least two numbers.
-        kernels: edges of the patches, one a convolution; by default 4 for the first, 2 for the others.
+        strides: from patch to patch, one a convolution; by default 4 for the first, 2 for the others.
+        overlap: rows and columns that a patch shares with the next; its edge is stride + overlap.
         activation, pool: of each convolution, see :class:`ConvBlock`.
     """
-    edges = kernels if kernels is not None else [4] + [2] * (len(channels) - 2)
+    steps = strides if strides is not None else [4] + [2] * (len(channels) - 2)
     blocks: list[Block] = []
     shape = tuple(in_shape)
-    for width, edge in zip(channels[:-1], edges, strict=True):
-        block = ConvBlock(shape, width, edge, activation, stride=edge, padding=0, pool=pool)
+    for k, (width, stride) in enumerate(zip(channels[:-1], steps, strict=True)):
+        with numbered(k):
+            block = ConvBlock(shape, width, stride + overlap, activation, stride=stride, padding=0, pool=pool)
         blocks.append(block)
         shape = block.out_shape
     blocks.append(DenseBlock(shape, channels[-1], activation))
@@ -59,13 +62,14 @@ def _lenet5_patches(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Ch
 def _patches(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     whole = in_shape[0] * 4 * 4
     channels = spec.widths((whole, whole * 2 * 2, PATCH_WIDTH), "patches or patches:48-192-512")
-    return patches(in_shape, channels, n_classes, activation=spec.word("activation", "relu"), pool=spec.word("pool", "none"))
+    activation, pool = spec.word("activation", "relu"), spec.word("pool", "none")
+    return patches(in_shape, channels, n_classes, overlap=spec.natural("overlap", 0, least=0), activation=activation, pool=pool)
 
 
 PATCH_FAMILIES = {
     "patches": (
         _patches,
-        "convolutions of 4x4, then 2x2 patches without overlap, then a dense block; 48-192-512 on colour images (for FOTON)",
+        "convolutions of 4x4, then 2x2 patches (overlap=1: 5x5, 3x3), then dense; 48-192-512 on colour images (for FOTON)",
     ),
     "lenet5-patches": (
         _lenet5_patches,

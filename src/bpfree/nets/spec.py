@@ -37,11 +37,11 @@ class Spec:
         self._asked.append(key)
         return self._options.pop(key, default)
 
-    def natural(self, key: str, default: int) -> int:
-        """The option ``key``, a whole number of at least 1."""
+    def natural(self, key: str, default: int, *, least: int = 1) -> int:
+        """The option ``key``, a whole number of at least ``least``."""
         value = self.word(key, str(default))
-        if not value.isdecimal() or int(value) < 1:
-            raise UsageError(f"the net {self.text!r}: {key} must be a whole number of at least 1, got {value!r}")
+        if not value.isdecimal() or int(value) < least:
+            raise UsageError(f"the net {self.text!r}: {key} must be a whole number of at least {least}, got {value!r}")
         return int(value)
 
     def widths(self, default: tuple[int, ...], example: str) -> tuple[int, ...]:

@@ -17,10 +17,12 @@ Bowie, SIAM J. Numer. Anal. 8 (1971), equation 2.8; Higham, Functions of Matrice
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor
 
-__all__ = ["METHODS", "bjorck", "defect", "newton_schulz", "orthogonal_", "orthonormalise", "polar"]
+__all__ = ["METHODS", "bjorck", "defect", "newton_schulz", "orthogonal_", "orthonormalise", "polar", "rescue"]
 
 METHODS = ("bjorck", "newton-schulz", "svd", "none")
 """Ways of :func:`orthonormalise`."""
@@ -37,18 +39,26 @@ def _gram(w: Tensor) -> Tensor:
     return w @ w.t()
 
 
-def _largest_eigenvalue(gram: Tensor) -> Tensor:
-    """Estimate of λ_max of a positive semi-definite matrix, 0-D: power iteration, capped by 1 + ‖G − I‖_F."""
-    row = gram.diagonal().argmax()
-    v = gram.index_select(0, row.reshape(1)).t()  # (m, 1): weighted towards the top eigenvectors
-    tiny = torch.finfo(gram.dtype).tiny
-    growth = gram.new_ones(())
+def rescue(product: Callable[[Tensor], Tensor], start: Tensor, bound: Tensor | None = None) -> Tensor:
+    """What a Gram operator must be multiplied by before the iterations, 0-D: 1 near the manifold, see :data:`LARGEST_SQUARE`.
+
+    Args:
+        product: of the operator with a vector; its largest eigenvalue is estimated by power iteration.
+        start: a vector, best one that leans towards the top eigenvectors.
+        bound: rigorous, of the largest eigenvalue.
+    """
+    v, growth = start, start.new_ones(())
     for _ in range(POWER_STEPS):
-        v = v / v.norm().clamp_min(tiny)
-        v = gram @ v
+        v = product(v / v.norm().clamp_min(torch.finfo(v.dtype).tiny))
         growth = v.norm()
+    largest = growth if bound is None else torch.minimum(growth, bound)
+    return (LARGEST_SQUARE / largest).clamp_max(1.0)
+
+
+def _rescue_of(gram: Tensor) -> Tensor:
+    row = gram.diagonal().argmax()
     off = gram - torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)
-    return torch.minimum(growth, 1 + off.norm())
+    return rescue(lambda v: gram @ v, gram.index_select(0, row.reshape(1)).t(), bound=1 + off.norm())
 
 
 def _iterate(w: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
@@ -58,7 +68,7 @@ def _iterate(w: Tensor, steps: int, coefficients: tuple[float, float, float]) ->
     for k in range(steps):
         gram = _gram(x)
         if k == 0:  # later iterates stay below: both maps send (0, √2] into (0, 1.24]
-            square = (LARGEST_SQUARE / _largest_eigenvalue(gram)).clamp_max(1.0)
+            square = _rescue_of(gram)
             gram, x = gram * square, x * square.sqrt()
         inner = gram if third == 0.0 else torch.addmm(gram, gram, gram, beta=second, alpha=third)
         x = torch.addmm(x, inner, x, beta=first, alpha=second if third == 0.0 else 1.0)
