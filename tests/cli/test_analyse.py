@@ -99,7 +99,7 @@ def test_a_widening_block_is_one_line_and_no_refusal(bpfree: Command, command: t
     outcome = bpfree(*command, "--net", "mlp:64-80", "--max-passes", "1", "--out", "R", "--quiet")
     assert outcome.code == 0
     line = outcome.one_line()
-    assert line.startswith("bpfree: warning: foton: block 1 widens from 64 to 80; ")
+    assert line.startswith("bpfree: warning: foton: block 1 widens from 64 to 80 (make no block wider ")
     assert "the guarantee that the update equals backprop's gradient in a linear net is lost" in line
 
 
