@@ -60,6 +60,7 @@ def measured() -> dict[tuple[str, str, str, int], Record]:
 def run(row: dict[str, Any], data_dir: Path | None, device: torch.device) -> Record:
     """Measure one row."""
     rules = rules_of(row)
+    torch.backends.cudnn.allow_tf32 = False  # as in every comparison
     loaded = data.load(row["dataset"], data_dir=data_dir)
     if row.get("limit"):
         loaded = loaded.limited(row["limit"])

@@ -181,6 +181,24 @@ def test_the_widest_that_can_be_orthonormal_does_not(block: ConvBlock) -> None:
         Foton().check_net(Chain([block], 3))
 
 
+def test_a_kernel_as_large_as_its_image_is_a_matrix() -> None:
+    """One patch: 75 inputs, so 60 maps do not widen, though 60 > 3 channels x stride²; LeNet-5's last convolution was one."""
+    one = Chain([ConvBlock((3, 5, 5), 60, 5, "identity", padding=0)], 3).double()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        bench = Bench.start(Foton(orthogonalise_every=1, orthogonalise_steps=3), one)
+    bench.steps([8] * 3)
+    assert float(defect(matrix_of(bench.net[0]))) < 1e-9
+
+
+def test_weights_in_channels_last_are_drawn_and_kept() -> None:
+    block = ConvBlock((3, 8, 8), 12, 2, stride=2, padding=0)
+    block.conv.weight = torch.nn.Parameter(block.conv.weight.detach().contiguous(memory_format=torch.channels_last))
+    bench = Bench.start(Foton(orthogonalise_every=1, orthogonalise_steps=3), Chain([block], 3).double())
+    bench.steps([8] * 2)
+    assert operator.defect(bench.net[0]) < 1e-9
+
+
 @pytest.mark.parametrize("method", ["svd", "newton-schulz"])
 def test_overlapping_patches_are_kept_by_bjorck_alone(method: str) -> None:
     with pytest.raises(UsageError, match=f"patches of block 0 overlap, where orthogonalise_by={method} has no form; use"):

@@ -37,12 +37,13 @@ def test_words_and_options() -> None:
 
 def test_overlap_widens_patches_and_foton_takes_them() -> None:
     builder, _ = PATCH_FAMILIES["patches"]
-    net = builder(Spec("patches:overlap=1"), (3, 32, 32), 10)
-    assert [block.out_shape for block in net] == [(48, 7, 7), (192, 3, 3), (512,)]
-    assert [tuple(block.conv.kernel_size) for block in net[:2]] == [(5, 5), (3, 3)]  # pyright: ignore
-    with warnings.catch_warnings():
-        warnings.simplefilter("error")
-        Foton().check_net(net)
+    for in_shape, shapes in (((3, 32, 32), [(48, 7, 7), (192, 3, 3), (512,)]), ((1, 28, 28), [(16, 6, 6), (64, 2, 2), (256,)])):
+        net = builder(Spec("patches:overlap=1"), in_shape, 10)
+        assert [block.out_shape for block in net] == shapes
+        assert [tuple(block.conv.kernel_size) for block in net[:2]] == [(5, 5), (3, 3)]  # pyright: ignore
+        with warnings.catch_warnings():
+            warnings.simplefilter("error")
+            Foton().check_net(net)
     with pytest.raises(UsageError, match="overlap must be a whole number of at least 0, got '-1'"):
         builder(Spec("patches:overlap=-1"), (3, 32, 32), 10)
 

@@ -9,7 +9,18 @@ import torch.nn.functional as F
 from bpfree.numerics.orthogonal import bjorck, orthogonal_
 from bpfree.numerics.orthogonal_conv import bjorck_kernel, gram, kernel_defect, orthogonal_kernel_, overlap
 
-WIDE = [(12, 3, 4, 2), (10, 12, 3, 2), (20, 24, 3, 1), (1, 1, 3, 1), (48, 3, 5, 4), (30, 3, 6, 4), (5, 5, 7, 2), (4, 3, 4, 3)]
+WIDE = [
+    (12, 3, 4, 2),
+    (10, 12, 3, 2),
+    (20, 24, 3, 1),
+    (1, 1, 3, 1),
+    (48, 3, 5, 4),
+    (30, 3, 6, 4),
+    (5, 5, 7, 2),
+    (4, 3, 4, 3),
+    (16, 1, 5, 4),
+    (4, 1, 3, 2),
+]
 TALL = [(6, 1, 5, 1), (6, 3, 5, 1), (40, 3, 7, 3), (13, 3, 3, 2), (32, 3, 5, 2)]
 """(maps, channels, edge, stride)."""
 IMAGE = (13, 14)
@@ -60,8 +71,10 @@ def test_a_drawn_kernel_with_more_maps_has_orthonormal_columns_on_a_periodic_ima
 
 @pytest.mark.parametrize("shape", [s for s in (*WIDE, *TALL) if s[1] * s[3] ** 2 > 1], ids=str)
 def test_a_draw_uses_the_whole_kernel_and_its_generator(shape: tuple[int, int, int, int]) -> None:
+    """Every row and column of it; single places stay empty where one channel has no other to turn into."""
     kernel = drawn(shape)
-    assert float(kernel.square().sum((0, 1)).min()) > 0
+    energies = kernel.square().sum((0, 1))
+    assert min(float(energies.sum(0).min()), float(energies.sum(1).min())) > 1e-3
     assert torch.equal(kernel, drawn(shape))
     assert not torch.equal(kernel, drawn(shape, seed=1))
 
@@ -118,6 +131,16 @@ def test_without_overlap_it_is_the_matrix_iteration() -> None:
     kernel = orthogonal_(torch.empty(9, 3 * 4, dtype=torch.float64), torch.Generator().manual_seed(0)).reshape(9, 3, 2, 2)
     kernel = kernel + 0.02 * torch.randn(kernel.shape, generator=torch.Generator().manual_seed(1), dtype=kernel.dtype)
     torch.testing.assert_close(bjorck_kernel(kernel, 2, 2).flatten(1), bjorck(kernel.flatten(1), 2), rtol=0, atol=1e-13)
+
+
+def test_maps_of_one_direction_do_not_hide_from_the_rescue() -> None:
+    """Three equal maps outweigh a single larger one: λ is 3 · 2.9², not 3²."""
+    kernel = torch.zeros(4, 2, 3, 3, dtype=torch.float64)
+    kernel[0, 0, 0, 0] = 3.0
+    kernel[1:, 1, 1, 1] = 2.9
+    assert bool(bjorck_kernel(kernel, 1, 20).isfinite().all())
+    matrix = kernel.flatten(1)
+    assert bool(bjorck(matrix, 20).isfinite().all())
 
 
 def test_zero_stays_zero_and_finite() -> None:

@@ -1,10 +1,10 @@
 """The linear operator of a block, which FOTON keeps orthonormal: the block without bias and nonlinearity.
 
 A dense block's operator is its weight. A convolution without padding applies its kernel to every patch: where patches do not
-overlap (kernel ≤ stride) its rows are orthonormal exactly where those of the kernel as a matrix (o, c k²) are, where they overlap
-exactly where the kernel is one of :mod:`bpfree.numerics.orthogonal_conv`. Average pooling over 2 x 2 is an operator P with
-P Pᵀ = ¼ I, so a pooled block P C has orthonormal rows where C / 2 has: its weight is kept at *gain* 2. Zeros around the image cut
-rows at the border short. Maximum pooling and BatchNorm have no such form and are refused.
+overlap (kernel ≤ stride, or one patch is all there is) its rows are orthonormal exactly where those of the kernel as a matrix
+(o, c k²) are; where they overlap, for the kernels of :mod:`bpfree.numerics.orthogonal_conv`. Average pooling over 2 x 2 is an
+operator P with P Pᵀ = ¼ I, so a pooled block P C has orthonormal rows where C / 2 has: its weight is kept at *gain* 2. Zeros
+around the image cut rows at the border short. Maximum pooling and BatchNorm have no such form and are refused.
 
 Index letters: n example, o output, i input, c channel, k edge of the kernel.
 """
@@ -53,8 +53,10 @@ def gain(block: Block) -> float:
 
 
 def overlaps(block: Block) -> bool:
-    """Whether the block is a convolution whose patches overlap."""
-    return isinstance(block, ConvBlock) and overlap(block.conv.kernel_size[0], block.plan.stride) > 0
+    """Whether the block is a convolution of more than one patch whose patches overlap."""
+    if not isinstance(block, ConvBlock) or overlap(block.conv.kernel_size[0], block.plan.stride) == 0:
+        return False
+    return max(_beyond_first_patch(block)) >= block.plan.stride
 
 
 def shortfall(block: Block) -> str | None:
@@ -62,7 +64,8 @@ def shortfall(block: Block) -> str | None:
     weight = weight_of(block)
     rows, columns = weight.flatten(1).shape
     if isinstance(block, ConvBlock):
-        columns = weight.shape[1] * min(weight.shape[2], block.plan.stride) ** 2
+        if overlaps(block):
+            columns = weight.shape[1] * block.plan.stride**2
         if block.plan.padding > 0:
             return f"pads by {block.plan.padding}, which cuts rows at the border short (use padding=0)"
     if rows <= columns:
@@ -75,12 +78,15 @@ def shortfall(block: Block) -> str | None:
 def draw_(block: Block, generator: torch.Generator) -> None:
     """Fill the weight with orthonormal rows times the gain, in place."""
     weight = weight_of(block)
+    drawn = torch.empty_like(
+        weight, memory_format=torch.contiguous_format
+    )  # flattened below: a channels-last one would be copied
     if overlaps(block):
         assert isinstance(block, ConvBlock)
-        orthogonal_kernel_(weight, block.plan.stride, generator)
+        orthogonal_kernel_(drawn, block.plan.stride, generator)
     else:
-        orthogonal_(weight.flatten(1), generator)  # a view: the kernels are contiguous
-    weight.mul_(gain(block))
+        orthogonal_(drawn.flatten(1), generator)
+    weight.copy_(gain(block) * drawn)
 
 
 @torch.no_grad()
@@ -98,9 +104,9 @@ def renew_(block: Block, method: str, steps: int) -> None:
 
 @torch.no_grad()
 def defect(block: Block) -> float:
-    """‖A Aᵀ − I‖_F / √rows of the operator A (its columns', where the block widens), in float64; padding left out of account.
+    """‖A Aᵀ − I‖_F / √rows of the operator A (its columns', where the block widens), in float64.
 
-    NaN for a block without a known operator.
+    Of overlapping patches on an image without borders, and before pooling. NaN for a block without a known operator.
     """
     if not isinstance(block, DenseBlock | ConvBlock):
         return float("nan")

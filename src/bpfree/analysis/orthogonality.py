@@ -22,8 +22,8 @@ __all__ = ["defects", "orthogonality_over_training"]
 def defects(net: Chain) -> tuple[float, ...]:
     """‖A Aᵀ − I‖_F / √rows of every block's linear operator A, then of the output's weight.
 
-    Of a block that widens it is the columns' defect, of one that pools by the average that of the operator with its pooling.
-    NaN where no operator is known (a module of the user's).
+    Of a block that widens it is the columns' defect; of overlapping patches that on an image without borders; of a block that
+    pools by the average that of the map before pooling, at its gain. NaN where no operator is known (a module of the user's).
     """
     return (*(operator.defect(block) for block in net), float(defect(net.output.weight.detach().double())))
 

@@ -17,7 +17,7 @@ import torch
 import bpfree
 from bpfree._version import __version__
 
-__all__ = ["CODE", "choose_threads", "code_digest", "digest", "facts", "versions"]
+__all__ = ["CODE", "code_digest", "configure_torch", "digest", "facts", "versions"]
 
 CODE = "bpfree code"
 """Key of :func:`code_digest` among the versions."""
@@ -86,6 +86,7 @@ def facts(device: torch.device) -> dict[str, Any]:
             "gpu_capability": f"{properties.major}.{properties.minor}",
             "cuda": torch.version.cuda,
             "cudnn": torch.backends.cudnn.version(),
+            "float32_convolutions_in_tf32": torch.backends.cudnn.allow_tf32,
         }
     return found
 
@@ -94,11 +95,15 @@ SMALL_STEP_MACS = 50_000_000
 """Multiply-adds below which a step is not worth sharing among cores: waking threads costs as much as they save."""
 
 
-def choose_threads(n_params: int, batch_size: int, device: torch.device) -> None:
-    """Use one thread for steps too small to share; a function of the net alone, so that all arms and runs agree.
+def configure_torch(n_params: int, batch_size: int, device: torch.device) -> None:
+    """Full float32 products, and one thread for steps too small to share; before anything is measured.
 
-    A person's own ``OMP_NUM_THREADS`` has the last word.
+    By default torch rounds the factors of a float32 convolution on a GPU to TF32 (10 bits), but not those of a matrix product:
+    then ``precision: float32`` would mean another thing for each net, and FOTON's difference of two passes would be 1 % off.
+    The number of threads is a function of the net alone, so that all arms and runs agree; a person's own ``OMP_NUM_THREADS``
+    has the last word.
     """
+    torch.backends.cudnn.allow_tf32 = False
     small = 3 * n_params * batch_size < SMALL_STEP_MACS  # forward, and twice that for gradients
     if device.type == "cpu" and small and "OMP_NUM_THREADS" not in os.environ:
         torch.set_num_threads(1)

@@ -206,7 +206,7 @@ class Reproduction:
             comparison.observer = observer
             torch.set_num_threads(threads)
             n_params = sum(p.numel() for p in comparison.setting.build_net().parameters())
-            environment.choose_threads(n_params, comparison.setting.ruleset.batch_size, device)
+            environment.configure_torch(n_params, comparison.setting.ruleset.batch_size, device)
             comparison.setting.facts = environment.facts(device)
             self._run_cell(comparison, accept_other_code)
         torch.set_num_threads(threads)

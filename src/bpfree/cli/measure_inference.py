@@ -42,7 +42,7 @@ def inference_command(
     where = torch_device(device)
     models = _named(paths, where, every_readout)
     largest = max(sum(p.numel() for p in model.net.parameters()) for _, model in models.values())
-    environment.choose_threads(largest, max(sizes), where)
+    environment.configure_torch(largest, max(sizes), where)
     meter = Meter.detect(where, estimate=estimate_energy)
     costs = measure_inference({name: model for name, (_, model) in models.items()}, meter, batch_sizes=sizes, repeats=repeats)
     if as_json:

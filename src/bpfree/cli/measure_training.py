@@ -42,7 +42,7 @@ def training_command(
     loaded = data.load(dataset or "digits", data_dir=data_dir).without_test().to(where)
     loaded.batches("train", size)  # refuses a batch larger than the set
     n_parameters = sum(p.numel() for p in build(spec, loaded.in_shape, loaded.n_classes).parameters())
-    environment.choose_threads(n_parameters, size, where)
+    environment.configure_torch(n_parameters, size, where)
     meter = Meter.detect(where, estimate=estimate_energy)
     if meter.sources:
         meter.measure_idle(IDLE_S)

@@ -66,7 +66,7 @@ class Request:
         loaded = loaded.augmented(rules.augmentation_for(loaded.name)).to(device)
         net = _build(spec, loaded)
         loaded.batches("train", rules.batch_size)  # refuses a batch larger than the set
-        environment.choose_threads(sum(p.numel() for p in net.parameters()), rules.batch_size, device)
+        environment.configure_torch(sum(p.numel() for p in net.parameters()), rules.batch_size, device)
         meter = Meter.detect(device, estimate=self.estimate_energy)
         if meter.sources:
             meter.measure_idle(IDLE_S)

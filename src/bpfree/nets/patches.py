@@ -1,4 +1,4 @@
-"""Convolutions of patches, without padding, that never widen: the nets whose linear operators can be orthonormal (FOTON)."""
+"""Convolutions of patches, without padding, for nets whose linear operators can be orthonormal (FOTON)."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ from bpfree.nets.spec import Spec
 __all__ = ["PATCH_FAMILIES", "patches"]
 
 PATCH_WIDTH = 512
-"""Of the dense block, where no widths are given. Each convolution then has as many channels as its patch has values (48 and 192
-for colour images), the most that keeps its rows orthonormal."""
+"""Of the dense block, where no widths are given, or that of its inputs if these are fewer. Each convolution then has stride²
+times the channels that it takes (48 and 192 for colour images), the most whose rows can be orthonormal."""
 
 
 def patches(
@@ -61,9 +61,14 @@ def _lenet5_patches(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Ch
 
 def _patches(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     whole = in_shape[0] * 4 * 4
-    channels = spec.widths((whole, whole * 2 * 2, PATCH_WIDTH), "patches or patches:48-192-512")
+    channels = spec.widths((), "patches or patches:48-192-512")
     activation, pool = spec.word("activation", "relu"), spec.word("pool", "none")
-    return patches(in_shape, channels, n_classes, overlap=spec.natural("overlap", 0, least=0), activation=activation, pool=pool)
+    overlap = spec.natural("overlap", 0, least=0)
+    if not channels:
+        convolutions = (whole, whole * 2 * 2)
+        inputs = patches(in_shape, (*convolutions, 1), n_classes, overlap=overlap, pool=pool)[-2].n_features
+        channels = (*convolutions, min(PATCH_WIDTH, inputs))
+    return patches(in_shape, channels, n_classes, overlap=overlap, activation=activation, pool=pool)
 
 
 PATCH_FAMILIES = {

@@ -7,9 +7,9 @@ singular value s separately and leave U and V as they are:
     bjorck          s ← (3 s − s³) / 2               order 1 of Björck and Bowie (1971), the cubic Newton–Schulz iteration
     newton-schulz   s ← (15 s − 10 s³ + 3 s⁵) / 8    order 2, quintic: the error is cubed where Björck's is squared
 
-They converge where every s lies in (0, √3) and (0, √(7/3)). So that a matrix which a large step has carried further returns
-instead of diverging, it is first divided by a factor that brings the largest s² to at most 2: by an estimate (power
-iteration on the Gram matrix, never above a rigorous bound) that is 1 for every matrix near the manifold.
+They converge where every s lies in (0, √3) and (0, √(7/3)). So that a matrix which a large step has carried further returns, it
+is first divided by a factor that brings the largest s² to at most 2: by an estimate (power iteration on the Gram matrix, never
+above a rigorous bound) that is 1 for every matrix near the manifold; it can miss a direction that its start has no part in.
 
 Everything runs on the Gram matrix of the shorter side, so a tall matrix costs what its transpose does. Source: Björck and
 Bowie, SIAM J. Numer. Anal. 8 (1971), equation 2.8; Higham, Functions of Matrices (2008), chapter 8.
@@ -56,7 +56,7 @@ def rescue(product: Callable[[Tensor], Tensor], start: Tensor, bound: Tensor | N
 
 
 def _rescue_of(gram: Tensor) -> Tensor:
-    row = gram.diagonal().argmax()
+    row = gram.norm(dim=1).argmax()
     off = gram - torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)
     return rescue(lambda v: gram @ v, gram.index_select(0, row.reshape(1)).t(), bound=1 + off.norm())
 

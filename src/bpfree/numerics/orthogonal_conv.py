@@ -5,10 +5,11 @@ map o and place p. The inner product of two rows depends on their maps and on th
 
     G[o,o',t] = Σ_cu K[o,c,u] K[o',c,u − s t] ,   |t| ≤ m = ⌊(k − 1)/s⌋ along each axis      (o, o, 2m+1, 2m+1)
 
-so the operator has orthonormal rows exactly where G is 1 for o = o', t = 0 and 0 elsewhere, on an image of any size. That needs
-o ≤ c s² (at each frequency the operator is an o x c s² matrix); a kernel with more maps can have orthonormal *columns* instead,
-on an image without borders. Where patches do not overlap (m = 0) all of this is :mod:`bpfree.numerics.orthogonal` on the kernel
-as a matrix (o, c k²). Zeros around the image cut rows at the border short: then nothing here holds exactly.
+so the operator has orthonormal rows where G is 1 for o = o', t = 0 and 0 elsewhere, on an image of any size; only there, if the
+image has more than m places along each axis. That needs o ≤ c s² (at each frequency the operator is an o x c s² matrix); a
+kernel with more maps can have orthonormal *columns* instead, on an image without borders. Where patches do not overlap (m = 0)
+all of this is :mod:`bpfree.numerics.orthogonal` on the kernel as a matrix (o, c k²), and o ≤ c k² is enough. Zeros around the
+image cut rows at the border short: then nothing here holds exactly.
 
 Upkeep: a Björck step with G in the place of W Wᵀ, its product cut back to the kernel's support,
 
@@ -21,7 +22,7 @@ the quadratic convergence of a matrix: ten steps take a perturbation of 10 % to 
 Draw: block convolution (BCOP). In the channels of a pixel-unshuffled image (C = c s²: one per channel and place within a stride)
 a kernel H of one tap is multiplied by m factors P + Q z along each axis, z a shift by one stride, Q = U Uᵀ a projector of
 random directions with rank C/2, P = I − Q; each is an orthogonal convolution of two taps. Where k is no multiple of s the last
-factor's Q lives on the places that the kernel still reaches.
+factor's Q lives on the places that the kernel still reaches, and the second axis' factors keep those of the first apart.
 
 Sources: Li et al., Preventing Gradient Attenuation in Lipschitz Constrained Convolutional Networks (NeurIPS 2019), for BCOP;
 Wang et al., Orthogonal Convolutional Neural Networks (CVPR 2020), for G and its gradient. The cut Björck step is ours.
@@ -62,8 +63,8 @@ def _identity(g: Tensor) -> Tensor:
 def _rescue_of(g: Tensor) -> Tensor:
     """Estimated on an image without borders, of one place more than G is wide."""
     middle = g.shape[-1] // 2
-    top = g[:, :, middle, middle].diagonal().argmax()
-    start = F.pad(g.index_select(1, top.reshape(1)).transpose(0, 1), (0, 1, 0, 1))
+    top = g.flatten(1).norm(dim=1).argmax()
+    start = F.pad(g.index_select(0, top.reshape(1)), (0, 1, 0, 1))
     return rescue(lambda v: F.conv2d(F.pad(v, [middle] * 4, mode="circular"), g), start)
 
 
@@ -105,17 +106,19 @@ def orthogonal_kernel_(kernel: Tensor, stride: int, generator: torch.Generator) 
                 turned = torch.einsum("po,ocab->pcab", q, taps)
             else:
                 admitted = place.narrow(axis, 0, reached) if last else place
-                # the second axis' projectors never mix places of the first, so that its last tap keeps its support
-                groups = [admitted[..., j].flatten() for j in range(stride)] if axis == 1 else [admitted.flatten()]
+                groups = [admitted.flatten()]
+                if axis == 1 and reached < stride:  # the first axis' last tap has columns below ``reached`` alone: it keeps them
+                    groups = [admitted[..., :reached].flatten(), admitted[..., reached:].flatten()]
                 turned = torch.einsum("ocab,cd->odab", taps, _projector(kernel, inner, groups, generator))
             taps = taps - turned + turned.roll(1, dims=axis + 1)  # the tap that would leave is zero: there are m factors
     return kernel.copy_(F.pixel_shuffle(taps, stride)[..., :edge, :edge])
 
 
 def _projector(like: Tensor, size: int, groups: list[Tensor], generator: torch.Generator) -> Tensor:
-    """Q (size, size): in each group of coordinates a projector of random directions, of half the rank."""
+    """Q (size, size): in each group of coordinates a projector of random directions, of half the rank (the first rounds up)."""
     q = like.new_zeros(size, size)
-    for group in groups:
-        u = orthogonal_(like.new_empty(len(group), len(group)), generator)[:, : len(group) // 2]
+    for k, group in enumerate(groups):
+        rank = (len(group) + (k == 0)) // 2
+        u = orthogonal_(like.new_empty(len(group), len(group)), generator)[:, :rank]
         q[group[:, None], group[None, :]] = u @ u.t()
     return q
