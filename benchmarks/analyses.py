@@ -89,7 +89,15 @@ MACS_ARMS = {
 
 def rows(part: str, passes: int, limit: int) -> dict[tuple[str, int], dict[str, Any]]:
     """(curve, place on the axis) to a row as ``marks.py`` has them; place 0 stands for never."""
-    common = {"dataset": "cifar100", "passes": passes, "limit": limit, "batch_size": 128, "patience": 20, "group": part}
+    common = {
+        "dataset": "cifar100",
+        "passes": passes,
+        "limit": limit,
+        "batch_size": 128,
+        "patience": 20,
+        "group": part,
+        "lr_schedule": "constant",
+    }
     if part == "depth":
         return {
             (label, depth): {**common, "arm": arm, "net": f"mlp:{depth}x256{words}"}

@@ -31,6 +31,10 @@ RECORDS = HERE / "results" / "marks.jsonl"
 TABLE = HERE / "results" / "marks.md"
 
 
+Key = tuple[str, str, str, int, str]
+"""Arm, data set, net, passes, schedule of the learning rate."""
+
+
 def rows() -> list[dict[str, Any]]:
     """Rows of ``marks.yaml`` with their defaults."""
     raw = yaml.safe_load((HERE / "marks.yaml").read_text())
@@ -40,20 +44,22 @@ def rows() -> list[dict[str, Any]]:
 def rules_of(row: dict[str, Any]) -> rulesets.Ruleset:
     """``quick`` with the row's budget, and no augmentation."""
     changes = {"max_passes": row["passes"], "batch_size": row["batch_size"], "patience": row["patience"], "augmentation": "none"}
-    return rulesets.load("quick").with_changes({**changes, "train_examples": row.get("limit")})
+    changes |= {"train_examples": row.get("limit"), "lr_schedule": row["lr_schedule"]}
+    return rulesets.load("quick").with_changes(changes)
 
 
-def key_of(row: dict[str, Any]) -> tuple[str, str, str, int]:
+def key_of(row: dict[str, Any]) -> Key:
     """The row's cell; a limited data set has its size behind its name."""
     name = f"{row['dataset']}[{row['limit']}]" if row.get("limit") else row["dataset"]
-    return (row["arm"], name, row["net"], row["passes"])
+    return (row["arm"], name, row["net"], row["passes"], row["lr_schedule"])
 
 
-def measured() -> dict[tuple[str, str, str, int], Record]:
+def measured() -> dict[Key, Record]:
     """Finished rows."""
     found = {}
     for record in finished(read_records(RECORDS)):
-        found[(record.arm, record.dataset, record.net, record.plan["max_passes"])] = record
+        plan = record.plan
+        found[(record.arm, record.dataset, record.net, plan["max_passes"], plan.get("lr_schedule", "constant"))] = record
     return found
 
 
@@ -64,7 +70,12 @@ def run(row: dict[str, Any], data_dir: Path | None, device: torch.device) -> Rec
     loaded = data.load(row["dataset"], data_dir=data_dir)
     if row.get("limit"):
         loaded = loaded.limited(row["limit"])
-    plan = {"command": "python benchmarks/marks.py", "max_passes": row["passes"], "group": row["group"]}
+    plan = {
+        "command": "python benchmarks/marks.py",
+        "max_passes": row["passes"],
+        "group": row["group"],
+        "lr_schedule": row["lr_schedule"],
+    }
     setting = Setting(rules, loaded.to(device), row["net"], device, Meter.detect(device), None, plan, environment.facts(device))
     try:
         return measure(setting, Arm.parse(row["arm"]), {}, 0, None)
@@ -93,7 +104,9 @@ def table() -> str:
 
 
 def _cells(row: dict[str, Any], record: Record | None) -> list[str]:
-    arm, name, net, passes = key_of(row)
+    arm, name, net, passes, schedule = key_of(row)
+    if schedule != "constant":
+        arm += f", {schedule} schedule"
     mark = "" if row["mark"] is None else f"{row['mark']:.1f}"
     published = "" if row.get("published") is None else f"{row['published']:.2f}"
     head = [arm, net, name]
