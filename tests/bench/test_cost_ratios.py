@@ -163,9 +163,13 @@ def test_a_rule_that_cannot_train_the_net_says_why() -> None:
 
 
 def test_orthogonalisation_of_overlapping_patches_is_counted() -> None:
-    """Kernels (6, 1, 6, 6) at stride 4 meet 3 x 3 patches; their largest eigenvalue is estimated on 4 x 4; then 6 to 4 units."""
-    row = rows_of("foton", "patches:6-4:overlap=2", 16, SMALL)["foton"]
-    kernel, dense = 2 * 6 * 6 * 36 * 9 + 8 * 6 * 6 * 9 * 16, 2 * 4 * 4 * 6 + 8 * 4 * 4
+    """Kernels (6, 1, 5, 5) at stride 4 meet 3 x 3 patches, their largest eigenvalue is estimated on 4 x 4; then 12 to 4 units."""
+    row = rows_of("foton", "patches:6-4:overlap=1", 16, SMALL)["foton"]
+    kernel, dense = 2 * 6 * 6 * 25 * 9 + 8 * 6 * 6 * 9 * 16, 2 * 4 * 4 * 12 + 8 * 4 * 4
     assert row.orthogonalisation == kernel + dense
     assert row.by_formula is not None
     assert (row.by_formula.step, row.by_formula.orthogonalisation) == (row.step, row.orthogonalisation)
+    single = rows_of("foton", "patches:6-4:overlap=2", 16, SMALL)["foton"]  # one patch of 6 x 6: a matrix
+    assert single.orthogonalisation == 2 * 6 * 6 * 36 + 8 * 6 * 6 + 2 * 4 * 4 * 6 + 8 * 4 * 4
+    assert single.by_formula is not None
+    assert single.by_formula.orthogonalisation == single.orthogonalisation

@@ -86,8 +86,9 @@ def _block(block: Block) -> BlockShape | None:
     elif isinstance(block, ConvBlock):
         weight, bias = block.conv.weight, block.conv.bias
         kernel = block.conv.kernel_size[0]
-        meeting = 2 * overlap(kernel, block.plan.stride) + 1
-        positions = math.prod((edge + 2 * block.plan.padding - kernel) // block.plan.stride + 1 for edge in block.in_shape[1:])
+        places = [(edge + 2 * block.plan.padding - kernel) // block.plan.stride + 1 for edge in block.in_shape[1:]]
+        positions = math.prod(places)
+        meeting = 2 * overlap(kernel, block.plan.stride) + 1 if positions > 1 else 1
     else:
         return None
     rows, columns = weight.flatten(1).shape
