@@ -27,6 +27,7 @@ __all__ = [
     "Inference",
     "InferenceAt",
     "Memory",
+    "PhaseEnd",
     "Record",
     "TuningCost",
     "append_record",
@@ -35,7 +36,19 @@ __all__ = [
     "read_records",
 ]
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2 adds the three identities (rules, data, code), studies, why phases ended, what the loop counted, load, and correctness per
+example. Lines of version 1 are read; what they do not have is null."""
+
+SINCE_2 = frozenset({
+    "study", "data_digest", "code_digest", "steps", "examples_seen", "cpu_s", "other_load", "n_test", "correct",
+    "evaluation_peak_bytes", "flops.run_total", "flops.mean_step", "memory.allocator_peak",
+})  # fmt: skip
+"""Paths that a record of version 1 need not give a reason for."""
+
+CONTROL_SEEDS = 500_000_000
+"""Added to the seeds of the control arm, so that it shares no draw with the arm that it repeats."""
+
 
 Status = Literal["ok", "diverged", "failed", "interrupted"]
 
@@ -109,19 +122,27 @@ class Inference(_Part):
 
 
 class Flops(_Part):
-    """Floating-point operations (2 per multiply-add) of a whole training step, and of scoring one batch."""
+    """Floating-point operations (2 per multiply-add) of a whole training step, and of scoring one batch.
+
+    ``train_step`` is the mean over phases, less orthogonalisation and what closes a pass. ``run_total`` is all of a run: phases
+    by their passes, orthogonalisation by its share of steps, the solves at the ends of passes; validation is not in it.
+    ``mean_step`` is that over the steps of the run.
+    """
 
     train_step: int | None
     evaluation: int | None
     orthogonalisation: int | None
     batch_size: int
     method: str | None
+    run_total: int | None = None
+    mean_step: int | None = None
 
 
 class Memory(_Part):
     """Bytes by use; ``activations`` is the live peak of a step beyond everything that persists.
 
     ``feature_cache``: what a rule computes once for all examples and keeps (Cascaded-Forward, on request).
+    ``allocator_peak``: the most that torch's allocator of a GPU had handed out over the whole run, validation included.
     """
 
     weights: int | None
@@ -131,6 +152,7 @@ class Memory(_Part):
     activations: int | None
     feature_cache: int = 0
     method: str | None
+    allocator_peak: int | None = None
 
 
 class HistoryEntry(_Part):
@@ -150,8 +172,28 @@ class HistoryEntry(_Part):
     joules: float | None
 
 
+class PhaseEnd(_Part):
+    """Why a phase ended after how many passes of its own: ``itself`` where the rule had no more to do, ``hours`` by the clock."""
+
+    phase: int
+    reason: Literal["patience", "cap", "hours", "itself", "diverged"]
+    passes: int
+
+
 class Record(_Part):
-    """One measured run. Keys are fixed by the schema version; host and user names never enter."""
+    """One measured run. Keys are fixed by the schema version; host and user names never enter.
+
+    Identity: ``ruleset_digest`` (from schema 2 on with search spaces and splits), ``data_digest`` (stored values, indices,
+    normalisation) and ``code_digest`` (bpfree's code, torch, optuna). ``split`` is the part of ``data_digest`` without the
+    normalisation.
+
+    ``study``: number of the study whose best trial this run is; null where one search served all seeds. ``seed``: with which it
+    was trained. ``control``: a repetition of the baseline with other draws. ``unequal_search``: hyper-parameters that the arm
+    fixes although the ruleset searches them. ``cpu_s``: processor seconds of this process within ``time_s``. ``other_load``:
+    share of other processes in the busy processor time. ``correct``: base64 of the bits (``numpy.packbits``) that say which of
+    the ``n_test`` test examples were classified rightly. ``peak_memory_bytes``: of a training step, on every device;
+    ``evaluation_peak_bytes``: of scoring.
+    """
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, populate_by_name=True, serialize_by_alias=True, ser_json_inf_nan="strings"
@@ -164,20 +206,33 @@ class Record(_Part):
     params: dict[str, bool | int | float | str | None]
     dataset: str
     split: str
+    data_digest: str | None = None
+    split_seed: int = 0
     net: str
     n_params: int
     n_aux_params: int
     seed: int
+    study: int | None = None
+    control: bool = False
+    unequal_search: list[str] = Field(default_factory=list)
     ruleset_digest: str
+    code_digest: str | None = None
     plan: dict[str, Any] = Field(default_factory=dict)
     status: Status
     reasons: dict[str, str] = Field(default_factory=dict)
     val_accuracy: float | None
     test_accuracy: float | None
+    n_test: int | None = None
+    correct: str | None = None
     passes: int
+    steps: int | None = None
+    examples_seen: int | None = None
+    stops: list[PhaseEnd] = Field(default_factory=list)
     forward_passes: float | None
     time_s: float | None
     eval_time_s: float | None
+    cpu_s: float | None = None
+    other_load: float | None = None
     energy: Energy
     co2e_g: float | None
     carbon: Carbon
@@ -187,6 +242,7 @@ class Record(_Part):
     energy_to_target_j: Reached | None
     flops: Flops | None
     peak_memory_bytes: int | None
+    evaluation_peak_bytes: int | None = None
     memory: Memory | None
     tier: str
     maths: str
@@ -198,15 +254,23 @@ class Record(_Part):
     @model_validator(mode="after")
     def _null_has_a_reason(self) -> Record:
         for path in _null_paths(self):
+            if self.schema_version < 2 and path in SINCE_2:
+                continue
             parts = path.split(".")
             if not any(".".join(parts[: k + 1]) in self.reasons for k in range(len(parts))):
                 raise ValueError(f"{path} is null without an entry in reasons (what was not measured says why)")
         return self
 
     @property
-    def cell(self) -> tuple[str, str, str, int]:
-        """What identifies the run within a ruleset: arm, data set, net, seed."""
-        return (self.arm, self.dataset, self.net, self.seed)
+    def cell(self) -> tuple[str, str, str, str, int]:
+        """What identifies the run within a ruleset: arm, data set, digest of its data, net, and study or else seed."""
+        return (self.arm, self.dataset, self.data_digest or self.split, self.net, self.seed if self.study is None else self.study)
+
+    @property
+    def replicate(self) -> tuple[int, int]:
+        """Split seed, and study or else seed: runs of two arms with the same one are a pair."""
+        seed = self.seed - (CONTROL_SEEDS if self.control else 0)
+        return (self.split_seed, seed if self.study is None else self.study)
 
     def to_json(self) -> str:
         """The record as one line, without its newline."""
@@ -279,7 +343,7 @@ def read_records(path: Path) -> list[Record]:
 
 def finished(records: list[Record]) -> list[Record]:
     """One record per cell: the last that was not interrupted, or the interrupted one where the cell was never finished."""
-    last: dict[tuple[str, str, str, int], Record] = {}
+    last: dict[tuple[str, str, str, str, int], Record] = {}
     for record in records:
         if record.cell not in last or record.status != "interrupted":
             last[record.cell] = record

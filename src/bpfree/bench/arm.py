@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from bpfree.algorithms import Algorithm, Value, make
 from bpfree.errors import RulesetError, UsageError
 from bpfree.rulesets import Ruleset
 
-__all__ = ["Arm", "parse_arms"]
+__all__ = ["Arm", "parse_arms", "with_control"]
 
 BEST_PREFIX = "best-prefix"
 """The value of a rule's ``readout`` that lets validation choose the block whose scores decide."""
+
+
+CONTROL = "#control"
+"""Ends the label of an arm that is run a second time, to see how far two equal arms lie apart."""
 
 
 @dataclass(frozen=True)
@@ -23,11 +27,13 @@ class Arm:
         label: as written, and in every record.
         algorithm: registered name.
         fixed: hyper-parameters that the arm fixes, as text.
+        control: a repetition of an arm with other draws, under a label of its own.
     """
 
     label: str
     algorithm: str
     fixed: Mapping[str, str]
+    control: bool = False
 
     @classmethod
     def parse(cls, text: str) -> Arm:
@@ -46,6 +52,15 @@ class Arm:
         arm = cls(text.strip(), name, fixed)
         arm.build({})
         return arm
+
+    @property
+    def plain(self) -> str:
+        """The arm as rulesets name it: the label, less what marks a control."""
+        return self.label.removesuffix(CONTROL)
+
+    def as_control(self) -> Arm:
+        """The same once more: other seeds, other points, the same rules."""
+        return replace(self, label=self.plain + CONTROL, control=True)
 
     @property
     def variant(self) -> str:
@@ -94,3 +109,9 @@ def parse_arms(text: str) -> tuple[Arm, ...]:
         if labels.count(label) > 1:
             raise UsageError(f"the arm {label!r} is listed {labels.count(label)} times; list it once")
     return arms
+
+
+def with_control(arms: Sequence[Arm]) -> tuple[Arm, ...]:
+    """The arms, and the baseline once more: plain backprop, or the first arm of backprop, or the first arm."""
+    ranked = sorted(arms, key=lambda arm: (arm.label != "backprop", arm.algorithm != "backprop"))
+    return (*arms, ranked[0].as_control())

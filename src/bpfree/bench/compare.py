@@ -1,7 +1,8 @@
 """The main job: tune every arm under one ruleset, train it on fresh seeds with the arms interleaved, meter each run.
 
-A cell (arm, data set, net, seed) is run once. The process may die at any time: the journal and the records are the state, and
-the same command goes on where it was.
+Under a ruleset of several studies, search and measurement are one: the best trial of each study is its measured run.
+A cell (arm, data, net, seed or study) is run once. The process may die at any time: the journal and the records are the state,
+and the same command goes on where it was.
 """
 
 from __future__ import annotations
@@ -12,10 +13,14 @@ from typing import Protocol
 
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
-from bpfree.bench.measure import RunFailed, Setting, measure
-from bpfree.bench.study import Tuned, open_storage, search
+from bpfree.bench.measure import RunFailed, measure
+from bpfree.bench.outcome import Tuned
+from bpfree.bench.setting import Setting
+from bpfree.bench.studies import ArmStudy
+from bpfree.bench.study import open_storage, search
+from bpfree.errors import RunDirectoryError
 from bpfree.meter import Trace
-from bpfree.records import Record
+from bpfree.records import CONTROL_SEEDS, Record
 from bpfree.train import Progress
 
 __all__ = ["Comparison", "Observer", "SilentObserver"]
@@ -52,66 +57,111 @@ class SilentObserver:
 
 @dataclass
 class Comparison:
-    """Arms, seeds and a setting, to be run in an opened directory."""
+    """Arms, seeds and a setting, to be run in an opened directory.
+
+    Attributes:
+        seeds: of the measured runs; not used by a ruleset of several studies.
+        other_splits: the setting on further splits of the same data; everything is run on each.
+    """
 
     setting: Setting
     arms: Sequence[Arm]
     seeds: Sequence[int]
     directory: RunDirectory
     observer: Observer
+    other_splits: Sequence[Setting] = ()
+
+    @property
+    def settings(self) -> tuple[Setting, ...]:
+        """One for each split."""
+        return (self.setting, *self.other_splits)
 
     def n_passes(self) -> int:
         """Upper bound on the passes that are still to be run, for the time left."""
-        rules, name = self.setting.ruleset, self.setting.data.name
-        return len(self.arms) * (rules.search.trials * rules.trial_passes(name) + len(self.seeds) * rules.passes(name))
+        search, name = self.setting.ruleset.search, self.setting.data.name
+        trial, run = self.setting.ruleset.trial_passes(name), self.setting.ruleset.passes(name)
+        one_search = search.trials * trial + len(self.seeds) * run
+        an_arm = search.studies * search.trials * run if search.studies > 1 else one_search
+        return len(self.settings) * len(self.arms) * an_arm
 
     def run(self) -> list[Record]:
-        """Search, then measure, whatever is not there yet; returns all records of the directory.
+        """Search and measure whatever is not there yet; returns all records of the directory.
 
         Raises:
+            RunDirectoryError: the directory has runs on other data of the same name.
             KeyboardInterrupt: after the interrupted run has been recorded as such.
         """
-        tuned = self.tune()
-        self.directory.keep_tuned([result.row for result in tuned.values()])
-        for arm, seed in self._cells():
-            self._measure(arm, seed, tuned[arm.label])
+        self._check_data()
+        for setting in self.settings:
+            if setting.ruleset.search.studies > 1:
+                self._run_studies(setting)
+            else:
+                self._run_seeds(setting)
         return self.directory.records()
 
     def tune(self) -> dict[str, Tuned]:
-        """The search of every arm, one after another."""
+        """The one search of every arm, one after another, on the first split."""
+        self._check_data()
+        return self._tune(self.setting)
+
+    def _check_data(self) -> None:
+        """Refuse a directory that has runs on other data of the same name: its table would be of two data sets."""
+        for setting in self.settings:
+            mine = setting.data.data_digest
+            for record in self.directory.records():
+                same = (record.dataset, record.split_seed) == (setting.data.name, setting.split_seed)
+                if same and record.data_digest != mine:
+                    raise RunDirectoryError(
+                        f"{self.directory.path} holds runs on {record.dataset} with other contents (digest "
+                        f"{(record.data_digest or record.split)[:16]}, now {mine[:16]}); choose another --out DIR"
+                    )
+
+    def _run_seeds(self, setting: Setting) -> None:
+        tuned = self._tune(setting)
+        self.directory.keep_tuned([result.row for result in tuned.values()])
+        for arm, seed in self._cells(setting):
+            self._measure(setting, arm, seed, tuned[arm.label])
+
+    def _tune(self, setting: Setting) -> dict[str, Tuned]:
         storage = open_storage(self.directory.journal_path)
         tuned: dict[str, Tuned] = {}
         for arm in self.arms:
-            rules = self.setting.ruleset.for_arm(arm.label, self.setting.data.name, self.setting.net)
-            passes = rules.trial_passes(self.setting.data.name)
-            self.observer.begin(f"search {arm.label}", rules.search.trials * passes)
-            tuned[arm.label] = search(self.setting, arm, storage, on_pass=self.observer.passed)
-            best = ", ".join(f"{key} {value:.3g}" for key, value in tuned[arm.label].best.items())
-            line = f"search {arm.label}: {best}, validation accuracy {tuned[arm.label].best_val_accuracy:.4f}"
-            self.directory.log(line)
-            self.observer.end(line)
+            rules = setting.rules_of(arm)
+            if rules.search.trials:
+                self.observer.begin(f"search {arm.label}", rules.search.trials * rules.trial_passes(setting.data.name))
+            tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
+            if rules.search.trials:
+                self._say(f"search {arm.label}: {_found(tuned[arm.label])}")
         return tuned
 
-    def _cells(self) -> Iterator[tuple[Arm, int]]:
+    def _cells(self, setting: Setting) -> Iterator[tuple[Arm, int]]:
         """Every cell that is not finished: seeds outside, arms inside, each seed starting with another arm.
 
-        Interleaving spreads what drifts (clocks, temperature, other load) over the arms.
+        Interleaving spreads what drifts (clocks, temperature, other load) over the arms. A control has seeds of its own.
         """
-        name, net = self.setting.data.name, self.setting.net
-        done = {record.cell for record in self.directory.records() if record.status != "interrupted"}
+        done = self._done()
         for turn, seed in enumerate(self.seeds):
-            for k in range(len(self.arms)):
-                arm = self.arms[(turn + k) % len(self.arms)]
-                if (arm.label, name, net, seed) not in done:
-                    yield arm, seed
+            for arm in self._rotated(turn):
+                own = seed + (CONTROL_SEEDS if arm.control else 0)
+                if self._cell(setting, arm, own) not in done:
+                    yield arm, own
 
-    def _measure(self, arm: Arm, seed: int, tuned: Tuned) -> None:
-        rules = self.setting.ruleset.for_arm(arm.label, self.setting.data.name, self.setting.net)
-        self.observer.begin(f"{arm.label}, seed {seed}", rules.passes(self.setting.data.name))
+    def _rotated(self, turn: int) -> list[Arm]:
+        first = turn % len(self.arms)
+        return [*self.arms[first:], *self.arms[:first]]
+
+    def _done(self) -> set[tuple[str, str, str, str, int]]:
+        return {record.cell for record in self.directory.records() if record.status != "interrupted"}
+
+    def _cell(self, setting: Setting, arm: Arm, seed_or_study: int) -> tuple[str, str, str, str, int]:
+        return (arm.label, setting.data.name, setting.data.data_digest, setting.net, seed_or_study)
+
+    def _measure(self, setting: Setting, arm: Arm, seed: int, tuned: Tuned) -> None:
+        self.observer.begin(f"{arm.label}, seed {seed}", setting.rules_of(arm).passes(setting.data.name))
         traces: list[Trace] = []
         try:
             record = measure(
-                self.setting, arm, tuned.best, seed, tuned.cost,
+                setting, arm, tuned.best, seed, tuned.cost,
                 on_pass=self.observer.passed, on_trace=lambda _, trace: traces.append(trace),
             )  # fmt: skip
         except RunFailed as failure:
@@ -121,9 +171,51 @@ class Comparison:
                 raise failure.__cause__ from None
         else:
             self.directory.append(record, traces)
-        line = f"{arm.label}, seed {seed}: {_outcome(record)}"
+        self._say(f"{arm.label}, seed {seed}: {_outcome(record)}")
+
+    def _run_studies(self, setting: Setting) -> None:
+        """Studies outside, trials inside them, arms innermost, each trial starting with another arm."""
+        storage = open_storage(self.directory.journal_path)
+        search = setting.ruleset.search
+        for number in range(search.studies):
+            done = self._done()
+            studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
+            for arm in self.arms:
+                if self._cell(setting, arm, number) in done:
+                    studies.pop(arm.label).close()  # killed after its record was kept, it may have left a state behind
+            for index in range(search.trials):
+                for arm in self._rotated(number * search.trials + index):
+                    if arm.label in studies and studies[arm.label].n_done <= index < setting.rules_of(arm).search.trials:
+                        self._run_trial(setting, studies[arm.label], index)
+            for study in studies.values():
+                self._measure_study(study)
+
+    def _run_trial(self, setting: Setting, study: ArmStudy, index: int) -> None:
+        said = f"{study.arm.label}, study {study.number}, trial {index}"
+        self.observer.begin(said, setting.rules_of(study.arm).passes(setting.data.name))
+        record = study.run_trial(index, on_pass=self.observer.passed, on_trace=self.directory.keep_trace)
+        if record.val_accuracy is None:
+            came = f"{record.status} ({record.reasons['status']})"
+        else:
+            came = f"validation accuracy {record.val_accuracy:.4f} after {record.passes} passes in {record.time_s:.2f} s"
+        self._say(f"{said}: {came}")
+
+    def _measure_study(self, study: ArmStudy) -> None:
+        tuned = study.tuned()
+        record = study.measured()
+        self.directory.keep_tuned([tuned.row])
+        self.directory.append(record)
+        study.close()
+        self._say(f"{study.arm.label}, study {study.number}: {_found(tuned)}, {_outcome(record)}")
+
+    def _say(self, line: str) -> None:
         self.directory.log(line)
         self.observer.end(line)
+
+
+def _found(tuned: Tuned) -> str:
+    best = ", ".join(f"{key} {value:.3g}" for key, value in tuned.best.items())
+    return f"{best}, validation accuracy {tuned.best_val_accuracy:.4f}"
 
 
 def _outcome(record: Record) -> str:

@@ -6,6 +6,7 @@ The twin is a deep copy of net and state, so that counting changes nothing; runn
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from torch import Tensor
@@ -22,9 +23,11 @@ from bpfree.bench.counting import (
     without_first_work,
 )
 from bpfree.data import Batch, Dataset, Examples
-from bpfree.meter import FlopCountError, tensor_bytes
+from bpfree.meter import FlopCountError, live_memory, tensor_bytes
 from bpfree.nets import Chain
 from bpfree.records import Flops, Memory
+from bpfree.train import evaluate
+from bpfree.train.evaluation import EVALUATION_BATCH
 
 __all__ = ["StepCost", "n_parameters", "step_cost", "warm_up"]
 
@@ -40,6 +43,9 @@ class StepCost:
     Attributes:
         by_phase: FLOPs of a training step in each phase; ``flops.train_step`` is their mean.
         end_of_pass: FLOPs of what closes a pass, besides its steps; ``None`` where that is nothing.
+        ends_by_phase: the same for each phase, 0 where it is nothing.
+        orthogonalised_every: steps between two orthogonalisations, ``None`` for a rule that has none.
+        evaluation_peak_bytes: most live bytes while the validation split is scored, what persists included.
     """
 
     flops: Flops
@@ -48,6 +54,24 @@ class StepCost:
     reasons: dict[str, str]
     by_phase: tuple[int, ...] = ()
     end_of_pass: int | None = None
+    ends_by_phase: tuple[int, ...] = ()
+    orthogonalised_every: int | None = None
+    evaluation_peak_bytes: int = 0
+
+    def run_flops(self, passes: Mapping[int, int], steps: int, examples: int) -> int | None:
+        """FLOPs of a whole training: every phase by its passes, orthogonalisation by its share of the steps, solves at pass ends.
+
+        Args:
+            passes: of each phase, by index.
+            steps, examples: of the run; a smaller last batch costs in proportion.
+        """
+        if not self.by_phase or not passes:
+            return None
+        in_pass = examples / self.flops.batch_size / sum(passes.values())  # full steps that a pass amounts to
+        total = sum(count * (in_pass * self.by_phase[phase] + self.ends_by_phase[phase]) for phase, count in passes.items())
+        if self.flops.orthogonalisation is not None and self.orthogonalised_every is not None:
+            total += self.flops.orthogonalisation * (steps // self.orthogonalised_every)
+        return round(total)
 
 
 @dataclass
@@ -57,7 +81,11 @@ class _Counts:
     by_phase: list[int] = field(default_factory=list)
     evaluation: int | None = None
     orthogonalisation: int | None = None
-    end_of_pass: int | None = None
+    ends: list[int] = field(default_factory=list)
+
+    @property
+    def end_of_pass(self) -> int | None:
+        return sum(self.ends) or None
 
 
 def warm_up(algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> None:
@@ -83,8 +111,7 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
         counts.by_phase = [step_flops(algorithm, net, state, given, phase) for given, phase in read]
         counts.evaluation = evaluation_flops(algorithm, net, state, batch, algorithm.phases(net)[-1])
         counts.orthogonalisation = orthogonalisation_flops(algorithm, net, state)
-        ends = [end_of_pass_flops(algorithm, net, state, given, phase) for given, phase in read]
-        counts.end_of_pass = sum(end for end in ends if end is not None) or None
+        counts.ends = [end_of_pass_flops(algorithm, net, state, given, phase) or 0 for given, phase in read]
     except FlopCountError as error:
         counts = _Counts()
         reasons |= dict.fromkeys(("flops.train_step", "flops.evaluation", "flops.orthogonalisation"), str(error))
@@ -112,7 +139,21 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
     )
     parts = (memory.weights, memory.auxiliary, memory.gradients, memory.optimiser, memory.activations, cache_bytes)
     peak_bytes = sum(part for part in parts if part is not None)
-    return StepCost(flops, memory, peak_bytes, reasons, tuple(counts.by_phase), counts.end_of_pass)
+    lasting = peak_bytes - live.peak_bytes
+    return StepCost(
+        flops, memory, peak_bytes, reasons, tuple(counts.by_phase), counts.end_of_pass, tuple(counts.ends),
+        orthogonalised_every(algorithm), lasting + _evaluation_bytes(algorithm, net, state, data),
+    )  # fmt: skip
+
+
+def _evaluation_bytes(algorithm: Algorithm, net: Chain, state: State, data: Dataset) -> int:
+    """Most bytes that scoring one batch of the validation split adds."""
+    twin, twin_state = twins(net, state)
+    whole = data.without_test()
+    few = {name: Examples(e.x[:EVALUATION_BATCH], e.y[:EVALUATION_BATCH]) for name, e in whole.splits.items()}
+    small = dataclasses.replace(whole, splits=few)
+    phase = algorithm.phases(net)[-1]
+    return live_memory(lambda: evaluate(algorithm, twin, twin_state, small, "validation", phase, choosing=True)).peak_bytes
 
 
 def _flops_method(algorithm: Algorithm, counts: _Counts) -> str:

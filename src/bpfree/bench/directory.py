@@ -128,9 +128,9 @@ class RunDirectory:
         """Keep a record for good, and then the traces of its window (a disk that refuses them must not take it along)."""
         append_record(self.records_path, record)
         for trace in traces:
-            self._keep_trace(record, trace)
+            self.keep_trace(record, trace)
 
-    def _keep_trace(self, record: Record, trace: Trace) -> None:
+    def keep_trace(self, record: Record, trace: Trace) -> None:
         """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; a run done again replaces it."""
         about = {"arm": record.arm, "dataset": record.dataset, "net": record.net, "seed": record.seed,
                  "ruleset_digest": record.ruleset_digest, "started_at": record.started_at}  # fmt: skip
@@ -152,4 +152,4 @@ class RunDirectory:
 
 
 def _tuned_cell(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("arm", "dataset", "net"))
+    return tuple(row.get(key) for key in ("arm", "dataset", "data_digest", "net", "study"))

@@ -17,7 +17,7 @@ import torch
 import bpfree
 from bpfree._version import __version__
 
-__all__ = ["CODE", "code_digest", "configure_torch", "digest", "facts", "versions"]
+__all__ = ["CODE", "code_digest", "configure_torch", "digest", "facts", "run_code_digest", "versions"]
 
 CODE = "bpfree code"
 """Key of :func:`code_digest` among the versions."""
@@ -43,6 +43,12 @@ def code_digest() -> str:
     for path in sorted(path for path in files if path.parent.name not in _LISTS):
         sha.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return sha.hexdigest()[:16]
+
+
+def run_code_digest() -> str:
+    """First 16 hexadecimal digits of the sha256 of all code that decides what a run computes: bpfree's, torch, and optuna."""
+    known = versions()
+    return hashlib.sha256(json.dumps([known[key] for key in (CODE, "torch", "optuna")]).encode()).hexdigest()[:16]
 
 
 def versions() -> dict[str, str]:

@@ -1,58 +1,62 @@
-"""Search spaces: from one file, ``spaces.yaml``, the same for all data sets and nets."""
+"""What is searched for an arm, of the ranges that the ruleset gives."""
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
+from collections.abc import Sequence
 
-import optuna
-import yaml
+from optuna.distributions import FloatDistribution
 
+from bpfree.algorithms import names
 from bpfree.bench.arm import Arm
+from bpfree.errors import RulesetError
+from bpfree.rulesets import Range, Ruleset, ranges_of
+from bpfree.rulesets.ranges import EVERY_RULE
 
-__all__ = ["LogUniform", "space_for"]
-
-EDGE = 0.05
-"""A tuned value within this share of the (logarithmic) range from an end is reported as "at the edge"."""
-
-
-@dataclass(frozen=True)
-class LogUniform:
-    """A log-uniform range of one hyper-parameter."""
-
-    low: float
-    high: float
-
-    def suggest(self, trial: optuna.trial.Trial, name: str) -> float:
-        """Let Optuna choose."""
-        return trial.suggest_float(name, self.low, self.high, log=True)
-
-    def at_edge(self, value: float) -> bool:
-        """Whether ``value`` lies so near an end that the range may have been too narrow."""
-        place = math.log(value / self.low) / math.log(self.high / self.low)
-        return place < EDGE or place > 1 - EDGE
-
-    def __str__(self) -> str:
-        return f"log-uniform {self.low:g} to {self.high:g}"
+__all__ = ["check_spaces", "distribution", "fixed_though_searched", "space_for"]
 
 
-@cache
-def _file() -> dict[str, dict[str, dict[str, float] | None]]:
-    text = (resources.files("bpfree.bench") / "spaces.yaml").read_text()
-    raw = yaml.safe_load(text)
-    return {"*": raw["common"], **raw["rules"]}
-
-
-def space_for(arm: Arm) -> dict[str, LogUniform]:
-    """What is searched for an arm: the common ranges, the rule's own and those of its options, less what the arm fixes.
+def space_for(rules: Ruleset, arm: Arm) -> dict[str, Range]:
+    """The ranges of an arm by name, sorted, less what the arm fixes.
 
     Nothing is left where an arm fixes everything that its rule has to search; its trials then differ in their seeds alone.
     """
-    ranges = dict(_file()["*"])
-    for key, own in _file().items():
-        rule, *options = key.split(":")
-        if rule == arm.algorithm and {tuple(option.split("=")) for option in options} <= set(arm.fixed.items()):
-            ranges |= own
-    return {name: LogUniform(**ends) for name, ends in ranges.items() if ends is not None and name not in arm.fixed}
+    return {name: bounds for name, bounds in _searched(rules, arm).items() if name not in arm.fixed}
+
+
+def fixed_though_searched(rules: Ruleset, arm: Arm) -> list[str]:
+    """Hyper-parameters that the arm fixes although the ruleset searches them: the arm is not tuned as the others are."""
+    return [name for name in _searched(rules, arm) if name in arm.fixed] if rules.search.trials else []
+
+
+def _searched(rules: Ruleset, arm: Arm) -> dict[str, Range]:
+    rule = arm.build({})
+    options = {**{name: str(value) for name, value in rule.params().items()}, **arm.fixed}
+    found = ranges_of(rules.search.spaces or {}, arm.algorithm, options)
+    unknown = [name for name in found if name not in rule.numeric()]
+    if unknown:
+        raise RulesetError(
+            f"ruleset {rules.name} searches {unknown[0]}, which is no number of {arm.algorithm}; its numbers: "
+            f"{', '.join(rule.numeric())}"
+        )
+    return found
+
+
+def check_spaces(rules: Ruleset, arms: Sequence[Arm]) -> None:
+    """Refuse search spaces that name a rule which there is not, or what is no number of an arm's rule.
+
+    Raises:
+        RulesetError: naming it.
+    """
+    for key in rules.search.spaces or {}:
+        rule = key.partition(":")[0]
+        if rule not in (EVERY_RULE, *names()):
+            raise RulesetError(
+                f"ruleset {rules.name}: search.spaces names {rule!r}, which is no rule; see bpfree list algorithms"
+            )
+    for arm in arms:
+        space_for(rules, arm)
+
+
+def distribution(bounds: Range) -> FloatDistribution:
+    """As Optuna has it."""
+    return FloatDistribution(bounds.low, bounds.high, log=True)

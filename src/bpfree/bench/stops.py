@@ -85,13 +85,13 @@ def check_passes(rules: Ruleset, arms: Sequence[Arm], net: Chain, dataset: str, 
     for arm in arms:
         rule = arm.build({})
         for trial in (False, True) if rules.search.trials else (False,):
-            check_budget(rule, rule.phases(net), stop_rule(rules, arm.label, dataset, net_spec, trial=trial))
+            check_budget(rule, rule.phases(net), stop_rule(rules, arm.plain, dataset, net_spec, trial=trial))
 
 
 def _may_apply(exception: ArmException, arm: Arm) -> bool:
     """Whatever the data set and the net are."""
     anywhere = exception.model_copy(update={"datasets": (), "nets": ()})
-    return any(anywhere.applies(arm.label, None, None, phase) for phase in exception.phases)
+    return any(anywhere.applies(arm.plain, None, None, phase) for phase in exception.phases)
 
 
 def _phase_names(arms: Sequence[Arm], net: Chain) -> Iterator[str]:

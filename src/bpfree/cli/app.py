@@ -73,6 +73,9 @@ def compare(
     arms: Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated.")] = None,
     seeds: Annotated[int | None, typer.Option(help="Measured runs of each arm (seeds 0 to N-1).")] = None,
     trials: Annotated[int | None, typer.Option(help="Trials of the search, for each arm.")] = None,
+    studies: Annotated[int | None, typer.Option(help="Studies; the best trial of each is a measured run.")] = None,
+    split_seeds: Annotated[int | None, typer.Option(help="Splits of the data (seeds 0 to N-1), crossed with runs.")] = None,
+    with_control: Annotated[bool, typer.Option("--with-control", help="Run the baseline again with other draws.")] = False,
     max_passes: MaxPasses = None,
     patience: PatienceOption = None,
     batch_size: BatchSize = None,
@@ -102,7 +105,8 @@ def compare(
         dataset=dataset, data_dir=data_dir, net=net, ruleset=ruleset, device=device, country=country,
         grid_g_per_kwh=grid_g_per_kwh, estimate_energy=estimate_energy,
         changes={"trials": trials, "max_passes": max_passes, "patience": patience, "batch_size": batch_size,
-                 "max_hours": max_hours, "seeds": seeds, "target": parse_target(target)},
+                 "max_hours": max_hours, "seeds": seeds, "target": parse_target(target), "studies": studies,
+                 "split_seeds": split_seeds, "control": with_control or None},
     )  # fmt: skip
     return compare_command(request, arms=arms, out=out, accept_other_code=accept_other_code, as_json=as_json, quiet=quiet)
 

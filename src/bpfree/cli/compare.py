@@ -10,7 +10,7 @@ import typer
 from rich.console import Console
 
 from bpfree import report
-from bpfree.bench import Comparison, RunDirectory, check_runnable, check_supported, fresh_path, parse_arms
+from bpfree.bench import Comparison, RunDirectory, check_runnable, check_supported, fresh_path, parse_arms, with_control
 from bpfree.cli.interrupt import QuietObserver, watch_for_interrupts
 from bpfree.cli.progress import ConsoleObserver
 from bpfree.cli.resume import remember
@@ -26,16 +26,19 @@ def compare_command(
     """Run or resume a comparison; 1 if every run failed."""
     rules = request.rules("compare")
     chosen = parse_arms(arms if arms is not None else ",".join(rules.plan.arms))
+    if rules.plan.control:
+        chosen = with_control(chosen)
     check_supported(rules, chosen)
     setting = request.setting(rules)
     check_runnable(setting, chosen)
+    others = request.other_splits(setting)
     setting.plan |= {"arms": [arm.label for arm in chosen], "seeds": list(rules.plan.seeds)}
     directory = RunDirectory(out or fresh_path(Path(setting.data.name).name))
     console = Console(stderr=True, quiet=quiet)
     watch_for_interrupts()
     with directory.opened(rules, setting.facts, accept_other_code=accept_other_code):
         remember(directory.path)
-        comparison = Comparison(setting, chosen, rules.plan.seeds, directory, QuietObserver())
+        comparison = Comparison(setting, chosen, rules.plan.seeds, directory, QuietObserver(), others)
         watched = nullcontext(comparison.observer) if quiet else ConsoleObserver(console, comparison.n_passes())
         with watched as comparison.observer:
             records = comparison.run()

@@ -4,7 +4,7 @@ anything is written."""
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -45,10 +45,15 @@ class Request:
         rules = rulesets.load(self.ruleset)
         rules.check_use(use)
         changes = {key: value for key, value in self.changes.items() if value is not None}
-        seeds = changes.get("seeds")
-        if seeds is not None and seeds < 1:
-            raise RulesetError(f"--seeds must be at least 1, got {seeds}")
-        return rules.with_changes(changes) if changes else rules
+        for option in ("seeds", "split_seeds"):
+            if (count := changes.get(option)) is not None and count < 1:
+                raise RulesetError(f"--{option.replace('_', '-')} must be at least 1, got {count}")
+        rules = rules.with_changes(changes) if changes else rules
+        if "seeds" in changes and rules.search.studies > 1:
+            raise RulesetError(
+                f"ruleset {rules.name} draws its runs by studies, one run of each arm in each; give --studies instead of --seeds"
+            )
+        return rules
 
     def setting(self, rules: rulesets.Ruleset) -> Setting:
         """Load data, build the net once to check it, find the meter.
@@ -60,10 +65,8 @@ class Request:
         factor = carbon_factor(self.country, self.grid_g_per_kwh)
         name = self.dataset or (rules.plan.datasets[0] if rules.plan.datasets else "digits")
         spec = self.net or (rules.plan.nets[0] if rules.plan.nets else "mlp:2x256")
-        loaded = data.load(name, data_dir=self.data_dir)
-        if rules.train_examples is not None:
-            loaded = loaded.limited(rules.train_examples)
-        loaded = loaded.augmented(rules.augmentation_for(loaded.name)).to(device)
+        first, *_ = rules.plan.split_seeds
+        loaded = self._load(name, rules, first, device)
         net = _build(spec, loaded)
         loaded.batches("train", rules.batch_size)  # refuses a batch larger than the set
         environment.configure_torch(sum(p.numel() for p in net.parameters()), rules.batch_size, device)
@@ -71,9 +74,30 @@ class Request:
         if meter.sources:
             meter.measure_idle(IDLE_S)
         plan = {
+            "split_seeds": list(rules.plan.split_seeds), "control": rules.plan.control,
             "command": command_line(), "dataset": loaded.name, "net": spec, "device": str(device), "tier": rules.plan.tier,
         }  # fmt: skip
-        return Setting(rules, loaded, spec, device, meter, factor, plan, environment.facts(device))
+        return Setting(rules, loaded, spec, device, meter, factor, plan, environment.facts(device), split_seed=first)
+
+    def _load(self, name: str, rules: rulesets.Ruleset, split_seed: int, device: torch.device) -> data.Dataset:
+        if rules.schema_version < 2:
+            raise RulesetError(f"ruleset {rules.name} has schema_version 1, which does not split data; write splits: standard")
+        loaded = data.load(name, data_dir=self.data_dir, split=rules.split_for(name), split_seed=split_seed)
+        if rules.train_examples is not None:
+            loaded = loaded.limited(rules.train_examples)
+        return loaded.augmented(rules.augmentation_for(loaded.name)).to(device)
+
+    def other_splits(self, setting: Setting) -> list[Setting]:
+        """The setting on the further split seeds of its ruleset's plan.
+
+        Raises:
+            RulesetError: the split of this data set is not drawn, so that they would all be the same.
+        """
+        rules, name = setting.ruleset, self.dataset or setting.data.name
+        seeds = rules.plan.split_seeds[1:]
+        if seeds and not rules.split_for(name).is_drawn:
+            raise RulesetError(f"the split of {setting.data.name} is fixed ({rules.split_for(name)}); use one split seed")
+        return [replace(setting, data=self._load(name, rules, seed, setting.device), split_seed=seed, costs={}) for seed in seeds]
 
 
 def _build(spec: str, loaded: data.Dataset) -> nets.Chain:

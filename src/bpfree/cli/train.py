@@ -67,7 +67,7 @@ def train_command(
     model_path: Path | None = None
     with directory.opened(rules, setting.facts, accept_other_code=accept_other_code):
         remember(directory.path)
-        record = _finished(directory, arm, setting.data.name, setting.net, seed)
+        record = _finished(directory, (arm.label, setting.data.name, setting.data.data_digest, setting.net, seed))
         if record is None:
             with writing(directory.checkpoints_path):
                 directory.checkpoints_path.mkdir(exist_ok=True)
@@ -101,8 +101,7 @@ def train_command(
     return 0 if record.status == "ok" else 1
 
 
-def _finished(directory: RunDirectory, arm: Arm, dataset: str, net: str, seed: int) -> Record | None:
-    cell = (arm.label, dataset, net, seed)
+def _finished(directory: RunDirectory, cell: tuple[str, str, str, str, int]) -> Record | None:
     return next((r for r in directory.records() if r.cell == cell and r.status != "interrupted"), None)
 
 

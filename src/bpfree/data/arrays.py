@@ -20,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from bpfree.data.dataset import Dataset, Examples, Normalisation
-from bpfree.data.splits import digest, stratified_split
+from bpfree.data.splits import digest, stratified_shares, stratified_split
 from bpfree.errors import DataError
+from bpfree.rulesets import Split, standard_split
 
 __all__ = ["from_arrays", "load_examples", "load_npz"]
 
@@ -31,7 +32,7 @@ _RELABEL = "relabel with: labels, y = np.unique(y, return_inverse=True)"
 _SAVE = "write it with: np.savez('data.npz', x=x, y=y)"
 
 
-def load_npz(path: Path | str, split_seed: int = 0) -> Dataset:
+def load_npz(path: Path | str, split_seed: int = 0, split: Split | None = None) -> Dataset:
     """Load a ``.npz`` file that holds ``x`` and ``y``; the data set is named after the file.
 
     Raises:
@@ -40,7 +41,7 @@ def load_npz(path: Path | str, split_seed: int = 0) -> Dataset:
     """
     path = Path(path)
     x, y = _read(path, ("x", "y"))
-    return from_arrays(x, y, name=path.name, split_seed=split_seed)
+    return from_arrays(x, y, name=path.name, split_seed=split_seed, split=split)
 
 
 def load_examples(path: Path | str) -> torch.Tensor:
@@ -86,14 +87,15 @@ def _member(archive: Any, key: str, path: Path) -> Array:
         raise DataError(f"{key} in {path} cannot be read ({error}); write the file again") from error
 
 
-def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0) -> Dataset:
+def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0, split: Split | None = None) -> Dataset:
     """Make a data set of two arrays (numpy, torch or lists); they are copied.
 
     Args:
         x: examples, of a shape named at the top of this file; bool, whole or floating numbers.
         y: (n,) labels, whole numbers 0 to K - 1.
         name: as it stands in records and messages.
-        split_seed: of the stratified 70/15/15 split.
+        split_seed: of the stratified split.
+        split: its shares, by default 70/15/15.
 
     Raises:
         DataError: in one line, what is wrong with the arrays and how to mend it.
@@ -102,7 +104,8 @@ def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0) -> Da
     _check_lengths(x, y, name)
     y = _checked_labels(y, name)
     x = _checked_examples(x, name)
-    indices = stratified_split(y, (0.15, 0.15), split_seed, name=name)
+    split = split or standard_split("arrays")
+    indices = stratified_split(y, stratified_shares(split, name=name), split_seed, name=name)
     raw_digest = digest(x, y, *indices.values())
     norm = prepared = None
     if x.dtype == np.uint8:
@@ -114,7 +117,7 @@ def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0) -> Da
         n_classes=int(y.max()) + 1,
         in_shape=x.shape[1:],
         split_digest=raw_digest,
-        note=f"{name}: {len(y):,} examples of shape {x.shape[1:]}, split 70/15/15 by class.",
+        note=f"{name}: {len(y):,} examples of shape {x.shape[1:]}, split {split}.",
         splits={k: Examples(torch.from_numpy(x[i]), torch.from_numpy(y[i])) for k, i in indices.items()},
         normalisation=norm,
         prepared=prepared,

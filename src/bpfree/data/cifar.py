@@ -24,8 +24,9 @@ from numpy.typing import NDArray
 
 from bpfree.data.dataset import Dataset, Examples, Normalisation
 from bpfree.data.files import check_sha256, fetch, locate, read_checked, write_whole
-from bpfree.data.splits import digest, random_split
+from bpfree.data.splits import digest, train_and_validation
 from bpfree.errors import DataError
+from bpfree.rulesets import Split, standard_split
 
 __all__ = ["SETS", "CifarSet", "load_cifar", "parse_binary", "parse_pickle"]
 
@@ -92,7 +93,7 @@ SETS: dict[str, CifarSet] = {
         },
         mean=(0.4914, 0.4822, 0.4465),
         std=(0.2023, 0.1994, 0.2010),
-        note="CIFAR-10: a random 10 % of the training images validate; the official test set.",
+        note="CIFAR-10",
     ),
     "cifar100": CifarSet(
         n_classes=100,
@@ -112,12 +113,12 @@ SETS: dict[str, CifarSet] = {
         },
         mean=(0.5071, 0.4867, 0.4408),
         std=(0.2675, 0.2565, 0.2761),
-        note="CIFAR-100: fine labels; a random 10 % of the training images validate; the official test set.",
+        note="CIFAR-100 (fine labels)",
     ),
 }
 
 
-def load_cifar(name: str, data_dir: Path | str | None, download: bool, split_seed: int) -> Dataset:
+def load_cifar(name: str, data_dir: Path | str | None, download: bool, split_seed: int, split: Split | None = None) -> Dataset:
     """Load CIFAR-10 or CIFAR-100: in_shape (3, 32, 32), 45,000 / 5,000 / 10,000 examples.
 
     Raises:
@@ -136,13 +137,14 @@ def load_cifar(name: str, data_dir: Path | str | None, download: bool, split_see
     parts = [_read(folder, file, member) for file in member.train]
     x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
     x_test, y_test = _read(folder, member.test, member)
-    train, validation = random_split(len(y), len(y) // 10, split_seed)
+    split = split or standard_split(name)
+    train, validation = train_and_validation(len(y), split, split_seed, name=name)
     return Dataset(
         name=name,
         n_classes=member.n_classes,
         in_shape=_SHAPE,
         split_digest=digest(x, y, train, validation, x_test, y_test),
-        note=member.note,
+        note=f"{member.note}: {split}.",
         splits={
             "train": Examples(torch.from_numpy(x[train]), torch.from_numpy(y[train])),
             "validation": Examples(torch.from_numpy(x[validation]), torch.from_numpy(y[validation])),

@@ -12,7 +12,9 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from bpfree.data.augment import augment, check_augmentation
@@ -78,7 +80,7 @@ class Dataset:
         name: as it stands in records, such as ``"mnist"`` or ``"mnist[10000]"``.
         n_classes: labels are 0 to n_classes - 1.
         in_shape: of one example: (channels, height, width), or (features,) for a table.
-        split_digest: sha256 of contents and split, in hexadecimal; it is in every record.
+        split_digest: sha256 of contents and split, in hexadecimal; it is in every record, beside :attr:`data_digest`.
         note: one line for the report.
         splits: what is stored, by name; a view :meth:`without_test` has no ``"test"``.
         normalisation: applied to each batch, or None where the stored values are normalised already.
@@ -106,6 +108,16 @@ class Dataset:
     def device(self) -> torch.device:
         """Where the examples and the batches are."""
         return self.splits["train"].x.device
+
+    @property
+    def data_digest(self) -> str:
+        """sha256 of what a run reads, in hexadecimal: contents, split, and how the values are normalised."""
+        parts: list[str | NDArray[np.generic]] = [self.split_digest]
+        for name, norm in (("normalisation", self.normalisation), ("prepared", self.prepared)):
+            parts.append(name)
+            if norm is not None:
+                parts += [norm.shift.cpu().numpy(), norm.factor.cpu().numpy()]
+        return digest(*parts)
 
     def n(self, split: str) -> int:
         """How many examples a split has.

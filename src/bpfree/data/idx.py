@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 
 from bpfree.data.dataset import Dataset, Examples, Normalisation
 from bpfree.data.files import fetch, locate, read_checked
-from bpfree.data.splits import digest, random_split
+from bpfree.data.splits import digest, train_and_validation
 from bpfree.errors import DataError
+from bpfree.rulesets import Split, standard_split
 
 __all__ = ["FAMILY", "IdxSet", "load_idx", "parse_idx"]
 
@@ -40,7 +41,7 @@ class IdxSet:
         mirrors: addresses of the folder that holds the four files.
         sha256: of each file as it is distributed (compressed).
         mean, std: of the training pixels divided by 255, as the papers' code has them (algorithms.md 1.2).
-        note: one line for the report.
+        note: its name for the report.
     """
 
     folders: tuple[str, ...]
@@ -66,7 +67,7 @@ FAMILY: dict[str, IdxSet] = {
         },
         mean=0.1307,
         std=0.3081,
-        note="MNIST: the first 50,000 training images train, the other 10,000 validate; official test set.",
+        note="MNIST",
     ),
     "fashion-mnist": IdxSet(
         folders=("fashion-mnist", "FashionMNIST/raw"),
@@ -79,15 +80,12 @@ FAMILY: dict[str, IdxSet] = {
         },
         mean=0.2860,
         std=0.3530,
-        note="Fashion-MNIST: a random 10 % of the training images validate; the official test set.",
+        note="Fashion-MNIST",
     ),
 }
 
-_MNIST_VALIDATION = 10_000
-"""The last images of MNIST's training file, fixed (algorithms.md 1.2)."""
 
-
-def load_idx(name: str, data_dir: Path | str | None, download: bool, split_seed: int) -> Dataset:
+def load_idx(name: str, data_dir: Path | str | None, download: bool, split_seed: int, split: Split | None = None) -> Dataset:
     """Load a member of the family: in_shape (1, 28, 28), 10 classes.
 
     Raises:
@@ -107,18 +105,14 @@ def load_idx(name: str, data_dir: Path | str | None, download: bool, split_seed:
     folder = locate(name, member.folders, data_dir, download, complete, get)
     x, y = _read_pair(folder, _TRAIN_X, _TRAIN_Y, member.sha256)
     x_test, y_test = _read_pair(folder, _TEST_X, _TEST_Y, member.sha256)
-    n = len(y)
-    if name == "mnist":
-        n_train = n - _MNIST_VALIDATION
-        train, validation = np.arange(n_train), np.arange(n_train, n)
-    else:
-        train, validation = random_split(n, n // 10, split_seed)
+    split = split or standard_split(name)
+    train, validation = train_and_validation(len(y), split, split_seed, name=name)
     return Dataset(
         name=name,
         n_classes=10,
         in_shape=x.shape[1:],
         split_digest=digest(x, y, train, validation, x_test, y_test),
-        note=member.note,
+        note=f"{member.note}: {split}.",
         splits={
             "train": Examples(torch.from_numpy(x[train]), torch.from_numpy(y[train])),
             "validation": Examples(torch.from_numpy(x[validation]), torch.from_numpy(y[validation])),

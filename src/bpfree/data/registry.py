@@ -13,10 +13,11 @@ from bpfree.data.idx import load_idx
 from bpfree.data.splits import check_seed
 from bpfree.data.synthetic import load_synthetic, parse_synthetic
 from bpfree.errors import UsageError, unknown_name
+from bpfree.rulesets import Split, standard_split
 
 __all__ = ["describe", "load", "names"]
 
-_FOUND: dict[str, Callable[[str, Path | str | None, bool, int], Dataset]] = {
+_FOUND: dict[str, Callable[[str, Path | str | None, bool, int, Split], Dataset]] = {
     "mnist": load_idx,
     "fashion-mnist": load_idx,
     "cifar10": load_cifar,
@@ -42,7 +43,14 @@ def describe() -> dict[str, str]:
     }
 
 
-def load(spec: str | Path, *, data_dir: Path | str | None = None, download: bool = True, split_seed: int = 0) -> Dataset:
+def load(
+    spec: str | Path,
+    *,
+    data_dir: Path | str | None = None,
+    download: bool = True,
+    split_seed: int = 0,
+    split: Split | None = None,
+) -> Dataset:
     """Load a data set onto the CPU.
 
     Args:
@@ -52,8 +60,8 @@ def load(spec: str | Path, *, data_dir: Path | str | None = None, download: bool
             ``cifar-100-python/``; by default the environment variable ``BPFREE_DATA``. What is not there is
             downloaded to the user's cache.
         download: false refuses to use the network.
-        split_seed: of the splits that are drawn (all but MNIST's, which is fixed, and the official test
-            splits).
+        split_seed: of the splits that are drawn (by default all but MNIST's, and the official test splits).
+        split: how it is divided; by default as under ``splits: standard`` of a ruleset.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -63,13 +71,14 @@ def load(spec: str | Path, *, data_dir: Path | str | None = None, download: bool
     """
     text = str(spec)
     check_seed(split_seed)
+    split = split or standard_split(text)
     if isinstance(spec, Path) or text.lower().endswith(".npz"):
         if not text.lower().endswith(".npz"):
             raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
-        return load_npz(text, split_seed)
+        return load_npz(text, split_seed, split)
     name, colon, options = text.partition(":")
     if name == "synthetic":
-        return load_synthetic(parse_synthetic(options), split_seed)
+        return load_synthetic(parse_synthetic(options), split_seed, split)
     if name not in names():
         if Path(text).is_file() or text.lower().endswith((".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")):
             raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
@@ -77,5 +86,5 @@ def load(spec: str | Path, *, data_dir: Path | str | None = None, download: bool
     if colon:
         raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
     if name == "digits":
-        return load_digits(split_seed)
-    return _FOUND[name](name, data_dir, download, split_seed)
+        return load_digits(split_seed, split)
+    return _FOUND[name](name, data_dir, download, split_seed, split)

@@ -13,8 +13,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bpfree.errors import DataError, UsageError
+from bpfree.rulesets import Split
 
-__all__ = ["check_seed", "digest", "random_split", "stratified_order", "stratified_split"]
+__all__ = [
+    "check_seed",
+    "digest",
+    "random_split",
+    "stratified_order",
+    "stratified_shares",
+    "stratified_split",
+    "train_and_validation",
+]
 
 Indices = NDArray[np.int64]
 
@@ -46,6 +55,33 @@ def random_split(n: int, n_validation: int, seed: int) -> tuple[Indices, Indices
     """Indices (train, validation), each ascending, of a plain random split of ``n`` examples."""
     order = np.random.RandomState(seed).permutation(n).astype(np.int64)
     return np.sort(order[n_validation:]), np.sort(order[:n_validation])
+
+
+def train_and_validation(n: int, split: Split, seed: int, *, name: str) -> tuple[Indices, Indices]:
+    """Indices (train, validation) of the ``n`` examples of a training file, for a data set with an official test set.
+
+    Raises:
+        UsageError: the split is of another kind, or leaves nothing to train on.
+    """
+    if split.kind == "stratified":
+        raise UsageError(f"{name} has an official test set, which a stratified split would replace; use kind: random or last")
+    n_validation = split.n_validation(n)
+    if not 0 < n_validation < n:
+        raise UsageError(f"{name} has {n} training examples, and {n_validation} of them are to validate; give fewer")
+    if split.kind == "random":
+        return random_split(n, n_validation, seed)
+    return np.arange(n - n_validation), np.arange(n - n_validation, n)
+
+
+def stratified_shares(split: Split, *, name: str) -> tuple[float, float]:
+    """Shares (validation, test) of a data set that comes without a test set.
+
+    Raises:
+        UsageError: the split is of another kind.
+    """
+    if split.kind != "stratified" or isinstance(split.test, str):
+        raise UsageError(f"{name} comes without a test set, so its split must be stratified and draw one, got kind: {split.kind}")
+    return float(split.validation), split.test
 
 
 def stratified_split(y: NDArray[np.integer], fractions: tuple[float, float], seed: int, *, name: str) -> Mapping[str, Indices]:

@@ -17,8 +17,9 @@ import numpy as np
 import torch
 
 from bpfree.data.dataset import Dataset, Examples
-from bpfree.data.splits import check_seed, digest, stratified_split
+from bpfree.data.splits import check_seed, digest, stratified_shares, stratified_split
 from bpfree.errors import DataError, UsageError, unknown_name
+from bpfree.rulesets import Split, standard_split
 
 __all__ = ["Synthetic", "load_synthetic", "parse_synthetic"]
 
@@ -71,7 +72,7 @@ def parse_synthetic(options: str) -> Synthetic:
     return Synthetic(**values)  # type: ignore[arg-type]
 
 
-def load_synthetic(spec: Synthetic, split_seed: int = 0) -> Dataset:
+def load_synthetic(spec: Synthetic, split_seed: int = 0, split: Split | None = None) -> Dataset:
     """Make the set; the same arguments give the same set.
 
     Raises:
@@ -91,7 +92,8 @@ def load_synthetic(spec: Synthetic, split_seed: int = 0) -> Dataset:
             f"{spec}: {spec.n} examples are too few for {spec.classes} classes (each needs 3); "
             f"raise n, say to n={50 * spec.classes}"
         )
-    indices = stratified_split(y, (0.15, 0.15), split_seed, name=str(spec))
+    shares = stratified_shares(split or standard_split("synthetic"), name=str(spec))
+    indices = stratified_split(y, shares, split_seed, name=str(spec))
     x = x.reshape(spec.n, *spec.inputs)
     return Dataset(
         name=str(spec),

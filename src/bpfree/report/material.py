@@ -110,7 +110,7 @@ def _once_each(found: Mapping[Path, Sequence[Record]]) -> list[Record]:
     Raises:
         RunDirectoryError: a cell has two results; a seed that counts twice narrows an interval for nothing.
     """
-    kept: dict[tuple[str, str, str, int], tuple[Path, Record]] = {}
+    kept: dict[tuple[str, str, str, str, int], tuple[Path, Record]] = {}
     for path, records in found.items():
         for record in records:
             earlier_path, earlier = kept.get(record.cell, (path, None))
@@ -118,7 +118,7 @@ def _once_each(found: Mapping[Path, Sequence[Record]]) -> list[Record]:
             if earlier is None or earlier.status == "interrupted" or (again and record.status != "interrupted"):
                 kept[record.cell] = (path, record)
             elif record.status != "interrupted" and record != earlier:
-                arm, dataset, net, seed = record.cell
+                arm, dataset, _digest, net, seed = record.cell
                 raise RunDirectoryError(
                     f"{arm} on {dataset} with {net}, seed {seed}, was measured twice "
                     f"({earlier_path} and {path}); a seed counts once, so report on one of them"

@@ -249,12 +249,12 @@ def _joules(run: Record) -> float | None:
 Pick = Callable[[Record], float | None]
 
 
-def _values(runs: Sequence[Record], pick: Pick) -> dict[int, float]:
-    """By seed, of the runs that ended ``ok``; none at all where one of them lacks the quantity.
+def _values(runs: Sequence[Record], pick: Pick) -> dict[tuple[int, int], float]:
+    """By split and by study or seed, of the runs that ended ``ok``; none at all where one of them lacks the quantity.
 
     A mean over those that happen to have it would be of another set of runs than its neighbours in the row.
     """
-    finished = [(run.seed, pick(run)) for run in runs if run.status == "ok"]
+    finished = [(run.replicate, pick(run)) for run in runs if run.status == "ok"]
     known = {seed: float(value) for seed, value in finished if value is not None and math.isfinite(value)}
     return known if len(known) == len(finished) else {}
 

@@ -11,8 +11,10 @@
 from bpfree.rulesets.digest import digest, hashed_fields, short_digest
 from bpfree.rulesets.equal import check_equal, refuse_mixed
 from bpfree.rulesets.files import load, names, save
+from bpfree.rulesets.ranges import Range, ranges_of
 from bpfree.rulesets.ruleset import ALIASES, Ruleset
-from bpfree.rulesets.schema import SCHEMA_VERSION, ArmException, Budget, Plan, Sampler, Search, Stop
+from bpfree.rulesets.schema import SCHEMA_VERSION, ArmException, Budget, Plan, QuasiRandom, Sampler, Search, Stop
+from bpfree.rulesets.splits import Split, standard_split
 from bpfree.rulesets.words import difference, exception_in_words, in_words
 
 __all__ = [
@@ -21,9 +23,12 @@ __all__ = [
     "ArmException",
     "Budget",
     "Plan",
+    "QuasiRandom",
+    "Range",
     "Ruleset",
     "Sampler",
     "Search",
+    "Split",
     "Stop",
     "check_equal",
     "difference",
@@ -33,7 +38,9 @@ __all__ = [
     "in_words",
     "load",
     "names",
+    "ranges_of",
     "refuse_mixed",
     "save",
     "short_digest",
+    "standard_split",
 ]

@@ -20,9 +20,12 @@ SHORT = 16
 def hashed_fields(ruleset: Rules) -> dict[str, Any]:
     """What decides comparability, as plain JSON values: all but name, title, description, use and plan.
 
-    A rule that came later is left out where it is not used, so that rulesets written before it keep their digest.
+    A rule that came later is left out where it is not used, so that rulesets written before it keep their digest. In schema
+    version 1 the digest covers neither search spaces nor what the loaders did; from 2 on both are in it.
     """
     fields = ruleset.model_dump(mode="json", exclude=set(UNHASHED))
+    if ruleset.schema_version == 1:
+        del fields["search"]["studies"], fields["search"]["spaces"]
     if fields["search"]["train_examples"] is None:
         del fields["search"]["train_examples"]
     return fields

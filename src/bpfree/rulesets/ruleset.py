@@ -10,7 +10,7 @@ from pydantic import ValidationError, model_validator
 
 from bpfree.errors import RulesetError
 from bpfree.rulesets.digest import digest
-from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, replace
+from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, Sampler, replace
 
 __all__ = ["ALIASES", "CHANGED", "Ruleset", "build"]
 
@@ -18,6 +18,7 @@ CHANGED = "+changed"
 """Ends the name of a named ruleset whose rules were changed by options."""
 
 ALIASES = {
+    "studies": "search.studies",
     "trials": "search.trials",
     "passes_per_trial": "search.passes_per_trial",
     "max_passes": "budget.max_passes",
@@ -27,6 +28,8 @@ ALIASES = {
     "min_delta": "stop.min_delta",
     "restore_best": "stop.restore_best",
     "seeds": "plan.seeds",
+    "split_seeds": "plan.split_seeds",
+    "control": "plan.control",
     "datasets": "plan.datasets",
     "nets": "plan.nets",
     "arms": "plan.arms",
@@ -191,10 +194,19 @@ def build(fields: Mapping[str, Any], source: str) -> Ruleset:
             f"ruleset {source} has schema_version {version}, this bpfree reads up to {SCHEMA_VERSION}; "
             "update it with: pip install --upgrade bpfree"
         )
+    fields = _of_version_1(fields) if version == 1 else dict(fields)
     try:
-        return Ruleset.model_validate(dict(fields))
+        return Ruleset.model_validate(fields)
     except ValidationError as error:
         raise RulesetError(_one_line(error, source)) from error
+
+
+def _of_version_1(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """With what version 1 meant by leaving it out: TPE, and no search spaces."""
+    search = fields.get("search")
+    if not isinstance(search, Mapping):
+        return dict(fields)
+    return {**fields, "search": {"sampler": Sampler(), "spaces": None, **search}}
 
 
 def _one_line(error: ValidationError, source: str) -> str:

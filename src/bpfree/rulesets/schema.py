@@ -13,13 +13,19 @@ from collections.abc import Callable, Mapping
 from typing import Annotated, Any, Literal
 
 import numpy as np
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from bpfree.errors import RulesetError
+from bpfree.rulesets.numbers import Count, Fraction, Natural, NonNegative, Positive, Share, Word
+from bpfree.rulesets.ranges import Range, Spaces, check_keys, named_spaces
+from bpfree.rulesets.splits import Split, kind_of, standard_splits
 
 __all__ = [
     "SCHEMA_VERSION",
     "ArmException",
     "Budget",
     "Plan",
+    "QuasiRandom",
     "Rules",
     "Sampler",
     "Search",
@@ -27,34 +33,22 @@ __all__ = [
     "whole_name",
 ]
 
-SCHEMA_VERSION = 1
-"""Meaning of the fields. It rises when the same words come to mean another rule, and every digest changes "
-"with it."""
+SCHEMA_VERSION = 2
+"""Meaning of the fields. It rises when the same words come to mean another rule, and every digest changes with it.
+
+1: the search spaces were a file of the program and not hashed, ``splits`` was text that nothing executed, and a comparison had
+one search. Such a ruleset can be read and reported, with the digest that it had; it cannot be run.
+2: ``search.spaces`` and ``splits`` are executed as they stand, and hashed.
+"""
+
+FEWEST_STUDIES = 5
+"""Below this the spread over studies is hardly known."""
+
+STANDARD = "standard"
+"""In place of spaces or splits: those of the package under this name."""
 
 Augmentation = Literal["none", "crop-flip"]
 Metric = Literal["validation-accuracy", "validation-loss"]
-
-
-def _number(value: object) -> object:
-    """Refuse ``true`` as a number; take ``1e-4``, which YAML 1.1 reads as text; make -0.0 into 0.0."""
-    if isinstance(value, bool):
-        raise ValueError("a number is needed, not true or false")
-    if isinstance(value, str):
-        try:
-            value = float(value) if not value.strip().lstrip("+-").isdigit() else int(value)
-        except ValueError:
-            raise ValueError("a number is needed, not text") from None
-    return 0.0 if isinstance(value, float) and value == 0.0 else value
-
-
-Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
-NonNegative = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
-Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, BeforeValidator(_number), Field(gt=0, lt=1, allow_inf_nan=False)]
-Share = Annotated[float, BeforeValidator(_number), Field(gt=0, le=1, allow_inf_nan=False)]
-Count = Annotated[int, BeforeValidator(_number), Field(ge=1)]
-Natural = Annotated[int, BeforeValidator(_number), Field(ge=0)]
-Word = Annotated[str, Field(min_length=1, pattern=r"\S")]
 
 
 class _Part(BaseModel):
@@ -151,29 +145,86 @@ class Sampler(_Part):
         return given | {"gamma": gammas[self.gamma], "weights": weights[self.weights]}
 
 
+class QuasiRandom(_Part):
+    """One scrambled Sobol sequence over all hyper-parameters of the ruleset, which every arm shares.
+
+    Trial t of study s tries point t of sequence s in every arm, projected on what the arm searches: where two arms search the
+    same hyper-parameter, luck is the same for both.
+    """
+
+    name: Literal["qmc"] = "qmc"
+    sequence: Literal["sobol"] = "sobol"
+    scramble: Literal[True] = True
+
+
+MOST_TRIALS = 10_000
+"""Trials of a search, at most: seeds of two studies must not meet."""
+
+
 class Search(_Part):
     """The search for hyper-parameters: the same for every arm, on the validation split only.
 
-    ``passes_per_trial`` counts as the budget does (per run or per phase); ``None`` gives a trial the same
-    passes as a run. The stop rule of a trial is that of a run. ``train_examples``: a trial trains on at most so
-    many; ``None`` gives it those of a run.
+    ``studies``: with one, its best values are trained on the seeds of the plan. With more, the best trial of each study is the
+    measured run of that study, so that search luck is in the spread. ``trials`` of each study; 0 searches nothing, and every arm
+    has the hyper-parameters that it names. ``passes_per_trial`` counts as the budget does (per run or per phase); ``None`` gives
+    a trial the same passes as a run. The stop rule of a trial is that of a run. ``train_examples``: a trial trains on at most so
+    many; ``None`` gives it those of a run. ``spaces``: see :mod:`bpfree.rulesets.ranges`; a name is short for those of the
+    package, ``None`` stands in rulesets of schema version 1 alone.
     """
 
-    trials: Count
+    studies: Annotated[Count, Field(le=MOST_TRIALS)] = 1
+    trials: Annotated[Natural, Field(le=MOST_TRIALS)]
     passes_per_trial: Count | None = None
     train_examples: Count | None = None
     objective: Literal["best-validation-accuracy"] = "best-validation-accuracy"
-    sampler: Sampler = Field(default_factory=Sampler)
+    sampler: Annotated[Sampler | QuasiRandom, Field(discriminator="name")] = Field(default_factory=QuasiRandom)
     pruner: Literal["none"] = "none"
+    spaces: Spaces | None = Field(default_factory=lambda: _ranges(named_spaces(STANDARD)))
+
+    @field_validator("spaces", mode="before")
+    @classmethod
+    def _by_name(cls, value: object) -> object:
+        """``spaces: standard`` is short for those of the package."""
+        if isinstance(value, Mapping):
+            _said(check_keys, value)
+        return _said(named_spaces, value) if isinstance(value, str) else value
+
+    @model_validator(mode="after")
+    def _a_trial_of_several_studies_is_a_run(self) -> Search:
+        if self.studies > 1 and (self.trials == 0 or self.passes_per_trial is not None or self.train_examples is not None):
+            raise ValueError(
+                f"search.studies is {self.studies}, so that the best trial of each study is its measured run: give at least one "
+                "trial, and leave passes_per_trial and train_examples empty"
+            )
+        return self
+
+
+def _ranges(plain: Mapping[str, Mapping[str, Any]]) -> Spaces:
+    return {
+        key: {name: None if ends is None else Range.model_validate(ends) for name, ends in ranges.items()}
+        for key, ranges in plain.items()
+    }
+
+
+def _said(call: Callable[[Any], Any], value: object) -> Any:
+    """An error of ours as one of pydantic's, which adds the field."""
+    try:
+        return call(value)
+    except RulesetError as error:
+        raise ValueError(str(error)) from None
 
 
 class Plan(_Part):
     """What is run under the rules. Recorded, not hashed, so that seeds can be added and data sets merged.
 
     ``target``: a validation accuracy (a fraction), or one for each data set; time and energy to it are counted.
+    ``split_seeds``: of the splits that are drawn, crossed with seeds or studies. ``control``: the baseline is run a second time
+    under a label of its own, with other draws; its spread is what two equal arms differ by.
     """
 
     seeds: tuple[Natural, ...] = (0, 1, 2, 3, 4)
+    split_seeds: tuple[Natural, ...] = (0,)
+    control: bool = False
     datasets: tuple[Word, ...] = ()
     nets: tuple[Word, ...] = ()
     arms: tuple[Word, ...] = ()
@@ -185,7 +236,7 @@ class Plan(_Part):
         """The validation accuracy (a fraction) up to which seconds and joules are counted, None where there is none."""
         return self.target.get(whole_name(dataset)) if isinstance(self.target, dict) else self.target
 
-    @field_validator("seeds", mode="before")
+    @field_validator("seeds", "split_seeds", mode="before")
     @classmethod
     def _count_or_list(cls, value: object) -> object:
         """``seeds: 5`` is short for ``[0, 1, 2, 3, 4]``."""
@@ -193,7 +244,7 @@ class Plan(_Part):
             return tuple(range(value))
         return value
 
-    @field_validator("seeds")
+    @field_validator("seeds", "split_seeds")
     @classmethod
     def _a_seed_counts_once(cls, seeds: tuple[int, ...]) -> tuple[int, ...]:
         twice = [f"{seed} ({times} times)" for seed, times in Counter(seeds).items() if times > 1]
@@ -241,7 +292,7 @@ class ArmException(_Part):
 class Rules(_Part):
     """The fields of a ruleset; :class:`bpfree.rulesets.Ruleset` adds what is done with them."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[1, 2] = SCHEMA_VERSION
     name: Word
     version: Count = 1
     title: str = ""
@@ -256,13 +307,35 @@ class Rules(_Part):
     readout: Literal["as-the-arm-says", "best-prefix-on-validation"] = "as-the-arm-says"
     precision: Literal["float32", "bfloat16"] = "float32"
     augmentation: Augmentation | dict[str, Augmentation] = "none"
-    splits: dict[str, Word]
+    splits: dict[str, Split] | dict[str, Word] = Field(default_factory=lambda: _splits(standard_splits()))
     train_examples: Count | None = None
     scale: Share = 1.0
     equivalence_margin: Fraction = 0.0025
     energy_equivalence_margin: Fraction = 0.05
     exceptions: tuple[ArmException, ...] = ()
     plan: Plan = Field(default_factory=Plan)
+
+    @field_validator("splits", mode="before")
+    @classmethod
+    def _standard_splits(cls, value: object) -> object:
+        """``splits: standard`` is short for those of the package."""
+        return standard_splits() if value == STANDARD else value
+
+    @model_validator(mode="after")
+    def _is_of_its_version(self) -> Rules:
+        if self.schema_version == 1:
+            if self.search.studies != 1 or self.search.spaces is not None or self.search.sampler.name != "tpe":
+                raise ValueError("schema_version 1 has one study, TPE and no search.spaces; write schema_version: 2")
+            return self
+        prose = [name for name, split in self.splits.items() if isinstance(split, str)]
+        if prose:
+            raise ValueError(
+                f"splits.{prose[0]} must say what the loader does, such as {{kind: stratified, validation: 0.2, test: 0.2}}; "
+                "or write splits: standard"
+            )
+        if self.search.spaces is None:
+            raise ValueError("search.spaces is empty; write spaces: standard, or the ranges")
+        return self
 
     @model_validator(mode="after")
     def _a_trial_is_not_longer_than_a_run(self) -> Rules:
@@ -292,10 +365,37 @@ class Rules(_Part):
             return self.augmentation.get(whole_name(dataset), self.augmentation.get("default", "none"))
         return self.augmentation
 
+    @property
+    def claims(self) -> bool:
+        """Whether a table under these rules may say better, worse or equivalent.
+
+        Only where search luck is in the spread (several studies of trials that are runs), or where nothing was searched.
+        """
+        whole = self.comparable and self.scale == 1.0
+        return whole and (self.search.trials == 0 or self.search.studies >= FEWEST_STUDIES)
+
+    def split_for(self, dataset: str) -> Split:
+        """How a data set is divided.
+
+        Raises:
+            RulesetError: the ruleset does not say so.
+        """
+        split = self.splits.get(kind_of(dataset))
+        if not isinstance(split, Split):
+            raise RulesetError(
+                f"ruleset {self.name} does not say how {kind_of(dataset)} is split; write splits: standard, or an entry "
+                f"{kind_of(dataset)}: {{kind: stratified, validation: 0.15, test: 0.15}}"
+            )
+        return split
+
     def examples_for(self, n_available: int) -> int:
         """How many of the available training examples are used, at least 1."""
         limit = n_available if self.train_examples is None else min(self.train_examples, n_available)
         return max(1, round(limit * self.scale))
+
+
+def _splits(plain: Mapping[str, Any]) -> dict[str, Split]:
+    return {name: Split.model_validate(split) for name, split in plain.items()}
 
 
 UNHASHED = frozenset({"name", "title", "description", "only_for", "plan"})

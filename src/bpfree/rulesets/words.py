@@ -104,9 +104,25 @@ def _budget(ruleset: Ruleset) -> Iterator[str]:
 
 def _search(ruleset: Ruleset) -> Iterator[str]:
     search = ruleset.search
+    if search.trials == 0:
+        yield "Nothing is searched: every arm has the hyper-parameters that it names, and the defaults of its rule for the rest."
+        return
     trials = f"{search.trials} trial{'s' if search.trials > 1 else ''}"
-    random = min(search.sampler.n_startup_trials, search.trials)
-    how = "all of them at random" if random == search.trials else f"the first {random} at random, then by TPE"
+    if search.sampler.name == "tpe":
+        random = min(search.sampler.n_startup_trials, search.trials)
+        how = "all of them at random" if random == search.trials else f"the first {random} at random, then by TPE"
+    else:
+        how = "points of one quasi-random sequence, the same for all arms in what they share"
+    if search.studies > 1:
+        yield (
+            f"{_every(ruleset, 'search')} has {search.studies} studies, each with points, seeds and a measured run of its own; "
+            "differences are paired by study, so that seeds and the luck of the search are in their interval."
+        )
+        yield (
+            f"In a study it is tuned with {trials} ({how}); the trial that is best on validation is the measured run, and its "
+            "test split is read once."
+        )
+        return
     yield (
         f"{_every(ruleset, 'search')} is tuned with {trials} ({how}); no pruner cuts a trial short, the best "
         "validation accuracy wins, and the test split is not read."

@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from scipy import special
@@ -27,7 +27,7 @@ ROUNDING = 1e-12
 NOTHING = 1e-100
 """No accuracy, energy or time differs by less; squares of smaller numbers would vanish in floating point."""
 
-Values = Mapping[int, float] | Sequence[float] | np.ndarray
+Values = Mapping[Any, float] | Sequence[float] | np.ndarray
 """One value per seed: by seed, or in the same order of seeds for every arm."""
 
 

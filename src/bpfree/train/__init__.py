@@ -3,7 +3,7 @@
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.fit import FitResult, best_of, fit
 from bpfree.train.stop import Patience, StopRule, stop_in
-from bpfree.train.training import LR_SCHEDULES, Clock, Progress, WallClock, check_budget, initialise, past, training
+from bpfree.train.training import LR_SCHEDULES, Clock, Progress, WallClock, check_budget, counted, initialise, past, training
 
 __all__ = [
     "LR_SCHEDULES",
@@ -16,6 +16,7 @@ __all__ = [
     "WallClock",
     "best_of",
     "check_budget",
+    "counted",
     "evaluate",
     "fit",
     "initialise",

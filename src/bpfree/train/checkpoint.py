@@ -20,8 +20,8 @@ from bpfree.tensor_files import fill_tensors, read_metadata, write_tensors
 
 __all__ = ["Snapshot", "load", "read_header", "save"]
 
-FORMAT = 1
-"""Version of the layout of a checkpoint."""
+FORMAT = 2
+"""Version of the layout of a checkpoint. 2: what the loop counted, and how phases ended."""
 
 KIND = "bpfree"
 """Under which a file's metadata has the header of a checkpoint."""
@@ -74,6 +74,8 @@ def read_header(path: Path) -> dict[str, Any]:
     if KIND not in metadata:
         raise DataError(f"{path} is a safetensors file, but not a checkpoint of bpfree")
     header = json.loads(metadata[KIND])
+    if header["format"] < FORMAT:
+        raise DataError(f"{path} has format {header['format']}, of an earlier bpfree; delete it to start afresh")
     if header["format"] > FORMAT:
         raise DataError(f"{path} has format {header['format']}, this bpfree reads up to {FORMAT}; update bpfree")
     return header

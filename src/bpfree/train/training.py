@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -21,12 +21,12 @@ from bpfree.data import Dataset
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
-from bpfree.records import HistoryEntry
+from bpfree.records import HistoryEntry, PhaseEnd
 from bpfree.train import checkpoint as checkpoints
 from bpfree.train.evaluation import evaluate
 from bpfree.train.stop import Patience, StopRule, Watch, stop_in
 
-__all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "check_budget", "initialise", "past", "training"]
+__all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "check_budget", "counted", "initialise", "past", "training"]
 
 
 class Clock(Protocol):
@@ -94,6 +94,8 @@ class Progress:
         time_s, joules: since the window opened, validation included.
         eval_time_s: seconds of validation so far.
         diverged: the loss became NaN or infinite; training has ended.
+        steps, examples: so far, counted by the loop, not by the rule.
+        stops: how the phases that are over ended.
         net, state: live; restored to the best state once training has ended.
     """
 
@@ -109,6 +111,9 @@ class Progress:
     joules: float | None
     eval_time_s: float
     diverged: bool
+    steps: int
+    examples: int
+    stops: tuple[PhaseEnd, ...]
     net: Chain = field(repr=False)
     state: State = field(repr=False)
 
@@ -152,16 +157,25 @@ class _Cursor:
     time_s: float = 0.0
     eval_time_s: float = 0.0
     ended: bool = False
+    steps: int = 0
+    examples: int = 0
+    stops: list[PhaseEnd] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
 
     def to_json(self) -> dict[str, Any]:
         watch = None if self.watch is None else self.watch.to_json()
-        return {**self.__dict__, "watch": watch, "history": [entry.model_dump() for entry in self.history]}
+        return {**self.__dict__, "watch": watch, "history": _plain(self.history), "stops": _plain(self.stops)}
 
     @classmethod
     def of_json(cls, raw: dict[str, Any]) -> _Cursor:
         watch = None if raw["watch"] is None else Watch(**raw["watch"])
-        return cls(**{**raw, "watch": watch, "history": [HistoryEntry(**entry) for entry in raw["history"]]})
+        history = [HistoryEntry(**entry) for entry in raw["history"]]
+        stops = [PhaseEnd(**end) for end in raw["stops"]]
+        return cls(**{**raw, "watch": watch, "history": history, "stops": stops})
+
+
+def _plain(parts: Sequence[HistoryEntry | PhaseEnd]) -> list[dict[str, Any]]:
+    return [part.model_dump() for part in parts]
 
 
 def past(checkpoint: Path) -> list[HistoryEntry]:
@@ -169,6 +183,14 @@ def past(checkpoint: Path) -> list[HistoryEntry]:
     if not checkpoint.exists():
         return []
     return [HistoryEntry(**entry) for entry in checkpoints.read_header(checkpoint)["cursor"]["history"]]
+
+
+def counted(checkpoint: Path) -> tuple[int | None, int | None, list[PhaseEnd]]:
+    """Steps and examples that a checkpoint has behind it, and how its phases ended; None, None and none without such a file."""
+    if not checkpoint.exists():
+        return None, None, []
+    cursor = checkpoints.read_header(checkpoint)["cursor"]
+    return cursor["steps"], cursor["examples"], [PhaseEnd(**end) for end in cursor["stops"]]
 
 
 def training(
@@ -230,6 +252,7 @@ def training(
         phase = phases[cursor.phase]
         if reading is None or reading[0] is not phase:
             reading = (phase, *algorithm.inputs(net, state, data, phase))
+            _check_inputs(algorithm, data, reading[1])
         _, inputs, reader = reading
         rule = stop_in(stop, phase)
         watch = cursor.watch or Watch(_cap(rule, cursor.passes, phase))
@@ -237,7 +260,9 @@ def training(
         if watch.passes < watch.cap:
             factor = schedule(watch.passes, watch.cap)
             state.scale_lr(factor)
-            train_loss = _one_pass(algorithm, net, state, inputs, reader, batch_size, seed, cursor.passes)
+            train_loss, steps, examples = _one_pass(algorithm, net, state, inputs, reader, batch_size, seed, cursor.passes)
+            _check_pass(algorithm, data, batch_size, steps, examples)
+            cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
             _check_schedule(algorithm, state, [lr * factor for lr in own_lrs])
             algorithm.end_pass(net, state, phase)
             before_s = clock.elapsed_s()
@@ -254,7 +279,7 @@ def training(
             cursor.time_s = started_s + clock.elapsed_s()
             progress = Progress(
                 cursor.passes, phase, value, result.accuracy, result.loss, train_loss, watch.best, improved,
-                cursor.time_s, clock.joules_so_far(), cursor.eval_time_s, diverged, net, state,
+                cursor.time_s, clock.joules_so_far(), cursor.eval_time_s, diverged, cursor.steps, cursor.examples, (), net, state,
             )  # fmt: skip
             cursor.history.append(progress.entry)
         else:
@@ -262,11 +287,12 @@ def training(
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
         if diverged or cursor.ended or watch.over(rule):
             _close_phase(algorithm, net, state, phase, snapshot)
+            cursor.stops.append(_phase_end(phase, watch, rule, diverged=diverged, out_of_time=cursor.ended))
             cursor.phase, cursor.watch = cursor.phase + 1, None
         if checkpoint is not None:
             checkpoints.save(checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity})
         if progress is not None:
-            yield progress
+            yield replace(progress, stops=tuple(cursor.stops))
 
 
 def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule) -> None:
@@ -295,19 +321,66 @@ def _close_phase(algorithm: Algorithm, net: Chain, state: State, phase: Phase, s
     snapshot.take()
 
 
+def _phase_end(phase: Phase, watch: Watch, rule: Patience, *, diverged: bool, out_of_time: bool) -> PhaseEnd:
+    """Why a phase is over; patience before the cap where both are reached in one pass."""
+    if diverged:
+        reason = "diverged"
+    elif rule.patience is not None and watch.waited >= rule.patience:
+        reason = "patience"
+    elif watch.passes >= watch.cap:
+        reason = "itself" if phase.max_passes is not None and watch.cap == phase.max_passes else "cap"
+    else:
+        assert out_of_time
+        reason = "hours"
+    return PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes)
+
+
+def _check_inputs(algorithm: Algorithm, data: Dataset, read: Dataset) -> None:
+    """What a phase reads may be computed anew, but not be other examples: the labels tell.
+
+    Raises:
+        UsageError: the rule's ``inputs`` changes how many examples there are, or their order.
+    """
+    if read is data:
+        return
+    for split in ("train", "validation"):
+        given, now = data.splits[split].y, read.splits[split].y
+        if not torch.equal(given, now.to(given.device)):
+            raise UsageError(
+                f"{algorithm.name}: inputs() made {len(now)} {split} examples of {len(given)}, or changed their order or labels; "
+                "it may compute something for each example, but a pass must stay the same examples in the same order"
+            )
+
+
+def _check_pass(algorithm: Algorithm, data: Dataset, batch_size: int, steps: int, examples: int) -> None:
+    """A pass is every training example once; counted where the batches go by.
+
+    Raises:
+        UsageError: it was not.
+    """
+    n = data.n("train")
+    if (steps, examples) != (math.ceil(n / batch_size), n):
+        raise UsageError(
+            f"{algorithm.name} took {steps} steps over {examples} examples in a pass over {n} training examples in batches of "
+            f"{batch_size}; a pass must read every example once"
+        )
+
+
 def _one_pass(
     algorithm: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase, batch_size: int, seed: int, index: int
-) -> float:
-    """One sweep over the training split; returns the mean loss, the only value that is waited for."""
+) -> tuple[float, int, int]:
+    """One sweep over the training split: the mean loss (the only value that is waited for), steps, and examples."""
     total: Tensor | None = None
+    steps = examples = 0
     # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume, and the caller's stay his.
     with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
         torch.manual_seed(stream_key(seed, index))
         for batch in data.batches("train", batch_size, pass_index=index, seed=seed):
             loss = algorithm.step(net, state, batch, phase).mean() * len(batch.y)
             total = loss if total is None else total + loss
+            steps, examples = steps + 1, examples + len(batch.y)
     assert total is not None  # a training split is never empty
-    return float(total) / data.n("train")
+    return float(total) / data.n("train"), steps, examples
 
 
 def _check_schedule(algorithm: Algorithm, state: State, given: list[float]) -> None:

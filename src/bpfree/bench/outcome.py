@@ -1,0 +1,117 @@
+"""What a search found: the trials, the best of them, what it all cost, and its row of ``tuned.json``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import optuna
+
+from bpfree.bench.arm import Arm
+from bpfree.bench.setting import Setting
+from bpfree.bench.spaces import fixed_though_searched
+from bpfree.records import TuningCost
+from bpfree.rulesets import Range
+
+__all__ = ["Tried", "Tuned", "best_trial", "tuned_of"]
+
+
+@dataclass(frozen=True)
+class Tried:
+    """One finished trial: its values, its validation accuracy (0 where the loss was not finite), and what it cost."""
+
+    values: dict[str, float]
+    val_accuracy: float
+    seed: int
+    passes: int
+    time_s: float
+    joules: float | None
+    method: str | None
+    diverged: bool
+
+    @classmethod
+    def of_trial(cls, trial: optuna.trial.FrozenTrial) -> Tried:
+        """As it stands in the journal."""
+        known = trial.user_attrs
+        return cls(
+            dict(trial.params), float(trial.value or 0.0), known["seed"], known["passes"], known["time_s"], known["joules"],
+            known["method"], known["diverged"],
+        )  # fmt: skip
+
+
+def best_trial(tried: Sequence[Tried]) -> int:
+    """Number of the trial that is best on validation; of several, the earliest; a diverged one only where all are."""
+    return max(range(len(tried)), key=lambda t: (not tried[t].diverged, tried[t].val_accuracy, -t))
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """Outcome of a search; ``cost`` is None where nothing was searched."""
+
+    arm: Arm
+    best: dict[str, float]
+    best_val_accuracy: float
+    cost: TuningCost | None
+    row: dict[str, Any]
+
+
+def tuned_of(
+    setting: Setting,
+    arm: Arm,
+    tried: Sequence[Tried],
+    space: Mapping[str, Range],
+    sampler: Mapping[str, Any],
+    study: int | None = None,
+) -> Tuned:
+    """The outcome of the finished trials of one search, in order."""
+    rules = setting.rules_of(arm)
+    at = best_trial(tried) if tried else None
+    best = dict(tried[at].values) if at is not None else {}
+    accuracy = tried[at].val_accuracy if at is not None else 0.0
+    cost = _cost(tried) if tried else None
+    n_train = setting.data.n("train")
+    row = {
+        "arm": arm.label,
+        "algorithm": arm.algorithm,
+        "dataset": setting.data.name,
+        "data_digest": setting.data.data_digest,
+        "split_seed": setting.split_seed,
+        "net": setting.net,
+        "study": study,
+        "control": arm.control,
+        "best": best,
+        "best_trial": at,
+        "best_val_accuracy": accuracy,
+        "trials": len(tried),
+        "diverged_trials": sum(trial.diverged for trial in tried),
+        "passes_per_trial": rules.trial_passes(setting.data.name),
+        "passes_per_run": rules.passes(setting.data.name),
+        "examples_per_trial": rules.trial_examples(n_train, setting.data.n_classes),
+        "examples_per_run": n_train,
+        "n_validation": setting.data.n("validation"),
+        "time_s": cost.time_s if cost else 0.0,
+        "joules": cost.joules if cost else None,
+        "space": {name: str(bounds) for name, bounds in space.items()},
+        "at_edge": [name for name, bounds in space.items() if at is not None and bounds.at_edge(best[name])],
+        "unequal_search": fixed_though_searched(rules, arm),
+        "tried": [
+            {"values": trial.values, "val_accuracy": trial.val_accuracy, "seed": trial.seed, "passes": trial.passes,
+             "diverged": trial.diverged}
+            for trial in tried
+        ],
+        "sampler": dict(sampler),
+    }  # fmt: skip
+    return Tuned(arm, best, accuracy, cost, row)
+
+
+def _cost(tried: Sequence[Tried]) -> TuningCost:
+    known = [trial.joules for trial in tried if trial.joules is not None]
+    return TuningCost(
+        joules=math.fsum(known) if len(known) == len(tried) else None,
+        time_s=math.fsum(trial.time_s for trial in tried),
+        trials=len(tried),
+        passes=sum(trial.passes for trial in tried),
+        method=tried[0].method,
+    )

@@ -1,0 +1,93 @@
+"""What all runs of a comparison have in common, and what is refused before any of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+
+from bpfree.bench.arm import Arm
+from bpfree.bench.cost import StepCost
+from bpfree.bench.spaces import check_spaces
+from bpfree.bench.stops import check_passes, check_phases
+from bpfree.data import Dataset
+from bpfree.errors import RulesetError
+from bpfree.meter import CarbonFactor, Meter
+from bpfree.nets import Chain, build
+from bpfree.rulesets import Ruleset
+
+__all__ = ["Setting", "check_runnable", "check_supported"]
+
+
+@dataclass
+class Setting:
+    """What all runs of a comparison on one split have in common.
+
+    Attributes:
+        data: on the device, with its test split.
+        net: specification, such as ``"mlp:2x256"``.
+        costs: of a step, by arm; filled as runs are measured (they depend neither on the seed nor on tuned values).
+        split_seed: with which the data were split.
+    """
+
+    ruleset: Ruleset
+    data: Dataset
+    net: str
+    device: torch.device
+    meter: Meter
+    factor: CarbonFactor | None
+    plan: dict[str, Any]
+    facts: dict[str, Any]
+    costs: dict[str, StepCost] = field(default_factory=dict)
+    split_seed: int = 0
+
+    def build_net(self) -> Chain:
+        """A new net for the data."""
+        return build(self.net, self.data.in_shape, self.data.n_classes)
+
+    def rules_of(self, arm: Arm) -> Ruleset:
+        """The rules that hold for one arm here, its exceptions applied."""
+        return self.ruleset.for_arm(arm.plain, self.data.name, self.net)
+
+
+def check_supported(rules: Ruleset, arms: Sequence[Arm], net: Chain | None = None) -> None:
+    """Refuse rules that the harness cannot keep yet, rather than hash them into records and ignore them.
+
+    Args:
+        net: where it is known, exceptions for phases that no arm has on it are refused too.
+
+    Raises:
+        RulesetError: naming the rule and what can be had.
+    """
+    if rules.schema_version < 2:
+        raise RulesetError(
+            f"ruleset {rules.name} has schema_version 1, which says neither what is searched nor how data are split; to run it, "
+            "write schema_version: 2, splits: standard and search.spaces: standard"
+        )
+    wishes = {
+        "precision": (rules.precision, "float32"),
+        "plan.tier": (rules.plan.tier, "eager"),
+    }
+    for field_name, (asked, supported) in wishes.items():
+        if asked != supported:
+            raise RulesetError(f"ruleset {rules.name} asks for {field_name}: {asked}, which cannot be kept yet; use {supported}")
+    for arm in arms:
+        arm.under(rules)
+    check_spaces(rules, arms)
+    check_phases(rules, arms, net)
+
+
+def check_runnable(setting: Setting, arms: Sequence[Arm]) -> None:
+    """Refuse, before anything is written, arms that cannot be trained on this net by these rules.
+
+    Raises:
+        UsageError: a rule cannot train the net, or has more phases than passes.
+        RulesetError: see :func:`check_supported`.
+    """
+    net = setting.build_net()
+    for arm in arms:
+        arm.build({}).check_net(net)
+    check_supported(setting.ruleset, arms, net)
+    check_passes(setting.ruleset, arms, net, setting.data.name, setting.net)
