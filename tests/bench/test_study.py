@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from importlib import resources
+import math
 from pathlib import Path
 from typing import Any
 
 import optuna
 import pytest
-import yaml
 from optuna.trial import TrialState
 
+from bpfree import rulesets
 from bpfree.algorithms import Algorithm, names
-from bpfree.bench import Arm, study
-from bpfree.bench.spaces import LogUniform, space_for
+from bpfree.bench import Arm, check_supported, study
+from bpfree.bench.spaces import fixed_though_searched, space_for
 from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
 from bpfree.data import Dataset
+from bpfree.errors import RulesetError
 from bpfree.nets import Chain
+from bpfree.rulesets.ranges import known_spaces, named_spaces
 
 from .test_measure import setting
 
 RULES = setting().ruleset.with_changes(trials=5, passes_per_trial=2)
+TPE = RULES.with_changes({"search.sampler": {"name": "tpe", "n_startup_trials": 2}})
 
 
 def trials(journal: Path) -> list[tuple[dict[str, float], float | None]]:
@@ -30,9 +33,10 @@ def trials(journal: Path) -> list[tuple[dict[str, float], float | None]]:
     return [(t.params, t.value) for t in loaded.get_trials(states=(TrialState.COMPLETE,))]
 
 
-def test_a_search_that_was_killed_twice_is_the_same_search(tmp_path: Path) -> None:
+@pytest.mark.parametrize("rules", [RULES, TPE], ids=["qmc", "tpe"])
+def test_a_search_that_was_killed_twice_is_the_same_search(rules: rulesets.Ruleset, tmp_path: Path) -> None:
     arm = Arm.parse("backprop")
-    search(setting(ruleset=RULES), arm, open_storage(tmp_path / "whole"))
+    search(setting(ruleset=rules), arm, open_storage(tmp_path / "whole"))
 
     class Killed(BaseException):
         pass
@@ -46,11 +50,11 @@ def test_a_search_that_was_killed_twice_is_the_same_search(tmp_path: Path) -> No
                 raise Killed
 
         with pytest.raises(Killed):
-            search(setting(ruleset=RULES), arm, open_storage(tmp_path / "killed"), on_pass=on_pass)
+            search(setting(ruleset=rules), arm, open_storage(tmp_path / "killed"), on_pass=on_pass)
 
     kill_after(3)  # in the second trial
     kill_after(4)  # two trials later
-    search(setting(ruleset=RULES), arm, open_storage(tmp_path / "killed"))
+    search(setting(ruleset=rules), arm, open_storage(tmp_path / "killed"))
     assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
     assert len(trials(tmp_path / "whole")) == 5
 
@@ -62,6 +66,7 @@ def test_every_trial_has_other_values_and_the_best_is_chosen(tmp_path: Path) -> 
     best = max(value for _, value in outcomes if value is not None)
     assert found.best_val_accuracy == best
     assert found.best in [params for params, value in outcomes if value == best]
+    assert found.cost is not None
     assert found.cost.trials == 5
     assert found.cost.passes <= 5 * 2
     assert found.cost.joules is None
@@ -84,50 +89,72 @@ def test_the_search_never_sees_the_test_split_and_trains_on_its_own_seeds(
     assert seen == [(False, SEARCH_SEEDS + k) for k in range(5)]
 
 
-def test_what_an_arm_fixes_is_not_searched() -> None:
-    assert set(space_for(Arm.parse("backprop"))) == {"lr", "weight_decay"}
-    assert set(space_for(Arm.parse("backprop:lr=1e-3"))) == {"weight_decay"}
+def space_of(text: str, spaces: str = "standard") -> dict[str, rulesets.Range]:
+    """What is searched for an arm under named spaces."""
+    return space_for(RULES.with_changes({"search.spaces": spaces}), Arm.parse(text))
 
 
-def test_the_same_ranges_hold_for_every_rule_of_the_comparison() -> None:
-    rules = ("backprop", "mono-forward", "forward-forward")
-    spaces = [{key: space_for(Arm.parse(rule))[key] for key in ("lr", "weight_decay")} for rule in rules]
-    assert spaces[0] == spaces[1] == spaces[2]
+def test_what_an_arm_fixes_is_not_searched_and_known_as_unequal() -> None:
+    assert set(space_of("backprop")) == {"lr", "weight_decay"}
+    assert set(space_of("backprop:lr=1e-3")) == {"weight_decay"}
+    assert fixed_though_searched(RULES, Arm.parse("backprop:lr=1e-3")) == ["lr"]
+    assert fixed_though_searched(RULES, Arm.parse("mono-forward:schedule=staged")) == []
+    assert fixed_though_searched(RULES.with_changes({"search.trials": 0}), Arm.parse("backprop:lr=1e-3")) == []
 
 
-def test_a_value_near_an_end_is_at_the_edge() -> None:
-    bounds = LogUniform(1e-5, 1e-2)
-    assert bounds.at_edge(9e-3)
-    assert bounds.at_edge(1.1e-5)
-    assert not bounds.at_edge(1e-3)
+@pytest.mark.parametrize("spaces", known_spaces())
+def test_the_same_ranges_hold_for_every_rule_that_learns_by_adam(spaces: str) -> None:
+    found = []
+    for name in names():
+        arm = f"{name}:optimiser=adam"
+        own = set(named_spaces(spaces).get(name, {}))
+        found.append({key: bounds for key, bounds in space_of(arm, spaces).items() if key in {"lr", "weight_decay"} - own})
+    assert len(found) == len(names())
+    assert all(each == found[0] for each in found)
+    assert "lr" in found[0]
+
+
+@pytest.mark.parametrize("spaces", known_spaces())
+def test_sgd_has_rates_of_its_own_whichever_rule_uses_it(spaces: str) -> None:
+    sgd = space_of("backprop:optimiser=sgd", spaces)["lr"]
+    assert sgd.low > space_of("backprop", spaces)["lr"].low
+    assert sgd.high > 10 * space_of("backprop", spaces)["lr"].high
+    assert space_of("pepita", spaces)["lr"] == sgd  # its default
+    assert space_of("mono-forward:optimiser=sgd", spaces)["lr"] == sgd
 
 
 def test_what_an_option_brings_is_searched_where_the_arm_fixes_the_option() -> None:
-    assert "ridge" not in space_for(Arm.parse("cascaded-forward"))
-    assert "ridge" in space_for(Arm.parse("cascaded-forward:predictor=ridge"))
-    assert {"head_lr", "head_weight_decay"} <= set(space_for(Arm.parse("forward-forward:inference=head")))
+    assert "ridge" not in space_of("cascaded-forward")
+    assert "ridge" in space_of("cascaded-forward:predictor=ridge")
+    assert {"head_lr", "head_weight_decay"} <= set(space_of("forward-forward:inference=head"))
 
 
-def test_every_rule_has_an_entry_of_its_own() -> None:
-    """A rule that is missing from the file would be searched in ranges that nobody chose for it."""
-    raw = yaml.safe_load((resources.files("bpfree.bench") / "spaces.yaml").read_text())["rules"]
-    assert {key.partition(":")[0] for key in raw} == set(names())
-    assert set(names()) <= set(raw)
-    for key in raw:
-        assert space_for(Arm.parse(key)), key
+@pytest.mark.parametrize("spaces", known_spaces())
+def test_every_key_names_a_rule_and_numbers_of_it(spaces: str) -> None:
+    rules = RULES.with_changes({"search.spaces": spaces})
+    keys = [key for key in named_spaces(spaces) if not key.startswith("*")]
+    assert {key.partition(":")[0] for key in keys} <= set(names())
+    for key in (*keys, *names()):
+        arm = Arm.parse(key)
+        values = {name: bounds.low for name, bounds in space_for(rules, arm).items()}
+        assert {name: arm.build(values).numeric()[name] for name in values} == values
+        assert values, key
 
 
 def test_what_changes_nothing_is_not_searched() -> None:
-    assert set(space_for(Arm.parse("cascaded-forward:predictor=ridge"))) == {"ridge"}
-    with_blocks = space_for(Arm.parse("cascaded-forward:blocks=dfa:predictor=ridge"))
+    assert set(space_of("cascaded-forward:predictor=ridge")) == {"ridge"}
+    with_blocks = space_of("cascaded-forward:blocks=dfa:predictor=ridge")
     assert set(with_blocks) == {"ridge", "block_lr", "block_weight_decay"}
 
 
-def test_every_searched_name_is_a_number_of_its_rule() -> None:
-    for key in ("backprop", "pepita", "deep-supervision", "cascaded-forward:blocks=dfa", "forward-forward:inference=head"):
-        arm = Arm.parse(key)
-        values = {name: bounds.low for name, bounds in space_for(arm).items()}
-        assert {name: arm.build(values).numeric()[name] for name in values} == values
+@pytest.mark.parametrize(
+    ("key", "ranges", "said"),
+    [("mono-foward", {"lr": {"low": 1e-3, "high": 1e-2}}, "mono-foward"), ("backprop", {"rate": {"low": 1, "high": 2}}, "rate")],
+)
+def test_spaces_that_no_rule_could_use_are_refused(key: str, ranges: dict[str, Any], said: str) -> None:
+    rules = RULES.with_changes({"search.spaces": {**named_spaces("standard"), key: ranges}})
+    with pytest.raises(RulesetError, match=said):
+        check_supported(rules, [Arm.parse("backprop")])
 
 
 def test_sampler_arguments_and_cost_stand_beside_what_was_found(tmp_path: Path) -> None:
@@ -135,8 +162,10 @@ def test_sampler_arguments_and_cost_stand_beside_what_was_found(tmp_path: Path) 
     found = search(setting(ruleset=rules), Arm.parse("backprop"), open_storage(tmp_path / "j"))
     sampler = found.row["sampler"]
     assert {key: sampler[key] for key in rules.search.sampler.model_dump()} == rules.search.sampler.model_dump()
-    assert "sha256" in sampler["seed"]
-    assert found.row["time_s"] == found.cost.time_s > 0
+    assert "number of the study" in sampler["seed"]
+    assert found.cost is not None
+    assert found.row["time_s"] == found.cost.time_s
+    assert found.row["time_s"] > 0
 
 
 def test_a_trial_may_have_fewer_examples_than_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -158,4 +187,32 @@ def test_a_trial_may_have_fewer_examples_than_a_run(tmp_path: Path, monkeypatch:
 def test_an_arm_that_fixes_everything_still_has_its_trials(tmp_path: Path) -> None:
     arm = Arm.parse("cascaded-forward:predictor=ridge:ridge=1e-3")
     found = search(setting(ruleset=RULES.with_changes(trials=2)), arm, open_storage(tmp_path / "j"))
+    assert found.cost is not None
     assert (found.best, found.cost.trials) == ({}, 2)
+
+
+def test_nothing_is_run_where_the_ruleset_searches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(study, "training", None)  # calling it would fail
+    found = search(setting(ruleset=RULES.with_changes({"search.trials": 0})), Arm.parse("backprop"), open_storage(tmp_path / "j"))
+    assert (found.best, found.cost) == ({}, None)
+
+
+def test_all_arms_try_the_same_points_in_what_they_share(tmp_path: Path) -> None:
+    tried = []
+    for text in ("backprop", "mono-forward:schedule=staged", "deep-supervision", "backprop:optimiser=sgd"):
+        found = search(setting(ruleset=RULES), Arm.parse(text), open_storage(tmp_path / "j"))
+        space = space_of(text)
+        tried.append([math.log(t["values"]["lr"] / space["lr"].low) / math.log(space["lr"].high / space["lr"].low)
+                      for t in found.row["tried"]])  # fmt: skip
+    assert len({round(place, 9) for place in tried[0]}) == 5
+    for places in tried[1:]:
+        assert places == pytest.approx(tried[0], abs=1e-9)
+
+
+def test_a_control_draws_other_points_and_other_seeds(tmp_path: Path) -> None:
+    arm = Arm.parse("backprop")
+    mine, theirs = (
+        search(setting(ruleset=RULES), one, open_storage(tmp_path / "j")).row["tried"] for one in (arm, arm.as_control())
+    )
+    assert not {t["seed"] for t in mine} & {t["seed"] for t in theirs}
+    assert not {t["values"]["lr"] for t in mine} & {t["values"]["lr"] for t in theirs}

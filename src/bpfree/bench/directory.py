@@ -131,14 +131,18 @@ class RunDirectory:
             self.keep_trace(record, trace)
 
     def keep_trace(self, record: Record, trace: Trace) -> None:
-        """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; a run done again replaces it."""
+        """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; a run done again replaces it.
+
+        In a study the best trial so far replaces the one before.
+        """
         about = {"arm": record.arm, "dataset": record.dataset, "net": record.net, "seed": record.seed,
                  "ruleset_digest": record.ruleset_digest, "started_at": record.started_at}  # fmt: skip
         slug = re.sub(r"[^A-Za-z0-9]+", "-", record.arm).strip("-")
         which = hashlib.sha256(json.dumps(record.cell).encode()).hexdigest()[:8]
         with writing(self.timelines_path):
             self.timelines_path.mkdir(exist_ok=True)
-        write_atomic(self.timelines_path / f"{slug}-seed{record.seed}-{which}.jsonl", trace.lines(about))
+        draw = f"seed{record.seed}" if record.study is None else f"study{record.study}"
+        write_atomic(self.timelines_path / f"{slug}-{draw}-{which}.jsonl", trace.lines(about))
 
     def log(self, line: str) -> None:
         """Append a line with its time to ``log.txt``."""

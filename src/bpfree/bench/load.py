@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import dataclass
-
-import psutil
 
 from bpfree.meter.timeline import busy_and_total_s
 
@@ -26,12 +25,10 @@ class LoadWatch:
     """Watches from its construction until :meth:`stop`."""
 
     def __init__(self) -> None:
-        self._process = psutil.Process()
         self._start = self._now()
 
     def _now(self) -> tuple[float, float]:
-        own = self._process.cpu_times()
-        return own.user + own.system, busy_and_total_s()[0]
+        return time.process_time(), busy_and_total_s()[0]
 
     def stop(self) -> Load:
         """What was used since then."""

@@ -32,7 +32,11 @@ def compare_command(
     setting = request.setting(rules)
     check_runnable(setting, chosen)
     others = request.other_splits(setting)
-    setting.plan |= {"arms": [arm.label for arm in chosen], "seeds": list(rules.plan.seeds)}
+    setting.plan["arms"] = [arm.label for arm in chosen]
+    if rules.search.studies > 1:
+        setting.plan["studies"] = list(range(rules.search.studies))
+    else:
+        setting.plan["seeds"] = list(rules.plan.seeds)
     directory = RunDirectory(out or fresh_path(Path(setting.data.name).name))
     console = Console(stderr=True, quiet=quiet)
     watch_for_interrupts()
