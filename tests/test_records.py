@@ -16,7 +16,9 @@ from pydantic import BaseModel, ValidationError
 import bpfree
 from bpfree.errors import RunDirectoryError
 from bpfree.records import (
+    CONTROL_SEEDS,
     SCHEMA_VERSION,
+    SINCE_2,
     Record,
     append_record,
     finished,
@@ -40,18 +42,31 @@ def values(**changes: Any) -> dict[str, Any]:
         "params": {"lr": 1e-3, "schedule": "joint", "flag": True, "count": 3, "none": None},
         "dataset": "digits",
         "split": "0" * 64,
+        "data_digest": "3" * 64,
+        "split_seed": 0,
         "net": "mlp:2x8",
         "n_params": 100,
         "n_aux_params": 20,
         "seed": 0,
+        "study": 0,
+        "control": False,
+        "unequal_search": [],
         "ruleset_digest": "1" * 64,
+        "code_digest": "4" * 16,
         "status": "ok",
         "val_accuracy": 0.96,
         "test_accuracy": 0.95,
+        "n_test": 8,
+        "correct": "/g==",
         "passes": 7,
+        "steps": 14,
+        "examples_seen": 700,
+        "stops": [{"phase": 0, "reason": "patience", "passes": 7}],
         "forward_passes": 7.0,
         "time_s": 1.5,
         "eval_time_s": 0.5,
+        "cpu_s": 1.4,
+        "other_load": 0.02,
         "energy": {
             "joules": 30.0,
             "net_joules": 20.0,
@@ -80,9 +95,26 @@ def values(**changes: Any) -> dict[str, Any]:
         },
         "time_to_target_s": 1.0,
         "energy_to_target_j": 20.0,
-        "flops": {"train_step": 1000, "evaluation": 500, "orthogonalisation": 0, "batch_size": 64, "method": "counter"},
+        "flops": {
+            "train_step": 1000,
+            "evaluation": 500,
+            "orthogonalisation": 0,
+            "batch_size": 64,
+            "method": "counter",
+            "run_total": 14000,
+            "mean_step": 1000,
+        },
         "peak_memory_bytes": 4096,
-        "memory": {"weights": 1, "auxiliary": 1, "gradients": 1, "optimiser": 1, "activations": 1, "method": "live"},
+        "evaluation_peak_bytes": 4000,
+        "memory": {
+            "weights": 1,
+            "auxiliary": 1,
+            "gradients": 1,
+            "optimiser": 1,
+            "activations": 1,
+            "method": "live",
+            "allocator_peak": 8192,
+        },
         "tier": "eager",
         "maths": "closed",
         "history": [{"passes": 1, "phase": 0, "train_loss": 1.0, "val_accuracy": 0.9, "time_s": 0.2, "joules": None}],
@@ -288,7 +320,8 @@ def test_a_wrong_key_is_named_with_its_line(tmp_path: Path) -> None:
 
 def test_the_last_record_of_a_cell_counts_unless_it_was_interrupted() -> None:
     def record(seed: int, status: str, accuracy: float) -> Record:
-        return Record.model_validate(values(seed=seed, status=status, test_accuracy=accuracy))
+        one_search = {"study": None, "reasons": {"study": "one search served all seeds"}}
+        return Record.model_validate(values(seed=seed, status=status, test_accuracy=accuracy, **one_search))
 
     records = [
         record(0, "interrupted", 0.1),
@@ -316,3 +349,38 @@ def test_a_record_from_before_inference_had_batch_sizes_still_reads(tmp_path: Pa
     assert record.inference is not None
     assert record.inference.by_batch == {}
     assert record.inference.latency_s == 0.01
+
+
+V1 = Path(__file__).parents[1] / "benchmarks" / "results" / "cifar10-patches" / "records.jsonl"
+
+
+def test_records_of_version_1_still_read_and_their_new_fields_are_null() -> None:
+    records = read_records(V1)
+    assert records
+    for record in records:
+        assert record.schema_version == 1
+        assert (record.data_digest, record.study, record.correct, record.steps) == (None, None, None, None)
+        assert record.cell == (record.arm, record.dataset, record.split, record.net, record.seed)
+
+
+@pytest.mark.parametrize("path", sorted(SINCE_2))
+def test_what_version_2_added_needs_no_reason_in_version_1(path: str) -> None:
+    assert path in NULLABLE
+    Record.model_validate({**with_nulls([path], {}), "schema": 1})
+
+
+def test_a_cell_is_known_by_its_data_and_by_its_study_or_else_its_seed() -> None:
+    seeds = {"study": None, "reasons": {"study": "one search served all seeds"}}
+    cells = {
+        Record.model_validate(values(**changes)).cell
+        for changes in ({}, {"study": 1}, {"data_digest": "5" * 64}, {**seeds, "seed": 7}, {**seeds, "seed": 8})
+    }
+    assert len(cells) == 5
+    assert Record.model_validate(values(seed=4)).cell == Record.model_validate(values(seed=9)).cell
+
+
+def test_runs_pair_by_split_and_by_study_or_seed_a_control_with_what_it_repeats() -> None:
+    seeds = {"study": None, "reasons": {"study": "one search served all seeds"}}
+    assert Record.model_validate(values(study=3, seed=30002, split_seed=1)).replicate == (1, 3)
+    assert Record.model_validate(values(seed=2, **seeds)).replicate == (0, 2)
+    assert Record.model_validate(values(seed=CONTROL_SEEDS + 2, control=True, **seeds)).replicate == (0, 2)

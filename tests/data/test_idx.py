@@ -18,9 +18,10 @@ import pooch
 import pytest
 import torch
 
-from bpfree.data import idx, load
+from bpfree.data import load, registry
 from bpfree.data.idx import FAMILY, parse_idx
 from bpfree.errors import DataError, StorageError
+from bpfree.rulesets import Split, standard_split
 
 N_TRAIN, N_TEST = 40, 10
 
@@ -46,7 +47,8 @@ def fake(monkeypatch):
     sums = {file: hashlib.sha256(content).hexdigest() for file, content in files.items()}
     for name, member in FAMILY.items():
         monkeypatch.setitem(FAMILY, name, dataclasses.replace(member, sha256=sums))
-    monkeypatch.setattr(idx, "_MNIST_VALIDATION", 8)
+    few = {"mnist": Split(kind="last", validation=8)}
+    monkeypatch.setattr(registry, "standard_split", lambda name: few.get(name) or standard_split(name))
     return files
 
 

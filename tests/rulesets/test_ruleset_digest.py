@@ -3,6 +3,8 @@
 import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import get_args
 
 import pytest
 from hypothesis import given, settings
@@ -12,10 +14,12 @@ from bpfree import rulesets
 from bpfree.rulesets.schema import UNHASHED, Rules, Sampler
 
 QUICK = rulesets.load("quick")
+LONG = QUICK.with_changes({"search.passes_per_trial": None})  # trials as long as a run
+TPE = QUICK.with_changes({"search.sampler": {"name": "tpe"}})
 
 # One other valid value for every rule; a field without an entry fails `test_every_field_is_covered`.
 OTHER = {
-    "version": 2,
+    "version": 3,
     "comparable": False,
     "stop.metric": "validation-loss",
     "stop.patience": 11,
@@ -28,6 +32,9 @@ OTHER = {
     "search.trials": 9,
     "search.passes_per_trial": 16,
     "search.train_examples": 1000,
+    "search.studies": 2,
+    "search.spaces": "published",
+    "search.sampler": {"name": "tpe"},
     "search.sampler.n_startup_trials": 5,
     "search.sampler.n_ei_candidates": 25,
     "search.sampler.prior_weight": 0.5,
@@ -41,7 +48,7 @@ OTHER = {
     "readout": "best-prefix-on-validation",
     "precision": "bfloat16",
     "augmentation": "crop-flip",
-    "splits": {"digits": "50/25/25"},
+    "splits": {"digits": {"kind": "stratified", "validation": 0.25, "test": 0.25}},
     "train_examples": 1000,
     "scale": 0.5,
     "equivalence_margin": 0.005,
@@ -50,7 +57,7 @@ OTHER = {
 }
 ONE_VALUE_ONLY = {  # hashed all the same, see test_single_valued_fields_are_hashed
     *("schema_version", "search.objective", "search.pruner", "search.sampler.name"),
-    *("search.sampler.gamma", "search.sampler.weights"),
+    *("search.sampler.gamma", "search.sampler.weights", "search.sampler.sequence", "search.sampler.scramble"),
 }
 WITH_ANOTHER = {"search.sampler.group": {"search.sampler.group": True, "search.sampler.multivariate": True}}
 NOT_HASHED = {
@@ -59,6 +66,8 @@ NOT_HASHED = {
     "description": "other",
     "only_for": "reproduce",
     "plan.seeds": (7,),
+    "plan.split_seeds": (3,),
+    "plan.control": True,
     "plan.datasets": ("mnist",),
     "plan.nets": ("mlp:8",),
     "plan.arms": ("backprop",),
@@ -74,6 +83,14 @@ def leaves(model, prefix=""):
             yield from leaves(field.annotation, f"{prefix}{name}.")
         else:
             yield prefix + name
+            kinds = [kind for kind in get_args(field.annotation) if hasattr(kind, "model_fields")]
+            for kind in kinds if name == "sampler" else ():
+                yield from leaves(kind, f"{prefix}{name}.")
+
+
+def base(key):
+    """A ruleset that has the key."""
+    return TPE if key.startswith("search.sampler.") else LONG if key == "search.studies" else QUICK
 
 
 def test_every_field_is_covered():
@@ -82,20 +99,21 @@ def test_every_field_is_covered():
 
 @pytest.mark.parametrize("key", OTHER)
 def test_a_changed_rule_changes_the_digest(key):
-    changed = QUICK.with_changes({key: OTHER[key]})
-    assert rulesets.digest(changed) != rulesets.digest(QUICK)
-    assert any(key in line for line in rulesets.difference(QUICK, changed))
+    changed = base(key).with_changes({key: OTHER[key]})
+    assert rulesets.digest(changed) != rulesets.digest(base(key))
+    lines = rulesets.difference(base(key), changed)
+    assert any(key in line or line.startswith("and ") for line in lines)
     assert changed.name == "quick+changed"
 
 
 def test_group_changes_the_digest_beyond_multivariate():
-    both = QUICK.with_changes(WITH_ANOTHER["search.sampler.group"])
-    assert rulesets.digest(both) != rulesets.digest(QUICK.with_changes({"search.sampler.multivariate": True}))
+    both = TPE.with_changes(WITH_ANOTHER["search.sampler.group"])
+    assert rulesets.digest(both) != rulesets.digest(TPE.with_changes({"search.sampler.multivariate": True}))
 
 
 @pytest.mark.parametrize("key", sorted(ONE_VALUE_ONLY))
 def test_single_valued_fields_are_hashed(key):
-    fields = rulesets.hashed_fields(QUICK)
+    fields = rulesets.hashed_fields(QUICK if key.endswith(("sequence", "scramble")) else TPE)
     for part in key.split("."):
         fields = fields[part]
     assert fields
@@ -111,7 +129,7 @@ def test_what_is_not_a_rule_leaves_the_digest(key):
 
 
 def test_all_digests_of_single_changes_differ():
-    digests = {rulesets.digest(QUICK.with_changes({key: value})) for key, value in OTHER.items()}
+    digests = {rulesets.digest(base(key).with_changes({key: value})) for key, value in OTHER.items()}
     assert len(digests) == len(OTHER)
 
 
@@ -182,3 +200,29 @@ def test_sampler_arguments_are_those_of_optuna():
     for n in (0, 1, 9, 10, 24, 25, 26, 100, 400):
         assert arguments["gamma"](n) == tpe.default_gamma(n)
         assert arguments["weights"](n).tolist() == tpe.default_weights(n).tolist()
+
+
+@pytest.mark.parametrize(
+    "place", sorted(Path(__file__).parents[2].glob("benchmarks/results/*/ruleset.yaml")), ids=lambda p: p.parent.name
+)
+def test_rulesets_of_version_1_load_with_the_digest_that_they_had(place):
+    ruleset = rulesets.load(place)
+    assert ruleset.schema_version == 1
+    assert place.read_text().splitlines()[0] == f"# bpfree ruleset, digest {rulesets.short_digest(ruleset)}"
+    assert ruleset.search.spaces is None
+    assert not ruleset.claims
+
+
+def test_a_narrower_range_for_one_rule_is_another_ruleset():
+    spaces = QUICK.model_dump()["search"]["spaces"]
+    narrowed = {**spaces, "backprop": {"lr": {"low": 1e-5, "high": 1e-4}}}
+    assert rulesets.digest(QUICK.with_changes({"search.spaces": narrowed})) != rulesets.digest(QUICK)
+
+
+def test_only_studies_or_fixed_hyper_parameters_carry_claims():
+    claim = rulesets.load("claim")
+    assert claim.claims
+    assert not claim.with_changes(studies=4).claims
+    assert not claim.scaled(0.5).claims
+    assert QUICK.with_changes(trials=0).claims
+    assert not any(rulesets.load(name).claims for name in rulesets.names() if name != "claim")

@@ -148,7 +148,7 @@ class Ruleset(Rules):
         return self.with_changes(
             {
                 "scale": self.scale * scale,
-                "search.trials": times(self.search.trials),
+                "search.trials": times(self.search.trials) if self.search.trials else 0,
                 "search.passes_per_trial": None if passes is None else times(passes),
                 "budget.max_passes": times(self.budget.max_passes),
                 "budget.passes_by_dataset": table,
@@ -209,11 +209,15 @@ def _of_version_1(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "search": {"sampler": Sampler(), "spaces": None, **search}}
 
 
+_TAGS = ("tpe", "qmc")
+"""With which pydantic names the kind of sampler in the place of an error."""
+
+
 def _one_line(error: ValidationError, source: str) -> str:
     # an unknown key comes first: a misspelt one is also a missing one, and the misspelling is the news
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first, more = problems[0], len(problems) - 1
-    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("dict[", "literal[")))
+    where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("dict[", "literal[")) and part not in _TAGS)
     rest = f" (and {more} more)" if more else ""
     if first["type"] == "extra_forbidden":
         return _unknown_key(where, source) + rest
