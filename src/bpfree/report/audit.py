@@ -63,9 +63,15 @@ def _search(row: Row, table: Table, material: Material) -> Iterator[str]:
     if trials and trials != {rules.search.trials}:
         had = " or ".join(map(str, sorted(trials)))
         yield f"UNEQUAL SEARCH: {row.label} was tuned with {had} trials, the ruleset says {rules.search.trials}."
-    best = _tuned(material, row, table).get("best") or {}
+    for study in dict.fromkeys(run.study for run in row.runs):
+        yield from _not_found(row, table, material, study)
+
+
+def _not_found(row: Row, table: Table, material: Material, study: int | None) -> Iterator[str]:
+    """Runs with values that the search of their arm, or of their study, did not find."""
+    best = _tuned(material, row, table, study).get("best") or {}
     for name, value in best.items():
-        used = {run.params[name] for run in row.runs if name in run.params}
+        used = {run.params[name] for run in row.runs if name in run.params and run.study == study}
         if used and used != {value}:
             said = ", ".join(f"{each:.6g}" if isinstance(each, float) else str(each) for each in sorted(used, key=str))
             yield (
@@ -99,7 +105,12 @@ def _same_seed(row: Row) -> Iterator[str]:
 
 
 def copied(tables: Sequence[Table], material: Material) -> Iterator[str]:
-    """Tuned values that two cells (arm, data set, net) share: two searches do not find the same digits."""
+    """Tuned values that two cells (arm, data set, net) share: two searches do not find the same digits.
+
+    Where all arms try the points of one sequence, they may well.
+    """
+    if material.ruleset.search.sampler.name == "qmc":
+        return
     places: dict[tuple[str, float], list[tuple[str, Record]]] = defaultdict(list)
     many = len(tables) > 1
     for table in tables:
@@ -123,12 +134,13 @@ def copied(tables: Sequence[Table], material: Material) -> Iterator[str]:
 
 def _searched(row: Row, table: Table, material: Material) -> set[str]:
     """Names of what was searched for an arm, less what the arm fixes."""
-    own = _tuned(material, row, table).get("best")
+    own = _tuned(material, row, table, row.runs[0].study).get("best")
     elsewhere = {name for entry in material.tuned for name in entry.get("best") or {}}
     fixed = {part.partition("=")[0] for part in row.runs[0].variant.split(":")}
     return set(own or elsewhere or _SEARCHED) - fixed
 
 
-def _tuned(material: Material, row: Row, table: Table) -> Mapping[str, Any]:
-    wanted = (row.arm, table.dataset, table.net)
-    return next((e for e in material.tuned if (e.get("arm"), e.get("dataset"), e.get("net")) == wanted), {})
+def _tuned(material: Material, row: Row, table: Table, study: int | None = None) -> Mapping[str, Any]:
+    wanted = (row.arm, table.dataset, table.net, study)
+    of = ("arm", "dataset", "net", "study")
+    return next((e for e in material.tuned if tuple(e.get(key) for key in of) == wanted), {})

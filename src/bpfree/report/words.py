@@ -109,10 +109,12 @@ def _unequal(table: Table, material: Material) -> Iterator[str]:
             said = ", ".join(f"{label} {size}" for label, size in sizes.items())
             yield f"UNEQUAL SEARCH: a trial had different numbers of {what} ({said})."
     for row in table.rows:
-        if any(run.params != row.runs[0].params for run in row.runs):
+        one_search = [run for run in row.runs if run.study is None]  # every study has values of its own
+        if any(run.params != one_search[0].params for run in one_search):
             yield f"the runs of {row.label} have different hyper-parameters."
     seeds = {row.label: row.seeds for row in table.rows}
-    if any(found != table.rows[0].seeds for found in seeds.values()):
+    pairs = [[run.replicate for run in row.runs] for row in table.rows]
+    if any(sorted(found) != sorted(pairs[0]) for found in pairs):
         said = "; ".join(f"{label} {_span(found)}" for label, found in seeds.items())
         yield f"the arms have different seeds ({said}); a difference uses the seeds that both arms have."
     tiers = {run.tier for run in table.runs}
