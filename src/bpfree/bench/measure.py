@@ -16,7 +16,7 @@ from bpfree.algorithms import Algorithm, Phase, State, Value
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost, n_parameters, step_cost, warm_up
-from bpfree.bench.stops import check_passes, check_phases, patience_of, stop_rule
+from bpfree.bench.stops import check_passes, check_phases
 from bpfree.data import Dataset
 from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter, Reading, Trace, Window, co2e_g, device_peak, reset_device_peak
@@ -26,7 +26,7 @@ from bpfree.records import Carbon, Energy, HistoryEntry, Inference, InferenceAt,
 from bpfree.rulesets import Ruleset, digest
 from bpfree.train import Progress, StopRule, best_of, evaluate, initialise, past, stop_in, training
 
-__all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "patience_of"]
+__all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure"]
 
 INFERENCE_BATCH = 128
 """Of the headline latency; a single example is timed beside it."""
@@ -135,7 +135,7 @@ def measure(
     state = initialise(algorithm, net, seed, setting.device)
     cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
     warm_up(algorithm, net, state, blind, rules.batch_size)
-    stop = stop_rule(setting.ruleset, arm.label, setting.data.name, setting.net)
+    stop = setting.ruleset.stop_rule(arm.label, setting.data.name, setting.net)
     history = past(checkpoint) if checkpoint else []
     sittings = 2 if history else 1
     problem: BaseException | None = None

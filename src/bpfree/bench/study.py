@@ -22,7 +22,6 @@ from optuna.trial import TrialState
 from bpfree.bench.arm import Arm
 from bpfree.bench.measure import Setting
 from bpfree.bench.spaces import space_for
-from bpfree.bench.stops import stop_rule
 from bpfree.records import HistoryEntry, TuningCost
 from bpfree.train import Progress, best_of, initialise, stop_in, training
 
@@ -114,7 +113,7 @@ def _run_trial(
     blind = blind.limited(rules.trial_examples(blind.n("train"), blind.n_classes))
     seed = SEARCH_SEEDS + index
     state = initialise(algorithm, net, seed, setting.device)
-    stop = stop_rule(setting.ruleset, arm.label, setting.data.name, setting.net, trial=True)
+    stop = setting.ruleset.stop_rule(arm.label, setting.data.name, setting.net, trial=True)
     history: list[HistoryEntry] = []
     diverged = False
     with setting.meter.window() as window:

@@ -13,6 +13,7 @@ from bpfree.rulesets.equal import check_equal, refuse_mixed
 from bpfree.rulesets.files import load, names, save
 from bpfree.rulesets.ruleset import ALIASES, Ruleset
 from bpfree.rulesets.schema import SCHEMA_VERSION, ArmException, Budget, Plan, Sampler, Search, Stop
+from bpfree.rulesets.stopping import EndReason, Metric, Patience, StopRule, Watch, end_reason, stop_in
 from bpfree.rulesets.words import difference, exception_in_words, in_words
 
 __all__ = [
@@ -20,14 +21,20 @@ __all__ = [
     "SCHEMA_VERSION",
     "ArmException",
     "Budget",
+    "EndReason",
+    "Metric",
+    "Patience",
     "Plan",
     "Ruleset",
     "Sampler",
     "Search",
     "Stop",
+    "StopRule",
+    "Watch",
     "check_equal",
     "difference",
     "digest",
+    "end_reason",
     "exception_in_words",
     "hashed_fields",
     "in_words",
@@ -36,4 +43,5 @@ __all__ = [
     "refuse_mixed",
     "save",
     "short_digest",
+    "stop_in",
 ]

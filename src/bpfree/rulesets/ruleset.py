@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,11 +12,15 @@ from pydantic import ValidationError, model_validator
 from bpfree.errors import RulesetError
 from bpfree.rulesets.digest import digest
 from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, replace
+from bpfree.rulesets.stopping import Patience, PhaseLike, StopRule
 
-__all__ = ["ALIASES", "CHANGED", "Ruleset", "build"]
+__all__ = ["ALIASES", "CHANGED", "PASSES_FIELD", "Ruleset", "build"]
 
 CHANGED = "+changed"
 """Ends the name of a named ruleset whose rules were changed by options."""
+
+PASSES_FIELD = "budget.max_passes"
+"""The cap on passes. An exception to it for single phases is a cap of those phases alone, not of the run."""
 
 ALIASES = {
     "trials": "search.trials",
@@ -99,6 +104,50 @@ class Ruleset(Rules):
         if "budget.max_passes" in changes:
             changes["budget.passes_by_dataset"] = {}
         return _apply(self, changes, f"exceptions for {arm}")
+
+    def stop_rule(self, arm: str, dataset: str | None, net: str | None, *, trial: bool = False) -> StopRule:
+        """The stop rule of an arm; a function of the phase where an exception is for single phases of it.
+
+        Args:
+            arm: label of the arm.
+            dataset, net: what it is trained on; exceptions may be narrowed to them.
+            trial: for a trial of the search instead of a run.
+        """
+        if not any(e.applies(arm, dataset, net, name) for e in self.exceptions for name in e.phases):
+            return self.patience(arm, dataset, net, trial=trial)
+        by_name: dict[str, Patience] = {}
+
+        def in_phase(phase: PhaseLike) -> Patience:
+            if phase.name not in by_name:
+                by_name[phase.name] = self.patience(arm, dataset, net, phase.name, trial=trial)
+            return by_name[phase.name]
+
+        return in_phase
+
+    def patience(
+        self, arm: str, dataset: str | None, net: str | None, phase: str | None = None, *, trial: bool = False
+    ) -> Patience:
+        """The stop rule of an arm in a phase, by its name; without a name, in every phase that no exception is for."""
+        usual = self.for_arm(arm, dataset, net)._patience(dataset, trial)
+        if phase is None:
+            return usual
+        stop = self.for_arm(arm, dataset, net, phase)._patience(dataset, trial)
+        own_cap = any(e.phases and e.field == PASSES_FIELD and e.applies(arm, dataset, net, phase) for e in self.exceptions)
+        if own_cap and not stop.per_phase:
+            return dataclasses.replace(stop, max_passes=usual.max_passes, own_cap=stop.max_passes)
+        return stop
+
+    def _patience(self, dataset: str | None, trial: bool) -> Patience:
+        """These rules, exceptions aside, as a stop rule."""
+        return Patience(
+            patience=self.stop.patience,
+            max_passes=self.trial_passes(dataset) if trial else self.passes(dataset),
+            min_delta=self.stop.min_delta,
+            metric=self.stop.metric,
+            restore_best=self.stop.restore_best,
+            per_phase=self.budget.per == "phase",
+            max_hours=self.budget.max_hours,
+        )
 
     def with_changes(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Ruleset:
         """The same with fields set: dotted (``{"search.trials": 4}``) or short (``trials=4``, see ALIASES).

@@ -15,10 +15,13 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, field_validator, model_validator
 
+from bpfree.rulesets.stopping import Metric
+
 __all__ = [
     "SCHEMA_VERSION",
     "ArmException",
     "Budget",
+    "LrSchedule",
     "Plan",
     "Rules",
     "Sampler",
@@ -32,7 +35,7 @@ SCHEMA_VERSION = 1
 "with it."""
 
 Augmentation = Literal["none", "crop-flip"]
-Metric = Literal["validation-accuracy", "validation-loss"]
+LrSchedule = Literal["constant", "linear-cooldown", "cosine"]
 
 
 def _number(value: object) -> object:
@@ -47,7 +50,6 @@ def _number(value: object) -> object:
     return 0.0 if isinstance(value, float) and value == 0.0 else value
 
 
-Real = Annotated[float, BeforeValidator(_number), Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, BeforeValidator(_number), Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(_number), Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, BeforeValidator(_number), Field(gt=0, lt=1, allow_inf_nan=False)]
@@ -252,7 +254,7 @@ class Rules(_Part):
     budget: Budget
     search: Search
     batch_size: Count
-    lr_schedule: Literal["constant", "linear-cooldown", "cosine"] = "constant"
+    lr_schedule: LrSchedule = "constant"
     readout: Literal["as-the-arm-says", "best-prefix-on-validation"] = "as-the-arm-says"
     precision: Literal["float32", "bfloat16"] = "float32"
     augmentation: Augmentation | dict[str, Augmentation] = "none"

@@ -10,7 +10,7 @@ from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
-from bpfree.train.stop import Patience
+from bpfree.rulesets import Patience
 from bpfree.train.training import initialise, past, training
 
 if TYPE_CHECKING:

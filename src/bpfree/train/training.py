@@ -7,11 +7,10 @@ for the device within a pass; after a pass the mean loss and the validation metr
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,60 +21,13 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry
+from bpfree.rulesets.stopping import StopRule, Watch, phase_cap, stop_in
 from bpfree.train import checkpoint as checkpoints
+from bpfree.train.clock import Clock, WallClock
 from bpfree.train.evaluation import evaluate
-from bpfree.train.stop import Patience, StopRule, Watch, stop_in
+from bpfree.train.schedules import LR_SCHEDULES
 
-__all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "check_budget", "initialise", "past", "training"]
-
-
-class Clock(Protocol):
-    """What stamps a pass: the window of a meter, or a plain clock."""
-
-    def elapsed_s(self) -> float:
-        """Seconds since the window opened."""
-        ...
-
-    def joules_so_far(self) -> float | None:
-        """Joules since the window opened, None where nothing measures them."""
-        ...
-
-
-class WallClock:
-    """A clock without energy."""
-
-    def __init__(self) -> None:
-        self._start_s = time.monotonic()
-
-    def elapsed_s(self) -> float:
-        """Seconds since construction."""
-        return time.monotonic() - self._start_s
-
-    def joules_so_far(self) -> None:
-        """Nothing is measured."""
-        return
-
-
-def _constant(_passes: int, _cap: int) -> float:
-    return 1.0
-
-
-def _linear_cooldown(passes: int, cap: int) -> float:
-    """1 in the first half of the nominal passes, then linearly towards 0: 2 (1 + E − e) / E (loeweX/Forward-Forward)."""
-    return min(1.0, 2.0 * (cap - passes) / cap)
-
-
-def _cosine(passes: int, cap: int) -> float:
-    """½ (1 + cos(π e / E)) (Loshchilov and Hutter, arXiv 1608.03983, without restarts)."""
-    return 0.5 * (1.0 + math.cos(math.pi * passes / cap))
-
-
-LR_SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "constant": _constant,
-    "linear-cooldown": _linear_cooldown,
-    "cosine": _cosine,
-}
-"""Factor on the learning rate by passes done and cap, both of the phase; a ruleset opens one to all arms."""
+__all__ = ["Progress", "check_budget", "initialise", "past", "training"]
 
 
 @dataclass(frozen=True)
@@ -232,7 +184,7 @@ def training(
             reading = (phase, *algorithm.inputs(net, state, data, phase))
         _, inputs, reader = reading
         rule = stop_in(stop, phase)
-        watch = cursor.watch or Watch(_cap(rule, cursor.passes, phase))
+        watch = cursor.watch or Watch(phase_cap(rule, cursor.passes, phase))
         cursor.watch = watch
         if watch.passes < watch.cap:
             factor = schedule(watch.passes, watch.cap)
@@ -281,12 +233,6 @@ def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule
             f"{algorithm.name} trains this net in {len(phases)} phases ({', '.join(phase.name for phase in phases)}), each of at "
             f"least one pass, but max_passes is {rule.max_passes}; use --max-passes {len(phases)} or more"
         )
-
-
-def _cap(stop: Patience, used: int, phase: Phase) -> int:
-    """Passes that the stop rule gives to a phase, or fewer where the rule has nothing more to do."""
-    cap = stop.cap(used, phase.count - phase.index)
-    return cap if phase.max_passes is None else min(cap, phase.max_passes)
 
 
 def _close_phase(algorithm: Algorithm, net: Chain, state: State, phase: Phase, snapshot: checkpoints.Snapshot) -> None:

@@ -9,8 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfree.errors import UsageError
-from bpfree.train import Patience
-from bpfree.train.stop import Watch
+from bpfree.rulesets import Patience, Watch
 
 
 @pytest.mark.parametrize(
