@@ -16,7 +16,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bpfree.errors import DataError
-from bpfree.files import writing
+from bpfree.files import replacing
 
 __all__ = ["fill_tensors", "read_metadata", "read_tensors", "write_tensors"]
 
@@ -31,14 +31,12 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, header: 
     Raises:
         StorageError: the disk is full, read-only or not permitted; an older file stays whole.
     """
-    part = path.with_name(path.name + ".part")
-    with writing(path):
+    # Not synced: a checkpoint is written after every pass, within the measured time, and a damaged one is noticed when read.
+    with replacing(path, part=path.with_name(path.name + ".part"), sync=False) as part:
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata={kind: json.dumps(header)})
         except SafetensorError as error:  # it wraps the system's message; the error number is lost on the way
-            part.unlink(missing_ok=True)
             raise OSError(_errno_of(str(error)), str(error)) from error
-        part.replace(path)
 
 
 def _errno_of(message: str) -> int:

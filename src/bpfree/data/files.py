@@ -5,7 +5,6 @@ No file is parsed before its sha256 is that of the official one.
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import pooch
 
-from bpfree.errors import DataError, StorageError
+from bpfree.errors import DataError
+from bpfree.files import refusal, write_atomic, writing
 
 __all__ = ["check_sha256", "data_root", "fetch", "locate", "read_checked", "write_whole"]
 
@@ -36,6 +36,20 @@ def data_root(data_dir: Path | str | None) -> Path | None:
             "fashion-mnist/, cifar-10-batches-py/ or cifar-100-python/"
         )
     return root
+
+
+_ELSEWHERE = (
+    "choose another cache with XDG_CACHE_HOME, or put the files in place by hand and name their folder with --data-dir DIR"
+)
+"""How a user stores the official files somewhere else."""
+
+
+def _raise_if_disk(error: Exception, path: Path) -> None:
+    if isinstance(error, PermissionError) and error.errno is None:  # pooch raises one of its own, without a number
+        error = PermissionError(errno.EACCES, str(error))
+    refused = refusal(error, path, _ELSEWHERE) if isinstance(error, OSError) else None
+    if refused is not None:
+        raise refused from error
 
 
 def _cache_folder(name: str) -> Path:
@@ -111,34 +125,14 @@ def fetch(name: str, urls: tuple[str, ...], sha256: str, target: Path, *, folder
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of the cache so that a crash leaves all of it or nothing.
+    """Write a file of the cache so that a crash leaves all of it or nothing; its folder is made.
 
     Raises:
         StorageError: the cache cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with writing(path, _ELSEWHERE):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        _raise_if_disk(error, path)
-        raise
-
-
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
-
-
-def _raise_if_disk(error: Exception, path: Path) -> None:
-    # pooch raises a PermissionError of its own, without a number.
-    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno in _DISK):
-        reason = os.strerror(error.errno or errno.EACCES)
-        raise StorageError(
-            f"cannot write {path} ({reason}); free or choose another cache with "
-            "XDG_CACHE_HOME, or put the files in place by hand and name their folder with --data-dir DIR"
-        ) from error
+    write_atomic(path, content, elsewhere=_ELSEWHERE)
 
 
 def locate(

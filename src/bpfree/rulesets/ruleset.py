@@ -13,8 +13,12 @@ from bpfree.errors import RulesetError
 from bpfree.rulesets.digest import digest
 from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, replace
 from bpfree.rulesets.stopping import Patience, PhaseLike, StopRule
+from bpfree.yaml_files import Kind
 
-__all__ = ["ALIASES", "CHANGED", "PASSES_FIELD", "Ruleset", "build"]
+__all__ = ["ALIASES", "CHANGED", "KIND", "PASSES_FIELD", "Ruleset", "build"]
+
+KIND = Kind("ruleset", "bpfree.rulesets", RulesetError, SCHEMA_VERSION)
+"""How rulesets are read from YAML."""
 
 CHANGED = "+changed"
 """Ends the name of a named ruleset whose rules were changed by options."""
@@ -234,12 +238,7 @@ def build(fields: Mapping[str, Any], source: str) -> Ruleset:
     Raises:
         RulesetError: one line that names the field, what was got, and the cure.
     """
-    version = fields.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise RulesetError(
-            f"ruleset {source} has schema_version {version}, this bpfree reads up to {SCHEMA_VERSION}; "
-            "update it with: pip install --upgrade bpfree"
-        )
+    KIND.check_version(fields, source)
     try:
         return Ruleset.model_validate(dict(fields))
     except ValidationError as error:
