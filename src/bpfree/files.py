@@ -100,8 +100,8 @@ def write_atomic(path: Path, content: str | bytes, *, elsewhere: str = ELSEWHERE
 def append_line(path: Path, line: str) -> None:
     """Append one line so that a crash leaves either the whole line or none that a reader would take.
 
-    The line goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk)
-    is cut off again. A half-written last line of an earlier crash is removed first.
+    The line goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk) is cut
+    off again. A half-written last line of an earlier crash is removed first.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted. The lines written before stay whole.

@@ -83,8 +83,8 @@ class Kind:
         version = fields.get("schema_version", self.schema_version)
         if isinstance(version, int) and version > self.schema_version:
             raise self.error(
-                f"{self.what} {place} has schema_version {version}, this bpfree reads up to {self.schema_version}; "
-                "update it with: pip install --upgrade bpfree"
+                f"{self.what} {place} has schema_version {version}, this bpfree reads up to {self.schema_version}; update it "
+                "with: pip install --upgrade bpfree"
             )
 
     def _fields(self, text: str, place: str) -> dict[str, Any]:

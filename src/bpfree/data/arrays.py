@@ -1,11 +1,10 @@
 """The user's own arrays: a ``.npz`` file with ``x`` and ``y``, or two arrays in Python.
 
-``x`` is (n, features), (n, height, width), (n, channels, height, width), or (n, height, width, channels)
-where the last axis is 1 or 3 and the second is neither. ``y`` is (n,), whole numbers 0 to K - 1. Splits
-70/15/15, stratified. uint8 stays uint8 on the device; it is divided by 255 and standardised by one mean and
-one deviation of the training split. Everything else is standardised in float64 by the training split's mean
-and deviation, per feature of a table and per channel of an image, and kept as float32; what does not vary
-becomes 0. A file is never unpickled: an object array is refused.
+``x`` is (n, features), (n, height, width), (n, channels, height, width), or (n, height, width, channels) where the last axis is 1
+or 3 and the second is neither. ``y`` is (n,), whole numbers 0 to K - 1. Splits 70/15/15, stratified. uint8 stays uint8 on the
+device; it is divided by 255 and standardised by one mean and one deviation of the training split. Everything else is standardised
+in float64 by the training split's mean and deviation, per feature of a table and per channel of an image, and kept as float32;
+what does not vary becomes 0. A file is never unpickled: an object array is refused.
 """
 
 from __future__ import annotations
@@ -35,8 +34,7 @@ def load_npz(path: Path | str, split_seed: int = 0) -> Dataset:
     """Load a ``.npz`` file that holds ``x`` and ``y``; the data set is named after the file.
 
     Raises:
-        DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see
-            :func:`from_arrays`.
+        DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see :func:`from_arrays`.
     """
     path = Path(path)
     x, y = _read(path, ("x", "y"))
@@ -80,8 +78,8 @@ def _member(archive: Any, key: str, path: Path) -> Array:
     except ValueError as error:
         if "pickle" in str(error):
             raise DataError(
-                f"{key} in {path} holds Python objects, which bpfree does not load (unpickling runs code); "
-                f"give numbers in one rectangular array: np.stack(list({key})) before np.savez"
+                f"{key} in {path} holds Python objects, which bpfree does not load (unpickling runs code); give numbers in one "
+                f"rectangular array: np.stack(list({key})) before np.savez"
             ) from error
         raise DataError(f"{key} in {path} cannot be read ({error}); write the file again") from error
 
@@ -153,8 +151,8 @@ def _checked_labels(y: Array, name: str) -> NDArray[np.int64]:
     if int(labels[-1]) != len(labels) - 1:
         absent = int(np.flatnonzero(labels != np.arange(len(labels)))[0])
         raise DataError(
-            f"{name}: labels must be 0 to K - 1 without gaps, but they go up to {labels[-1]} and no "
-            f"example has label {absent}; {_RELABEL}"
+            f"{name}: labels must be 0 to K - 1 without gaps, but they go up to {labels[-1]} and no example has label {absent}; "
+            f"{_RELABEL}"
         )
     return y.astype(np.int64)
 
@@ -175,8 +173,8 @@ def _checked_examples(x: Array, name: str) -> Array:
     if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
         bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
         raise DataError(
-            f"{name}: x has {int((~finite).sum())} values that are NaN or infinite, the first in example "
-            f"{bad[0]}; fill them in, or drop those examples"
+            f"{name}: x has {int((~finite).sum())} values that are NaN or infinite, the first in example {bad[0]}; fill them "
+            "in, or drop those examples"
         )
     return x
 

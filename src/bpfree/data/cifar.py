@@ -1,9 +1,9 @@
 """``cifar10`` and ``cifar100``: 60,000 images of 32 x 32 colour pixels each (Krizhevsky 2009).
 
 Read from ``DATA_DIR/cifar-10-batches-py`` and ``DATA_DIR/cifar-100-python`` (the official pickles), or from
-``cifar-10-batches-bin`` and ``cifar-100-binary`` (the official binary version, which holds the same images in
-the same order), or downloaded. The pickles are unpickled only after their sha256 has proved them, and then by
-an unpickler that knows nothing but numpy's arrays: a file cannot run code.
+``cifar-10-batches-bin`` and ``cifar-100-binary`` (the official binary version, which holds the same images in the same order), or
+downloaded. The pickles are unpickled only after their sha256 has proved them, and then by an unpickler that knows nothing but
+numpy's arrays: a file cannot run code.
 """
 
 from __future__ import annotations

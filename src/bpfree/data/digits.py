@@ -1,7 +1,7 @@
 """``digits``: 1,797 handwritten digits of 8 x 8 pixels, which come with scikit-learn; seconds to train.
 
-They are the test part of the UCI set *Optical Recognition of Handwritten Digits* (Alpaydin and Kaynak, 1998);
-pixels are counts from 0 to 16. Splits 60/20/20, stratified, by scikit-learn's ``train_test_split``.
+They are the test part of the UCI set *Optical Recognition of Handwritten Digits* (Alpaydin and Kaynak, 1998); pixels are counts
+from 0 to 16. Splits 60/20/20, stratified, by scikit-learn's ``train_test_split``.
 """
 
 from __future__ import annotations
@@ -23,8 +23,7 @@ _LARGEST = 16.0
 def load_digits(split_seed: int = 0) -> Dataset:
     """Load ``digits``: in_shape (1, 8, 8), 10 classes, 1,078 / 359 / 360 examples.
 
-    Counts are divided by 16 and standardised by one mean and one deviation, those of all pixels of the
-    training split.
+    Counts are divided by 16 and standardised by one mean and one deviation, those of all pixels of the training split.
     """
     from sklearn import datasets, model_selection  # deferred: it takes a second, and only this set needs it
 
@@ -41,8 +40,8 @@ def load_digits(split_seed: int = 0) -> Dataset:
         in_shape=(1, 8, 8),
         split_digest=digest(x, y, *indices.values()),
         note=(
-            f"digits is small: {len(train):,} training and {len(test)} test images of 8 x 8 pixels, so one "
-            "test image is 0.28 points of accuracy. For the next size: bpfree compare --dataset mnist"
+            f"digits is small: {len(train):,} training and {len(test)} test images of 8 x 8 pixels, so one test image is 0.28 "
+            "points of accuracy. For the next size: bpfree compare --dataset mnist"
         ),
         splits={k: Examples(torch.from_numpy(x[i]), torch.from_numpy(y[i])) for k, i in indices.items()},
         normalisation=Normalisation.of((float(seen.mean()),), (float(seen.std()),), _LARGEST),

@@ -32,8 +32,8 @@ def data_root(data_dir: Path | str | None) -> Path | None:
     root = Path(named).expanduser()
     if not root.is_dir():
         raise DataError(
-            f"{said} says {root}, which is not a directory; name the folder that holds mnist/, "
-            "fashion-mnist/, cifar-10-batches-py/ or cifar-100-python/"
+            f"{said} says {root}, which is not a directory; name the folder that holds mnist/, fashion-mnist/, "
+            "cifar-10-batches-py/ or cifar-100-python/"
         )
     return root
 
@@ -73,8 +73,8 @@ def check_sha256(content: bytes, expected: str, what: str) -> bytes:
     got = hashlib.sha256(content).hexdigest()
     if got != expected:
         raise DataError(
-            f"{what} is not the official file: sha256 should be {expected}, is {got} ({len(content)} bytes); "
-            "it is cut off or damaged: delete it and get it again"
+            f"{what} is not the official file: sha256 should be {expected}, is {got} ({len(content)} bytes); it is cut off or "
+            "damaged: delete it and get it again"
         )
     return content
 
@@ -119,8 +119,8 @@ def fetch(name: str, urls: tuple[str, ...], sha256: str, target: Path, *, folder
         else:
             return target
     raise DataError(
-        f"cannot download {name} ({problem}); without a network, put the official files in a folder "
-        f"{folders[0]}/ and name the folder above it with --data-dir DIR or BPFREE_DATA"
+        f"cannot download {name} ({problem}); without a network, put the official files in a folder {folders[0]}/ and name the "
+        "folder above it with --data-dir DIR or BPFREE_DATA"
     )
 
 
@@ -165,8 +165,8 @@ def locate(
         if not download:
             where = f"{root} nor in {cache}" if root else f"{cache}"
             raise DataError(
-                f"{name} is not in {where}; put the official files in a folder {folders[0]}/ and name the "
-                "folder above it with --data-dir DIR or BPFREE_DATA, or allow the download"
+                f"{name} is not in {where}; put the official files in a folder {folders[0]}/ and name the folder above it with "
+                "--data-dir DIR or BPFREE_DATA, or allow the download"
             )
         get(cache)
     return cache

@@ -46,14 +46,11 @@ def load(spec: str | Path, *, data_dir: Path | str | None = None, download: bool
     """Load a data set onto the CPU.
 
     Args:
-        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz``
-            file.
-        data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``,
-            ``cifar-100-python/``; by default the environment variable ``BPFREE_DATA``. What is not there is
-            downloaded to the user's cache.
+        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz`` file.
+        data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``, ``cifar-100-python/``; by default
+            the environment variable ``BPFREE_DATA``. What is not there is downloaded to the user's cache.
         download: false refuses to use the network.
-        split_seed: of the splits that are drawn (all but MNIST's, which is fixed, and the official test
-            splits).
+        split_seed: of the splits that are drawn (all but MNIST's, which is fixed, and the official test splits).
 
     Raises:
         UnknownNameError: there is no such data set.

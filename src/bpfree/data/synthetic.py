@@ -1,9 +1,9 @@
 """``synthetic``: Gaussian inputs, labelled by a random teacher network. Any size, for tests of scaling.
 
-``synthetic:n=5000:inputs=64:classes=10:hidden=32:seed=0``; inputs may be an image, ``inputs=3x32x32``.
-x ~ N(0, 1); the label is the largest of the scores z = V tanh(U x), each score standardised over the set, so
-that the classes are nearly balanced. U is (hidden, inputs) with entries N(0, 1/inputs), V is (classes,
-hidden) N(0, 1/hidden). There is no label noise: what a net misses, it has not learnt.
+``synthetic:n=5000:inputs=64:classes=10:hidden=32:seed=0``; inputs may be an image, ``inputs=3x32x32``. x ~ N(0, 1); the label is
+the largest of the scores z = V tanh(U x), each score standardised over the set, so that the classes are nearly balanced. U is
+(hidden, inputs) with entries N(0, 1/inputs), V is (classes, hidden) N(0, 1/hidden). There is no label noise: what a net misses,
+it has not learnt.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def parse_synthetic(options: str) -> Synthetic:
     """Read ``"n=5000:inputs=64"``, what stands after ``synthetic:``; what is left out has its default.
 
     Raises:
-        UsageError: an option is unknown or its value is not a positive whole number (``seed`` from 0,
-            ``classes`` from 2; ``inputs`` may be CxHxW).
+        UsageError: an option is unknown or its value is not a positive whole number (``seed`` from 0, ``classes`` from 2;
+            ``inputs`` may be CxHxW).
     """
     values: dict[str, int | tuple[int, ...]] = {}
     for option in filter(None, options.split(":")):
@@ -88,8 +88,8 @@ def load_synthetic(spec: Synthetic, split_seed: int = 0) -> Dataset:
     y = scores.argmax(axis=1).astype(np.int64)
     if np.bincount(y, minlength=spec.classes).min() < 3:
         raise DataError(
-            f"{spec}: {spec.n} examples are too few for {spec.classes} classes (each needs 3); "
-            f"raise n, say to n={50 * spec.classes}"
+            f"{spec}: {spec.n} examples are too few for {spec.classes} classes (each needs 3); raise n, say to "
+            f"n={50 * spec.classes}"
         )
     indices = stratified_split(y, (0.15, 0.15), split_seed, name=str(spec))
     x = x.reshape(spec.n, *spec.inputs)

@@ -70,8 +70,8 @@ def diagnose(
         Finding(
             "FLOPs",
             "computed",
-            "counted on one eager training step, all passes included; an operation that the counter does not "
-            "know fails the count instead of lowering it",
+            "counted on one eager training step, all passes included; an operation that the counter does not know fails the "
+            "count instead of lowering it",
         ),
         _memory(device),
     ]

@@ -1,5 +1,4 @@
-"""Memory: peak of live tensor bytes (a dispatch mode), peak resident set, and the peaks of a device's
-allocator."""
+"""Memory: peak of live tensor bytes (a dispatch mode), peak resident set, and the peaks of a device's allocator."""
 
 from __future__ import annotations
 
@@ -145,8 +144,8 @@ def live_memory(fn: Callable[[], object], *, labels: Labels | None = None) -> Li
     Args:
         labels: filled by ``fn`` while it runs; what of the peak carries which label is in the result.
 
-    What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and graphs
-    (run the step eagerly). A storage counts from the operation that returned it to its last reference.
+    What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and graphs (run the
+    step eagerly). A storage counts from the operation that returned it to its last reference.
     """
     labels = labels or Labels()
     with _Tracker() as tracker:
@@ -165,8 +164,7 @@ def tensor_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def resident_peak_bytes() -> int:
-    """Peak resident set of this process since it started (bytes): the whole process, interpreter and
-    libraries included."""
+    """Peak resident set of this process since it started (bytes): the whole process, interpreter and libraries included."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset
     import resource  # not on Windows

@@ -35,8 +35,7 @@ class Meter:
 
     Args:
         device: where the work runs; waited for at both edges of a window.
-        sources: energy sources; those that measure the same thing are cross-checks of each other
-            (:func:`summed`).
+        sources: energy sources; those that measure the same thing are cross-checks of each other (:func:`summed`).
         missing: what was looked for and not found: the reasons of the nulls.
         idle_w: idle power by source name (W), for net joules.
         clock: monotonic seconds.
@@ -75,8 +74,7 @@ class Meter:
 
     @contextmanager
     def window(self) -> Iterator[Window]:
-        """Meter what happens inside. ``window.reading`` is there afterwards, also after an exception or
-        Ctrl-C."""
+        """Meter what happens inside. ``window.reading`` is there afterwards, also after an exception or Ctrl-C."""
         window = Window(self)
         try:
             yield window
@@ -86,11 +84,9 @@ class Meter:
         window.close(failed=False)
 
     def measure_idle(self, seconds: float) -> dict[str, float]:
-        """Power of each source while nothing runs (W), by name; kept as ``self.idle_w`` for the windows that
-        follow.
+        """Power of each source while nothing runs (W), by name; kept as ``self.idle_w`` for the windows that follow.
 
-        A source that gave nothing in that time is left out. The time is lengthened to 20 periods of the
-        slowest counter.
+        A source that gave nothing in that time is left out. The time is lengthened to 20 periods of the slowest counter.
 
         Raises:
             UsageError: ``seconds`` is not positive.
@@ -150,8 +146,7 @@ class Window:
         return self.reading.time_s if self.reading is not None else self._meter.clock() - self._start_s
 
     def joules_so_far(self) -> float | None:
-        """Joules of the summed sources since the window opened, or ``None``; cheap, for once a pass. Does not
-        wait."""
+        """Joules of the summed sources since the window opened, or ``None``; cheap, for once a pass. Does not wait."""
         if self.reading is not None:
             return self.reading.joules
         spent = [self._spent(source) for source in summed(self._meter.sources)]

@@ -1,12 +1,10 @@
-"""Energy of an NVIDIA board: the driver's own counter, its power reading integrated as a cross-check, and its
-timeline.
+"""Energy of an NVIDIA board: the driver's own counter, its power reading integrated as a cross-check, and its timeline.
 
 Boards are found by UUID, never by index: ``CUDA_VISIBLE_DEVICES`` and PCI order change what index 0 means.
 
-Sources: NVML API reference, ``nvmlDeviceGetTotalEnergyConsumption`` (millijoules since the driver was loaded,
-Volta and later), ``nvmlDeviceGetPowerUsage`` (milliwatts; from Ampere on, GA100 excepted, an average over one
-second; on A100 and H100 it samples a quarter of the time, arXiv 2312.02741). The counter moves every 20 to
-100 ms (PETSc manual, energy).
+Sources: NVML API reference, ``nvmlDeviceGetTotalEnergyConsumption`` (millijoules since the driver was loaded, Volta and later),
+``nvmlDeviceGetPowerUsage`` (milliwatts; from Ampere on, GA100 excepted, an average over one second; on A100 and H100 it samples a
+quarter of the time, arXiv 2312.02741). The counter moves every 20 to 100 ms (PETSc manual, energy).
 """
 
 from __future__ import annotations
@@ -38,8 +36,7 @@ _CURE_PERMISSION = "ask the administrator of the machine; the driver refuses thi
 
 
 def cuda_uuid(device: torch.device) -> str:
-    """The UUID of a CUDA device as torch numbers it, ``CUDA_VISIBLE_DEVICES`` included; without the
-    ``GPU-``."""
+    """The UUID of a CUDA device as torch numbers it, ``CUDA_VISIBLE_DEVICES`` included; without the ``GPU-``."""
     index = device.index if device.index is not None else torch.cuda.current_device()
     return str(torch.cuda.get_device_properties(index).uuid).removeprefix("GPU-")
 
@@ -68,8 +65,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
     """Energy sources and probe of the board with this UUID (without ``GPU-``).
 
     Returns:
-        The sources, best first; what is missing, with its cure; the probe, or ``None`` when there is no
-        driver.
+        The sources, best first; what is missing, with its cure; the probe, or ``None`` when there is no driver.
     """
     name = f"GPU-{uuid[:8]}"
     try:
@@ -126,8 +122,7 @@ def _power(handle: Any, name: str) -> PowerIntegral:
 
 
 class NvmlProbe(Probe):
-    """Clocks (MHz), power (W), utilisation (fraction), temperature (degrees Celsius), used memory (bytes) of
-    a board."""
+    """Clocks (MHz), power (W), utilisation (fraction), temperature (degrees Celsius), used memory (bytes) of a board."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle

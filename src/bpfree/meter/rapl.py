@@ -1,12 +1,10 @@
 """Processor and memory energy from RAPL, through Linux' powercap tree (Intel, and AMD from Zen on).
 
-Only the domains ``package-N`` and their subdomains ``dram`` are read. ``core`` and ``uncore`` lie inside the
-package, ``psys`` around it, and ``intel-rapl-mmio`` is the same package by another way: adding any of them
-would count twice.
+Only the domains ``package-N`` and their subdomains ``dram`` are read. ``core`` and ``uncore`` lie inside the package, ``psys``
+around it, and ``intel-rapl-mmio`` is the same package by another way: adding any of them would count twice.
 
-Sources: Linux, Documentation/power/powercap/powercap.rst (energy_uj, max_energy_range_uj in microjoules); the
-counter moves about every millisecond (Intel SDM vol. 3B, 16.10.3); since 2020 it can be read by root only
-(CVE-2020-8694).
+Sources: Linux, Documentation/power/powercap/powercap.rst (energy_uj, max_energy_range_uj in microjoules); the counter moves about
+every millisecond (Intel SDM vol. 3B, 16.10.3); since 2020 it can be read by root only (CVE-2020-8694).
 """
 
 from __future__ import annotations
@@ -26,18 +24,17 @@ _MAX_PACKAGE_W = 1000.0
 
 _UDEV_RULE = 'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod -R a+r /sys%p"'
 _CURE_PERMISSION = (
-    "as root: chmod -R a+r /sys/class/powercap/intel-rapl:*; "
-    f"to keep it over a restart, put this line into /etc/udev/rules.d/99-rapl.rules: {_UDEV_RULE}"
+    "as root: chmod -R a+r /sys/class/powercap/intel-rapl:*; to keep it over a restart, put this line into "
+    f"/etc/udev/rules.d/99-rapl.rules: {_UDEV_RULE}"
 )
 _CURE_ABSENT = (
-    "run on the machine itself rather than in a virtual machine; in a container, mount /sys/class/powercap; "
-    "on bare metal: modprobe intel_rapl_msr. Or ask for a labelled estimate with --estimate-energy"
+    "run on the machine itself rather than in a virtual machine; in a container, mount /sys/class/powercap; on bare metal: "
+    "modprobe intel_rapl_msr. Or ask for a labelled estimate with --estimate-energy"
 )
 
 
 def detect_rapl(root: Path = POWERCAP_ROOT) -> tuple[list[EnergySource], list[Missing]]:
-    """Find the package and DRAM domains under ``root``; what cannot be read comes back as missing, with its
-    cure."""
+    """Find the package and DRAM domains under ``root``; what cannot be read comes back as missing, with its cure."""
     packages = sorted(path for path in _entries(root) if re.fullmatch(r"intel-rapl:\d+", path.name))
     sources: list[EnergySource] = []
     missing: list[Missing] = []

@@ -11,8 +11,7 @@ from bpfree.meter.sources import EnergySource, Missing
 __all__ = ["RESOLVED_PERIODS", "Reading", "build_reading", "summed"]
 
 RESOLVED_PERIODS = 20
-"""A window shorter than this many periods of its slowest counter is not resolved: an edge may be off by one
-period, 5 %."""
+"""A window shorter than this many periods of its slowest counter is not resolved: an edge may be off by one period, 5 %."""
 
 DISAGREEMENT = 0.05
 """Relative difference between a counter and its cross-check from which the reading carries a flag."""
@@ -29,15 +28,14 @@ class Reading:
 
     Attributes:
         time_s: wall time between the synchronised edges (s).
-        joules: gross energy of all summed sources (J), or ``None`` with its reason. Never 0 for "not
-            measured".
+        joules: gross energy of all summed sources (J), or ``None`` with its reason. Never 0 for "not measured".
         net_joules: gross minus idle power x time (J); may be negative by noise. ``None`` without idle power.
         method, scope: of the summed sources, joined by ``+``.
         measured: false when an estimate is in the sum, or there is none.
         resolved: the window was at least 20 periods of the slowest summed counter.
         sources: joules of every source by name, cross-checks too.
-        reasons: why each null is null, under ``energy.joules``, ``energy.sources.NAME`` ...; and what a
-            reader must know about a number that is there, under ``energy.flag.NAME``.
+        reasons: why each null is null, under ``energy.joules``, ``energy.sources.NAME`` ...; and what a reader must know about a
+            number that is there, under ``energy.flag.NAME``.
     """
 
     time_s: float
@@ -63,8 +61,8 @@ def _rank(source: EnergySource) -> int:
 def summed(sources: Sequence[EnergySource]) -> tuple[EnergySource, ...]:
     """The sources whose joules add up without counting anything twice.
 
-    One for each (scope, domain), by the best method. A measured source of scope "machine" (a meter at the
-    plug) contains all others, and stands alone.
+    One for each (scope, domain), by the best method. A measured source of scope "machine" (a meter at the plug) contains all
+    others, and stands alone.
     """
     best: dict[tuple[str, str], EnergySource] = {}
     for source in sources:

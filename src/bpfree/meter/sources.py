@@ -1,5 +1,4 @@
-"""What an energy source is: a cumulative counter in joules with a name, a scope and a period; and what was
-not found."""
+"""What an energy source is: a cumulative counter in joules with a name, a scope and a period; and what was not found."""
 
 from __future__ import annotations
 
@@ -25,11 +24,9 @@ class EnergySource(ABC):
     """A cumulative counter of energy.
 
     Attributes:
-        name: ``kind:domain``, such as ``"rapl:package-0"``. Two sources with the same domain and scope
-            measure the same
-            thing: the better method is summed, the other is a cross-check.
-        scope: ``"gpu-board"``, ``"cpu-package"``, ``"dram"``, ``"machine"``; an estimate says so in its
-            scope.
+        name: ``kind:domain``, such as ``"rapl:package-0"``. Two sources with the same domain and scope measure the same thing:
+            the better method is summed, the other is a cross-check.
+        scope: ``"gpu-board"``, ``"cpu-package"``, ``"dram"``, ``"machine"``; an estimate says so in its scope.
         method: ``"nvml-counter"``, ``"nvml-power"``, ``"rapl"``, ``"estimate"``, ``"replay"``.
         measured: false only for an estimate.
         period_s: how often the counter moves (s); a window shorter than 20 periods is not resolved.

@@ -1,7 +1,7 @@
 """CodeCarbon's offline tracker over the same window: a second opinion of a larger scope, never a result.
 
-It takes the whole machine: processor and memory, modelled where not measured, and every graphics board.
-Only the offline tracker is used: without a network, the online one silently assumes the grid of Quebec.
+It takes the whole machine: processor and memory, modelled where not measured, and every graphics board. Only the offline tracker
+is used: without a network, the online one silently assumes the grid of Quebec.
 """
 
 from __future__ import annotations

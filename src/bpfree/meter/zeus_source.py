@@ -1,8 +1,7 @@
 """AMD boards, Apple silicon and Jetson, by way of Zeus (``pip install zeus``; an extra, not a dependency).
 
-Zeus counts in millijoules. Its ``total_energy`` is 0 where nothing was measured, so it is not used; the
-counters of the devices are read one by one. Names as in Zeus 0.16:
-``zeus.device.get_gpus().get_total_energy_consumption(index)`` and
+Zeus counts in millijoules. Its ``total_energy`` is 0 where nothing was measured, so it is not used; the counters of the devices
+are read one by one. Names as in Zeus 0.16: ``zeus.device.get_gpus().get_total_energy_consumption(index)`` and
 ``zeus.device.get_soc().get_total_energy_consumption()`` with its fields.
 """
 

@@ -25,8 +25,7 @@ def check_equal(rulesets: Mapping[str, Ruleset]) -> str:
     for place, other in others:
         if digest(other) != digest(first):
             raise RulesetError(
-                f"{first_place} ({first.name}) and {place} ({other.name}) were run under different rules "
-                "and cannot stand in "
+                f"{first_place} ({first.name}) and {place} ({other.name}) were run under different rules and cannot stand in "
                 f"one table: {'; '.join(difference(first, other))}"
             )
     return digest(first)

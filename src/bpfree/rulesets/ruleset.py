@@ -76,9 +76,8 @@ class Ruleset(Rules):
         """
         if self.only_for == "reproduce" and use != "reproduce":
             raise RulesetError(
-                f"ruleset {self.name} holds unequal rules and is only for `bpfree reproduce`, not for "
-                f"`bpfree {use}`; "
-                "use --ruleset uniform"
+                f"ruleset {self.name} holds unequal rules and is only for `bpfree reproduce`, not for `bpfree {use}`; use "
+                "--ruleset uniform"
             )
 
     def passes(self, dataset: str | None = None) -> int:
@@ -156,9 +155,8 @@ class Ruleset(Rules):
     def with_changes(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Ruleset:
         """The same with fields set: dotted (``{"search.trials": 4}``) or short (``trials=4``, see ALIASES).
 
-        A changed rule changes the digest, and ``+changed`` is put behind the name, once; a changed plan does
-        neither. ``max_passes`` alone also replaces the table per data set, and lowers ``passes_per_trial``
-        where that is more.
+        A changed rule changes the digest, and ``+changed`` is put behind the name, once; a changed plan does neither.
+        ``max_passes`` alone also replaces the table per data set, and lowers ``passes_per_trial`` where that is more.
 
         Raises:
             RulesetError: a key is unknown (the nearest is offered) or a value cannot be used.

@@ -1,8 +1,8 @@
 """What a ruleset is: everything that decides whether two runs may stand in one table, frozen and checked.
 
-The ruleset belongs to the harness, never to an algorithm. The headline of this field fell because the arms of
-one table stopped by different rules, had different numbers of trials and different batch sizes; here there is
-one object for all arms, and what differs for an arm is an :class:`ArmException` with its reason written down.
+The ruleset belongs to the harness, never to an algorithm. The headline of this field fell because the arms of one table stopped
+by different rules, had different numbers of trials and different batch sizes; here there is one object for all arms, and what
+differs for an arm is an :class:`ArmException` with its reason written down.
 """
 
 from __future__ import annotations
@@ -31,8 +31,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-"""Meaning of the fields. It rises when the same words come to mean another rule, and every digest changes "
-"with it."""
+"""Meaning of the fields. It rises when the same words come to mean another rule, and every digest changes " "with it."""
 
 Augmentation = Literal["none", "crop-flip"]
 LrSchedule = Literal["constant", "linear-cooldown", "cosine"]
@@ -66,9 +65,8 @@ class _Part(BaseModel):
 class Stop(_Part):
     """When a phase ends, and which state is kept.
 
-    ``patience`` counts passes without an improvement larger than ``min_delta`` (in units of the metric: a
-    fraction of accuracy, or nats of loss); ``None`` never stops early. ``restore_best``: the state of the
-    best pass is kept, otherwise the last one.
+    ``patience`` counts passes without an improvement larger than ``min_delta`` (in units of the metric: a fraction of accuracy,
+    or nats of loss); ``None`` never stops early. ``restore_best``: the state of the best pass is kept, otherwise the last one.
     """
 
     metric: Metric
@@ -80,11 +78,10 @@ class Stop(_Part):
 class Budget(_Part):
     """How long a run may be.
 
-    ``per="run"``: ``max_passes`` is the cap on the total, shared by the phases: a phase may use the passes
-    that are left divided by the phases still to come, rounded up. ``per="phase"``: every phase has the whole
-    cap to itself, which is what spyra2026 did, and costs a rule of many phases more. ``passes_by_dataset``
-    replaces ``max_passes`` for the named data sets. ``max_hours`` is wall time of one run; a run that reaches
-    it ends as if its passes were used up.
+    ``per="run"``: ``max_passes`` is the cap on the total, shared by the phases: a phase may use the passes that are left divided
+    by the phases still to come, rounded up. ``per="phase"``: every phase has the whole cap to itself, which is what spyra2026
+    did, and costs a rule of many phases more. ``passes_by_dataset`` replaces ``max_passes`` for the named data sets.
+    ``max_hours`` is wall time of one run; a run that reaches it ends as if its passes were used up.
     """
 
     max_passes: Count
@@ -103,14 +100,12 @@ def whole_name(dataset: str) -> str:
 
 
 def tenth_at_most_25(n: int) -> int:
-    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's "
-    "default)."""
+    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's " "default)."""
     return min(math.ceil(0.1 * n), 25)
 
 
 def newest_25_full(n: int) -> np.ndarray:
-    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's "
-    "default)."""
+    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's " "default)."""
     if n < 25:
         return np.ones(n)
     return np.concatenate([np.linspace(1.0 / n, 1.0, num=n - 25), np.ones(25)])
@@ -217,9 +212,8 @@ class ArmException(_Part):
     """One rule that differs for some arms, with the reason. It is hashed, and every output shows it in words.
 
     ``arms`` holds algorithms (``"mono-forward"``), or algorithms with some of an arm's options
-    (``"mono-forward:schedule=staged"``; the arm may have more). ``field`` is a dotted rule such as
-    ``"stop.patience"``. ``datasets``, ``nets`` and ``phases`` narrow it where they are given. Where two
-    exceptions meet, the later one holds.
+    (``"mono-forward:schedule=staged"``; the arm may have more). ``field`` is a dotted rule such as ``"stop.patience"``.
+    ``datasets``, ``nets`` and ``phases`` narrow it where they are given. Where two exceptions meet, the later one holds.
     """
 
     arms: tuple[Word, ...] = Field(min_length=1)
@@ -272,8 +266,8 @@ class Rules(_Part):
         longest = max(self.budget.max_passes, *self.budget.passes_by_dataset.values(), 1)
         if passes is not None and passes > longest and self.budget.per == "run":
             raise ValueError(
-                f"search.passes_per_trial is {passes}, more than the {longest} of a run; "
-                "lower it, or leave it empty for the same as a run"
+                f"search.passes_per_trial is {passes}, more than the {longest} of a run; lower it, or leave it empty for the "
+                "same as a run"
             )
         return self
 

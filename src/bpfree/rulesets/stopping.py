@@ -1,7 +1,7 @@
 """When training ends: one stop rule, the same object for every arm. It belongs to the ruleset, never to an algorithm.
 
-Training follows it, and the auditor of a report replays it over a recorded history; both use :class:`Watch`. Nothing here
-needs torch.
+Training follows it, and the auditor of a report replays it over a recorded history; both use :class:`Watch`. Nothing here needs
+torch.
 """
 
 from __future__ import annotations
@@ -68,8 +68,8 @@ class Patience:
     """Stop a phase after ``patience`` passes without improvement, and the run at ``max_passes`` in total.
 
     An algorithm of several phases shares the cap: a phase may use the passes that are left divided by the phases still to come,
-    rounded up; what it leaves goes to the next. Patience starts afresh with each phase; the best state of a phase is restored
-    at its end.
+    rounded up; what it leaves goes to the next. Patience starts afresh with each phase; the best state of a phase is restored at
+    its end.
 
     Args:
         patience: passes without improvement before a phase ends; None never ends it early.

@@ -31,15 +31,13 @@ def in_words(ruleset: Ruleset) -> list[str]:
         *_stop(ruleset),
         *_budget(ruleset),
         *_search(ruleset),
-        f"{_every(ruleset, 'batch_size', 'precision')} has batches of {ruleset.batch_size} examples and "
-        "computes in "
+        f"{_every(ruleset, 'batch_size', 'precision')} has batches of {ruleset.batch_size} examples and computes in "
         f"{ruleset.precision}.",
         f"The learning rate of {_every(ruleset, 'lr_schedule').lower()} {_SCHEDULES[ruleset.lr_schedule]}.",
         _READOUTS[ruleset.readout],
         *_data(ruleset),
-        f"Accuracies closer than {format_percent(ruleset.equivalence_margin)} percentage points count as "
-        "equivalent, "
-        f"energies and times closer than {energy} per cent likewise.",
+        f"Accuracies closer than {format_percent(ruleset.equivalence_margin)} percentage points count as equivalent, energies "
+        f"and times closer than {energy} per cent likewise.",
         *(f"EXCEPTION: {exception_in_words(ruleset, k)}" for k in range(len(ruleset.exceptions))),
     ]
 
@@ -85,15 +83,13 @@ def _budget(ruleset: Ruleset) -> Iterator[str]:
     every = _every(ruleset, "budget")
     if budget.per == "run":
         yield (
-            f"{every} has {exactly} {budget.max_passes} passes over the training data in a run; one of "
-            "several phases "
-            "shares them among its phases."
+            f"{every} has {exactly} {budget.max_passes} passes over the training data in a run; one of several phases shares "
+            "them among its phases."
         )
     else:
         yield (
-            f"{every} has {exactly} {budget.max_passes} passes in each phase of a run, so that one of "
-            "several phases "
-            "may use several times the passes of backprop."
+            f"{every} has {exactly} {budget.max_passes} passes in each phase of a run, so that one of several phases may use "
+            "several times the passes of backprop."
         )
     if budget.passes_by_dataset:
         table = ", ".join(f"{count} on {name}" for name, count in budget.passes_by_dataset.items())
@@ -108,8 +104,8 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
     random = min(search.sampler.n_startup_trials, search.trials)
     how = "all of them at random" if random == search.trials else f"the first {random} at random, then by TPE"
     yield (
-        f"{_every(ruleset, 'search')} is tuned with {trials} ({how}); no pruner cuts a trial short, the best "
-        "validation accuracy wins, and the test split is not read."
+        f"{_every(ruleset, 'search')} is tuned with {trials} ({how}); no pruner cuts a trial short, the best validation "
+        "accuracy wins, and the test split is not read."
     )
     passes, run, per = search.passes_per_trial, ruleset.passes(), ruleset.budget.per
     if passes is None or (passes == run and not ruleset.budget.passes_by_dataset):
@@ -120,9 +116,8 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
         length = "shorter" if passes < run else "longer"
         favours = "early" if passes < run else "late"
         yield (
-            f"A trial is {length} than a run: at most {passes} passes per {per} against {run}, so what is "
-            "tuned favours "
-            f"arms that learn {favours}."
+            f"A trial is {length} than a run: at most {passes} passes per {per} against {run}, so what is tuned favours arms "
+            f"that learn {favours}."
         )
     if search.train_examples is not None:
         yield f"A trial trains on at most {search.train_examples} examples, the same for every arm."
@@ -160,8 +155,7 @@ def exception_in_words(ruleset: Ruleset, index: int) -> str:
     narrowed = f" on {' with '.join(where)}" if where else ""
     phases = f" in the phase {', '.join(exception.phases)}" if exception.phases else ""
     return (
-        f"for {', '.join(exception.arms)}{narrowed}{phases}, {exception.field} is {_show(exception.value)} "
-        "instead of "
+        f"for {', '.join(exception.arms)}{narrowed}{phases}, {exception.field} is {_show(exception.value)} instead of "
         f"{_show(usual)}, because: {exception.why.rstrip('.')}."
     )
 

@@ -30,8 +30,8 @@ class FitResult:
         val_accuracy: of the restored state, a fraction; None if no pass was finite.
         passes: in total, over all phases.
         history: every pass.
-        reading: time and energy of the whole training, validation included; None without a meter. Of a training that went on
-            from a checkpoint, of this sitting alone.
+        reading: time and energy of the whole training, validation included; None without a meter. Of a training that went on from
+            a checkpoint, of this sitting alone.
     """
 
     net: Chain = field(repr=False)

@@ -66,8 +66,8 @@ class Row(_Part):
     """One arm on one data set with one net, and the published number that stands beside it.
 
     ``variant`` (and the arm's rule) finds the number in the section's table; ``published`` names another table, or holds the
-    number itself. ``not_run`` says why bpfree cannot run it: the row is listed with that reason. ``rehearsal`` holds options
-    that a scaled run adds to the arm: they make it cheaper and change nothing of what is learnt.
+    number itself. ``not_run`` says why bpfree cannot run it: the row is listed with that reason. ``rehearsal`` holds options that
+    a scaled run adds to the arm: they make it cheaper and change nothing of what is learnt.
     """
 
     dataset: Word
