@@ -1,4 +1,4 @@
-"""Writing so that nothing is lost: whole files or none, whole lines or none, and one clear line when the disk refuses."""
+"""Writing so that nothing is lost: whole files or none, whole lines or none, and a one-line error with its cure."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
 
 @contextlib.contextmanager
 def replacing(path: Path, *, part: Path | None = None, sync: bool = True, elsewhere: str = ELSEWHERE) -> Iterator[Path]:
-    """Give a file beside ``path`` to be written; it takes the place of ``path`` at the end, or is removed on an error.
+    """Yield a file in the same folder to be written; it replaces ``path`` at the end, or is removed on an error.
 
     Args:
         part: the file to give; by default one of a new name, so that several processes may write the same ``path``. With a fixed
@@ -88,7 +88,7 @@ def replacing(path: Path, *, part: Path | None = None, sync: bool = True, elsewh
 
 
 def write_atomic(path: Path, content: str | bytes, *, elsewhere: str = ELSEWHERE) -> None:
-    """Write a whole file or leave the old one: to a file beside it, synced, then renamed.
+    """Write a whole file or leave the old one: to another file in the same folder, synced, then renamed.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted.

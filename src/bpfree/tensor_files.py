@@ -1,6 +1,6 @@
 """Tensors in one safetensors file, with a JSON header, written whole or not at all; no pickle is written or read.
 
-The header stands in the file's metadata under the name of its kind (a checkpoint, a model), so that the two are told apart.
+The header is in the file's metadata under the name of its kind, which tells a checkpoint from a model.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ __all__ = ["fill_tensors", "read_metadata", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]) -> None:
-    """Write atomically: to a file beside it, then rename.
+    """Write atomically: to another file in the same folder, then rename.
 
     Args:
-        kind: under which the header stands.
+        kind: key of the header in the metadata.
         header: JSON values.
 
     Raises:
@@ -78,7 +78,7 @@ def fill_tensors(path: Path, targets: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path, names: Sequence[str]) -> Iterator[Tensor]:
-    """The tensors of these names in this order, one by one, in host memory; others in the file are left where they are.
+    """The tensors of these names in this order, one by one, in host memory; others in the file are not read.
 
     Raises:
         DataError: one is missing: the file belongs to another rule or net.

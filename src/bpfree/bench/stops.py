@@ -16,7 +16,7 @@ __all__ = ["check_passes", "check_phases"]
 
 
 def check_phases(rules: Ruleset, arms: Sequence[Arm], net: Chain | None) -> None:
-    """Refuse exceptions for single phases that cannot be kept, or that would hold for no phase of any arm.
+    """Refuse exceptions for single phases that cannot be applied, or that would hold for no phase of any arm.
 
     Args:
         net: tells the names of the phases; without it only the rules are looked at.

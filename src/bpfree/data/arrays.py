@@ -3,8 +3,8 @@
 ``x`` is (n, features), (n, height, width), (n, channels, height, width), or (n, height, width, channels) where the last axis is 1
 or 3 and the second is neither. ``y`` is (n,), whole numbers 0 to K - 1. Splits 70/15/15, stratified. uint8 stays uint8 on the
 device; it is divided by 255 and standardised by one mean and one deviation of the training split. Everything else is standardised
-in float64 by the training split's mean and deviation, per feature of a table and per channel of an image, and kept as float32;
-what does not vary becomes 0. A file is never unpickled: an object array is refused.
+in float64 by the training split's mean and deviation, per feature of a table and per channel of an image, and stored as float32;
+a constant value becomes 0. A file is never unpickled: an object array is refused.
 """
 
 from __future__ import annotations
@@ -63,8 +63,8 @@ def _read(path: Path, keys: tuple[str, ...]) -> list[Array]:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in keys if key not in archive.files]
             if missing:
-                found = ", ".join(archive.files) or "nothing"
-                raise DataError(f"{path} has no array {' and no array '.join(missing)}, only: {found}; {_SAVE}")
+                present = ", ".join(archive.files) or "nothing"
+                raise DataError(f"{path} has no array {' and no array '.join(missing)}, only: {present}; {_SAVE}")
             return [_member(archive, key, path) for key in keys]
     except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
@@ -90,7 +90,7 @@ def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0) -> Da
     Args:
         x: examples, of a shape named at the top of this file; bool, whole or floating numbers.
         y: (n,) labels, whole numbers 0 to K - 1.
-        name: as it stands in records and messages.
+        name: for records and messages.
         split_seed: of the stratified 70/15/15 split.
 
     Raises:
@@ -193,7 +193,7 @@ def _standardised(x: Array, train: NDArray[np.int64], name: str) -> tuple[NDArra
     axes = (0,) if x.ndim == 2 else (0, 2, 3)
     x = x.astype(np.float64)  # before any subtraction: times and money have means far above their deviations
     seen = x[train]
-    with np.errstate(all="ignore"):  # what overflows is told below, in our words
+    with np.errstate(all="ignore"):  # an overflow is reported below
         mean = seen.mean(axis=axes, keepdims=True)
         std = seen.std(axis=axes, keepdims=True)
         # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.

@@ -1,8 +1,8 @@
 """What every data set is once it is loaded: three splits of tensors, and batches pure in their arguments.
 
-The examples live on the device as they came (uint8 pixels, float32 features); normalisation and augmentation happen there, batch
-by batch, so that a set of 60,000 images costs 47 MB and an arm costs no data loader. Every arm sees the same batches in the same
-order: the order is drawn from (seed, pass), whatever is random inside a step from (seed, pass, batch).
+The examples are stored on the device as they came (uint8 pixels, float32 features) and are normalised and augmented there, batch
+by batch: a set of 60,000 images takes 47 MB, and no data loader is needed. Every arm sees the same batches in the same order: the
+order is drawn from (seed, pass), whatever is random inside a step from (seed, pass, batch).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class TestSplitError(DataError):
-    """The test split was asked for where only training and choosing happen."""
+    """The test split was requested in a view without it, which is for training and selection."""
 
     __test__ = False  # not a test class, whatever its name says to pytest
 
@@ -35,7 +35,7 @@ class Batch:
     """Some examples, ready for a step.
 
     Attributes:
-        x: (n, \\*in_shape), floating, normalised; its own memory, so a rule may paint into it.
+        x: (n, \\*in_shape), floating, normalised; its memory is not shared, so an algorithm may write into it.
         y: (n,) int64, labels from 0 to n_classes - 1.
         key: 0-D int64 on the device, ``stream_key(seed, pass_index, batch_index)``: what is random inside a step is drawn from it
             by :mod:`bpfree.numerics.streams`.
@@ -74,14 +74,14 @@ class Dataset:
     """A data set in three splits, on one device.
 
     Attributes:
-        name: as it stands in records, such as ``"mnist"`` or ``"mnist[10000]"``.
+        name: for records, such as ``"mnist"`` or ``"mnist[10000]"``.
         n_classes: labels are 0 to n_classes - 1.
         in_shape: of one example: (channels, height, width), or (features,) for a table.
         split_digest: sha256 of contents and split, in hexadecimal; it is in every record.
         note: one line for the report.
         splits: what is stored, by name; a view :meth:`without_test` has no ``"test"``.
         normalisation: applied to each batch, or None where the stored values are normalised already.
-        prepared: how they were, so that the same can be done to new examples; None where nothing was done to them.
+        prepared: the normalisation of the stored values, to apply to new examples; None where nothing was done to them.
         dtype: floating, of the batches.
         augmentation: of the training batches, ``"none"`` or ``"crop-flip"``.
     """

@@ -21,7 +21,7 @@ _LARGEST = 16.0
 
 
 def load_digits(split_seed: int = 0) -> Dataset:
-    """Load ``digits``: in_shape (1, 8, 8), 10 classes, 1,078 / 359 / 360 examples.
+    """Load ``digits``: in_shape (1, 8, 8), 10 classes, 1,077 / 360 / 360 examples.
 
     Counts are divided by 16 and standardised by one mean and one deviation, those of all pixels of the training split.
     """

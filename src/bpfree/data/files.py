@@ -1,4 +1,4 @@
-"""Official files: found under the data root, else in the cache, else downloaded; always checked.
+"""Official files: read from the data root, else from the cache, else downloaded; always checked.
 
 No file is parsed before its sha256 is that of the official one.
 """
@@ -25,14 +25,14 @@ def data_root(data_dir: Path | str | None) -> Path | None:
     Raises:
         DataError: it is named but is not a directory.
     """
-    said = "--data-dir" if data_dir else "BPFREE_DATA"
+    option = "--data-dir" if data_dir else "BPFREE_DATA"
     named = data_dir or os.environ.get("BPFREE_DATA")
     if not named:
         return None
     root = Path(named).expanduser()
     if not root.is_dir():
         raise DataError(
-            f"{said} says {root}, which is not a directory; name the folder that holds mnist/, fashion-mnist/, "
+            f"{option} says {root}, which is not a directory; name the folder that holds mnist/, fashion-mnist/, "
             "cifar-10-batches-py/ or cifar-100-python/"
         )
     return root
@@ -53,19 +53,19 @@ def _raise_if_disk(error: Exception, path: Path) -> None:
 
 
 def _cache_folder(name: str) -> Path:
-    """Where the download of the data set ``name`` is kept, in the user's cache."""
+    """Folder of the downloaded data set ``name``, in the user's cache."""
     return Path(pooch.os_cache("bpfree")) / name
 
 
 def _find_folder(root: Path | None, folders: tuple[str, ...]) -> Path | None:
-    """The first of ``folders`` that there is under ``root``."""
+    """The first of ``folders`` that exists under ``root``."""
     if root is None:
         return None
     return next((root / folder for folder in folders if (root / folder).is_dir()), None)
 
 
 def check_sha256(content: bytes, expected: str, what: str) -> bytes:
-    """Give ``content`` back if its sha256 is ``expected``.
+    """Return ``content`` if its sha256 is ``expected``.
 
     Raises:
         DataError: it is not; the message names ``what``, both sums and the cure.
@@ -157,9 +157,9 @@ def locate(
         DataError: it is nowhere and may not, or cannot, be downloaded.
     """
     root = data_root(data_dir)
-    found = _find_folder(root, folders)
-    if found is not None:
-        return found
+    folder = _find_folder(root, folders)
+    if folder is not None:
+        return folder
     cache = _cache_folder(name)
     if not complete(cache):
         if not download:

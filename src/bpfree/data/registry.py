@@ -16,7 +16,7 @@ from bpfree.errors import UsageError, unknown_name
 
 __all__ = ["describe", "load", "names"]
 
-_FOUND: dict[str, Callable[[str, Path | str | None, bool, int], Dataset]] = {
+_OFFICIAL: dict[str, Callable[[str, Path | str | None, bool, int], Dataset]] = {
     "mnist": load_idx,
     "fashion-mnist": load_idx,
     "cifar10": load_cifar,
@@ -25,8 +25,8 @@ _FOUND: dict[str, Callable[[str, Path | str | None, bool, int], Dataset]] = {
 
 
 def names() -> tuple[str, ...]:
-    """The registered names, the smallest set first."""
-    return ("digits", "synthetic", *_FOUND)
+    """The registered names, the smallest data set first."""
+    return ("digits", "synthetic", *_OFFICIAL)
 
 
 def describe() -> dict[str, str]:
@@ -75,4 +75,4 @@ def load(spec: str | Path, *, data_dir: Path | str | None = None, download: bool
         raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
     if name == "digits":
         return load_digits(split_seed)
-    return _FOUND[name](name, data_dir, download, split_seed)
+    return _OFFICIAL[name](name, data_dir, download, split_seed)

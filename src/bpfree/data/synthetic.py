@@ -2,8 +2,8 @@
 
 ``synthetic:n=5000:inputs=64:classes=10:hidden=32:seed=0``; inputs may be an image, ``inputs=3x32x32``. x ~ N(0, 1); the label is
 the largest of the scores z = V tanh(U x), each score standardised over the set, so that the classes are nearly balanced. U is
-(hidden, inputs) with entries N(0, 1/inputs), V is (classes, hidden) N(0, 1/hidden). There is no label noise: what a net misses,
-it has not learnt.
+(hidden, inputs) with entries N(0, 1/inputs), V is (classes, hidden) N(0, 1/hidden). There is no label noise, so the best possible
+accuracy is 1.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Synthetic))
 
 
 def parse_synthetic(options: str) -> Synthetic:
-    """Read ``"n=5000:inputs=64"``, what stands after ``synthetic:``; what is left out has its default.
+    """Read ``"n=5000:inputs=64"``, the options after ``synthetic:``; an option that is left out has its default.
 
     Raises:
         UsageError: an option is unknown or its value is not a positive whole number (``seed`` from 0, ``classes`` from 2;
@@ -82,7 +82,7 @@ def load_synthetic(spec: Synthetic, split_seed: int = 0) -> Dataset:
     first = random.standard_normal((spec.hidden, width)) / math.sqrt(width)
     second = random.standard_normal((spec.classes, spec.hidden)) / math.sqrt(spec.hidden)
     x = random.standard_normal((spec.n, width)).astype(np.float32)
-    # In float64, so that no label hangs on how a machine rounds its matrix products.
+    # In float64, so that no label depends on how a machine rounds its matrix products.
     scores = np.tanh(x.astype(np.float64) @ first.T) @ second.T
     scores = (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), 1e-12)
     y = scores.argmax(axis=1).astype(np.int64)

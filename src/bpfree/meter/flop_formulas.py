@@ -118,4 +118,4 @@ IN_PLACE_FORMULAS: dict[Any, Formula] = {
     aten.dot: dot_flop,
     aten.vdot: dot_flop,
 }
-"""For a caller that knows that its step uses these; without them such a step fails the count."""
+"""For a step that uses these operations; without the formulas its count fails."""

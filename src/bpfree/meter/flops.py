@@ -34,7 +34,7 @@ _TOKENS = frozenset(
     eig eigh det slogdet lstsq inverse pinverse euclidean cdist lobpcg einsum combination
     """.split()  # noqa: SIM905 - eighty quoted words are harder to read
 )
-"""Words of operator names that stand for a product of matrices, or a decomposition made of such products."""
+"""Words of operator names that mean a product of matrices, or a decomposition made of such products."""
 
 _HARMLESS = frozenset(
     """
@@ -48,7 +48,7 @@ _HARMLESS = frozenset(
 """Operators with such a word in their name that multiply no matrices."""
 
 _NAMESPACES = ("aten", "prim", "prims", "profiler", "c10d", "_c10d_functional")
-"""Where operators are known by name. A kernel of anybody else needs a formula, whatever it is called."""
+"""Namespaces whose operators are known by name. A kernel of any other namespace needs a formula, whatever its name."""
 
 
 def multiplies_matrices(namespace: str, name: str) -> bool:

@@ -46,7 +46,7 @@ class LiveMemory:
 
 
 class Labels:
-    """What some of the storages are, said by whoever knows it; a storage may be named after the peak in which it was live."""
+    """Labels of storages, given by the caller; a storage may be labelled after the peak during which it was live."""
 
     def __init__(self) -> None:
         self.of_serial: dict[int, str] = {}
@@ -82,11 +82,11 @@ class _Tracker(TorchDispatchMode):
 
     def labelled_bytes(self, labels: Labels) -> dict[str, int]:
         """Bytes at the peak by label."""
-        found: dict[str, int] = {}
+        by_label: dict[str, int] = {}
         for serial, size in self._at_peak:
             if (label := labels.of_serial.get(serial)) is not None:
-                found[label] = found.get(label, 0) + size
-        return found
+                by_label[label] = by_label.get(label, 0) + size
+        return by_label
 
     @property
     def start_bytes(self) -> int:
@@ -175,10 +175,12 @@ def resident_peak_bytes() -> int:
 
 @dataclass(frozen=True)
 class DevicePeak:
-    """Peaks of a device's allocator since the last reset; ``None`` with a reason where it keeps none.
+    """Peaks of a device's allocator since the last reset; ``None`` with a reason where it records none.
 
     Attributes:
-        allocated_bytes: in tensors. reserved_bytes: taken from the driver (what another process cannot have).
+        allocated_bytes: in tensors.
+        reserved_bytes: taken from the driver, so that no other process can use them.
+        reason: why the peaks are None.
     """
 
     allocated_bytes: int | None
@@ -187,7 +189,7 @@ class DevicePeak:
 
 
 def reset_device_peak(device: torch.device | str) -> None:
-    """Start the peaks anew."""
+    """Reset the peaks to what is allocated now."""
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -41,7 +41,7 @@ def cuda_uuid(device: torch.device) -> str:
     return str(torch.cuda.get_device_properties(index).uuid).removeprefix("GPU-")
 
 
-def _said(error: pynvml.NVMLError) -> str:
+def _described(error: pynvml.NVMLError) -> str:
     return f"NVML says: {error}"
 
 
@@ -50,7 +50,7 @@ def _query(call: Callable[..., Any], *args: Any) -> Any:
     try:
         return call(*args)
     except pynvml.NVMLError as error:
-        raise SourceError(_said(error)) from error
+        raise SourceError(_described(error)) from error
 
 
 def _quietly(call: Callable[..., Any], *args: Any) -> Any:
@@ -73,7 +73,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
     except pynvml.NVMLError as error:
         return (
             [],
-            [Missing("nvml", f"no NVIDIA driver could be asked ({_said(error)})", _CURE_NO_DRIVER)],
+            [Missing("nvml", f"no NVIDIA driver could be asked ({_described(error)})", _CURE_NO_DRIVER)],
             None,
         )
     handle = _quietly(pynvml.nvmlDeviceGetHandleByUUID, f"GPU-{uuid}")
@@ -93,7 +93,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
         except pynvml.NVMLError as error:
             refused = error.value == pynvml.NVML_ERROR_NO_PERMISSION  # type: ignore[attr-defined]
             cure = _CURE_PERMISSION if refused else _CURE_COUNTER
-            missing.append(Missing(f"nvml-{make.__name__.strip('_')}:{name}", _said(error), cure))
+            missing.append(Missing(f"nvml-{make.__name__.strip('_')}:{name}", _described(error), cure))
     return sources, missing, NvmlProbe(handle)
 
 
@@ -147,7 +147,7 @@ class NvmlProbe(Probe):
         if not processes:
             return None
         n_others = sum(process.pid != os.getpid() for process in processes)
-        # In a container the driver reports pids of the host: ours is then one of the strangers.
+        # In a container the driver reports pids of the host, so this process is among those that seem to be others.
         if n_others == len(processes) and torch.cuda.is_initialized():
             n_others -= 1
         if n_others <= 0:

@@ -1,7 +1,7 @@
 """Processor and memory energy from RAPL, through Linux' powercap tree (Intel, and AMD from Zen on).
 
-Only the domains ``package-N`` and their subdomains ``dram`` are read. ``core`` and ``uncore`` lie inside the package, ``psys``
-around it, and ``intel-rapl-mmio`` is the same package by another way: adding any of them would count twice.
+Only the domains ``package-N`` and their subdomains ``dram`` are read. ``core`` and ``uncore`` are parts of the package, ``psys``
+contains it, and ``intel-rapl-mmio`` is the same package read in another way: adding any of them would count twice.
 
 Sources: Linux, Documentation/power/powercap/powercap.rst (energy_uj, max_energy_range_uj in microjoules); the counter moves about
 every millisecond (Intel SDM vol. 3B, 16.10.3); since 2020 it can be read by root only (CVE-2020-8694).
@@ -46,8 +46,8 @@ def detect_rapl(root: Path = POWERCAP_ROOT) -> tuple[list[EnergySource], list[Mi
         number = label.removeprefix("package-")
         domains += [(path, f"rapl:dram-{number}", "dram") for path in _subdomains(root, package) if _label(path) == "dram"]
         for path, name, scope in domains:
-            found = _open(path, name, scope)
-            (missing if isinstance(found, Missing) else sources).append(found)  # type: ignore[arg-type]
+            source = _open(path, name, scope)
+            (missing if isinstance(source, Missing) else sources).append(source)  # type: ignore[arg-type]
     if not sources and not missing:
         reason = "Linux offers no RAPL energy counter here (a virtual machine, a container, or another processor)"
         missing.append(Missing("rapl", reason, _CURE_ABSENT))
@@ -62,10 +62,10 @@ def _entries(path: Path) -> list[Path]:
 
 
 def _subdomains(root: Path, package: Path) -> list[Path]:
-    """``intel-rapl:0:2`` lies both beside and inside ``intel-rapl:0``; take each name once."""
+    """Each subdomain once: ``intel-rapl:0:2`` is listed both next to ``intel-rapl:0`` and inside it."""
     pattern = re.compile(re.escape(package.name) + r":\d+")
-    found = {path.name: path for path in [*_entries(root), *_entries(package)] if pattern.fullmatch(path.name)}
-    return [found[name] for name in sorted(found)]
+    by_name = {path.name: path for path in [*_entries(root), *_entries(package)] if pattern.fullmatch(path.name)}
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _label(path: Path) -> str | None:

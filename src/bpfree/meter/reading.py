@@ -1,4 +1,4 @@
-"""From counter differences to a reading: what is summed, what only checks, and the reason of every null."""
+"""From counter differences to a reading: which sources are summed, which are cross-checks, and the reason of every null."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def summed(sources: Sequence[EnergySource]) -> tuple[EnergySource, ...]:
     """The sources whose joules add up without counting anything twice.
 
     One for each (scope, domain), by the best method. A measured source of scope "machine" (a meter at the plug) contains all
-    others, and stands alone.
+    others, and is the only one summed.
     """
     best: dict[tuple[str, str], EnergySource] = {}
     for source in sources:
@@ -142,11 +142,11 @@ def _total(
         absent = "; ".join(f"{entry.name}: {entry.reason}" for entry in missing)
         reasons["energy.joules"] = f"no energy source: {absent}" if absent else "no energy source was given"
         return None
-    dead = [source.name for source in chosen if values[source.name] is None]
-    if dead:
+    failed = [source.name for source in chosen if values[source.name] is None]
+    if failed:
         # A sum without one of its parts would look like a cheaper run.
-        told = "; ".join(f"{name}: {reasons[f'energy.sources.{name}']}" for name in dead)
-        reasons["energy.joules"] = f"not every source could be read, and a part is no total ({told})"
+        why = "; ".join(f"{name}: {reasons[f'energy.sources.{name}']}" for name in failed)
+        reasons["energy.joules"] = f"not every source could be read, and a part is no total ({why})"
         return None
     return sum(value for source in chosen if (value := values[source.name]) is not None)
 
@@ -174,7 +174,7 @@ def _cross_checks(
     chosen: Sequence[EnergySource],
     values: Mapping[str, float | None],
 ) -> dict[str, str]:
-    found = []
+    differences = []
     for check in sources:
         value = values[check.name]
         for main in chosen:
@@ -185,6 +185,6 @@ def _cross_checks(
             if same and resolved and value is not None and reference is not None:
                 difference = (value - reference) / reference
                 if abs(difference) > DISAGREEMENT:
-                    theirs, ours = f"{check.name} gives {value:.4g} J", f"{main.name} {reference:.4g} J"
-                    found.append(f"{theirs}, {ours} ({difference:+.1%})")
-    return {f"{FLAG}cross-check": "; ".join(found)} if found else {}
+                    gives = f"{check.name} gives {value:.4g} J, {main.name} {reference:.4g} J"
+                    differences.append(f"{gives} ({difference:+.1%})")
+    return {f"{FLAG}cross-check": "; ".join(differences)} if differences else {}

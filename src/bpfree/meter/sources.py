@@ -1,4 +1,4 @@
-"""What an energy source is: a cumulative counter in joules with a name, a scope and a period; and what was not found."""
+"""What an energy source is: a cumulative counter in joules with a name, a scope and a period; and sources that are missing."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class EnergySource(ABC):
         """
 
     def open(self) -> None:  # noqa: B027 - a hook: most sources need nothing here
-        """Called when a first window opens: forget what happened while nobody looked."""
+        """Called when a first window opens: leave out what was counted since the last window."""
 
     @property
     def domain(self) -> str:

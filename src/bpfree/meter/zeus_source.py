@@ -34,7 +34,7 @@ _SOC_FIELDS = (
 
 
 class ZeusSource(EnergySource):
-    """A counter of Zeus in millijoules; ``read_mj`` gives ``None`` where the device stopped telling."""
+    """A counter of Zeus in millijoules; ``read_mj`` gives ``None`` when the device gives no value any more."""
 
     method = "zeus"
     measured = True
@@ -60,7 +60,7 @@ def detect_zeus(device: torch.device) -> tuple[list[EnergySource], list[Missing]
     """Sources by Zeus for an AMD board (torch's ROCm build calls it cuda), Apple silicon or a Jetson.
 
     Returns:
-        Nothing found and nothing missing on a machine that is none of these.
+        Sources, and what is missing; both empty on a machine that is none of these.
     """
     try:
         zeus = importlib.import_module("zeus.device")

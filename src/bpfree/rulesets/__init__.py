@@ -1,4 +1,4 @@
-"""Rulesets: what every arm of a table has in common, written down, hashed, and readable by people.
+"""Rulesets: the rules that all arms of a table share, as frozen values with a digest, and in plain English.
 
 >>> from bpfree import rulesets
 >>> quick = rulesets.load("quick")

@@ -1,4 +1,4 @@
-"""`Ruleset`: the frozen rules, and the few things that are done with them."""
+"""`Ruleset`: the frozen rules, and the operations on them."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class Ruleset(Rules):
         )
 
     def check_use(self, use: str) -> None:
-        """Refuse a ruleset that is only for ``bpfree reproduce`` to anything else.
+        """Check that the ruleset may be used by a command: some are only for ``bpfree reproduce``.
 
         Raises:
             RulesetError: it is not for this use.
@@ -174,7 +174,7 @@ class Ruleset(Rules):
         return changed.model_copy(update={"name": self.name + CHANGED})
 
     def scaled(self, scale: float) -> Ruleset:
-        """A rehearsal: training examples, trials and passes times ``scale``, each at least 1; stamped SCALED.
+        """A smaller copy for a rehearsal: training examples, trials and passes times ``scale``, each at least 1; stamped SCALED.
 
         Args:
             scale: above 0, at most 1.
@@ -218,7 +218,7 @@ def _apply(ruleset: Ruleset, changes: Mapping[str, Any], source: str, *, plain: 
     except KeyError as error:
         raise RulesetError(_unknown_key(error.args[0], source, ALIASES)) from None
     if plain and fields["search"]["passes_per_trial"] is not None:
-        # an arm with a lower cap of its own has shorter trials
+        # an arm with a lower cap has shorter trials
         counts = [fields["budget"]["max_passes"], *fields["budget"]["passes_by_dataset"].values()]
         longest = max((count for count in counts if isinstance(count, int)), default=1)
         if isinstance(fields["search"]["passes_per_trial"], int) and longest >= 1:
@@ -244,7 +244,7 @@ def build(fields: Mapping[str, Any], source: str) -> Ruleset:
 
 
 def _one_line(error: ValidationError, source: str) -> str:
-    # an unknown key comes first: a misspelt one is also a missing one, and the misspelling is the news
+    # report the misspelt key first: it is also a missing one
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first, more = problems[0], len(problems) - 1
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("dict[", "literal[")))

@@ -1,8 +1,8 @@
-"""What a ruleset is: everything that decides whether two runs may stand in one table, frozen and checked.
+"""What a ruleset is: everything that decides whether two runs may be compared in one table, frozen and checked.
 
-The ruleset belongs to the harness, never to an algorithm. The headline of this field fell because the arms of one table stopped
-by different rules, had different numbers of trials and different batch sizes; here there is one object for all arms, and what
-differs for an arm is an :class:`ArmException` with its reason written down.
+The ruleset belongs to the harness, never to an algorithm. The best-known claims of this field did not hold, because the arms of
+one table stopped by different rules and had different numbers of trials and different batch sizes. Here there is one object for
+all arms, and what differs for an arm is an :class:`ArmException` with its reason.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = [
 ]
 
 SCHEMA_VERSION = 1
-"""Meaning of the fields. It rises when the same words come to mean another rule, and every digest changes " "with it."""
+"""Meaning of the fields. It rises when the same words come to mean another rule, and every digest changes with it."""
 
 Augmentation = Literal["none", "crop-flip"]
 LrSchedule = Literal["constant", "linear-cooldown", "cosine"]
@@ -63,10 +63,11 @@ class _Part(BaseModel):
 
 
 class Stop(_Part):
-    """When a phase ends, and which state is kept.
+    """When a phase ends, and which state is restored then.
 
     ``patience`` counts passes without an improvement larger than ``min_delta`` (in units of the metric: a fraction of accuracy,
-    or nats of loss); ``None`` never stops early. ``restore_best``: the state of the best pass is kept, otherwise the last one.
+    or nats of loss); ``None`` never stops early. ``restore_best``: the state of the best pass is restored; otherwise the last
+    state stays.
     """
 
     metric: Metric
@@ -95,17 +96,17 @@ class Budget(_Part):
 
 
 def whole_name(dataset: str) -> str:
-    """``"mnist"`` of ``"mnist[10000]"``: what holds for a data set holds for a part of its training examples."""
+    """``"mnist"`` of ``"mnist[10000]"``: the rules for a data set hold for a part of its training examples too."""
     return dataset.partition("[")[0]
 
 
 def tenth_at_most_25(n: int) -> int:
-    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's " "default)."""
+    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's default)."""
     return min(math.ceil(0.1 * n), 25)
 
 
 def newest_25_full(n: int) -> np.ndarray:
-    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's " "default)."""
+    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's default)."""
     if n < 25:
         return np.ones(n)
     return np.concatenate([np.linspace(1.0 / n, 1.0, num=n - 25), np.ones(25)])
@@ -202,7 +203,7 @@ class Plan(_Part):
 
 
 def _covers(given: str, arm: str) -> bool:
-    """Is ``arm`` of the algorithm of ``given``, with at least its options?"""
+    """Whether ``arm`` is of the algorithm of ``given`` and has at least its options."""
     algorithm, *options = given.split(":")
     its_algorithm, *its_options = arm.split(":")
     return algorithm == its_algorithm and set(options) <= set(its_options)
@@ -225,7 +226,7 @@ class ArmException(_Part):
     phases: tuple[Word, ...] = ()
 
     def applies(self, arm: str, dataset: str | None, net: str | None, phase: str | None) -> bool:
-        """Does it hold for this arm, here? A narrowing that is not asked about does not match."""
+        """Whether it holds for this arm, here; one for some data sets, nets or phases never holds where None is given."""
         return (
             any(_covers(given, arm) for given in self.arms)
             and (not self.datasets or (dataset is not None and whole_name(dataset) in self.datasets))
@@ -301,7 +302,7 @@ _COMMON = UNHASHED | {
     *("exceptions", "schema_version", "version", "comparable", "splits", "train_examples", "scale"),
     *("equivalence_margin", "energy_equivalence_margin"),
 }
-"""What is one for the whole table; an exception to it would make no sense."""
+"""Fields that hold for the whole table, so that an exception for some arms has no meaning."""
 
 
 def replace(fields: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

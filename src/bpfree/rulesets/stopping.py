@@ -68,8 +68,8 @@ class Patience:
     """Stop a phase after ``patience`` passes without improvement, and the run at ``max_passes`` in total.
 
     An algorithm of several phases shares the cap: a phase may use the passes that are left divided by the phases still to come,
-    rounded up; what it leaves goes to the next. Patience starts afresh with each phase; the best state of a phase is restored at
-    its end.
+    rounded up; what it leaves goes to the next. The count of passes without improvement starts again with each phase; the best
+    state of a phase is restored at its end.
 
     Args:
         patience: passes without improvement before a phase ends; None never ends it early.

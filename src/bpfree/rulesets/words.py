@@ -24,7 +24,7 @@ _READOUTS = {
 
 
 def in_words(ruleset: Ruleset) -> list[str]:
-    """Sentences that a reviewer understands, most important first; a stamp such as NOT COMPARABLE leads."""
+    """The rules as sentences, most important first; a stamp such as NOT COMPARABLE comes before all others."""
     energy = format_percent(ruleset.energy_equivalence_margin, 0)
     return [
         *_stamps(ruleset),
@@ -73,8 +73,8 @@ def _stop(ruleset: Ruleset) -> Iterator[str]:
         if stop.patience >= ruleset.passes():
             what = "phase" if ruleset.budget.per == "phase" else "run"
             yield f"That is as long as a whole {what} ({ruleset.passes()} passes), so it can hardly stop one."
-    kept = f"the best pass by {metric}, not of the last one" if stop.restore_best else "the last pass"
-    yield f"{_every(ruleset, 'stop.restore_best', 'stop.metric')} is tested in its state of {kept}."
+    tested = f"the best pass by {metric}, not of the last one" if stop.restore_best else "the last pass"
+    yield f"{_every(ruleset, 'stop.restore_best', 'stop.metric')} is tested in its state of {tested}."
 
 
 def _budget(ruleset: Ruleset) -> Iterator[str]:
@@ -161,7 +161,7 @@ def exception_in_words(ruleset: Ruleset, index: int) -> str:
 
 
 MOST_DIFFERENCES = 6
-"""Named in a message; what is more is counted."""
+"""Differences that a message names; further ones are counted."""
 
 
 def difference(a: Ruleset, b: Ruleset) -> list[str]:
@@ -169,9 +169,9 @@ def difference(a: Ruleset, b: Ruleset) -> list[str]:
 
     At most :data:`MOST_DIFFERENCES` are named; then the last entry says how many more there are.
     """
-    found = list(_differences("", hashed_fields(a), hashed_fields(b)))
-    left_out = len(found) - MOST_DIFFERENCES
-    return found if left_out <= 1 else [*found[:MOST_DIFFERENCES], f"and {left_out} rules more"]
+    differences = list(_differences("", hashed_fields(a), hashed_fields(b)))
+    left_out = len(differences) - MOST_DIFFERENCES
+    return differences if left_out <= 1 else [*differences[:MOST_DIFFERENCES], f"and {left_out} rules more"]
 
 
 def _differences(key: str, a: Any, b: Any) -> Iterator[str]:

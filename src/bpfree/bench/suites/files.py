@@ -56,7 +56,7 @@ def _one_line(error: ValidationError, where: str) -> str:
 
 
 def _model(place: Sequence[str | int]) -> type[BaseModel]:
-    """Whose key stands at the end of ``place``."""
+    """The model that the last key of ``place`` belongs to."""
     if Inline.__name__ in place:
         return Inline
     if len(place) == 1:
