@@ -27,8 +27,9 @@ def stopping_flaw(run: Record, ruleset: Ruleset) -> str:
         if stop.own_cap is not None and len(entries) > stop.own_cap:
             return f"{len(entries)} passes were run in the phase {name}, the ruleset says at most {stop.own_cap}"
         waits = _waits(entries, stop)
-        if stop.patience is not None and max(waits) > stop.patience:
-            return f"training went on for {max(waits)} passes without improvement, the ruleset says {stop.patience}"
+        if stop.exhausted(max(waits[:-1], default=0)):  # a further pass, even one that improved, was one too many
+            further = ", and further" if max(waits) == stop.patience else ""
+            return f"training went on for {max(waits)} passes without improvement{further}, the ruleset says {stop.patience}"
         last = stop.per_phase or index == max(phases)
         if not last or name is None or (index + 1 < len(names) and not stop.per_phase):
             continue
