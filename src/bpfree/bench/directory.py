@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from bpfree.files import append_line, drop_half_line, locked, write_atomic, writ
 from bpfree.meter import Trace
 from bpfree.records import Record, append_record, finished, read_records
 from bpfree.rulesets import Ruleset
+from bpfree.text import slug
 
 __all__ = ["RunDirectory", "fresh_path"]
 
@@ -134,11 +134,11 @@ class RunDirectory:
         """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; a run done again replaces it."""
         about = {"arm": record.arm, "dataset": record.dataset, "net": record.net, "seed": record.seed,
                  "ruleset_digest": record.ruleset_digest, "started_at": record.started_at}  # fmt: skip
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", record.arm).strip("-")
+        arm = slug(record.arm)
         which = hashlib.sha256(json.dumps(record.cell).encode()).hexdigest()[:8]
         with writing(self.timelines_path):
             self.timelines_path.mkdir(exist_ok=True)
-        write_atomic(self.timelines_path / f"{slug}-seed{record.seed}-{which}.jsonl", trace.lines(about))
+        write_atomic(self.timelines_path / f"{arm}-seed{record.seed}-{which}.jsonl", trace.lines(about))
 
     def log(self, line: str) -> None:
         """Append a line with its time to ``log.txt``."""

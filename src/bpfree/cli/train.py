@@ -21,6 +21,7 @@ from bpfree.files import writing
 from bpfree.meter import Trace
 from bpfree.models import Model, save
 from bpfree.records import Record
+from bpfree.text import key_values
 from bpfree.train import Progress
 from bpfree.units import format_bytes, format_co2, format_count, format_energy, format_percent, format_time
 
@@ -28,13 +29,7 @@ __all__ = ["train_command"]
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:
-    values = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"cannot read --set {pair!r}; write --set key=value, such as --set lr=1e-3")
-        values[key] = value
-    return values
+    return key_values(pairs, form="--set key=value, such as --set lr=1e-3", option="--set")
 
 
 def train_command(

@@ -19,6 +19,7 @@ import torch
 from bpfree.data.dataset import Dataset, Examples
 from bpfree.data.splits import check_seed, digest, stratified_split
 from bpfree.errors import DataError, UsageError, unknown_name
+from bpfree.text import key_values
 
 __all__ = ["Synthetic", "load_synthetic", "parse_synthetic"]
 
@@ -58,8 +59,8 @@ def parse_synthetic(options: str) -> Synthetic:
             ``inputs`` may be CxHxW).
     """
     values: dict[str, int | tuple[int, ...]] = {}
-    for option in filter(None, options.split(":")):
-        key, _, text = option.partition("=")
+    pieces = filter(None, options.split(":"))
+    for key, text in key_values(pieces, form="synthetic:n=5000:inputs=64", where=f"synthetic:{options}").items():
         if key not in _FIELDS:
             raise unknown_name("option of synthetic", key, _FIELDS)
         parts = text.split("x") if key == "inputs" else [text]

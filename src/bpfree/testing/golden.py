@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from bpfree.algorithms import Algorithm, make
-from bpfree.errors import UsageError
 from bpfree.files import write_atomic
 from bpfree.nets import DenseBlock
 from bpfree.testing.bench import Bench, chain
+from bpfree.text import key_values
 
 __all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "main", "trajectory", "write"]
 
@@ -95,13 +95,7 @@ def write(algorithm: Algorithm, folder: Path) -> Path:
 
 def _parse(words: str) -> Algorithm:
     name, *pairs = words.split(":")
-    texts = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"cannot read {pair!r} in {words!r}; write NAME:key=value:key=value")
-        texts[key] = value
-    return make(name, texts)
+    return make(name, key_values(pairs, form="NAME:key=value:key=value", where=repr(words)))
 
 
 def main(arguments: Sequence[str]) -> int:
