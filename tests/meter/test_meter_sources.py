@@ -137,10 +137,10 @@ def test_a_timeline_of_any_length_stays_small_and_even() -> None:
 
 def test_spread_leaves_out_what_was_not_read() -> None:
     samples = [Sample(0.0, clock_mhz=1000.0), Sample(0.1), Sample(0.2, clock_mhz=2000.0)]
-    found = spread(samples, "clock_mhz")
-    assert found is not None
-    assert (found.mean, found.deviation, found.n_samples) == (1500.0, 500.0, 2)
-    assert found.variation == pytest.approx(1 / 3)
+    clocks = spread(samples, "clock_mhz")
+    assert clocks is not None
+    assert (clocks.mean, clocks.deviation, clocks.least, clocks.most) == (1500.0, 500.0, 1000.0, 2000.0)
+    assert clocks.variation == pytest.approx(1 / 3)
     assert spread(samples, "power_w") is None
 
 

@@ -164,7 +164,6 @@ class Spread:
     deviation: float
     least: float
     most: float
-    n_samples: int
 
     @property
     def variation(self) -> float:
@@ -181,4 +180,4 @@ def spread(samples: Sequence[Sample], quantity: str) -> Spread | None:
     if not values:
         return None
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
-    return Spread(mean, deviation, min(values), max(values), len(values))
+    return Spread(mean, deviation, min(values), max(values))
