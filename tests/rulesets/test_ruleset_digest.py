@@ -182,3 +182,13 @@ def test_sampler_arguments_are_those_of_optuna():
     for n in (0, 1, 9, 10, 24, 25, 26, 100, 400):
         assert arguments["gamma"](n) == tpe.default_gamma(n)
         assert arguments["weights"](n).tolist() == tpe.default_weights(n).tolist()
+
+
+def test_a_field_that_was_added_later_is_hashed_only_where_it_is_used():
+    """Rulesets from before it keep their digest; a limit on the examples of a trial changes it."""
+    quick = rulesets.load("quick")
+    plain = quick.with_changes({"search.train_examples": None})
+    limited = quick.with_changes({"search.train_examples": 500})
+    assert "train_examples" not in rulesets.hashed_fields(plain)["search"]
+    assert rulesets.hashed_fields(limited)["search"]["train_examples"] == 500
+    assert rulesets.digest(plain) != rulesets.digest(limited)

@@ -176,10 +176,10 @@ def end_reason(watch: Watch, stop: Patience, phase: PhaseLike, *, time_s: float,
     The reasons, in the order in which they are looked for where several hold:
 
     - ``"diverged"``: the loss became NaN or infinite. It ends the run.
-    - ``"hours"``: the wall time of the run is used up. It ends the run.
-    - ``"itself"``: the algorithm has nothing more to do after ``phase.max_passes``.
     - ``"patience"``: too many passes without improvement.
+    - ``"itself"``: the algorithm has nothing more to do after ``phase.max_passes``.
     - ``"cap"``: the passes that the rule gives to the phase are used up, so more of them might have helped.
+    - ``"hours"``: the wall time of the run is used up, before the phase would have ended otherwise. It ends the run.
 
     Args:
         watch: after its last pass; its ``cap`` is :func:`phase_cap`.
@@ -188,10 +188,10 @@ def end_reason(watch: Watch, stop: Patience, phase: PhaseLike, *, time_s: float,
     """
     if diverged:
         return "diverged"
-    if stop.out_of_time(time_s):
-        return "hours"
-    if phase.max_passes is not None and watch.passes >= phase.max_passes:
-        return "itself"
     if stop.exhausted(watch.waited):
         return "patience"
-    return "cap" if watch.passes >= watch.cap else None
+    if phase.max_passes is not None and watch.passes >= phase.max_passes:
+        return "itself"
+    if watch.passes >= watch.cap:
+        return "cap"
+    return "hours" if stop.out_of_time(time_s) else None
