@@ -58,6 +58,20 @@ def test_a_mutant_without_end_is_killed(project: Path, capsys) -> None:
     assert "timeout" in capsys.readouterr().err
 
 
+def test_an_interrupted_run_resumes(project: Path, monkeypatch: pytest.MonkeyPatch, capsys) -> None:
+    def interrupt(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr("tools.mutation.__main__.print", interrupt, raising=False)  # at the first outcome
+        with pytest.raises(KeyboardInterrupt):
+            run(project)
+    assert run(project) == 1
+    out, err = capsys.readouterr()
+    assert out.splitlines()[1].split() == ["small", "3", "2", "0", "60.0"]
+    assert err.count("  0.0 s") >= 1
+
+
 def test_accepted_survivors_do_not_count_and_show_their_reason(project: Path, capsys) -> None:
     entries = [ACCEPTED.format(after=f"return n {end}") for end in ("- 1", "+ 0", "+ 2")]
     (project / "tests/mutation-survivors.toml").write_text("\n".join(entries))

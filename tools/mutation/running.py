@@ -16,9 +16,9 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 from tools.mutation.mutants import Mutant
 
@@ -96,25 +96,27 @@ def run(
     Raises:
         TestsFailError: Tests fail without a mutation.
     """
-    memory = Memory(memory_path, root)
     outcomes: dict[Mutant, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch, ThreadPoolExecutor(processes) as pool:
         copies: queue.Queue[Path] = queue.Queue()
         for k in range(processes):
             copies.put(_copy(root, Path(scratch) / str(k)))
+        runner = _Runner(copies, Memory(memory_path, root), limit_s)
+
+        def try_one(mutant: Mutant, tests: tuple[str, ...], seconds_without: Callable[[], float]) -> None:
+            outcomes[mutant], seconds = runner.try_one(mutant, tests, seconds_without())
+            report(mutant, outcomes[mutant], seconds)
+
         futures: list[Future[Any]] = []
         try:
             # Tests by tests, first without a mutation; a pool starts its work in this order.
             for tests, mutants in _by_tests(work).items():
-                baseline = pool.submit(_baseline, tests, copies, memory, limit_s)
-                futures.append(baseline)
-                for mutant in mutants:
-                    futures.append(
-                        pool.submit(_try_one, mutant, tests, copies, memory, limit_s, baseline.result, outcomes, report)
-                    )
+                baseline = pool.submit(runner.baseline, tests)
+                futures += [baseline, *(pool.submit(try_one, mutant, tests, baseline.result) for mutant in mutants)]
             for future in futures:
                 future.result()
         except BaseException:
+            runner.stop.set()
             pool.shutdown(wait=False, cancel_futures=True)
             raise
     return outcomes
@@ -127,39 +129,41 @@ def _by_tests(work: Sequence[tuple[Mutant, tuple[str, ...]]]) -> dict[tuple[str,
     return grouped
 
 
-def _baseline(tests: tuple[str, ...], copies: queue.Queue[Path], memory: Memory, limit_s: float) -> float:
-    key = "seconds of " + " ".join(tests)
-    remembered = memory.get(key)
-    if remembered is not None:
-        return float(remembered)
-    with _borrowed(copies) as copy:
-        result = _pytest(copy, tests, 3 * limit_s)
-    if not result.passed:
-        raise TestsFailError(f"tests fail without a mutation: pytest {' '.join(tests)}")
-    memory.put(key, round(result.seconds, 1), lasting=False)
-    return result.seconds
+class StoppedError(Exception):
+    """The run was interrupted; no outcome is stored."""
 
 
-def _try_one(
-    mutant: Mutant,
-    tests: tuple[str, ...],
-    copies: queue.Queue[Path],
-    memory: Memory,
-    limit_s: float,
-    seconds_without: Callable[[], float],
-    outcomes: dict[Mutant, Outcome],
-    report: Callable[[Mutant, Outcome, float], None],
-) -> None:
-    limit = min(limit_s, 20 + 3 * seconds_without())
-    key = hashlib.sha256("\0".join([str(mutant.path), mutant.code, *tests]).encode()).hexdigest()
-    outcome, seconds = memory.get(key), 0.0
-    if outcome is None:
-        with _borrowed(copies) as copy, _mutated(copy / mutant.path, mutant.code):
-            result = _pytest(copy, tests, limit)
-        outcome, seconds = "timeout" if result.timed_out else "survived" if result.passed else "killed", result.seconds
-        memory.put(key, outcome, lasting=outcome == "killed")
-    outcomes[mutant] = outcome  # type: ignore[assignment]
-    report(mutant, outcomes[mutant], seconds)
+@dataclass(frozen=True)
+class _Runner:
+    copies: queue.Queue[Path]
+    memory: Memory
+    limit_s: float
+    stop: threading.Event = field(default_factory=threading.Event)
+
+    def baseline(self, tests: tuple[str, ...]) -> float:
+        """Seconds of tests without a mutation; they must pass."""
+        key = "seconds of " + " ".join(tests)
+        remembered = self.memory.get(key)
+        if remembered is not None:
+            return float(remembered)
+        with _borrowed(self.copies) as copy:
+            result = _pytest(copy, tests, 3 * self.limit_s, self.stop)
+        if not result.passed:
+            raise TestsFailError(f"tests fail without a mutation: pytest {' '.join(tests)}")
+        self.memory.put(key, round(result.seconds, 1), lasting=False)
+        return result.seconds
+
+    def try_one(self, mutant: Mutant, tests: tuple[str, ...], seconds_without: float) -> tuple[Outcome, float]:
+        """What the tests say of a mutant, and their seconds (0 if remembered)."""
+        key = hashlib.sha256("\0".join([str(mutant.path), mutant.code, *tests]).encode()).hexdigest()
+        remembered = self.memory.get(key)
+        if remembered is not None:
+            return cast(Outcome, remembered), 0.0
+        with _borrowed(self.copies) as copy, _mutated(copy / mutant.path, mutant.code):
+            result = _pytest(copy, tests, min(self.limit_s, 20 + 3 * seconds_without), self.stop)
+        outcome: Outcome = "timeout" if result.timed_out else "survived" if result.passed else "killed"
+        self.memory.put(key, outcome, lasting=outcome == "killed")
+        return outcome, result.seconds
 
 
 @contextlib.contextmanager
@@ -192,8 +196,8 @@ def _copy(root: Path, target: Path) -> Path:
     return target
 
 
-def _pytest(copy: Path, tests: tuple[str, ...], limit_s: float) -> Finished:
-    """Run tests in a fresh interpreter; after the limit, end it and what it started."""
+def _pytest(copy: Path, tests: tuple[str, ...], limit_s: float, stop: threading.Event) -> Finished:
+    """Run tests in a fresh interpreter; after the limit or when stopped, end it and what it started."""
     environment = os.environ | {
         "PYTHONPATH": str(copy / "src"),  # before the editable install
         "PYTHONDONTWRITEBYTECODE": "1",  # two changes within a second would share one compiled file
@@ -205,11 +209,12 @@ def _pytest(copy: Path, tests: tuple[str, ...], limit_s: float) -> Finished:
         command, cwd=copy, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
     )
     try:
-        code = process.wait(limit_s)
-    except subprocess.TimeoutExpired:
-        return Finished(passed=False, seconds=limit_s, timed_out=True)
+        while process.poll() is None and time.monotonic() - start < limit_s:
+            if stop.wait(0.1):
+                raise StoppedError
     finally:
+        timed_out = process.poll() is None
         with contextlib.suppress(ProcessLookupError):
             os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-    return Finished(passed=code == 0, seconds=time.monotonic() - start)
+        code = process.wait()
+    return Finished(passed=code == 0 and not timed_out, seconds=time.monotonic() - start, timed_out=timed_out)
