@@ -20,7 +20,7 @@ from typing import Any
 import torch
 
 from bpfree.algorithms import Algorithm, make
-from bpfree.files import write_atomic
+from bpfree.files import write_atomic, writing
 from bpfree.nets import DenseBlock
 from bpfree.testing.bench import Bench, chain
 from bpfree.text import key_values
@@ -86,8 +86,10 @@ def _compare(name: str, stored: Any, now: Any) -> list[str]:
 
 
 def write(algorithm: Algorithm, folder: Path) -> Path:
-    """Write the trajectory of a rule; returns its file."""
+    """Write the trajectory of a rule, in a new folder if need be; returns its file."""
     path = folder / file_name(algorithm)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in trajectory(algorithm).items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")  # a line for each key: a change shows what moved
     return path
