@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 from bpfree.bench.arm import Arm
 from bpfree.bench.stops import stop_rule
 from bpfree.rulesets import Ruleset
 from bpfree.train import StopRule
+
+if TYPE_CHECKING:
+    from bpfree.bench.measure import Setting
 
 __all__ = ["ArmRules"]
 
@@ -28,6 +32,11 @@ class ArmRules:
     arm: Arm
     dataset: str
     net: str
+
+    @classmethod
+    def of(cls, setting: Setting, arm: Arm) -> ArmRules:
+        """The rules of an arm in a setting."""
+        return cls(setting.ruleset, arm, setting.data.name, setting.net)
 
     @cached_property
     def rules(self) -> Ruleset:

@@ -74,7 +74,7 @@ class RunDirectory:
         with locked(self.path / ".lock"):
             drop_half_line(self.journal_path)
             for stale in self.path.glob(f"{self.journal_path.name}.lock*"):
-                stale.unlink(missing_ok=True)  # a killed process leaves Optuna's lock; we hold our own, so no other is alive
+                stale.unlink(missing_ok=True)  # a killed process leaves Optuna's lock; ours is held, so no other process is alive
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
             self._add_environment(facts)

@@ -50,7 +50,7 @@ def prepare(
         net: specification, such as ``"mlp:2x256"``.
         factor: grams of CO2 equivalent per kilowatt-hour, None where it is not known.
         estimate: see :func:`ready_meter`.
-        plan: JSON values that every record carries, beside data set, net, device and tier.
+        plan: JSON values that every record carries; data set, net, device and tier are added.
 
     Raises:
         BpfreeError: data or a net that cannot be used; a batch larger than the training split.

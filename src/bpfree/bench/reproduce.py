@@ -113,7 +113,7 @@ class Reproduction:
         return ArmRules(self.rules[line.section.ruleset], Arm.parse(row.arm), row.dataset, row.net)
 
     def load(self, data_dir: Path | None, *, download: bool = True) -> None:
-        """Load every data set of the chosen rows; rows whose data are absent get that as their reason.
+        """Load every data set of the chosen rows; rows whose data are absent get a reason that says so.
 
         Raises:
             DataError: no data set of the suite is there; it says how to get the first.

@@ -156,7 +156,9 @@ def reproduce(
     arms: Annotated[str | None, typer.Option(help="Only these arms, or all arms of these rules, comma-separated.")] = None,
     seeds: Seeds = None,
     max_hours: MaxHours = None,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print what would be run, with its hours and joules.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run, with an estimate of hours and joules.")
+    ] = False,
     data_dir: DataDir = None,
     meter: MeterOptions,
     carbon: CarbonOptions,

@@ -119,7 +119,11 @@ class OutputOptions:
 
 
 def grouped(command: Callable[..., int]) -> Callable[..., int]:
-    """Let typer see each field of the groups (dataclasses) among the parameters of ``command`` as an option of its own."""
+    """Let typer see each field of the groups (dataclasses) among the parameters of ``command`` as a separate option.
+
+    Args:
+        command: its groups are given to it as instances of their dataclass.
+    """
     hints = get_type_hints(command, include_extras=True)
     groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
 

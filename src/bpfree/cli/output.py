@@ -83,7 +83,7 @@ Column = tuple[str, ...]
 
 
 def parts(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[Column]]:
-    """The columns of each table that is printed so that none is wider than ``width``, where one column beside the first fits."""
+    """The columns of each printed table: none is wider than ``width``, unless the first and one other column already are."""
     first, *others = (
         _wrapped_column(column, CELL_WIDTH if k else LABEL_WIDTH) for k, column in enumerate(zip(headings, *rows, strict=True))
     )

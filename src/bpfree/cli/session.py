@@ -1,4 +1,4 @@
-"""What ``compare``, ``train``, ``tune`` and ``reproduce`` do alike: check first, then open a directory and run in it."""
+"""What ``compare``, ``train``, ``tune`` and ``reproduce`` have in common: check first, then open a directory and run in it."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Checked:
 
     @property
     def dataset(self) -> str:
-        """The last part of the data set's name: a file stands for itself."""
+        """Name of the data set, without the folder where it is a file."""
         return Path(self.setting.data.name).name
 
 

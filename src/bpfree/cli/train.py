@@ -48,7 +48,7 @@ def train_command(
     setting = checked.setting
     model_path: Path | None = None
     with open_directory(checked, place, f"{arm.algorithm}-{checked.dataset}", quiet=output.quiet) as (directory, session):
-        rules = ArmRules(setting.ruleset, arm, setting.data.name, setting.net)
+        rules = ArmRules.of(setting, arm)
         record = directory.finished().get(rules.cell(seed))
         if record is None:
             trained: list[Model] = []
