@@ -12,9 +12,10 @@ from typing import Protocol
 
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
-from bpfree.bench.measure import RunFailed, Setting, measure
+from bpfree.bench.measure import Setting
+from bpfree.bench.runs import measure_into
 from bpfree.bench.study import Tuned, open_storage, search
-from bpfree.meter import Trace
+from bpfree.bench.tuned import TunedRow
 from bpfree.records import Record
 from bpfree.train import Progress
 
@@ -72,7 +73,7 @@ class Comparison:
             KeyboardInterrupt: after the interrupted run has been recorded as such.
         """
         tuned = self.tune()
-        self.directory.keep_tuned([result.row for result in tuned.values()])
+        self.directory.add_tuned([TunedRow.model_validate(result.row) for result in tuned.values()])
         for arm, seed in self._cells():
             self._measure(arm, seed, tuned[arm.label])
         return self.directory.records()
@@ -98,7 +99,7 @@ class Comparison:
         Interleaving spreads what drifts (clocks, temperature, other load) over the arms.
         """
         name, net = self.setting.data.name, self.setting.net
-        done = {record.cell for record in self.directory.records() if record.status != "interrupted"}
+        done = self.directory.finished()
         for turn, seed in enumerate(self.seeds):
             for k in range(len(self.arms)):
                 arm = self.arms[(turn + k) % len(self.arms)]
@@ -108,19 +109,7 @@ class Comparison:
     def _measure(self, arm: Arm, seed: int, tuned: Tuned) -> None:
         rules = self.setting.ruleset.for_arm(arm.label, self.setting.data.name, self.setting.net)
         self.observer.begin(f"{arm.label}, seed {seed}", rules.passes(self.setting.data.name))
-        traces: list[Trace] = []
-        try:
-            record = measure(
-                self.setting, arm, tuned.best, seed, tuned.cost,
-                on_pass=self.observer.passed, on_trace=lambda _, trace: traces.append(trace),
-            )  # fmt: skip
-        except RunFailed as failure:
-            record = failure.record
-            self.directory.append(record, traces)
-            if isinstance(failure.__cause__, KeyboardInterrupt):
-                raise failure.__cause__ from None
-        else:
-            self.directory.append(record, traces)
+        record = measure_into(self.directory, self.setting, arm, tuned.best, seed, tuned.cost, on_pass=self.observer.passed)
         line = f"{arm.label}, seed {seed}: {_outcome(record)}"
         self.directory.log(line)
         self.observer.end(line)

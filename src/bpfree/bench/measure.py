@@ -56,7 +56,7 @@ class Setting:
     meter: Meter
     factor: CarbonFactor | None
     plan: dict[str, Any]
-    facts: dict[str, Any]
+    facts: environment.Environment
     costs: dict[str, StepCost] = field(default_factory=dict)
 
     def build_net(self) -> Chain:
