@@ -4,13 +4,14 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help compare test test-all test-gpu lint format install clean
+.PHONY: help compare test test-all test-gpu mutate lint format install clean
 
 help:
-	@echo "make compare    the main job: backprop, Mono-Forward and Forward-Forward on embedded data, with the bill"
-	@echo "make test       lint, types, floors, tests (minutes)"
+	@echo "make compare    the main job: backprop, Mono-Forward and Forward-Forward on embedded data, with time and energy"
+	@echo "make test       lint, types, layers, tests (minutes)"
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
 	@echo "make test-gpu   the tests that need an NVIDIA GPU"
+	@echo "make mutate     change single lines and list the changes that no test sees (MUTANTS=150 MODULES= SEED=0)"
 
 # Pinned: constraints.txt holds every version that was tested, torch exactly (a range would pull gigabytes of CUDA).
 $(READY): pyproject.toml constraints.txt
@@ -32,6 +33,10 @@ test-all: lint
 test-gpu: $(READY)
 	$(BIN)/python -m pytest -m gpu $(PYTEST)
 
+# Not part of CI: half an hour on two cores. The lists: tests/mutation.toml and tests/mutation-survivors.toml.
+mutate: $(READY)
+	$(BIN)/python -m tools.mutation --mutants $(or $(MUTANTS),150) --seed $(or $(SEED),0) $(MODULES)
+
 lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -43,4 +48,4 @@ format: $(READY)
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache .mutation

@@ -15,7 +15,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfree.errors import RunDirectoryError, StorageError
-from bpfree.files import append_line, drop_half_line, locked, write_atomic, writing
+from bpfree.files import append_line, drop_half_line, locked, replacing, write_atomic, writing
 
 
 def names(folder: Path) -> list[str]:
@@ -231,3 +231,37 @@ def test_a_lock_dies_with_its_process(tmp_path: Path) -> None:
 def test_a_lock_where_nothing_can_be_written(tmp_path: Path) -> None:
     with pytest.raises(StorageError), locked(tmp_path):
         pass
+
+
+def test_a_replacing_that_fails_leaves_the_old_file_and_nothing_else(tmp_path: Path) -> None:
+    path = tmp_path / "a"
+    write_atomic(path, "old")
+    with pytest.raises(ValueError, match="mine"), replacing(path) as part:
+        part.write_text("half")
+        raise ValueError("mine")
+    assert path.read_text() == "old"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+def test_a_part_of_a_fixed_name_is_overwritten(tmp_path: Path) -> None:
+    path, part = tmp_path / "a", tmp_path / "a.part"
+    part.write_text("left by a process that was killed")
+    with replacing(path, part=part) as given:
+        assert given == part
+        given.write_text("new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("sync", "n_syncs"), [(True, 1), (False, 0)])
+def test_a_file_is_synced_before_it_replaces_another(tmp_path: Path, monkeypatch, sync: bool, n_syncs: int) -> None:
+    synced = []
+    monkeypatch.setattr(os, "fsync", synced.append)
+    with replacing(tmp_path / "a", sync=sync) as part:
+        part.write_text("new")
+    assert len(synced) == n_syncs
+
+
+def test_the_cure_names_the_place_that_the_caller_can_choose(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot write .*there is no such place.*; choose another cache$"):
+        write_atomic(tmp_path / "none" / "a", "x", elsewhere="choose another cache")

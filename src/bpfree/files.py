@@ -1,4 +1,4 @@
-"""Writing so that nothing is lost: whole files or none, whole lines or none, and one clear line when the disk refuses."""
+"""Writing so that nothing is lost: whole files or none, whole lines or none, and a one-line error with its cure."""
 
 from __future__ import annotations
 
@@ -12,57 +12,74 @@ from pathlib import Path
 
 from bpfree.errors import RunDirectoryError, StorageError
 
-__all__ = ["append_line", "drop_half_line", "locked", "refusal", "write_atomic", "writing"]
+__all__ = ["append_line", "drop_half_line", "locked", "refusal", "replacing", "write_atomic", "writing"]
+
+ELSEWHERE = "choose another place with --out DIR"
+"""How a user of the command line writes to another place."""
 
 _CURES = {
-    errno.ENOSPC: "the disk is full; free some space and give the same command again, it goes on where it was",
-    errno.EDQUOT: "the disk quota is used up; free some space and give the same command again",
-    errno.EROFS: "the file system is read-only; choose another place with --out DIR",
-    errno.EACCES: "permission denied; choose another place with --out DIR",
-    errno.EPERM: "not permitted; choose another place with --out DIR",
-    errno.ENOTDIR: "a part of the path is a file, not a directory; choose another place with --out DIR",
-    errno.EEXIST: "a file of this name is in the way; choose another place with --out DIR",
-    errno.EISDIR: "a directory of this name is in the way; choose another place with --out DIR",
-    errno.ENOENT: "there is no such place and it cannot be made; choose another place with --out DIR",
-    errno.ENAMETOOLONG: "the name is too long; choose another place with --out DIR",
-    errno.EFBIG: "the file would be larger than is allowed; choose another place with --out DIR",
+    errno.ENOSPC: "the disk is full; free some space and give the same command again (it resumes), or {elsewhere}",
+    errno.EDQUOT: "the disk quota is used up; free some space and give the same command again, or {elsewhere}",
+    errno.EROFS: "the file system is read-only; {elsewhere}",
+    errno.EACCES: "permission denied; {elsewhere}",
+    errno.EPERM: "not permitted; {elsewhere}",
+    errno.ENOTDIR: "a part of the path is a file, not a directory; {elsewhere}",
+    errno.EEXIST: "a file of this name is in the way; {elsewhere}",
+    errno.EISDIR: "a directory of this name is in the way; {elsewhere}",
+    errno.ENOENT: "there is no such place and it cannot be made; {elsewhere}",
+    errno.ENAMETOOLONG: "the name is too long; {elsewhere}",
+    errno.EFBIG: "the file would be larger than is allowed; {elsewhere}",
 }
 
 
-def refusal(error: OSError, path: Path | None = None) -> StorageError | None:
-    """The operating system's refusal to write as one line with its cure; None if the error is of another kind."""
+def refusal(error: OSError, path: Path | None = None, elsewhere: str = ELSEWHERE) -> StorageError | None:
+    """The operating system's refusal to write as one line with its cure; None if the error is of another kind.
+
+    Args:
+        path: what was to be written; by default the file that the error names.
+        elsewhere: how the user chooses another place.
+    """
     place = path or error.filename
     cure = _CURES.get(error.errno or 0)
-    return StorageError(f"cannot write {place or 'to the disk'}: {cure}") if cure else None
+    return StorageError(f"cannot write {place or 'to the disk'}: {cure.format(elsewhere=elsewhere)}") if cure else None
 
 
 @contextlib.contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
     """Turn the operating system's refusal to write ``path`` into a :class:`StorageError` that says the cure."""
     try:
         yield
     except OSError as error:
-        refused = refusal(error, path)
+        refused = refusal(error, path, elsewhere)
         if refused is None:
             raise
         raise refused from error
 
 
-def write_atomic(path: Path, content: str | bytes) -> None:
-    """Write a whole file or leave the old one: to a file beside it, synced, then renamed.
+@contextlib.contextmanager
+def replacing(path: Path, *, part: Path | None = None, sync: bool = True, elsewhere: str = ELSEWHERE) -> Iterator[Path]:
+    """Yield a file in the same folder to be written; it replaces ``path`` at the end, or is removed on an error.
+
+    Args:
+        part: the file to give; by default one of a new name, so that several processes may write the same ``path``. With a fixed
+            name the part that a killed process leaves is overwritten by the next.
+        sync: wait until the disk has the content before the old file is replaced; without it a power cut may leave a damaged
+            file, a crash of the process may not.
+        elsewhere: how the user chooses another place, for the message.
 
     Raises:
-        StorageError: the disk is full, read-only or not permitted.
+        StorageError: the disk is full, read-only or not permitted; an older file stays whole.
     """
-    data = content.encode() if isinstance(content, str) else content
-    with writing(path):
-        descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-        part = Path(name)
+    with writing(path, elsewhere):
+        if part is None:
+            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+            os.close(descriptor)
+            part = Path(name)
         try:
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
+            yield part
+            if sync:
+                with part.open("rb") as file:
+                    os.fsync(file.fileno())
             part.chmod(0o644)
             part.replace(path)
         except BaseException:
@@ -70,11 +87,21 @@ def write_atomic(path: Path, content: str | bytes) -> None:
             raise
 
 
+def write_atomic(path: Path, content: str | bytes, *, elsewhere: str = ELSEWHERE) -> None:
+    """Write a whole file or leave the old one: to another file in the same folder, synced, then renamed.
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted.
+    """
+    with replacing(path, elsewhere=elsewhere) as part:
+        part.write_bytes(content.encode() if isinstance(content, str) else content)
+
+
 def append_line(path: Path, line: str) -> None:
     """Append one line so that a crash leaves either the whole line or none that a reader would take.
 
-    The line goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk)
-    is cut off again. A half-written last line of an earlier crash is removed first.
+    The line goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk) is cut
+    off again. A half-written last line of an earlier crash is removed first.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted. The lines written before stay whole.

@@ -1,6 +1,6 @@
 """Tensors in one safetensors file, with a JSON header, written whole or not at all; no pickle is written or read.
 
-The header stands in the file's metadata under the name of its kind (a checkpoint, a model), so that the two are told apart.
+The header is in the file's metadata under the name of its kind, which tells a checkpoint from a model.
 """
 
 from __future__ import annotations
@@ -16,29 +16,27 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bpfree.errors import DataError
-from bpfree.files import writing
+from bpfree.files import replacing
 
 __all__ = ["fill_tensors", "read_metadata", "read_tensors", "write_tensors"]
 
 
 def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, header: Mapping[str, Any]) -> None:
-    """Write atomically: to a file beside it, then rename.
+    """Write atomically: to another file in the same folder, then rename.
 
     Args:
-        kind: under which the header stands.
+        kind: key of the header in the metadata.
         header: JSON values.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted; an older file stays whole.
     """
-    part = path.with_name(path.name + ".part")
-    with writing(path):
+    # Not synced: a checkpoint is written after every pass, within the measured time, and a damaged one is noticed when read.
+    with replacing(path, part=path.with_name(path.name + ".part"), sync=False) as part:
         try:
             save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, part, metadata={kind: json.dumps(header)})
         except SafetensorError as error:  # it wraps the system's message; the error number is lost on the way
-            part.unlink(missing_ok=True)
             raise OSError(_errno_of(str(error)), str(error)) from error
-        part.replace(path)
 
 
 def _errno_of(message: str) -> int:
@@ -80,7 +78,7 @@ def fill_tensors(path: Path, targets: Mapping[str, Tensor]) -> None:
 
 
 def read_tensors(path: Path, names: Sequence[str]) -> Iterator[Tensor]:
-    """The tensors of these names in this order, one by one, in host memory; others in the file are left where they are.
+    """The tensors of these names in this order, one by one, in host memory; others in the file are not read.
 
     Raises:
         DataError: one is missing: the file belongs to another rule or net.

@@ -77,7 +77,10 @@ def assert_same(ours: dict[str, Tensor], theirs: dict[str, Tensor]) -> None:
     for name in ours.keys() | theirs.keys():
         one, other = (side.get(name, torch.zeros(())) for side in (ours, theirs))
         torch.testing.assert_close(
-            one.expand_as(other) if one.dim() == 0 else one, other.expand_as(one) if other.dim() == 0 else other,
-            check_dtype=False, **EXACT, msg=lambda text, name=name: f"{name}: {text}",
-        )  # fmt: skip
+            one.expand_as(other) if one.dim() == 0 else one,
+            other.expand_as(one) if other.dim() == 0 else other,
+            check_dtype=False,
+            **EXACT,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
     assert len(ours) > 1

@@ -36,7 +36,7 @@ def conv_net() -> Chain:
 
 
 def trained(variant: dict[str, object], *, cache: bool, net: Chain | None = None) -> FitResult:
-    rule = CascadedForward(cache_features=cache, **variant)  # pyright: ignore[reportArgumentType]
+    rule = CascadedForward(cache_features=cache, **variant)
     return fit(rule, net or conv_net(), digits(), Patience(10, max_passes=6), batch_size=64)
 
 

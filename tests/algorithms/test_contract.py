@@ -54,8 +54,8 @@ class TestMonoForward(AlgorithmContract):
 
 class TestForwardForward(AlgorithmContract):
     matters_with = FORWARD_FORWARD
-    easy_params = {"lr": 1e-2}  # noqa: RUF012
-    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
+    easy_params = {"lr": 1e-2}
+    floors = {"blobs": 0.95, "digits": 0.8}
 
     @pytest.fixture(
         params=[
@@ -74,9 +74,9 @@ class TestSgd(AlgorithmContract):
 
     matters_with = FORWARD_FORWARD
 
-    easy_params = {"lr": 1e-2}  # noqa: RUF012
+    easy_params = {"lr": 1e-2}
     easy_passes = 20
-    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
+    floors = {"blobs": 0.95, "digits": 0.8}
 
     @pytest.fixture(
         params=[rule(optimiser="sgd") for rule in (Backprop, MonoForward, ForwardForward)],

@@ -55,7 +55,7 @@ class TestDirectFeedbackAlignment(AlgorithmContract):
 
 
 class TestDirectRandomTargetProjection(AlgorithmContract):
-    floors = {"blobs": 0.95, "digits": 0.75}  # noqa: RUF012  # a class attribute of the contract
+    floors = {"blobs": 0.95, "digits": 0.75}  # a class attribute of the contract
 
     @pytest.fixture
     def algorithm(self) -> Algorithm:
@@ -65,7 +65,7 @@ class TestDirectRandomTargetProjection(AlgorithmContract):
 class TestPepita(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    easy_params = {"lr": 0.03, "optimiser": "sgd"}  # noqa: RUF012
+    easy_params = {"lr": 0.03, "optimiser": "sgd"}
     matters_with = MIRRORING
 
     @pytest.fixture(params=[Pepita(dropout=0.0), Pepita(dropout=0.0, presynaptic="mixed", sign="plus")], ids=label)
@@ -76,9 +76,9 @@ class TestPepita(AlgorithmContract):
 class TestPepitaWithDropout(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    easy_params = {"lr": 0.03, "optimiser": "sgd"}  # noqa: RUF012
+    easy_params = {"lr": 0.03, "optimiser": "sgd"}
     matters_with = MIRRORING
-    exceptions = {  # noqa: RUF012
+    exceptions = {
         "test_order_within_a_batch_does_not_matter": "a mask is drawn by the place of an example in the batch",
         "test_ragged_batch_keeps_mean_semantics": "the same",
     }
@@ -91,8 +91,8 @@ class TestPepitaWithDropout(AlgorithmContract):
 class TestPepitaWithMirroring(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    easy_params = {"lr": 0.03, "optimiser": "sgd"}  # noqa: RUF012
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+    easy_params = {"lr": 0.03, "optimiser": "sgd"}
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture
     def algorithm(self) -> Algorithm:
@@ -103,7 +103,7 @@ class TestPepitaWithMirroring(AlgorithmContract):
 class TestFoton(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture(
         params=[
@@ -121,8 +121,8 @@ class TestFoton(AlgorithmContract):
 class TestFotonWithSquaredError(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    matters_with = {"temperature": {"loss": "cross-entropy"}}  # noqa: RUF012
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+    matters_with = {"temperature": {"loss": "cross-entropy"}}
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture
     def algorithm(self) -> Algorithm:
@@ -145,7 +145,7 @@ class TestBackpropOnAnOrthogonalNet(AlgorithmContract):
 class TestBackpropOnANetKeptOrthogonal(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}  # noqa: RUF012
+    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture
     def algorithm(self) -> Algorithm:

@@ -43,7 +43,7 @@ class TestSpatialGoodness(AlgorithmContract):
 
 
 class TestLocalSimilarity(AlgorithmContract):
-    exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED}  # noqa: RUF012
+    exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED}
 
     @pytest.fixture(
         params=[LocalSimilarity(), LocalSimilarity(similarity_map="none", readout="sum", maths="autograd")], ids=label
@@ -53,7 +53,7 @@ class TestLocalSimilarity(AlgorithmContract):
 
 
 class TestCascadedForward(AlgorithmContract):
-    matters_with = {  # noqa: RUF012
+    matters_with = {
         "ridge": {"predictor": "ridge"},
         "block_lr": {"blocks": "dfa"},
         "block_weight_decay": {"blocks": "dfa"},
@@ -68,14 +68,14 @@ class TestCascadedForward(AlgorithmContract):
 
 class TestCascadedForwardRidge(AlgorithmContract):
     block_kinds = FEW
-    matters_with = {  # noqa: RUF012
+    matters_with = {
         "lr": {"predictor": "cross-entropy"},
         "weight_decay": {"predictor": "cross-entropy"},
         "momentum": {"predictor": "cross-entropy", "optimiser": "sgd"},
         "block_lr": {"blocks": "dfa"},
         "block_weight_decay": {"blocks": "dfa"},
     }
-    exceptions = {  # noqa: RUF012
+    exceptions = {
         "test_loss_falls_on_one_batch": "a step only gathers sums; the predictor is solved for at the end of a pass",
     }
 
@@ -86,8 +86,8 @@ class TestCascadedForwardRidge(AlgorithmContract):
 
 class TestCascadedForwardByFeedback(AlgorithmContract):
     block_kinds = DENSE
-    matters_with = {"ridge": {"predictor": "ridge"}}  # noqa: RUF012
-    exceptions = {"test_memory_and_depth": LAST_PHASE}  # noqa: RUF012
+    matters_with = {"ridge": {"predictor": "ridge"}}
+    exceptions = {"test_memory_and_depth": LAST_PHASE}
 
     @pytest.fixture(params=[CascadedForward(blocks="dfa"), CascadedForward(blocks="dfa", predictors="staged")], ids=label)
     def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
@@ -96,7 +96,7 @@ class TestCascadedForwardByFeedback(AlgorithmContract):
 
 class TestCascadedForwardByFeedbackForeign(TestCascadedForwardByFeedback):
     block_kinds = FOREIGN
-    exceptions = {  # noqa: RUF012
+    exceptions = {
         "test_memory_and_depth": LAST_PHASE,
         "test_no_backprop": "autograd inside a block while blocks learn, none while predictors do",
     }
@@ -104,9 +104,9 @@ class TestCascadedForwardByFeedbackForeign(TestCascadedForwardByFeedback):
 
 class TestForwardForwardLosses(AlgorithmContract):
     block_kinds = FEW
-    easy_params = {"lr": 1e-2}  # noqa: RUF012
-    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
-    matters_with = {  # noqa: RUF012
+    easy_params = {"lr": 1e-2}
+    floors = {"blobs": 0.95, "digits": 0.8}
+    matters_with = {
         "threshold": {"loss": "logistic"},
         "temperature": {"loss": "logistic"},
         "head_lr": {"inference": "head"},
@@ -120,14 +120,14 @@ class TestForwardForwardLosses(AlgorithmContract):
 
 class TestForwardForwardPeers(AlgorithmContract):
     block_kinds = FEW
-    easy_params = {"lr": 1e-2}  # noqa: RUF012
-    floors = {"blobs": 0.95, "digits": 0.8}  # noqa: RUF012
-    matters_with = {  # noqa: RUF012
+    easy_params = {"lr": 1e-2}
+    floors = {"blobs": 0.95, "digits": 0.8}
+    matters_with = {
         "alpha": {"loss": "symba"},
         "head_lr": {"inference": "head"},
         "head_weight_decay": {"inference": "head"},
     }
-    exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED + " by the running mean"}  # noqa: RUF012
+    exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED + " by the running mean"}
 
     @pytest.fixture(params=[ForwardForward(peer_normalisation=0.03)], ids=label)
     def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
@@ -136,10 +136,10 @@ class TestForwardForwardPeers(AlgorithmContract):
 
 class TestForwardForwardHead(AlgorithmContract):
     block_kinds = FEW
-    easy_params = {"lr": 1e-2}  # noqa: RUF012
-    floors = {"blobs": 0.9, "digits": 0.75}  # noqa: RUF012
-    matters_with = {"alpha": {"loss": "symba"}}  # noqa: RUF012
-    exceptions = {"test_memory_and_depth": "the head reads the activity of every voting block"}  # noqa: RUF012
+    easy_params = {"lr": 1e-2}
+    floors = {"blobs": 0.9, "digits": 0.75}
+    matters_with = {"alpha": {"loss": "symba"}}
+    exceptions = {"test_memory_and_depth": "the head reads the activity of every voting block"}
 
     @pytest.fixture(
         params=[ForwardForward(inference="head"), ForwardForward(inference="head", goodness_blocks="all", maths="autograd")],
@@ -151,9 +151,9 @@ class TestForwardForwardHead(AlgorithmContract):
 
 class TestForwardForwardHard(AlgorithmContract):
     block_kinds = FEW
-    easy_params = {"lr": 2e-2}  # noqa: RUF012
-    floors = {"blobs": 0.9, "digits": 0.75}  # noqa: RUF012
-    matters_with = {"alpha": {"loss": "symba"}}  # noqa: RUF012
+    easy_params = {"lr": 2e-2}
+    floors = {"blobs": 0.9, "digits": 0.75}
+    matters_with = {"alpha": {"loss": "symba"}}
 
     @pytest.fixture(params=[ForwardForward(negatives="hard", head_lr=0.3)], ids=label)
     def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
@@ -164,10 +164,10 @@ class TestForwardForwardHybrid(AlgorithmContract):
     """Images of one channel; no class is seen while blocks learn."""
 
     block_kinds = FEW
-    easy_params = {"lr": 1e-2}  # noqa: RUF012
-    floors = {"blobs": 0.9, "digits": 0.75}  # noqa: RUF012
-    matters_with = {"alpha": {"loss": "symba"}}  # noqa: RUF012
-    exceptions = {  # noqa: RUF012
+    easy_params = {"lr": 1e-2}
+    floors = {"blobs": 0.9, "digits": 0.75}
+    matters_with = {"alpha": {"loss": "symba"}}
+    exceptions = {
         "test_memory_and_depth": "the head reads the activity of every voting block",
         "test_order_within_a_batch_does_not_matter": COUPLED + ": an image is mixed with another one",
         "test_ragged_batch_keeps_mean_semantics": COUPLED + ": an image is mixed with another one",

@@ -17,7 +17,7 @@ def test_one_hidden_block_is_feedback_alignment(optimiser: str, feedback: str) -
     params = {"optimiser": optimiser, "feedback": feedback, "lr": 0.02}
     direct = Bench.start(DirectFeedbackAlignment(**params), mlp((2, 5), (9,), 4).double())
     swept = Bench.start(FeedbackAlignment(**params), mlp((2, 5), (9,), 4).double())
-    assert torch.equal(direct.state.slot(0).feedback, swept.state.feedback()[0])  # pyright: ignore
+    assert torch.equal(direct.state.slot(0).feedback, swept.state.feedback()[0])
     for k, n in enumerate((8, 8, 5, 1, 8)):
         direct.step(direct.batch(n, k))
         swept.step(swept.batch(n, k))
@@ -37,7 +37,7 @@ def test_update_is_the_formula(target: str) -> None:
     y = torch.nn.functional.one_hot(examples.y, 3).double()
     residual = (torch.softmax(a2 @ v.t(), 1) - y) / 7
     signal = residual if target == "error" else -y / 7
-    dz1, dz2 = ((signal @ bench.state.slot(k).feedback) * (1 - a * a) for k, a in enumerate((a1, a2)))  # pyright: ignore
+    dz1, dz2 = ((signal @ bench.state.slot(k).feedback) * (1 - a * a) for k, a in enumerate((a1, a2)))
     expected = [dz1.t() @ examples.x, dz1.sum(0), dz2.t() @ a1, dz2.sum(0), residual.t() @ a2, residual.sum(0)]
     bench.step(examples)
     for old, new, gradient in zip(before, bench.net.parameters(), expected, strict=True):
@@ -52,5 +52,5 @@ def test_drtp_does_not_wait_for_the_output() -> None:
             bench = Bench.start(DirectFeedbackAlignment(target=target), mlp(6, (5, 4), 3))
             bench.net.output.weight.detach().fill_(fill).mul_(torch.arange(3.0)[:, None])
             bench.steps([8])
-            ends.append(bench.net[1].linear.weight.detach().clone())  # pyright: ignore
+            ends.append(bench.net[1].linear.weight.detach().clone())
         assert torch.equal(*ends) is same

@@ -27,7 +27,7 @@ def test_feedback_of_the_weights_is_backprop(activation: str, maths: str) -> Non
     ours = Bench.start(FeedbackAlignment(maths=maths), make(activation))
     theirs = Bench.start(Backprop(lr=ours.algorithm.lr), make(activation))
     for k, n in enumerate((8, 8, 5, 1)):
-        for buffer, weight in zip(ours.state.feedback(), later_weights(ours.net), strict=True):  # pyright: ignore
+        for buffer, weight in zip(ours.state.feedback(), later_weights(ours.net), strict=True):
             buffer.copy_(weight)
         torch.testing.assert_close(ours.step(ours.batch(n, k)), theirs.step(theirs.batch(n, k)), **EXACT)
         for mine, reference in zip(ours.net.parameters(), theirs.net.parameters(), strict=True):
@@ -36,11 +36,11 @@ def test_feedback_of_the_weights_is_backprop(activation: str, maths: str) -> Non
 
 def test_random_feedback_is_not_backprop_and_stays_fixed() -> None:
     ours, theirs = Bench.start(FeedbackAlignment(lr=1e-2), make()), Bench.start(Backprop(lr=1e-2), make())
-    before = [matrix.clone() for matrix in ours.state.feedback()]  # pyright: ignore
+    before = [matrix.clone() for matrix in ours.state.feedback()]
     for bench in (ours, theirs):
         bench.steps([8, 8])
-    assert not torch.allclose(ours.net[0].linear.weight, theirs.net[0].linear.weight)  # pyright: ignore
-    assert all(torch.equal(a, b) for a, b in zip(before, ours.state.feedback(), strict=True))  # pyright: ignore
+    assert not torch.allclose(ours.net[0].linear.weight, theirs.net[0].linear.weight)
+    assert all(torch.equal(a, b) for a, b in zip(before, ours.state.feedback(), strict=True))
 
 
 def test_weights_turn_towards_the_feedback() -> None:
@@ -49,7 +49,7 @@ def test_weights_turn_towards_the_feedback() -> None:
     bench = Bench.start(FeedbackAlignment(lr=1e-2, optimiser="sgd"), mlp(16, (30,), 4, "tanh"))
 
     def cosine() -> float:
-        v, b = bench.net.output.weight.detach(), bench.state.feedback()[-1]  # pyright: ignore
+        v, b = bench.net.output.weight.detach(), bench.state.feedback()[-1]
         return float((v * b).sum() / (v.norm() * b.norm()))
 
     before = cosine()

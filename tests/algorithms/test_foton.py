@@ -44,7 +44,7 @@ def orthogonal_net(widths: tuple[int, ...], activation: str = "identity", rule: 
         warnings.simplefilter("ignore", NotOrthogonalWarning)
         (rule or Foton()).init(net, generator)
     for block in net:
-        torch.nn.init.normal_(block.linear.bias, generator=generator)  # pyright: ignore
+        torch.nn.init.normal_(block.linear.bias, generator=generator)
     return net
 
 
@@ -108,7 +108,7 @@ def test_first_step_on_relu_by_hand() -> None:
     rule = Foton(**PLAIN, eps=0.5, orthogonalise_by="none")
     bench = Bench.start(rule, net)
     w, b = bench.net[0].linear.weight.detach().clone(), torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
-    bench.net[0].linear.bias.detach().copy_(b)  # pyright: ignore
+    bench.net[0].linear.bias.detach().copy_(b)
     v = bench.net.output.weight.detach().clone()
     examples = make_batch(2, in_shape=(4,), n_classes=2)
     x, y = examples.x.clone(), torch.nn.functional.one_hot(examples.y, 2).double()
@@ -119,7 +119,7 @@ def test_first_step_on_relu_by_hand() -> None:
     loss = bench.step(examples)
     assert float(loss) == pytest.approx(float(-torch.log_softmax(a @ v.t(), 1)[torch.arange(2), examples.y].mean()))
     assert torch.allclose(w - bench.net[0].linear.weight, delta.t() @ x)
-    assert torch.allclose(b - bench.net[0].linear.bias, delta.sum(0))  # pyright: ignore
+    assert torch.allclose(b - bench.net[0].linear.bias, delta.sum(0))
     assert torch.allclose(v - bench.net.output.weight, error.t() @ a / 2)
 
 
@@ -145,7 +145,7 @@ def test_upkeep_runs_when_it_is_due_and_the_count_outlives_a_checkpoint() -> Non
     for k in range(6):
         bench.steps([8], first=k)
         defects.append(float(defect(_weights(bench)[0])))
-        feedback.append(bench.state.feedback.clone())  # pyright: ignore
+        feedback.append(bench.state.feedback.clone())
         if k == 1:
             kept = copy.deepcopy((bench.net.state_dict(), bench.state.state_dict()))
     assert defects[2] < defects[1] and defects[5] < defects[4]
@@ -154,7 +154,7 @@ def test_upkeep_runs_when_it_is_due_and_the_count_outlives_a_checkpoint() -> Non
     again = Bench.start(rule, mlp(12, (10, 8), 4), seed=7)
     again.net.load_state_dict(kept[0])
     again.state.load_state_dict(kept[1])
-    assert again.state.count.value == 2  # pyright: ignore
+    assert again.state.count.value == 2
     again.steps([8], first=2)
     assert float(defect(_weights(again)[0])) == defects[2]
 
@@ -215,7 +215,7 @@ def test_counted_operations_are_the_formula_of_the_docstring(memory: str, passes
 def test_upkeep_is_counted_too() -> None:
     """One Björck step on a wide matrix: 2 o² i multiply-adds, and eight products with the Gram matrix for the scale."""
     bench = Bench.start(Foton(), mlp(INPUTS, (18, 12), CLASSES))
-    rule: Foton = bench.algorithm  # pyright: ignore
+    rule: Foton = bench.algorithm
     macs = sum(2 * o * o * i + 8 * o * o for o, i in ((18, INPUTS), (12, 18)))
     assert count_flops(lambda: rule.orthogonalise(bench.net)) == 2 * macs
     for by in ("newton-schulz", "svd"):
@@ -226,7 +226,7 @@ def test_upkeep_is_counted_too() -> None:
 def test_masks_are_the_same_in_both_passes() -> None:
     """With no feedback both passes agree, dropout or not, and hidden weights do not move."""
     bench = Bench.start(Foton(dropout=0.5, orthogonalise_by="none"), mlp(30, (20, 20), 4))
-    bench.state.feedback.zero_()  # pyright: ignore
+    bench.state.feedback.zero_()
     before = [w.clone() for w in _weights(bench)]
     bench.steps([16])
     assert [torch.equal(old, new) for old, new in zip(before, _weights(bench), strict=True)] == [True, True, False]

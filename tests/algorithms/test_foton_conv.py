@@ -21,7 +21,7 @@ SHAPE, CLASSES = (3, 10, 13), 4
 
 
 def patches(shape: tuple[int, ...], channels: int, kernel: int, activation: str = "identity", **options: object) -> ConvBlock:
-    return ConvBlock(shape, channels, kernel, activation, stride=kernel, padding=0, **options)  # pyright: ignore
+    return ConvBlock(shape, channels, kernel, activation, stride=kernel, padding=0, **options)
 
 
 def net(activation: str = "identity", kind: str = "apart") -> Chain:
@@ -59,7 +59,7 @@ def test_operators_have_orthonormal_rows_as_drawn_and_after_upkeep(kind: str) ->
             assert float(defect(operators)) < largest
             assert operators.shape[0] <= operators.shape[1]
     pooled = bench.net[0 if kind == "apart" else 1]
-    length = pooled.conv.weight.detach().flatten(1).square().sum(1).mean().sqrt()  # pyright: ignore
+    length = pooled.conv.weight.detach().flatten(1).square().sum(1).mean().sqrt()
     assert float(length) == pytest.approx(2.0, rel=1e-6 if kind == "apart" else 0.02)
 
 
@@ -78,7 +78,7 @@ def test_transposed_is_the_transpose(kind: str, padding: int) -> None:
 def test_feedback_is_the_product_of_the_operators(kind: str) -> None:
     bench = Bench.start(Foton(), net(kind=kind))
     expected = compose([*(matrix_of(block) for block in bench.net), bench.net.output.weight.detach()])
-    torch.testing.assert_close(bench.state.feedback, expected)  # pyright: ignore
+    torch.testing.assert_close(bench.state.feedback, expected)
 
 
 @pytest.mark.parametrize("memory", ["standard", "low"])
@@ -110,14 +110,14 @@ def test_without_the_gain_of_pooling_it_does_not() -> None:
     bench = Bench.start(Foton(orthogonalise_by="none", **plain), net())
     twin = Bench.start(Backprop(**plain), net())
     with torch.no_grad():
-        bench.net[0].conv.weight.mul_(0.5)  # pyright: ignore
-        bench.state.feedback.mul_(0.5)  # pyright: ignore
+        bench.net[0].conv.weight.mul_(0.5)
+        bench.state.feedback.mul_(0.5)
     twin.net.load_state_dict(bench.net.state_dict())
-    before = bench.net[2].linear.weight.detach().clone()  # pyright: ignore
+    before = bench.net[2].linear.weight.detach().clone()
     batch = make_batch(7, in_shape=SHAPE, n_classes=CLASSES)
     bench.step(Batch(batch.x.clone(), batch.y, batch.key))
     twin.step(batch)
-    ours, theirs = (before - b.net[2].linear.weight.detach() for b in (bench, twin))  # pyright: ignore
+    ours, theirs = (before - b.net[2].linear.weight.detach() for b in (bench, twin))
     torch.testing.assert_close(ours, 0.25 * theirs, rtol=0, atol=1e-12)
 
 
@@ -151,7 +151,7 @@ def test_lenet5_by_patches_is_an_orthogonal_net(shape: tuple[int, ...]) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         bench = Bench.start(Foton(lr=3e-3), build("lenet5-patches", shape, 10))
-    widths = [bench.net[0].conv.in_channels * shape[1] * shape[2], *(block.n_features for block in bench.net)]  # pyright: ignore
+    widths = [bench.net[0].conv.in_channels * shape[1] * shape[2], *(block.n_features for block in bench.net)]
     assert widths == sorted(widths, reverse=True)
     for block in bench.net:
         assert float(defect(operator.weight_of(block).detach().flatten(1))) < 1e-5

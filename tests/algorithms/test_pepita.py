@@ -32,7 +32,7 @@ def test_update_is_the_formula(sign: str, presynaptic: str) -> None:
 
     standard = activities(x)
     error = torch.softmax(standard[2] @ v.t(), 1) - y
-    shift = error @ bench.state.feedback  # pyright: ignore
+    shift = error @ bench.state.feedback
     modulated = activities(x - shift if sign == "minus" else x + shift)
     expected = []
     for k in (1, 2):
@@ -58,7 +58,7 @@ def test_feedback_has_the_papers_size() -> None:
 def test_masks_are_the_same_in_both_passes() -> None:
     """Without an error signal (feedback zero) both passes agree, dropout or not, and hidden weights do not move."""
     bench = Bench.start(Pepita(dropout=0.5, lr=1.0), mlp(30, (20, 20), 4))
-    bench.state.feedback.zero_()  # pyright: ignore
+    bench.state.feedback.zero_()
     before = [w.clone() for w in weights(bench.net)]
     bench.steps([16])
     after = weights(bench.net)
@@ -69,7 +69,7 @@ def test_masks_are_the_same_in_both_passes() -> None:
 
 def test_dropout_keeps_the_share_and_the_mean() -> None:
     bench = Bench.start(Pepita(dropout=0.25), mlp(6, (4000,), 4))
-    (mask,) = bench.algorithm._masks(bench.net, bench.state, bench.batch(8))  # pyright: ignore
+    (mask,) = bench.algorithm._masks(bench.net, bench.state, bench.batch(8))
     assert mask is not None
     assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
     assert float(mask.mean()) == pytest.approx(1.0, abs=0.02)
@@ -83,7 +83,7 @@ def test_mirroring_turns_the_feedback_towards_the_composed_weights() -> None:
         bench = Bench.start(rule, mlp(40, (30, 20), 5))
         bench.net.output.weight.detach().normal_(generator=torch.Generator().manual_seed(1))
         bench.steps([8])
-        feedback, product = bench.state.feedback, compose(weights(bench.net))  # pyright: ignore
+        feedback, product = bench.state.feedback, compose(weights(bench.net))
         cosines.append(float((feedback * product).sum() / (feedback.norm() * product.norm())))
         deviations.append(float(feedback.std()))
     assert abs(cosines[0]) < 0.25
@@ -94,10 +94,10 @@ def test_mirroring_turns_the_feedback_towards_the_composed_weights() -> None:
 
 def test_mirroring_goes_on_during_training() -> None:
     bench = Bench.start(Pepita(mirroring=True, premirror_steps=0, mirror_every=2), mlp(6, (5,), 3))
-    feedback = [bench.state.feedback.clone()]  # pyright: ignore
+    feedback = [bench.state.feedback.clone()]
     for k in range(4):
         bench.steps([8], first=k)
-        feedback.append(bench.state.feedback.clone())  # pyright: ignore
+        feedback.append(bench.state.feedback.clone())
     assert [torch.equal(feedback[k], feedback[k + 1]) for k in range(4)] == [True, False, True, False]
 
 

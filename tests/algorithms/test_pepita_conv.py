@@ -43,12 +43,12 @@ def test_update_is_the_formula(pool: str, presynaptic: str) -> None:
     blocks = [bench.net[0], bench.net[1]]
     with torch.no_grad():
         error = torch.softmax(bench.net(x), 1) - y
-        modulated = [x - (error @ bench.state.feedback).reshape(x.shape)]  # pyright: ignore
+        modulated = [x - (error @ bench.state.feedback).reshape(x.shape)]
         standard = [x]
         maps: list[list[torch.Tensor]] = [[], []]
         for inputs, kept in ((standard, maps[0]), (modulated, maps[1])):
             for block in blocks:
-                conv = block.conv  # pyright: ignore
+                conv = block.conv
                 z = torch.nn.functional.conv2d(inputs[-1], conv.weight, conv.bias, padding=conv.padding)
                 kept.append(z.tanh() if block is blocks[0] else z.relu())
                 inputs.append(block(inputs[-1]))
@@ -62,12 +62,12 @@ def test_update_is_the_formula(pool: str, presynaptic: str) -> None:
                 before = (modulated if presynaptic == "modulated" else standard)[k]
                 expected.append(by_patches(delta, before, kernel, padding))
         by_bias = ((maps[0][0] - maps[1][0]) / n).mean((2, 3)).sum(0)
-    before_step = [block.conv.weight.detach().clone() for block in blocks]  # pyright: ignore
+    before_step = [block.conv.weight.detach().clone() for block in blocks]
     bench.step(examples)
     for old, block, change in zip(before_step, blocks, expected, strict=True):
         assert float(change.abs().max()) > 1e-6
-        torch.testing.assert_close(old - block.conv.weight.detach(), change, rtol=0, atol=1e-12)  # pyright: ignore
-    torch.testing.assert_close(-blocks[0].conv.bias.detach(), by_bias, rtol=0, atol=1e-12)  # pyright: ignore
+        torch.testing.assert_close(old - block.conv.weight.detach(), change, rtol=0, atol=1e-12)
+    torch.testing.assert_close(-blocks[0].conv.bias.detach(), by_bias, rtol=0, atol=1e-12)
 
 
 def test_one_place_is_a_dense_block() -> None:
@@ -76,7 +76,7 @@ def test_one_place_is_a_dense_block() -> None:
     dense = DenseBlock((2, 3, 3), 4, "tanh").double()
     with torch.no_grad():
         dense.linear.weight.copy_(conv.conv.weight.flatten(1))
-        dense.linear.bias.copy_(conv.conv.bias)  # pyright: ignore
+        dense.linear.bias.copy_(conv.conv.bias)
         x = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         torch.testing.assert_close(respond(conv, x)[1].flatten(1), respond(dense, x)[1])
         difference = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
@@ -88,7 +88,7 @@ def test_one_place_is_a_dense_block() -> None:
 @pytest.mark.parametrize("pool", ["max", "none"])
 def test_masks_are_the_same_in_both_passes(pool: str) -> None:
     bench = Bench.start(Pepita(dropout=0.5, lr=1.0), net(pool))
-    bench.state.feedback.zero_()  # pyright: ignore
+    bench.state.feedback.zero_()
     before = [p.detach().clone() for p in bench.net.parameters()]
     bench.steps([16])
     unmoved = [torch.equal(old, new) for old, new in zip(before, bench.net.parameters(), strict=True)]
@@ -97,10 +97,10 @@ def test_masks_are_the_same_in_both_passes(pool: str) -> None:
 
 def test_orthogonal_initialisation_and_the_size_of_the_feedback() -> None:
     bench = Bench.start(Pepita(initialisation="orthogonal"), build("pepita-conv", (3, 32, 32), 10))
-    kernels = bench.net[0].conv.weight.detach().flatten(1)  # pyright: ignore  # (32, 75)
+    kernels = bench.net[0].conv.weight.detach().flatten(1)  # (32, 75)
     assert torch.allclose(kernels @ kernels.t(), torch.eye(32), atol=1e-5)
-    assert bench.state.feedback.shape == (10, 3072)  # pyright: ignore
-    assert float(bench.state.feedback.std()) == pytest.approx(0.2 * (2 / 3072) ** 0.5, rel=0.03)  # pyright: ignore
+    assert bench.state.feedback.shape == (10, 3072)
+    assert float(bench.state.feedback.std()) == pytest.approx(0.2 * (2 / 3072) ** 0.5, rel=0.03)
 
 
 def test_save_load_continue_is_bitwise() -> None:
@@ -136,5 +136,5 @@ def test_learns_digits() -> None:
 )
 def test_what_cannot_learn_so_is_refused_in_one_line(block: ConvBlock, options: dict[str, bool], words: str) -> None:
     with pytest.raises(UsageError, match=words) as seen:
-        Pepita(**options).check_net(Chain([block], 3))  # pyright: ignore
+        Pepita(**options).check_net(Chain([block], 3))
     assert "\n" not in str(seen.value)

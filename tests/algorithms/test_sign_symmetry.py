@@ -14,8 +14,8 @@ from bpfree.testing.bench import Bench
 def test_signs_are_the_current_weights(variant: str) -> None:
     bench = Bench.start(SignSymmetry(variant=variant, lr=0.1), mlp(6, (5, 4), 3).double())
     for k in range(3):
-        matrices = bench.algorithm.matrices(bench.net, bench.state, bench.batch(8, k))  # pyright: ignore
-        weights = [bench.net[1].linear.weight, bench.net.output.weight]  # pyright: ignore
+        matrices = bench.algorithm.matrices(bench.net, bench.state, bench.batch(8, k))
+        weights = [bench.net[1].linear.weight, bench.net.output.weight]
         assert len(matrices) == 2
         for matrix, weight in zip(matrices, weights, strict=True):
             assert torch.equal(matrix.sign(), weight.sign())
@@ -26,7 +26,7 @@ def test_magnitudes_by_variant() -> None:
     sizes = {}
     for variant in ("usf", "brsf", "frsf"):
         bench = Bench.start(SignSymmetry(variant=variant, feedback_scale=3.0), mlp(6, (5, 4), 3).double())
-        rule: SignSymmetry = bench.algorithm  # pyright: ignore
+        rule: SignSymmetry = bench.algorithm
         sizes[variant] = [rule.matrices(bench.net, bench.state, bench.batch(8, k))[0].abs() for k in (0, 0, 1)]
     assert torch.allclose(sizes["usf"][0], torch.full((4, 5), 3.0 * (2 / 9) ** 0.5, dtype=torch.float64))
     assert torch.equal(sizes["brsf"][0], sizes["brsf"][1])  # the same batch draws the same
@@ -40,8 +40,8 @@ def test_where_all_weights_have_that_size_it_is_backprop() -> None:
     plain = {"optimiser": "sgd", "lr": 0.1, "momentum": 0.0}
     ours, theirs = (Bench.start(rule, mlp(6, (5, 4), 3, "tanh").double()) for rule in (SignSymmetry(**plain), Backprop(**plain)))
     for bench in (ours, theirs):
-        for weight in (bench.net[1].linear.weight, bench.net.output.weight):  # pyright: ignore
-            weight.detach().sign_().mul_((2 / sum(weight.shape)) ** 0.5)  # pyright: ignore
+        for weight in (bench.net[1].linear.weight, bench.net.output.weight):
+            weight.detach().sign_().mul_((2 / sum(weight.shape)) ** 0.5)
         bench.steps([8])
     for mine, other in zip(ours.net.parameters(), theirs.net.parameters(), strict=True):
         torch.testing.assert_close(mine, other, rtol=0, atol=1e-12)

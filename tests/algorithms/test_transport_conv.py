@@ -40,7 +40,7 @@ def test_feedback_of_the_weights_is_backprop(maths: str) -> None:
     ours = Bench.start(FeedbackAlignment(maths=maths), net())
     theirs = Bench.start(Backprop(lr=ours.algorithm.lr), net())
     for k, n in enumerate((8, 8, 5, 2)):
-        for buffer, weight in zip(ours.state.feedback(), later_weights(ours.net), strict=True):  # pyright: ignore
+        for buffer, weight in zip(ours.state.feedback(), later_weights(ours.net), strict=True):
             buffer.copy_(weight)
         torch.testing.assert_close(ours.step(ours.batch(n, k)), theirs.step(theirs.batch(n, k)), **EXACT)
         for (name, mine), (_, other) in zip(ours.net.state_dict().items(), theirs.net.state_dict().items(), strict=True):
@@ -61,7 +61,7 @@ def test_closed_form_equals_autograd(rule: Algorithm) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_matrices_have_the_shapes_of_the_weights_and_keep_the_size_of_a_derivative(rule: Algorithm) -> None:
     bench = Bench.start(rule, build("lenet5", (3, 32, 32), 10))
-    made = rule.matrices(bench.net, bench.state, bench.batch(4))  # pyright: ignore
+    made = rule.matrices(bench.net, bench.state, bench.batch(4))
     assert [matrix.shape for matrix in made] == [weight.shape for weight in later_weights(bench.net)]
     if isinstance(rule, SignSymmetry):
         for matrix, weight in zip(made, later_weights(bench.net), strict=True):

@@ -41,8 +41,8 @@ def test_feedback_that_the_state_holds_is_used() -> None:
     bench = Bench.start(rule, mlp(12, (9, 8), 4, "tanh"))
     batch = bench.batch(16)
     assert alignment(rule, bench.net, bench.state, batch).cosine[0] < 0.9
-    for buffer, weight in zip(bench.state.feedback(), [bench.net[1].linear.weight, bench.net.output.weight], strict=True):  # pyright: ignore
-        buffer.copy_(weight.detach())  # pyright: ignore
+    for buffer, weight in zip(bench.state.feedback(), [bench.net[1].linear.weight, bench.net.output.weight], strict=True):
+        buffer.copy_(weight.detach())
     assert alignment(rule, bench.net, bench.state, batch).cosine == pytest.approx([1.0] * 3, abs=1e-9)
 
 
@@ -52,7 +52,7 @@ def test_feedback_that_the_state_holds_is_used() -> None:
     ids=lambda rule: rule.name,
 )
 def test_any_rule_can_be_asked_and_is_not_disturbed(rule: object) -> None:
-    bench = Bench.start(rule, mlp((3, 4), (9, 8, 8), 4))  # pyright: ignore
+    bench = Bench.start(rule, mlp((3, 4), (9, 8, 8), 4))
     bench.steps([8, 8])
     before = fingerprint(bench.tensors())
     generator = torch.get_rng_state()

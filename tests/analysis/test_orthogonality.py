@@ -15,8 +15,8 @@ from bpfree.testing.bench import blobs
 def test_defects_of_known_weights() -> None:
     net = mlp(6, (4, 4), 3)
     with torch.no_grad():
-        net[0].linear.weight.copy_(torch.eye(4, 6))  # pyright: ignore
-        net[1].linear.weight.copy_(2 * torch.eye(4))  # pyright: ignore
+        net[0].linear.weight.copy_(torch.eye(4, 6))
+        net[1].linear.weight.copy_(2 * torch.eye(4))
         net.output.weight.zero_()
     assert defects(net) == pytest.approx((0.0, 3.0, 1.0))
 

@@ -39,8 +39,11 @@ def test_the_file_holds_every_look(tmp_path: Path, kind: str, names: list[str]) 
     assert document["complete"]
     assert document["reasons"] == {}
     assert {key: document[key] for key in ("arm", "max_passes", "every", "command")} == {
-        "arm": "feedback-alignment", "max_passes": 5, "every": 2, "command": "as given",
-    }  # fmt: skip
+        "arm": "feedback-alignment",
+        "max_passes": 5,
+        "every": 2,
+        "command": "as given",
+    }
     assert sorted(path.name for path in tmp_path.iterdir()) == [".lock", f"{kind}.json"]
 
 

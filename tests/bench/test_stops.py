@@ -7,10 +7,9 @@ import pytest
 from bpfree import rulesets
 from bpfree.algorithms import Phase
 from bpfree.bench import Arm, check_supported, measure, parse_arms
-from bpfree.bench.stops import stop_rule
 from bpfree.errors import RulesetError
 from bpfree.nets import build
-from bpfree.train import Patience, stop_in
+from bpfree.rulesets import Patience, stop_in
 
 from .test_measure import setting
 
@@ -27,7 +26,7 @@ def with_exceptions(*exceptions: dict, **changes: object) -> rulesets.Ruleset:
 
 
 def test_an_arm_without_exceptions_for_phases_has_one_rule() -> None:
-    rule = stop_rule(SPYRA, "backprop", "mnist", "mlp:2x1000")
+    rule = SPYRA.stop_rule("backprop", "mnist", "mlp:2x1000")
     assert rule == Patience(20, 100, metric="validation-loss", per_phase=True)
 
 
@@ -35,20 +34,20 @@ def test_an_arm_without_exceptions_for_phases_has_one_rule() -> None:
     ("ruleset", "dataset", "passes"), [(SPYRA, "mnist", 5), (SPYRA, "cifar10[1000]", 250), (LEGACY, "mnist", 5)]
 )
 def test_blocks_are_trained_for_a_number_of_passes_fixed_by_hand(ruleset: rulesets.Ruleset, dataset: str, passes: int) -> None:
-    blocks = stop_in(stop_rule(ruleset, DFA, dataset, "cnn3"), BLOCKS)
+    blocks = stop_in(ruleset.stop_rule(DFA, dataset, "cnn3"), BLOCKS)
     assert (blocks.patience, blocks.max_passes, blocks.per_phase) == (None, passes, True)
 
 
 def test_the_predictors_stop_by_the_rule_of_the_others() -> None:
-    predictors = stop_in(stop_rule(SPYRA, DFA, "mnist", "cnn3"), PREDICTORS)
+    predictors = stop_in(SPYRA.stop_rule(DFA, "mnist", "cnn3"), PREDICTORS)
     assert (predictors.patience, predictors.max_passes) == (20, 100)
-    legacy = stop_in(stop_rule(LEGACY, DFA, "mnist", "cnn3"), PREDICTORS)
+    legacy = stop_in(LEGACY.stop_rule(DFA, "mnist", "cnn3"), PREDICTORS)
     assert (legacy.patience, legacy.max_passes, legacy.min_delta) == (10, 1271, 0.0005)
 
 
 def test_a_cap_for_one_phase_is_its_own_and_leaves_the_rest_to_the_others() -> None:
     rules = with_exceptions({"field": "budget.max_passes", "value": 7}, max_passes=9)
-    rule = stop_rule(rules, DFA, "digits", "mlp:2x16")
+    rule = rules.stop_rule(DFA, "digits", "mlp:2x16")
     assert stop_in(rule, BLOCKS).cap(0, 2) == 7
     assert stop_in(rule, PREDICTORS).cap(7, 1) == 2
 

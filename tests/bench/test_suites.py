@@ -184,10 +184,10 @@ def test_only_the_papers_unequal_rules_are_not_comparable() -> None:
 
 def test_backprop_stands_beside_a_published_difference() -> None:
     chosen = choose(suites.load("spyra2026"), dataset_names=("mnist",))
-    cells = {(cell.ruleset, cell.net): [arm.label for arm in cell.arms] for cell in chosen.cells()}
-    assert cells["spyra2026-uniform", "mlp:3x1000"][0] == "backprop"
+    arms = {(group.ruleset, group.net): [arm.label for arm in group.arms] for group in chosen.groups()}
+    assert arms["spyra2026-uniform", "mlp:3x1000"][0] == "backprop"
     only = choose(suites.load("spyra2026"), dataset_names=("mnist",), arms=("forward-forward",))
-    assert all(arm.algorithm == "forward-forward" for cell in only.cells() for arm in cell.arms)
+    assert all(arm.algorithm == "forward-forward" for group in only.groups() for arm in group.arms)
 
 
 def test_an_estimate_counts_every_pass_of_every_trial_and_run() -> None:

@@ -47,8 +47,15 @@ def bpfree(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyte
     return call
 
 
-def start(arguments: Sequence[str], where: Path, file_limit_bytes: int | None = None) -> subprocess.Popen[str]:
-    """Start the command in a process of its own, whose files may not grow beyond a limit if one is given."""
+def start(
+    arguments: Sequence[str], where: Path, file_limit_bytes: int | None = None, script: str | None = None
+) -> subprocess.Popen[str]:
+    """Start the command in another process.
+
+    Args:
+        file_limit_bytes: no file may become larger.
+        script: Python code that is run instead of ``python -m bpfree``.
+    """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
     def limit() -> None:
@@ -56,6 +63,6 @@ def start(arguments: Sequence[str], where: Path, file_limit_bytes: int | None = 
             resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
 
     return subprocess.Popen(
-        [sys.executable, "-m", "bpfree", *arguments],
+        [sys.executable, *(("-m", "bpfree") if script is None else ("-c", script)), *arguments],
         cwd=where, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit,
     )  # fmt: skip

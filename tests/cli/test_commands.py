@@ -102,6 +102,20 @@ def test_list_names_everything(bpfree: Command) -> None:
     assert "did you mean rulesets" in bpfree("list", "ruleset").one_line()
 
 
+def test_rules_and_algorithms_are_the_same_list(bpfree: Command) -> None:
+    outcome = bpfree("list", "rules")
+    assert outcome.code == 0
+    assert outcome.out == bpfree("list", "algorithms").out
+    assert outcome.out.startswith("algorithms\n  ")
+    assert set(json.loads(bpfree("list", "rules", "--json").out)) == {"algorithms"}
+
+
+def test_nothing_is_wrapped_in_a_pipe(bpfree: Command) -> None:
+    lines = bpfree("list", "rulesets").out.splitlines()
+    assert max(map(len, lines)) > 100
+    assert all(line.startswith("  ") for line in lines[1:])
+
+
 def test_cite_prints_bibtex_once(bpfree: Command) -> None:
     outcome = bpfree("cite", "mono-forward", "forward-forward", "mono-forward")
     assert outcome.out.count("@article{gong2025monoforward") == 1

@@ -1,4 +1,4 @@
-"""Nothing is lost: the same command goes on where it was, and ends with the same accuracies, bit for bit."""
+"""Nothing is lost: the same command resumes, and ends with the same accuracies, bit for bit."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_a_finished_comparison_is_not_run_again(whole: Path) -> None:
 
 
 @pytest.mark.parametrize("kills", [("study.journal", "records.jsonl", "records.jsonl")], ids=["search, runs, runs"])
-def test_killed_at_any_moment_it_goes_on_where_it_was(whole: Path, tmp_path: Path, kills: tuple[str, ...]) -> None:
+def test_killed_at_any_moment_it_resumes(whole: Path, tmp_path: Path, kills: tuple[str, ...]) -> None:
     directory = tmp_path / "R"
     for name in kills:
         process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
@@ -80,25 +80,55 @@ def test_killed_at_any_moment_it_goes_on_where_it_was(whole: Path, tmp_path: Pat
     assert tuned(directory) == tuned(whole)
 
 
+PRESSING = """
+import os, pathlib, signal, sys, time
+from bpfree.cli import interrupt, main, session
+
+class Pressing(interrupt.QuietObserver):
+    def begin(self, name, n_passes):
+        self.name = name
+
+    def passed(self, progress):
+        if self.name == STAGE and progress.passes == 2:
+            pathlib.Path("pressed").write_text(str(time.time()))
+            os.kill(os.getpid(), signal.SIGINT)
+        super().passed(progress)
+
+session.QuietObserver = Pressing
+main()
+"""
+"""The command line; after the second pass of a stage, within its window, Ctrl-C is pressed."""
+
+
 def _size(path: Path) -> int:
     return path.stat().st_size if path.exists() else 0
 
 
-def test_control_c_ends_within_two_seconds_and_says_how_to_go_on(whole: Path, tmp_path: Path) -> None:
-    process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
-    while process.poll() is None and _size(tmp_path / "R" / "records.jsonl") == 0:
-        time.sleep(0.005)
-    sent_s = time.monotonic()
-    process.send_signal(signal.SIGINT)
-    _, err = process.communicate(timeout=60)
-    assert time.monotonic() - sent_s < 2.0
+@pytest.mark.parametrize(
+    ("stage", "written"),
+    [("search mono-forward", []), ("mono-forward, seed 0", [("backprop", "ok"), ("mono-forward", "interrupted")])],
+    ids=["in a trial", "in a run"],
+)
+def test_control_c_ends_within_two_seconds_and_says_how_to_resume(
+    whole: Path, tmp_path: Path, stage: str, written: list[tuple[str, str]]
+) -> None:
+    script = PRESSING.replace("STAGE", repr(stage))
+    process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path, script=script)
+    _, err = process.communicate(timeout=120)
+    ended_s = time.time() - float((tmp_path / "pressed").read_text())
+    assert ended_s < 2.0
     assert process.returncode == 130
-    assert "Go on with: bpfree compare" in err
+    assert "Resume with: bpfree compare" in err
     assert "--out R" in err
     assert "Traceback" not in err
+    directory = tmp_path / "R"
+    records = read_records(directory / "records.jsonl")
+    assert [(record.arm, record.status) for record in records] == written  # it hit what it should
+    assert all(record.passes == 2 for record in records if record.status == "interrupted")
     done = finish(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
     assert done.returncode == 0, done.stderr
-    assert accuracies(tmp_path / "R") == accuracies(whole)
+    assert accuracies(directory) == accuracies(whole)
+    assert tuned(directory) == tuned(whole)
 
 
 def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
@@ -112,7 +142,7 @@ def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
     assert "is being written by another bpfree" in second.stderr
 
 
-def test_one_long_run_goes_on_after_a_kill(tmp_path: Path) -> None:
+def test_one_long_run_resumes_after_a_kill(tmp_path: Path) -> None:
     arguments = ("mono-forward", "--net", "mlp:2x16", "--max-passes", "40", "--patience", "40", "--quiet")
     whole = finish(("train", *arguments, "--out", "whole"), tmp_path)
     assert whole.returncode == 0, whole.stderr

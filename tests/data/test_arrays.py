@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from bpfree.data import from_arrays, load
+from bpfree.data.splits import stratified_split
 from bpfree.errors import DataError
 
 RANDOM = np.random.RandomState(0)
@@ -247,3 +248,20 @@ def test_a_head_that_claims_more_than_any_memory(tmp_path):
         archive.writestr("x.npy", b"\x93NUMPY\x01\x00" + len(head).to_bytes(2, "little") + head)
         archive.writestr("y.npy", b"")
     file_refused(path, r"cannot (be )?read|cannot be read")
+
+
+def test_new_values_in_the_other_splits_change_nothing_of_the_training_split():
+    """Neither pixels nor floats are normalised by what training may not see."""
+    for x in (RANDOM.randint(0, 200, (60, 6)).astype(np.uint8), RANDOM.standard_normal((60, 6))):
+        plain = from_arrays(x, Y)
+        seen = {row.tobytes() for row in x[_training_rows()]}
+        other = np.where([[row.tobytes() in seen] for row in x], x, x + x.dtype.type(50))
+        moved = from_arrays(other, Y)
+        batches = [next(each.batches("train", each.n("train"), shuffle=False)).x for each in (plain, moved)]
+        assert torch.equal(*batches)
+        test = [next(each.batches("test", each.n("test"), shuffle=False)).x for each in (plain, moved)]
+        assert not torch.allclose(*test)
+
+
+def _training_rows() -> np.ndarray:
+    return stratified_split(Y, (0.15, 0.15), 0, name="t")["train"]

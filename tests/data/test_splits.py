@@ -93,3 +93,21 @@ def test_digest_tells_contents_types_shapes_and_order_apart():
 def test_digest_does_not_hang_on_memory_layout_or_byte_order():
     x = np.arange(6, dtype=np.int32).reshape(2, 3)
     assert digest(x) == digest(np.asfortranarray(x)) == digest(x.astype(">i4"))
+
+
+def test_the_parts_of_a_stratified_split_have_their_sizes():
+    """20, 10 and 3 of a class: 15 % are 3, 2 (1.5 rounded to even) and at least 1; the rest trains."""
+    y = labels_of([20, 10, 3])
+    split = stratified_split(y, (0.15, 0.15), 5, name="t")
+    sizes = {name: np.bincount(y[indices]).tolist() for name, indices in split.items()}
+    assert sizes == {"train": [14, 6, 1], "validation": [3, 2, 1], "test": [3, 2, 1]}
+
+
+def test_a_stratified_split_is_pinned():
+    """These numbers must never change: records of other versions depend on them."""
+    split = stratified_split(np.arange(20) % 2, (0.2, 0.3), 0, name="t")
+    assert {name: indices.tolist() for name, indices in split.items()} == {
+        "train": [0, 1, 6, 9, 10, 12, 13, 14, 15, 17],
+        "validation": [4, 7, 11, 16],
+        "test": [2, 3, 5, 8, 18, 19],
+    }

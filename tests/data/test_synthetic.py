@@ -59,7 +59,7 @@ def test_parse():
         ("n=0", "n must be a whole number from 1, got '0'"),
         ("n=many", "n must be a whole number from 1, got 'many'"),
         ("n=1.5", "n must be"),
-        ("n", "n must be a whole number from 1, got ''"),
+        ("n", "cannot read 'n' in synthetic:n; write synthetic:n=5000:inputs=64"),
         ("classes=1", "classes must be a whole number from 2"),
         ("seed=-1", "seed must be a whole number from 0"),
         ("inputs=3x8", "inputs must be a whole number from 1 or CxHxW, got '3x8'"),

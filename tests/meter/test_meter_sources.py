@@ -15,6 +15,7 @@ from bpfree.meter import EstimateSource, Meter, ReplaySource, Sample, SourceErro
 from bpfree.meter import timeline as timeline_module
 from bpfree.meter.estimate import cpu_tdp_w, ram_w
 from bpfree.meter.power import PowerIntegral
+from bpfree.meter.sources import CountingSource
 from bpfree.meter.timeline import HostProbe, Timeline, spread
 
 
@@ -136,10 +137,10 @@ def test_a_timeline_of_any_length_stays_small_and_even() -> None:
 
 def test_spread_leaves_out_what_was_not_read() -> None:
     samples = [Sample(0.0, clock_mhz=1000.0), Sample(0.1), Sample(0.2, clock_mhz=2000.0)]
-    found = spread(samples, "clock_mhz")
-    assert found is not None
-    assert (found.mean, found.deviation, found.n_samples) == (1500.0, 500.0, 2)
-    assert found.variation == pytest.approx(1 / 3)
+    clocks = spread(samples, "clock_mhz")
+    assert clocks is not None
+    assert (clocks.mean, clocks.deviation, clocks.least, clocks.most) == (1500.0, 500.0, 1000.0, 2000.0)
+    assert clocks.variation == pytest.approx(1 / 3)
     assert spread(samples, "power_w") is None
 
 
@@ -151,7 +152,7 @@ def test_the_host_reports_its_load_and_resident_set() -> None:
     assert sample.power_w is None
 
 
-@pytest.mark.parametrize(("others_s", "flagged"), [(0.5, False), (5.0, True)])
+@pytest.mark.parametrize(("others_s", "flagged"), [(0.5, False), (1.0, False), (1.25, True), (5.0, True)])
 def test_other_processes_on_the_processor_are_seen(monkeypatch: pytest.MonkeyPatch, others_s: float, flagged: bool) -> None:
     probe = HostProbe()
     own_s, all_s = 2.0, 10.0
@@ -159,7 +160,7 @@ def test_other_processes_on_the_processor_are_seen(monkeypatch: pytest.MonkeyPat
     probe.open()
     own_s, all_s = 2.0 + 10.0, 10.0 + 10.0 + others_s
     assert (probe.others() is not None) is flagged
-    if flagged:
+    if others_s == 5.0:
         assert "33%" in (probe.others() or "")
 
 
@@ -169,3 +170,64 @@ def test_busy_time_counts_guests_once(monkeypatch: pytest.MonkeyPatch) -> None:
     times = namedtuple("scputimes", "user nice system idle iowait guest guest_nice")
     monkeypatch.setattr(psutil, "cpu_times", lambda: times(30.0, 1.0, 9.0, 50.0, 10.0, 20.0, 1.0))
     assert timeline_module.busy_and_total_s() == (40.0, 100.0)
+
+
+def test_a_trapezoid_is_not_a_rectangle(clock: Clock) -> None:
+    watts = [100.0]
+    source = integral(clock, watts)
+    start_j = source.joules()
+    clock.now_s += 0.5
+    watts[0] = 300.0
+    assert source.joules() - start_j == pytest.approx(100.0)  # 200 W on average; 50 J by the first, 150 J by the last reading
+
+
+@pytest.mark.parametrize(("gap_s", "trusted"), [(1.0, True), (1.25, False)])
+def test_the_longest_gap_of_an_integral(clock: Clock, gap_s: float, trusted: bool) -> None:
+    source = integral(clock, [100.0])
+    clock.now_s = 0.0
+    start_j = source.joules()
+    clock.now_s = gap_s
+    if trusted:
+        assert source.joules() - start_j == pytest.approx(100.0)
+    else:
+        with pytest.raises(SourceError, match="needs a reading every 1 s"):
+            source.joules()
+
+
+@pytest.mark.parametrize("make", ["counter", "integral"])
+def test_a_source_that_failed_gives_the_same_reason_until_a_window_opens(clock: Clock, make: str) -> None:
+    """Also when later readings are good again: what was missed in between is lost."""
+    count = [900]
+    counter = CountingSource(
+        "rapl:package-0", scope="cpu-package", method="rapl", period_s=0.001, read=lambda: count[0],
+        joules_per_count=1.0, modulus=1000, max_power_w=20.0, clock=clock,
+    )  # fmt: skip
+    source = counter if make == "counter" else integral(clock, [100.0])
+    source.joules()
+    clock.now_s += 60.0
+    with pytest.raises(SourceError) as first:
+        source.joules()
+    clock.now_s += 0.1
+    with pytest.raises(SourceError) as second:
+        source.joules()
+    assert str(first.value) == str(second.value)
+    source.open()
+    before_j = source.joules()
+    clock.now_s += 0.1
+    assert source.joules() >= before_j
+
+
+def test_a_wrap_is_counted_to_the_count(clock: Clock) -> None:
+    """From 990 over 1,000 = 0 to 5 are 15 counts, not 14 or 16; a full turn less one is 999."""
+    count = [990]
+    source = CountingSource(
+        "rapl:package-0", scope="cpu-package", method="rapl", period_s=0.001, read=lambda: count[0],
+        joules_per_count=1.0, modulus=1000, max_power_w=900.0, clock=clock,
+    )  # fmt: skip
+    assert source.joules() == 0.0
+    clock.now_s += 1.0
+    count[0] = 5
+    assert source.joules() == 15.0
+    clock.now_s += 1.0
+    count[0] = 904
+    assert source.joules() == 914.0

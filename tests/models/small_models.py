@@ -12,12 +12,20 @@ from bpfree.models import Model
 from bpfree.testing.bench import Bench
 
 VARIANTS = (
-    "mono-forward:readout=sum", "mono-forward:readout=best-prefix", "mono-forward:schedule=staged",
-    "mono-forward:raw_projection=true", "forward-forward:inference=head", "forward-forward:negatives=hard",
-    "cascaded-forward:combine=logits", "cascaded-forward:predictor=ridge", "cascaded-forward:predictor=sparsemax",
-    "cascaded-forward:blocks=dfa", "deep-supervision:readout=sum", "local-similarity:readout=sum",
+    "mono-forward:readout=sum",
+    "mono-forward:readout=best-prefix",
+    "mono-forward:schedule=staged",
+    "mono-forward:raw_projection=true",
+    "forward-forward:inference=head",
+    "forward-forward:negatives=hard",
+    "cascaded-forward:combine=logits",
+    "cascaded-forward:predictor=ridge",
+    "cascaded-forward:predictor=sparsemax",
+    "cascaded-forward:blocks=dfa",
+    "deep-supervision:readout=sum",
+    "local-similarity:readout=sum",
     "spatial-goodness:readout=last",
-)  # fmt: skip
+)
 ARMS = (*names(), *VARIANTS)
 IN_SHAPE, N_CLASSES, SPEC = (12,), 4, "mlp:9-7"
 

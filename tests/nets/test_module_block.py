@@ -209,7 +209,7 @@ def test_tokens_as_plain_module():
         ((5,), nn.Linear(6, 4), "takes 6 features, these have 5; build it with in_features=5"),
         ((1, 2, 2), nn.Conv2d(1, 4, 5), r"cannot take examples of \(1, 2, 2\) \(.*Kernel size.*\); change the module"),
     ],
-)  # fmt: skip
+)
 def test_bad_modules(in_shape, module, words):
     with pytest.raises(UsageError, match=words):
         ModuleBlock(in_shape, module)

@@ -40,7 +40,7 @@ def test_overlap_widens_patches_and_foton_takes_them() -> None:
     for in_shape, shapes in (((3, 32, 32), [(48, 7, 7), (192, 3, 3), (512,)]), ((1, 28, 28), [(16, 6, 6), (64, 2, 2), (256,)])):
         net = builder(Spec("patches:overlap=1"), in_shape, 10)
         assert [block.out_shape for block in net] == shapes
-        assert [tuple(block.conv.kernel_size) for block in net[:2]] == [(5, 5), (3, 3)]  # pyright: ignore
+        assert [tuple(block.conv.kernel_size) for block in net[:2]] == [(5, 5), (3, 3)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
             Foton().check_net(net)

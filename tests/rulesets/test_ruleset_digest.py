@@ -226,3 +226,13 @@ def test_only_studies_or_fixed_hyper_parameters_carry_claims():
     assert not claim.scaled(0.5).claims
     assert QUICK.with_changes(trials=0).claims
     assert not any(rulesets.load(name).claims for name in rulesets.names() if name != "claim")
+
+
+def test_a_field_that_was_added_later_is_hashed_only_where_it_is_used():
+    """Rulesets from before it keep their digest; a limit on the examples of a trial changes it."""
+    quick = rulesets.load("quick")
+    plain = quick.with_changes({"search.train_examples": None})
+    limited = quick.with_changes({"search.train_examples": 500})
+    assert "train_examples" not in rulesets.hashed_fields(plain)["search"]
+    assert rulesets.hashed_fields(limited)["search"]["train_examples"] == 500
+    assert rulesets.digest(plain) != rulesets.digest(limited)

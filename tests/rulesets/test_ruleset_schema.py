@@ -168,6 +168,14 @@ class TestScaled:
         assert small.for_arm("backprop", "mnist").search.trials == 1
         assert rulesets.load("matched-passes").scaled(0.5).passes("cifar10") == 26
 
+    def test_rounds_to_the_nearest_count(self):
+        """7 trials, 9 passes, 5 in a trial and 11 examples, times 0.3: 2.1, 2.7, 1.5 and 3.3; down would give 2, 2, 1, 3."""
+        small = QUICK.with_changes(trials=7, max_passes=9, passes_per_trial=5).scaled(0.3)
+        assert (small.search.trials, small.passes(), small.search.passes_per_trial) == (2, 3, 2)
+        assert [small.examples_for(n) for n in (11, 12, 9)] == [3, 4, 3]
+        table = QUICK.with_changes({"budget.passes_by_dataset": {"digits": 9, "mnist": 8}}).scaled(0.3)
+        assert (table.passes("digits"), table.passes("mnist")) == (3, 2)
+
     def test_never_below_one(self):
         tiny = QUICK.scaled(1e-6)
         assert (tiny.search.trials, tiny.passes(), tiny.trial_passes(), tiny.examples_for(10)) == (1, 1, 1, 1)

@@ -121,7 +121,7 @@ class TestSeedsNeeded:
 
 
 class TestFamily:
-    VALUES = {  # noqa: RUF012
+    VALUES = {
         "backprop": {s: 0.90 + 0.001 * s for s in range(5)},
         "a": {s: 0.92 + 0.001 * s + 0.0003 * (s % 2) for s in range(5)},
         "b": {s: 0.90 + 0.001 * s + 0.0002 * (s % 2) for s in range(5)},
@@ -196,7 +196,7 @@ class TestFront:
 
 
 class TestProfile:
-    COSTS = {  # noqa: RUF012
+    COSTS = {
         "a": {"x": 1.0, "y": 4.0, "z": math.inf},
         "b": {"x": 2.0, "y": 2.0, "z": math.inf},
     }

@@ -31,6 +31,12 @@ def test_the_command_writes_new_files_and_rewrites_old_ones(tmp_path: Path, caps
     assert str(path) in capsys.readouterr().out
 
 
+def test_the_command_makes_the_folder(tmp_path: Path) -> None:
+    folder = tmp_path / "tests" / "golden"
+    assert golden.main([str(folder), "mono-forward"]) == 0
+    assert json.loads((folder / "mono-forward.json").read_text())["algorithm"] == "mono-forward"
+
+
 def test_the_command_explains_itself(capsys, tmp_path: Path) -> None:
     assert golden.main([]) == 2
     assert "python -m bpfree.testing.golden DIR" in capsys.readouterr().out

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import get_args
 
 import pytest
 import torch
@@ -12,7 +13,8 @@ from scripted_validation import learned
 from bpfree.algorithms import Backprop, ForwardForward, MonoForward
 from bpfree.data import TestSplitError
 from bpfree.errors import UsageError
-from bpfree.nets import mlp
+from bpfree.nets import Chain, ModuleBlock, mlp
+from bpfree.rulesets.schema import LrSchedule
 from bpfree.testing.bench import blobs
 from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, training
 
@@ -271,3 +273,65 @@ def test_a_rule_that_cannot_train_the_net_is_refused() -> None:
     tiny = blobs(240, n_inputs=4).without_test()
     with pytest.raises(UsageError, match="label pixels"):
         run(ForwardForward(), mlp(4, (8,), 4), tiny, Patience(None, 1))
+
+
+class Nudging(MonoForward):
+    """Changes the net when a phase ends, as a closed form or a fold does."""
+
+    def end_phase(self, net, state, phase) -> None:
+        super().end_phase(net, state, phase)
+        net.output.weight.detach().add_(1.0 + phase.index)
+
+
+def test_what_the_end_of_a_phase_changes_is_part_of_the_state_that_the_next_restores(data, net, script) -> None:
+    """The second phase has no finite value, so it ends in the state that the first has left, its closing included."""
+    scripted = script(0.5, math.nan)
+    rule = Nudging(lr=0.01, schedule="staged")
+    progresses = training(rule, net, data, Patience(None, 2), batch_size=40)
+    first = next(progresses)
+    assert learned(net, first.state) != scripted.seen[0]  # closed before it is seen
+    output = net.output.weight.detach().clone()
+    next(progresses)
+    assert torch.equal(net.output.weight.detach(), output + 2.0)  # restored, then closed in its turn
+
+
+class Drawing(torch.nn.Module):
+    """Draws from torch's generator while training, as dropout does."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.linear, self.draws = torch.nn.Linear(width, 5), []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        if self.training:
+            self.draws.append(float(torch.rand(())))
+        return self.linear(x.flatten(1))
+
+
+def test_a_users_module_draws_other_numbers_in_every_pass_the_same_in_every_run(data) -> None:
+    def draws(seed: int) -> list[float]:
+        module = Drawing(math.prod(data.in_shape))
+        net = Chain([ModuleBlock(data.in_shape, module)], data.n_classes)
+        run(Backprop(lr=0.01), net, data, Patience(None, 3), seed=seed)
+        return module.draws[-15:]  # three passes of five steps; a block may be tried once beforehand
+
+    first = draws(1)
+    assert len(set(first)) == 15
+    assert draws(1) == first
+    assert draws(2) != first
+
+
+def test_the_schedules_are_those_that_a_ruleset_can_ask_for() -> None:
+    assert tuple(LR_SCHEDULES) == get_args(LrSchedule)
+
+
+@pytest.mark.parametrize(
+    ("name", "factors"),
+    [
+        ("constant", [1.0, 1.0, 1.0, 1.0]),
+        ("linear-cooldown", [1.0, 1.0, 1.0, 0.5]),
+        ("cosine", [1.0, (2 + math.sqrt(2)) / 4, 0.5, (2 - math.sqrt(2)) / 4]),
+    ],
+)
+def test_the_factors_of_a_phase_of_four_passes(name: str, factors: list[float]) -> None:
+    assert [LR_SCHEDULES[name](passes, 4) for passes in range(4)] == pytest.approx(factors)

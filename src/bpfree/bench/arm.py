@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from bpfree.algorithms import Algorithm, Value, make
 from bpfree.errors import RulesetError, UsageError
 from bpfree.rulesets import Ruleset
+from bpfree.text import key_values
 
 __all__ = ["Arm", "parse_arms", "with_control"]
 
@@ -43,12 +44,7 @@ class Arm:
             UsageError: unknown rule or hyper-parameter, a value out of range, or something that is no key=value.
         """
         name, *pairs = text.strip().split(":")
-        fixed: dict[str, str] = {}
-        for pair in pairs:
-            key, equals, value = pair.partition("=")
-            if not equals or not key:
-                raise UsageError(f"cannot read {pair!r} in the arm {text!r}; write name:key=value:key=value")
-            fixed[key] = value
+        fixed = key_values(pairs, form="name:key=value:key=value", where=f"the arm {text!r}")
         arm = cls(text.strip(), name, fixed)
         arm.build({})
         return arm

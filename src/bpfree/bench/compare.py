@@ -13,13 +13,13 @@ from typing import Protocol
 
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
-from bpfree.bench.measure import RunFailed, measure
 from bpfree.bench.outcome import Tuned
+from bpfree.bench.runs import measure_into
 from bpfree.bench.setting import Setting
 from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import open_storage, search
+from bpfree.bench.tuned import TunedRow
 from bpfree.errors import RunDirectoryError
-from bpfree.meter import Trace
 from bpfree.records import CONTROL_SEEDS, Record
 from bpfree.train import Progress
 
@@ -118,7 +118,7 @@ class Comparison:
 
     def _run_seeds(self, setting: Setting) -> None:
         tuned = self._tune(setting)
-        self.directory.keep_tuned([result.row for result in tuned.values()])
+        self.directory.add_tuned([TunedRow.model_validate(result.row) for result in tuned.values()])
         for arm, seed in self._cells(setting):
             self._measure(setting, arm, seed, tuned[arm.label])
 
@@ -139,7 +139,7 @@ class Comparison:
 
         Interleaving spreads what drifts (clocks, temperature, other load) over the arms. A control has seeds of its own.
         """
-        done = self._done()
+        done = self.directory.finished()
         for turn, seed in enumerate(self.seeds):
             for arm in self._rotated(turn):
                 own = seed + (CONTROL_SEEDS if arm.control else 0)
@@ -150,27 +150,12 @@ class Comparison:
         first = turn % len(self.arms)
         return [*self.arms[first:], *self.arms[:first]]
 
-    def _done(self) -> set[tuple[str, str, str, str, int]]:
-        return {record.cell for record in self.directory.records() if record.status != "interrupted"}
-
     def _cell(self, setting: Setting, arm: Arm, seed_or_study: int) -> tuple[str, str, str, str, int]:
         return (arm.label, setting.data.name, setting.data.data_digest, setting.net, seed_or_study)
 
     def _measure(self, setting: Setting, arm: Arm, seed: int, tuned: Tuned) -> None:
         self.observer.begin(f"{arm.label}, seed {seed}", setting.rules_of(arm).passes(setting.data.name))
-        traces: list[Trace] = []
-        try:
-            record = measure(
-                setting, arm, tuned.best, seed, tuned.cost,
-                on_pass=self.observer.passed, on_trace=lambda _, trace: traces.append(trace),
-            )  # fmt: skip
-        except RunFailed as failure:
-            record = failure.record
-            self.directory.append(record, traces)
-            if isinstance(failure.__cause__, KeyboardInterrupt):
-                raise failure.__cause__ from None
-        else:
-            self.directory.append(record, traces)
+        record = measure_into(self.directory, setting, arm, tuned.best, seed, tuned.cost, on_pass=self.observer.passed)
         self._say(f"{arm.label}, seed {seed}: {_outcome(record)}")
 
     def _run_studies(self, setting: Setting) -> None:
@@ -178,7 +163,7 @@ class Comparison:
         storage = open_storage(self.directory.journal_path)
         search = setting.ruleset.search
         for number in range(search.studies):
-            done = self._done()
+            done = self.directory.finished()
             studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
             for arm in self.arms:
                 if self._cell(setting, arm, number) in done:
@@ -203,7 +188,7 @@ class Comparison:
     def _measure_study(self, study: ArmStudy) -> None:
         tuned = study.tuned()
         record = study.measured()
-        self.directory.keep_tuned([tuned.row])
+        self.directory.add_tuned([TunedRow.model_validate(tuned.row)])
         self.directory.append(record)
         study.close()
         self._say(f"{study.arm.label}, study {study.number}: {_found(tuned)}, {_outcome(record)}")

@@ -1,24 +1,25 @@
-"""A run directory: the records and the search's journal are the state; everything else can be rebuilt from them."""
+"""A run directory: the records and the journal of the searches are the state; the other files can be rebuilt from them."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-import re
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 from bpfree import rulesets
 from bpfree.bench import environment
+from bpfree.bench.environment import Environment, read_environments, write_environments
+from bpfree.bench.tuned import TunedRow, read_tuned, write_tuned
 from bpfree.errors import RunDirectoryError
 from bpfree.files import append_line, drop_half_line, locked, write_atomic, writing
 from bpfree.meter import Trace
 from bpfree.records import Record, append_record, finished, read_records
 from bpfree.rulesets import Ruleset
+from bpfree.text import slug
 
 __all__ = ["RunDirectory", "fresh_path"]
 
@@ -27,7 +28,7 @@ _CODE = ("bpfree", environment.CODE, "torch", "optuna")
 
 
 def fresh_path(name: str, root: Path = Path("runs")) -> Path:
-    """``runs/DATE-NAME``, with a number behind it if that exists."""
+    """``runs/DATE-NAME``; ``runs/DATE-NAME-2`` and so on where that exists."""
     base = root / f"{date.today().isoformat()}-{name}"
     path, number = base, 2
     while path.exists():
@@ -50,31 +51,30 @@ class RunDirectory:
         self.log_path = path / "log.txt"
 
     @contextmanager
-    def opened(self, ruleset: Ruleset, facts: dict[str, Any], *, accept_other_code: bool = False) -> Iterator[RunDirectory]:
-        """Make the directory, or resume it if it has the same ruleset and was made by the same code; hold its lock meanwhile.
+    def opened(self, ruleset: Ruleset, facts: Environment, *, accept_other_code: bool = False) -> Iterator[RunDirectory]:
+        """Make the directory, or resume one made under the same ruleset by the same code; it is locked until the block ends.
 
         Args:
-            facts: see :func:`bpfree.bench.environment.facts`; kept in ``environment.json``.
-            accept_other_code: go on although part of the work was done by other code; it is written to the log, and the
-                report says it.
+            facts: see :func:`bpfree.bench.environment.facts`; added to ``environment.json``.
+            accept_other_code: resume although other code did a part of the work; the log and the report say so.
 
         Raises:
             RunDirectoryError: another ruleset or other code was used here, the directory holds something else, or it is in use.
-            StorageError: the place cannot be written.
+            StorageError: the directory cannot be written.
         """
         self._check_before_touching(ruleset)
         other = self._other_code(facts)
         if other and not accept_other_code:
             raise RunDirectoryError(
-                f"{self.path} was made by other code ({other}), and a search half done by each is neither; choose "
-                "another --out DIR, install what made it, or accept the mixture with --accept-other-code"
+                f"{self.path} was made by other code ({other}), and results of two versions should not be mixed; choose "
+                "another --out DIR, install the version that made it, or accept the mixture with --accept-other-code"
             )
         with writing(self.path):
             self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / ".lock"):
             drop_half_line(self.journal_path)
             for stale in self.path.glob(f"{self.journal_path.name}.lock*"):
-                stale.unlink(missing_ok=True)  # a killed process leaves Optuna's lock behind; ours shows that none is alive
+                stale.unlink(missing_ok=True)  # a killed process leaves Optuna's lock; ours is held, so no other process is alive
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
             self._add_environment(facts)
@@ -99,61 +99,68 @@ class RunDirectory:
                 f"{self.path} is not empty and not a run directory (it has no ruleset.yaml); choose another --out DIR"
             )
 
-    def _other_code(self, facts: dict[str, Any]) -> str:
-        """In what the code that did the work so far differs from this one, as words; empty if it does not."""
-        worked = any(path.exists() and path.stat().st_size for path in (self.records_path, self.journal_path))
-        if not worked or not self.environment_path.exists():
+    def _other_code(self, facts: Environment) -> str:
+        """How the code that did the work so far differs from this one, in words; empty if it does not."""
+        has_work = any(path.exists() and path.stat().st_size for path in (self.records_path, self.journal_path))
+        if not has_work:
             return ""
-        mine = facts.get("versions", {})
         differences: list[str] = []
-        for known in json.loads(self.environment_path.read_text()).values():
-            theirs = known.get("versions", {})
-            found = [f"{key} {theirs[key]}, now {mine[key]}" for key in _CODE if key in theirs and theirs[key] != mine.get(key)]
-            if not found:
+        for earlier in read_environments(self.environment_path).values():
+            differences = [
+                f"{key} {earlier.versions[key]}, now {facts.versions.get(key)}"
+                for key in _CODE
+                if key in earlier.versions and earlier.versions[key] != facts.versions.get(key)
+            ]
+            if not differences:
                 return ""
-            differences = found
         return "; ".join(differences)
 
-    def _add_environment(self, facts: dict[str, Any]) -> None:
-        known = json.loads(self.environment_path.read_text()) if self.environment_path.exists() else {}
+    def _add_environment(self, facts: Environment) -> None:
+        known = read_environments(self.environment_path)
         key = environment.digest(facts)
         if key not in known:
-            write_atomic(self.environment_path, json.dumps({**known, key: facts}, indent=2) + "\n")
+            write_environments(self.environment_path, {**known, key: facts})
 
     def records(self) -> list[Record]:
         """One record per cell, see :func:`bpfree.records.finished`."""
         return finished(read_records(self.records_path))
 
+    def finished(self) -> dict[tuple[str, str, str, str, int], Record]:
+        """The records of the cells that need not be run again, by cell: all but those whose run was interrupted."""
+        return {record.cell: record for record in self.records() if record.status != "interrupted"}
+
     def append(self, record: Record, traces: Sequence[Trace] = ()) -> None:
-        """Keep a record for good, and then the traces of its window (a disk that refuses them must not take it along)."""
+        """Write a record, and after it the traces of its window, so that a full disk does not lose the record."""
         append_record(self.records_path, record)
         for trace in traces:
             self.keep_trace(record, trace)
 
     def keep_trace(self, record: Record, trace: Trace) -> None:
-        """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; a run done again replaces it.
+        """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; repeating the run replaces the file.
 
         In a study the best trial so far replaces the one before.
         """
         about = {"arm": record.arm, "dataset": record.dataset, "net": record.net, "seed": record.seed,
                  "ruleset_digest": record.ruleset_digest, "started_at": record.started_at}  # fmt: skip
-        slug = re.sub(r"[^A-Za-z0-9]+", "-", record.arm).strip("-")
+        arm = slug(record.arm)
         which = hashlib.sha256(json.dumps(record.cell).encode()).hexdigest()[:8]
         with writing(self.timelines_path):
             self.timelines_path.mkdir(exist_ok=True)
         draw = f"seed{record.seed}" if record.study is None else f"study{record.study}"
-        write_atomic(self.timelines_path / f"{slug}-{draw}-{which}.jsonl", trace.lines(about))
+        write_atomic(self.timelines_path / f"{arm}-{draw}-{which}.jsonl", trace.lines(about))
 
     def log(self, line: str) -> None:
         """Append a line with its time to ``log.txt``."""
         append_line(self.log_path, f"{time.strftime('%Y-%m-%dT%H:%M:%S')} {line}")
 
-    def keep_tuned(self, rows: list[dict[str, Any]]) -> None:
-        """Write what was tuned to what, beside the cells that were tuned before; it can always be rebuilt from the journal."""
-        known = json.loads(self.tuned_path.read_text()) if self.tuned_path.exists() else []
-        cells = {_tuned_cell(row): row for row in (*known, *rows)}
-        write_atomic(self.tuned_path, json.dumps(list(cells.values()), indent=2) + "\n")
+    def tuned(self) -> list[TunedRow]:
+        """The outcomes of the searches, as ``tuned.json`` has them.
 
+        Raises:
+            RunDirectoryError: the file cannot be read.
+        """
+        return read_tuned(self.tuned_path)
 
-def _tuned_cell(row: dict[str, Any]) -> tuple[Any, ...]:
-    return tuple(row.get(key) for key in ("arm", "dataset", "data_digest", "net", "study"))
+    def add_tuned(self, rows: Sequence[TunedRow]) -> None:
+        """Add outcomes of searches to ``tuned.json``; a row of the same search is replaced."""
+        write_tuned(self.tuned_path, [*self.tuned(), *rows])

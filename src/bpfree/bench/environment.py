@@ -1,4 +1,4 @@
-"""What a run ran on: versions, processor, GPU, threads. Host and user names never enter."""
+"""What a run ran on: versions, processor, GPU, threads. Host and user names are never included."""
 
 from __future__ import annotations
 
@@ -13,34 +13,123 @@ from typing import Any
 
 import psutil
 import torch
+from pydantic import BaseModel, ConfigDict, TypeAdapter
 
 import bpfree
 from bpfree._version import __version__
+from bpfree.bench.json_file import read_json
+from bpfree.files import write_atomic
 
-__all__ = ["CODE", "code_digest", "configure_torch", "digest", "facts", "run_code_digest", "versions"]
+__all__ = [
+    "CODE",
+    "COUNTED",
+    "NOT_COUNTED",
+    "Environment",
+    "code_digest",
+    "configure_torch",
+    "digest",
+    "digest_of",
+    "facts",
+    "read_environments",
+    "run_code_digest",
+    "versions",
+    "write_environments",
+]
 
 CODE = "bpfree code"
 """Key of :func:`code_digest` among the versions."""
 
-_FLOORS = ("algorithms", "bench", "data", "meter", "nets", "numerics", "train")
-"""Parts of the package whose code can change a measured number; what a report looks like cannot."""
+COUNTED = (
+    "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "rulesets", "stats", "train",
+    "records.py", "tensor_files.py", "units.py",
+)  # fmt: skip
+"""Parts of the package whose code can change a recorded number: what is searched and trained, how it is metered and evaluated,
+how long a target took (``stats``), what a joule is in grams (``units.py``), and what a checkpoint gives back."""
 
-_LISTS = ("suites", "published")
-"""Folders within them that say what is run, or what others have measured."""
+NOT_COUNTED = (
+    "analysis", "cli", "report", "testing", "__init__.py", "__main__.py", "_version.py", "errors.py", "files.py",
+)  # fmt: skip
+"""Parts whose code changes no record: they call the others, show what was recorded, or write files and messages."""
+
+_LISTS = ("published", "rulesets", "suites")
+"""Folders whose YAML files say what is run, or what others measured. The rules of a run have a digest of their own."""
 
 _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "codecarbon", "nvidia-ml-py")
 
 
+class Environment(BaseModel):
+    """Everything about machine and software that can change a number.
+
+    The fields from ``gpu`` on are set on a GPU only.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    device: str
+    processor: str
+    cores: int | None
+    memory_bytes: int
+    torch_threads: int
+    system: str
+    float32_matmul_precision: str
+    deterministic_algorithms: bool
+    versions: dict[str, str]
+    gpu: str | None = None
+    gpu_memory_bytes: int | None = None
+    gpu_capability: str | None = None
+    cuda: str | None = None
+    cudnn: int | None = None
+    float32_convolutions_in_tf32: bool | None = None
+
+    def as_json(self) -> dict[str, Any]:
+        """The fields that were set, as plain values."""
+        return self.model_dump(mode="json", exclude_unset=True)
+
+
+_ENVIRONMENTS = TypeAdapter(dict[str, Environment])
+
+
+def read_environments(path: Path) -> dict[str, Environment]:
+    """The environments of ``environment.json`` by their digest; none where there is no file.
+
+    Raises:
+        RunDirectoryError: the file does not hold environments.
+    """
+    return read_json(path, _ENVIRONMENTS, {}, "choose another --out DIR")
+
+
+def write_environments(path: Path, environments: dict[str, Environment]) -> None:
+    """Write ``environment.json`` as a whole.
+
+    Raises:
+        StorageError: the disk is full, read-only or not permitted.
+    """
+    write_atomic(path, json.dumps({key: each.as_json() for key, each in environments.items()}, indent=2) + "\n")
+
+
 @cache
 def code_digest() -> str:
-    """First 16 hexadecimal digits of the sha256 of bpfree's own code and tables, as far as they can change a number.
+    """:func:`digest_of` the installed bpfree.
 
-    A version number stands still between two releases, and a commit is not known to an installed package; this knows both.
+    A version number stays the same between two releases, and an installed package does not know its commit; this tells both
+    apart. It decides whether a run directory may be resumed.
     """
-    root = Path(bpfree.__file__).parent
+    return digest_of(Path(bpfree.__file__).parent)
+
+
+def digest_of(root: Path) -> str:
+    """First 16 hexadecimal digits of the sha256 of the code and tables under ``root`` that can change a recorded number.
+
+    Args:
+        root: folder of the package ``bpfree``.
+    """
+    files: list[Path] = []
+    for part in COUNTED:
+        path = root / part
+        files += [path] if path.is_file() else path.rglob("*.py")
+        files += (table for table in path.rglob("*.yaml") if table.parent.name not in _LISTS)
     sha = hashlib.sha256()
-    files = (path for floor in _FLOORS for path in (root / floor).rglob("*") if path.suffix in (".py", ".yaml"))
-    for path in sorted(path for path in files if path.parent.name not in _LISTS):
+    for path in sorted(files):
         sha.update(f"{path.relative_to(root).as_posix()}\n".encode() + path.read_bytes())
     return sha.hexdigest()[:16]
 
@@ -53,13 +142,13 @@ def run_code_digest() -> str:
 
 def versions() -> dict[str, str]:
     """Versions of bpfree and of what its numbers depend on."""
-    found = {"bpfree": __version__, CODE: code_digest(), "python": platform.python_version()}
+    by_name = {"bpfree": __version__, CODE: code_digest(), "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            by_name[package] = version(package)
         except PackageNotFoundError:
-            found[package] = "not installed"
-    return found
+            by_name[package] = "not installed"
+    return by_name
 
 
 def _processor() -> str:
@@ -71,22 +160,12 @@ def _processor() -> str:
     return platform.processor() or platform.machine()
 
 
-def facts(device: torch.device) -> dict[str, Any]:
-    """Everything about machine and software that could change a number."""
-    found: dict[str, Any] = {
-        "device": str(device),
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "memory_bytes": psutil.virtual_memory().total,
-        "torch_threads": torch.get_num_threads(),
-        "system": f"{platform.system()} {platform.machine()}",
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
-        "deterministic_algorithms": torch.are_deterministic_algorithms_enabled(),
-        "versions": versions(),
-    }
+def facts(device: torch.device) -> Environment:
+    """The environment of runs on ``device``, as torch is configured now."""
+    gpu: dict[str, Any] = {}
     if device.type == "cuda":
         properties = torch.cuda.get_device_properties(device)
-        found |= {
+        gpu = {
             "gpu": properties.name,
             "gpu_memory_bytes": properties.total_memory,
             "gpu_capability": f"{properties.major}.{properties.minor}",
@@ -94,20 +173,31 @@ def facts(device: torch.device) -> dict[str, Any]:
             "cudnn": torch.backends.cudnn.version(),
             "float32_convolutions_in_tf32": torch.backends.cudnn.allow_tf32,
         }
-    return found
+    return Environment(
+        device=str(device),
+        processor=_processor(),
+        cores=os.cpu_count(),
+        memory_bytes=psutil.virtual_memory().total,
+        torch_threads=torch.get_num_threads(),
+        system=f"{platform.system()} {platform.machine()}",
+        float32_matmul_precision=torch.get_float32_matmul_precision(),
+        deterministic_algorithms=torch.are_deterministic_algorithms_enabled(),
+        versions=versions(),
+        **gpu,
+    )
 
 
 SMALL_STEP_MACS = 50_000_000
-"""Multiply-adds below which a step is not worth sharing among cores: waking threads costs as much as they save."""
+"""Multiply-adds below which a step gains nothing from several cores: waking threads costs as much as they save."""
 
 
 def configure_torch(n_params: int, batch_size: int, device: torch.device) -> None:
-    """Full float32 products, and one thread for steps too small to share; before anything is measured.
+    """Compute float32 products in full, and use one thread for steps too small to share; call it before measuring.
 
     By default torch rounds the factors of a float32 convolution on a GPU to TF32 (10 bits), but not those of a matrix product:
-    then ``precision: float32`` would mean another thing for each net, and FOTON's difference of two passes would be 1 % off.
-    The number of threads is a function of the net alone, so that all arms and runs agree; a person's own ``OMP_NUM_THREADS``
-    has the last word.
+    ``precision: float32`` would then differ between nets, and FOTON's difference of two passes would be wrong by 1 %.
+    The number of threads depends on the net alone, so that all arms and runs agree; the environment variable
+    ``OMP_NUM_THREADS`` overrides it.
     """
     torch.backends.cudnn.allow_tf32 = False
     small = 3 * n_params * batch_size < SMALL_STEP_MACS  # forward, and twice that for gradients
@@ -115,6 +205,6 @@ def configure_torch(n_params: int, batch_size: int, device: torch.device) -> Non
         torch.set_num_threads(1)
 
 
-def digest(environment: dict[str, Any]) -> str:
-    """First 16 hexadecimal digits of the sha256 of the facts."""
-    return hashlib.sha256(json.dumps(environment, sort_keys=True).encode()).hexdigest()[:16]
+def digest(environment: Environment) -> str:
+    """First 16 hexadecimal digits of the sha256 of the environment; records refer to it by this."""
+    return hashlib.sha256(json.dumps(environment.as_json(), sort_keys=True).encode()).hexdigest()[:16]

@@ -13,7 +13,6 @@ from bpfree.bench.cost import StepCost, step_cost, warm_up
 from bpfree.bench.load import LoadWatch
 from bpfree.bench.record import Ended, record_of, with_test, with_tuning
 from bpfree.bench.setting import Setting, check_runnable, check_supported
-from bpfree.bench.stops import patience_of, stop_rule
 from bpfree.data import Dataset
 from bpfree.meter import Reading, Trace, Window, reset_device_peak
 from bpfree.models import Model
@@ -22,7 +21,7 @@ from bpfree.records import HistoryEntry, Record, TuningCost
 from bpfree.rulesets import digest
 from bpfree.train import Progress, counted, initialise, past, training
 
-__all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "patience_of", "run_once"]
+__all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "run_once"]
 
 
 class RunFailed(Exception):  # noqa: N818 - it carries a record, it is not a kind of error
@@ -107,7 +106,7 @@ def run_once(
     state = initialise(algorithm, net, seed, setting.device)
     cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
     warm_up(algorithm, net, state, blind, rules.batch_size)
-    stop = stop_rule(setting.ruleset, arm.plain, setting.data.name, setting.net)
+    stop = setting.ruleset.stop_rule(arm.plain, setting.data.name, setting.net)
     history = past(checkpoint) if checkpoint else []
     steps, examples, stops = counted(checkpoint) if checkpoint else (None, None, [])
     sittings = 2 if history else 1

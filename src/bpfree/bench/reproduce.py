@@ -1,7 +1,7 @@
-"""Running a suite: its rows become cells of the same machinery as any comparison; what cannot be run keeps its reason.
+"""Running a suite: its rows become comparisons like any other; a row that cannot be run has a reason instead of a result.
 
-One run directory for each ruleset of the suite, so that every table has one digest. A process may die at any time; the same
-command goes on where it was.
+One run directory for each ruleset of the suite, so that every table has one digest. A process may be killed at any time; the
+same command resumes.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import json
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from bpfree import data as datasets
 from bpfree import rulesets
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.compare import Comparison, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
@@ -34,7 +36,7 @@ from bpfree.meter import CarbonFactor, Meter
 from bpfree.nets import build
 from bpfree.rulesets import Ruleset
 
-__all__ = ["Cell", "Line", "Reproduction", "choose"]
+__all__ = ["ArmGroup", "Line", "Reproduction", "choose"]
 
 BASELINE = "backprop"
 
@@ -50,12 +52,12 @@ class Line:
 
     @property
     def place(self) -> tuple[str, str, str]:
-        """Ruleset's key, data set and net: the cell that it belongs to."""
+        """Ruleset's key, data set and net: the group that it belongs to."""
         return (self.section.ruleset, self.row.dataset, self.row.net)
 
 
 @dataclass(frozen=True)
-class Cell:
+class ArmGroup:
     """Arms that are run together: one ruleset, data set and net."""
 
     ruleset: str
@@ -86,28 +88,32 @@ class Reproduction:
         """What every output must carry: those of any of its rulesets."""
         return tuple(dict.fromkeys(stamp for rules in self.rules.values() for stamp in rules.stamps))
 
-    def cells(self) -> list[Cell]:
+    def groups(self) -> list[ArmGroup]:
         """What is to be run, in the suite's order.
 
-        Backprop stands beside every arm whose published number is a difference to it, even where it has no row of its own.
+        Backprop is run with every arm whose published number is a difference to it, even where it has no row.
         """
-        found: dict[tuple[str, str, str], dict[str, None]] = {}
+        by_place: dict[tuple[str, str, str], dict[str, None]] = {}
         for line in self.lines:
             if not line.reason:
-                arms = found.setdefault(line.place, {})
+                arms = by_place.setdefault(line.place, {})
                 if line.number.difference is not None and (not self.only_arms or BASELINE in self.only_arms):
                     arms.setdefault(BASELINE)
                 arms.setdefault(line.row.arm)
-        return [Cell(*place, tuple(Arm.parse(arm) for arm in arms)) for place, arms in found.items()]
+        return [ArmGroup(*place, tuple(Arm.parse(arm) for arm in arms)) for place, arms in by_place.items()]
 
     def batch_size(self, key: str) -> int:
-        """The largest batch of any arm under a ruleset: what a training split must have at least."""
-        rules = self.rules[key]
-        found = [rules.for_arm(line.row.arm, *line.row.cell[:2]).batch_size for line in self.lines if line.section.ruleset == key]
-        return max([rules.batch_size, *found])
+        """The largest batch of any arm under a ruleset; the training split must have at least as many examples."""
+        sizes = [self.arm_rules(line).rules.batch_size for line in self.lines if line.section.ruleset == key]
+        return max([self.rules[key].batch_size, *sizes])
+
+    def arm_rules(self, line: Line) -> ArmRules:
+        """The rules of a row's arm on its data set and net."""
+        row = line.row
+        return ArmRules(self.rules[line.section.ruleset], Arm.parse(row.arm), row.dataset, row.net)
 
     def load(self, data_dir: Path | None, *, download: bool = True) -> None:
-        """Load every data set of the chosen rows; rows whose data are absent get that as their reason.
+        """Load every data set of the chosen rows; rows whose data are absent get a reason that says so.
 
         Raises:
             DataError: no data set of the suite is there; it says how to get the first.
@@ -131,7 +137,7 @@ class Reproduction:
             line.reason = line.reason or problems.get(line.row.dataset, "")
 
     def size(self, key: str, dataset: str) -> Size | None:
-        """Of what is loaded, else of what is known; None for a set of the user's own that is not loaded."""
+        """Size of the loaded data set, else of a known one; None for a file of the user that is not loaded."""
         if (key, dataset) in self.data:
             return Size.of(self.data[key, dataset])
         return KNOWN[dataset].scaled(self.rules[key], self.batch_size(key)) if dataset in KNOWN else None
@@ -144,13 +150,12 @@ class Reproduction:
                 line.reason = self._refusal(line, size)
 
     def _refusal(self, line: Line, size: Size) -> str:
-        rules, arm = self.rules[line.section.ruleset], Arm.parse(line.row.arm)
         try:
             net = build(line.row.net, size.in_shape, size.n_classes)
-            check_supported(rules, [arm], net)
-            arm.under(rules).build({}).check_net(net)
-            own = rules.for_arm(arm.label, line.row.dataset, line.row.net)
-            net.check_batches(size.n_train, own.batch_size)
+            arm = self.arm_rules(line)
+            check_supported(arm.ruleset, [arm.arm], net)
+            arm.chosen.build({}).check_net(net)
+            net.check_batches(size.n_train, arm.rules.batch_size)
         except BpfreeError as error:
             return str(error)
         return ""
@@ -158,20 +163,20 @@ class Reproduction:
     def estimates(self, device: torch.device, meter: Meter) -> dict[tuple[str, str, str, str], Estimate]:
         """Upper bound of every arm's cost, by (ruleset's key, data set, net, arm)."""
         timings: dict[tuple[Any, ...], Timing] = {}
-        found: dict[tuple[str, str, str, str], Estimate] = {}
-        for cell in self.cells():
-            size, rules = self.size(cell.ruleset, cell.dataset), self.rules[cell.ruleset]
+        estimates: dict[tuple[str, str, str, str], Estimate] = {}
+        for group in self.groups():
+            size, rules = self.size(group.ruleset, group.dataset), self.rules[group.ruleset]
             if size is None:
-                raise UsageError(f"the size of data set {cell.dataset} is not known; load it first")
-            for arm in cell.arms:
-                batch = min(rules.for_arm(arm.label, cell.dataset, cell.net).batch_size, size.n_train)
-                same = (arm.label, cell.net, size.in_shape, size.n_classes, batch)
+                raise UsageError(f"the size of data set {group.dataset} is not known; load it first")
+            for arm in group.arms:
+                batch = min(ArmRules(rules, arm, group.dataset, group.net).rules.batch_size, size.n_train)
+                same = (arm.label, group.net, size.in_shape, size.n_classes, batch)
                 if same not in timings:
-                    timings[same] = time_steps(arm, cell.net, size, batch, device, meter)
-                key = (cell.ruleset, cell.dataset, cell.net, arm.label)
+                    timings[same] = time_steps(arm, group.net, size, batch, device, meter)
+                key = (group.ruleset, group.dataset, group.net, arm.label)
                 n_seeds = len(rules.plan.seeds)
-                found[key] = estimate(rules, arm, cell.dataset, cell.net, size, timings[same], n_seeds)
-        return found
+                estimates[key] = estimate(rules, arm, group.dataset, group.net, size, timings[same], n_seeds)
+        return estimates
 
     def run(
         self,
@@ -181,14 +186,14 @@ class Reproduction:
         meter: Meter,
         factor: CarbonFactor | None,
         command: str,
-        watch: Callable[[int], Observer],
+        watch: Callable[[int], AbstractContextManager[Observer]],
         accept_other_code: bool = False,
     ) -> None:
-        """Run what is missing. A cell that fails as a whole gives its rows a reason, and the next one is run.
+        """Run what is missing. Where a group fails as a whole, its rows get the reason, and the next group is run.
 
         Args:
             out: holds one run directory for each ruleset's key.
-            watch: is given the most passes that may come, and returns who watches.
+            watch: is given an upper bound on the passes, and returns the observer, which is entered while runs last.
             accept_other_code: see :meth:`RunDirectory.opened`.
 
         Raises:
@@ -200,27 +205,26 @@ class Reproduction:
             out.mkdir(parents=True, exist_ok=True)
         self._write_plan(out)
         threads = torch.get_num_threads()
-        prepared = [self._comparison(cell, out, device, meter, factor, command) for cell in self.cells()]
-        observer = watch(sum(comparison.n_passes() for comparison in prepared))
-        for comparison in prepared:
-            comparison.observer = observer
-            torch.set_num_threads(threads)
-            n_params = sum(p.numel() for p in comparison.setting.build_net().parameters())
-            environment.configure_torch(n_params, comparison.setting.ruleset.batch_size, device)
-            comparison.setting.facts = environment.facts(device)
-            self._run_cell(comparison, accept_other_code)
+        prepared = [self._comparison(group, out, device, meter, factor, command) for group in self.groups()]
+        with watch(sum(comparison.n_passes() for comparison in prepared)) as observer:
+            for comparison in prepared:
+                comparison.observer = observer
+                torch.set_num_threads(threads)
+                n_params = sum(p.numel() for p in comparison.setting.build_net().parameters())
+                environment.configure_torch(n_params, comparison.setting.ruleset.batch_size, device)
+                comparison.setting.facts = environment.facts(device)
+                self._run_group(comparison, accept_other_code)
         torch.set_num_threads(threads)
         self._write_plan(out)
 
-    def _run_cell(self, comparison: Comparison, accept_other_code: bool) -> None:
+    def _run_group(self, comparison: Comparison, accept_other_code: bool) -> None:
         setting, directory = comparison.setting, comparison.directory
         with directory.opened(setting.ruleset, setting.facts, accept_other_code=accept_other_code):
-            before = _tuned_rows(directory)
             try:
                 comparison.run()
-            except (StorageError, RunDirectoryError):  # the disk or the directory, not the cell
+            except (StorageError, RunDirectoryError):  # the disk or the directory: no other group can be run either
                 raise
-            except (BpfreeError, RuntimeError, MemoryError) as error:  # one cell that cannot be trained is not the suite's end
+            except (BpfreeError, RuntimeError, MemoryError) as error:  # the other groups can still be run
                 why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
                 directory.log(f"{setting.plan['suite_dataset']} {setting.net}: {why}")
                 place = (setting.plan["suite_ruleset"], setting.plan["suite_dataset"], setting.net)
@@ -228,19 +232,18 @@ class Reproduction:
                 for line in self.lines:
                     if line.place == place and (line.row.arm, setting.data.name, setting.net) not in measured:
                         line.reason = line.reason or why
-            directory.keep_tuned(list((before | _tuned_rows(directory)).values()))
 
     def _comparison(
-        self, cell: Cell, out: Path, device: torch.device, meter: Meter, factor: CarbonFactor | None, command: str
+        self, group: ArmGroup, out: Path, device: torch.device, meter: Meter, factor: CarbonFactor | None, command: str
     ) -> Comparison:
-        rules, data = self.rules[cell.ruleset], self.data[cell.ruleset, cell.dataset].to(device)
+        rules, data = self.rules[group.ruleset], self.data[group.ruleset, group.dataset].to(device)
         plan = {
-            "command": command, "suite": self.suite.name, "suite_ruleset": cell.ruleset, "suite_dataset": cell.dataset,
-            "scale": self.scale, "stamps": list(rules.stamps), "dataset": data.name, "net": cell.net, "device": str(device),
-            "tier": rules.plan.tier, "arms": [arm.label for arm in cell.arms], "seeds": list(rules.plan.seeds),
+            "command": command, "suite": self.suite.name, "suite_ruleset": group.ruleset, "suite_dataset": group.dataset,
+            "scale": self.scale, "stamps": list(rules.stamps), "dataset": data.name, "net": group.net, "device": str(device),
+            "tier": rules.plan.tier, "arms": [arm.label for arm in group.arms], "seeds": list(rules.plan.seeds),
         }  # fmt: skip
-        setting = Setting(rules, data, cell.net, device, meter, factor, plan, environment.facts(device))
-        return Comparison(setting, cell.arms, rules.plan.seeds, RunDirectory(out / cell.ruleset), SilentObserver())
+        setting = Setting(rules, data, group.net, device, meter, factor, plan, environment.facts(device))
+        return Comparison(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
 
     def check_place(self, out: Path) -> None:
         """Refuse a directory that holds something else, or this suite under other rules.
@@ -329,11 +332,3 @@ def _only_known(kind: str, asked: Sequence[str], known: Sequence[str] | set[str]
     for name in asked:
         if name not in known:
             raise unknown_name(kind, name, known)
-
-
-def _tuned_rows(directory: RunDirectory) -> dict[tuple[str, str, str], dict[str, Any]]:
-    """What earlier cells of the directory were tuned to; a comparison keeps its own only."""
-    if not directory.tuned_path.exists():
-        return {}
-    rows = json.loads(directory.tuned_path.read_text(encoding="utf-8"))
-    return {(row["arm"], row["dataset"], row["net"]): row for row in rows}

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost
 from bpfree.bench.spaces import check_spaces
@@ -39,7 +40,7 @@ class Setting:
     meter: Meter
     factor: CarbonFactor | None
     plan: dict[str, Any]
-    facts: dict[str, Any]
+    facts: environment.Environment
     costs: dict[str, StepCost] = field(default_factory=dict)
     split_seed: int = 0
 

@@ -23,7 +23,6 @@ from bpfree.bench.draws import SEARCH_SEEDS, Sequence, sequence_number, trial_se
 from bpfree.bench.outcome import Tried, Tuned, tuned_of
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import distribution, space_for
-from bpfree.bench.stops import stop_rule
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Range, Ruleset, Sampler
 from bpfree.rulesets.ranges import all_names
@@ -158,7 +157,7 @@ def _run_trial(
     blind = blind.limited(rules.trial_examples(blind.n("train"), blind.n_classes))
     seed = trial_seed(index, control=arm.control)
     state = initialise(algorithm, net, seed, setting.device)
-    stop = stop_rule(setting.ruleset, arm.plain, setting.data.name, setting.net, trial=True)
+    stop = setting.ruleset.stop_rule(arm.plain, setting.data.name, setting.net, trial=True)
     history: list[HistoryEntry] = []
     diverged = False
     with setting.meter.window() as window:

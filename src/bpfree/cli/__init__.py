@@ -1,4 +1,4 @@
-"""The command line. A user's mistake is one clear line and exit code 2; Ctrl-C is 130, and says how to go on."""
+"""The command line. A user's mistake is one clear line and exit code 2; Ctrl-C is 130, with the command that resumes."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def main(arguments: list[str] | None = None) -> None:
     sys.stdout.flush()
     sys.stderr.flush()
     if code == INTERRUPTED:
-        os._exit(code)  # everything is on disk; unloading torch would keep a person waiting
+        os._exit(code)  # everything is on disk, and unloading torch takes a while
     sys.exit(code)
 
 
@@ -31,31 +31,31 @@ def run(arguments: list[str] | None = None) -> int:
 
     try:
         result: Any = app(args=arguments, prog_name="bpfree", standalone_mode=False)
-        if result == INTERRUPTED:  # some versions of typer turn Ctrl-C into this code themselves
+        if result == INTERRUPTED:  # some versions of typer turn Ctrl-C into this code
             raise KeyboardInterrupt
     except command_line_errors() as error:  # an unknown option or a wrong value
         context = getattr(error, "ctx", None)
         asked = context.command_path if context is not None else "bpfree"
         message = getattr(error, "format_message", error.__str__)()
-        return _say(f"{message.rstrip('.')}; see {asked} --help", 2)
+        return _fail(f"{message.rstrip('.')}; see {asked} --help", 2)
     except BpfreeError as error:
-        return _say(str(error), 2)
+        return _fail(str(error), 2)
     except KeyboardInterrupt:
         from bpfree.cli.resume import hint
 
-        return _say(hint(), INTERRUPTED)
-    except BrokenPipeError:  # the reader of a pipe has left
+        return _fail(hint(), INTERRUPTED)
+    except BrokenPipeError:  # the reader of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except OSError as error:  # a library of ours met a full or read-only disk
+    except OSError as error:  # a library met a full or read-only disk
         refused = refusal(error)
         if refused is None:
             raise
-        return _say(str(refused), 2)
+        return _fail(str(refused), 2)
     return result if isinstance(result, int) else 0
 
 
-def _say(message: str, code: int) -> int:
+def _fail(message: str, code: int) -> int:
     one_line = " ".join(str(message).split())
-    print(f"bpfree: {one_line}", file=sys.stderr, flush=True)  # noqa: T201 - the one line that a user gets
+    print(f"bpfree: {one_line}", file=sys.stderr, flush=True)  # noqa: T201 - the only line of output
     return code

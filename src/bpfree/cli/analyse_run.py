@@ -1,80 +1,72 @@
-"""What ``bpfree analyse`` does: check, train and look, draw, print."""
+"""What ``bpfree analyse`` does: check, train and analyse, draw, print."""
 
 from __future__ import annotations
 
-import json
 import statistics
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bpfree.analysis import Plan, record_series
 from bpfree.bench import Arm, environment, fresh_path
+from bpfree.cli.analyse import SeriesOptions
 from bpfree.cli.analyse_figure import draw_series
-from bpfree.cli.interrupt import raise_if_asked, watch_for_interrupts
-from bpfree.cli.resume import command_line, remember
+from bpfree.cli.interrupt import raise_if_asked
+from bpfree.cli.options import DataOptions, MeterOptions, OutputOptions, RuleOptions
+from bpfree.cli.output import print_json, print_table
+from bpfree.cli.resume import command_line
+from bpfree.cli.session import start
 from bpfree.cli.setting import Request
 
-__all__ = ["Asked", "analyse_command"]
+__all__ = ["analyse_command"]
 
 
-@dataclass(frozen=True)
-class Asked:
-    """The options of a command."""
+def analyse_command(
+    kind: str, options: SeriesOptions, data_options: DataOptions, output: OutputOptions, *, n_examples: int = 1
+) -> int:
+    """Record one series, draw it, print where it is.
 
-    rule: str
-    dataset: str | None
-    data_dir: Path | None
-    net: str | None
-    max_passes: int | None
-    every: int
-    limit: int | None
-    examples: int
-    batch_size: int | None
-    seed: int
-    device: str
-
-
-def analyse_command(kind: str, asked: Asked, *, out: Path | None, as_json: bool, quiet: bool) -> int:
-    """Record one series, draw it, say where."""
-    arm = Arm.parse(asked.rule)
-    changes = {"max_passes": asked.max_passes, "batch_size": asked.batch_size, "train_examples": asked.limit}
-    request = Request(
-        dataset=asked.dataset, data_dir=asked.data_dir, net=asked.net, ruleset="quick", device=asked.device, country=None,
-        grid_g_per_kwh=None, estimate_energy=False, changes=changes,
-    )  # fmt: skip
+    Args:
+        kind: of :data:`bpfree.analysis.KINDS`.
+        n_examples: validation examples on which updates are computed.
+    """
+    arm = Arm.parse(options.rule)
+    rule_options = RuleOptions(max_passes=options.max_passes, batch_size=options.batch_size)
+    request = Request(data_options, rule_options, MeterOptions(device=options.device), changes={"train_examples": options.limit})
     rules = request.rules("train")
     setting = request.setting(rules)
     data = setting.data.without_test()
     plan = Plan(
-        max_passes=rules.passes(setting.data.name), every=asked.every, batch_size=rules.batch_size,
-        n_examples=min(asked.examples, data.n("validation")), seed=asked.seed,
-    )  # fmt: skip
+        max_passes=rules.passes(setting.data.name),
+        every=options.every,
+        batch_size=rules.batch_size,
+        n_examples=min(n_examples, data.n("validation")),
+        seed=options.seed,
+    )
     rule, net = arm.build({}), setting.build_net()
     rule.check_net(net)  # before anything is written
     identity = {
-        "arm": arm.label, "params": {**rule.params()}, "net": setting.net, "dataset": data.name, "split": data.split_digest,
+        "arm": arm.label,
+        "params": {**rule.params()},
+        "net": setting.net,
+        "dataset": data.name,
+        "split": data.split_digest,
         "n_train": data.n("train"),
-    }  # fmt: skip
+    }
     facts = {"command": command_line(), "versions": environment.versions()}
-    directory = out or fresh_path(f"{kind}-{arm.algorithm}-{Path(data.name).name}")
-    console = Console(stderr=True, quiet=quiet)
-    watch_for_interrupts()
-    remember(directory)
+    directory = options.out or fresh_path(f"{kind}-{arm.algorithm}-{Path(data.name).name}")
+    session = start(directory, quiet=output.quiet)
 
     def on_point(point: dict[str, Any]) -> None:
         raise_if_asked()
-        console.print(_line(point), highlight=False)
+        session.console.print(_line(point))
 
     document = record_series(kind, rule, net, data, plan, directory, identity, facts=facts, on_point=on_point)
     paths = draw_series(document, directory)
-    if as_json:
-        typer.echo(json.dumps(document, indent=2))
-    elif not quiet:
+    if output.as_json:
+        print_json(document)
+    elif not output.quiet:
         _print(document)
         typer.echo(f"written: {', '.join(map(str, [directory / f'{kind}.json', *paths]))}")
     return 0
@@ -96,14 +88,11 @@ def _line(point: dict[str, Any]) -> str:
 
 def _print(document: dict[str, Any]) -> None:
     first, last = document["points"][0], document["points"][-1]
-    table = Table(title=f"{document['arm']} on {document['net']}, {document['dataset']}", title_justify="left")
-    table.add_column("part")
     names = [name for name, values in first.items() if isinstance(values, list)]
-    for name in names:
-        for point in (first, last):
-            table.add_column(f"{name.replace('_', ' ')}, pass {point['passes']}", justify="right")
+    headings = [f"{name.replace('_', ' ')}, pass {point['passes']}" for name in names for point in (first, last)]
+    rows = []
     for k, part in enumerate(document["parts"]):
         label = part if part == "output" else f"block {k}"
-        cells = [point[name][k] for name in names for point in (first, last)]
-        table.add_row(label, *("undefined" if value is None else f"{value:.4g}" for value in cells))
-    Console().print(table)
+        values = [point[name][k] for name in names for point in (first, last)]
+        rows.append((label, *("undefined" if value is None else f"{value:.4g}" for value in values)))
+    print_table(f"{document['arm']} on {document['net']}, {document['dataset']}", ("part", *headings), rows)

@@ -12,26 +12,24 @@ from bpfree.cli.analyse import analyse_app
 from bpfree.cli.measure import measure_app
 from bpfree.cli.notices import one_line_warnings
 from bpfree.cli.options import (
-    AcceptOtherCode,
-    BatchSize,
-    Country,
+    Arms,
+    CarbonOptions,
     DataDir,
-    Dataset,
+    DataOptions,
     Device,
+    DirectoryOptions,
     Estimate,
-    Grid,
     Json,
     MaxHours,
-    MaxPasses,
-    Net,
-    Out,
-    PatienceOption,
-    Quiet,
-    Ruleset,
+    MeterOptions,
+    OutputOptions,
+    RuleOptions,
+    Seed,
+    Seeds,
     Target,
+    Trials,
+    grouped,
 )
-from bpfree.cli.reproduce import reproduce
-from bpfree.cli.tune import tune
 
 __all__ = ["app", "command_line_errors"]
 
@@ -46,7 +44,7 @@ app = typer.Typer(
 
 
 def command_line_errors() -> type[Exception]:
-    """Root of typer's own errors about the command line (its place moved between versions; its family did not)."""
+    """Root of typer's own errors about the command line (its module differs between versions, its bases do not)."""
     return next(kind for kind in reversed(typer.BadParameter.__mro__) if kind.__name__ == "ClickException")
 
 
@@ -66,30 +64,22 @@ def _root(
 
 
 @app.command()
+@grouped
 def compare(
-    dataset: Dataset = None,
-    data_dir: DataDir = None,
-    net: Net = None,
-    arms: Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated.")] = None,
-    seeds: Annotated[int | None, typer.Option(help="Measured runs of each arm (seeds 0 to N-1).")] = None,
-    trials: Annotated[int | None, typer.Option(help="Trials of the search, for each arm.")] = None,
+    *,
+    data: DataOptions,
+    arms: Arms = None,
+    seeds: Seeds = None,
+    trials: Trials = None,
     studies: Annotated[int | None, typer.Option(help="Studies; the best trial of each is a measured run.")] = None,
     split_seeds: Annotated[int | None, typer.Option(help="Splits of the data (seeds 0 to N-1), crossed with runs.")] = None,
     with_control: Annotated[bool, typer.Option("--with-control", help="Run the baseline again with other draws.")] = False,
-    max_passes: MaxPasses = None,
-    patience: PatienceOption = None,
-    batch_size: BatchSize = None,
-    max_hours: MaxHours = None,
+    rules: RuleOptions,
     target: Target = None,
-    ruleset: Ruleset = "quick",
-    device: Device = "cpu",
-    out: Out = None,
-    country: Country = None,
-    grid_g_per_kwh: Grid = None,
-    estimate_energy: Estimate = False,
-    accept_other_code: AcceptOtherCode = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    meter: MeterOptions,
+    carbon: CarbonOptions,
+    place: DirectoryOptions,
+    output: OutputOptions,
 ) -> int:
     """Tune every arm under one ruleset, train it on fresh seeds, meter it, write records and a report.
 
@@ -101,39 +91,28 @@ def compare(
     from bpfree.cli.setting import Request
     from bpfree.cli.target import parse_target
 
-    request = Request(
-        dataset=dataset, data_dir=data_dir, net=net, ruleset=ruleset, device=device, country=country,
-        grid_g_per_kwh=grid_g_per_kwh, estimate_energy=estimate_energy,
-        changes={"trials": trials, "max_passes": max_passes, "patience": patience, "batch_size": batch_size,
-                 "max_hours": max_hours, "seeds": seeds, "target": parse_target(target), "studies": studies,
-                 "split_seeds": split_seeds, "control": with_control or None},
-    )  # fmt: skip
-    return compare_command(request, arms=arms, out=out, accept_other_code=accept_other_code, as_json=as_json, quiet=quiet)
+    changes = {
+        "trials": trials, "seeds": seeds, "target": parse_target(target), "studies": studies, "split_seeds": split_seeds,
+        "control": with_control or None,
+    }  # fmt: skip
+    return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, place=place, output=output)
 
 
 @app.command()
+@grouped
 def train(
-    algorithm: Annotated[str, typer.Argument(help="A rule, such as mono-forward (bpfree list algorithms).")],
-    dataset: Dataset = None,
-    data_dir: DataDir = None,
-    net: Net = None,
+    algorithm: Annotated[str, typer.Argument(help="A rule, such as mono-forward (bpfree list rules).")],
+    *,
+    data: DataOptions,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Hyper-parameter, such as --set lr=1e-3; may be repeated.")
     ] = None,
-    seed: Annotated[int, typer.Option(help="Of initial parameters, batches, and randomness inside steps.")] = 0,
-    max_passes: MaxPasses = None,
-    patience: PatienceOption = None,
-    batch_size: BatchSize = None,
-    max_hours: MaxHours = None,
-    ruleset: Ruleset = "quick",
-    device: Device = "cpu",
-    out: Out = None,
-    country: Country = None,
-    grid_g_per_kwh: Grid = None,
-    estimate_energy: Estimate = False,
-    accept_other_code: AcceptOtherCode = False,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    seed: Seed = 0,
+    rules: RuleOptions,
+    meter: MeterOptions,
+    carbon: CarbonOptions,
+    place: DirectoryOptions,
+    output: OutputOptions,
 ) -> int:
     """One metered run with given hyper-parameters, resumable after each pass.
 
@@ -142,15 +121,70 @@ def train(
     from bpfree.cli.setting import Request
     from bpfree.cli.train import train_command
 
-    request = Request(
-        dataset=dataset, data_dir=data_dir, net=net, ruleset=ruleset, device=device, country=country,
-        grid_g_per_kwh=grid_g_per_kwh, estimate_energy=estimate_energy,
-        changes={"max_passes": max_passes, "patience": patience, "batch_size": batch_size, "max_hours": max_hours},
-    )  # fmt: skip
-    return train_command(
-        request, algorithm=algorithm, settings=settings or [], seed=seed, out=out,
-        accept_other_code=accept_other_code, as_json=as_json, quiet=quiet,
-    )  # fmt: skip
+    request = Request(data, rules, meter, carbon)
+    return train_command(request, algorithm=algorithm, settings=settings or [], seed=seed, place=place, output=output)
+
+
+@app.command()
+@grouped
+def tune(
+    algorithm: Annotated[str, typer.Argument(help="A rule or an arm, such as mono-forward:schedule=staged.")],
+    *,
+    data: DataOptions,
+    settings: Annotated[
+        list[str] | None, typer.Option("--set", help="Fix a hyper-parameter: --set lr=1e-3; may be repeated.")
+    ] = None,
+    trials: Trials = None,
+    rules: RuleOptions,
+    meter: MeterOptions,
+    place: DirectoryOptions,
+    output: OutputOptions,
+) -> int:
+    """The search alone, on the validation split; prints the best values as --set options. With --out it is resumed.
+
+    Example: bpfree tune mono-forward --dataset mnist --net mlp:2x1000 --trials 20 --out runs/tuned
+    """
+    from bpfree.cli.setting import Request
+    from bpfree.cli.tune import tune_command
+
+    request = Request(data, rules, meter, changes={"trials": trials})
+    return tune_command(request, arm=":".join([algorithm, *(settings or [])]), place=place, output=output)
+
+
+@app.command()
+@grouped
+def reproduce(
+    *,
+    suite: Annotated[str | None, typer.Argument(help="A suite (bpfree reproduce --list) or a YAML file.")] = None,
+    list_: Annotated[bool, typer.Option("--list", help="The suites, or the rows of one.")] = False,
+    scale: Annotated[float, typer.Option(help="Multiplies examples, trials and passes, each at least 1; stamped SCALED.")] = 1.0,
+    datasets: Annotated[str | None, typer.Option(help="Only rows on these, comma-separated.")] = None,
+    arms: Annotated[str | None, typer.Option(help="Only these arms, or all arms of these rules, comma-separated.")] = None,
+    seeds: Seeds = None,
+    max_hours: MaxHours = None,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Print what would be run, with an estimate of hours and joules.")
+    ] = False,
+    data_dir: DataDir = None,
+    meter: MeterOptions,
+    carbon: CarbonOptions,
+    place: DirectoryOptions,
+    output: OutputOptions,
+) -> int:
+    """A published table, measured again under the paper's rules and shown with the published numbers.
+
+    Example: bpfree reproduce spyra2025 --scale 0.02 --seeds 1
+    """
+    from bpfree.cli.reproduce import Machine, dry_run_command, reproduce_command
+    from bpfree.cli.suites import choose_rows, list_command
+
+    if suite is None or list_:
+        return list_command(suite, list_=list_, as_json=output.as_json)
+    chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours)
+    machine = Machine(meter, carbon, data_dir)
+    if dry_run:
+        return dry_run_command(chosen, machine, as_json=output.as_json)
+    return reproduce_command(chosen, machine, place=place, output=output)
 
 
 @app.command()
@@ -170,12 +204,13 @@ def predict(
 
 
 @app.command()
+@grouped
 def report(
     directories: Annotated[list[Path], typer.Argument(help="Run directories with one ruleset.")],
-    out: Annotated[Path | None, typer.Option(help="Where the report goes.")] = None,
+    *,
+    out: Annotated[Path | None, typer.Option(help="Where the report is written.")] = None,
     target: Target = None,
-    as_json: Json = False,
-    quiet: Quiet = False,
+    output: OutputOptions,
 ) -> int:
     """Rebuild the report of one or several run directories.
 
@@ -184,18 +219,19 @@ def report(
     from bpfree.cli.show import report_command
     from bpfree.cli.target import parse_target
 
-    return report_command(directories, out=out, target=parse_target(target), as_json=as_json, quiet=quiet)
+    return report_command(directories, out=out, target=parse_target(target), output=output)
 
 
 @app.command()
+@grouped
 def doctor(
+    *,
     device: Annotated[str | None, typer.Option(help="cpu or cuda; by default cuda where there is a GPU.")] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Check the meter as well: idle, constant load, counter against integral.")
     ] = False,
     seconds: Annotated[float, typer.Option(help="Of idling and of load in --calibrate; 20 periods of a counter at least.")] = 5.0,
-    country: Country = None,
-    grid_g_per_kwh: Grid = None,
+    carbon: CarbonOptions,
     estimate_energy: Estimate = False,
     as_json: Json = False,
 ) -> int:
@@ -206,19 +242,20 @@ def doctor(
     from bpfree.cli.doctor import doctor_command
 
     return doctor_command(
-        device, calibrating=calibrate, seconds=seconds, country=country, grid_g_per_kwh=grid_g_per_kwh,
-        estimate_energy=estimate_energy, as_json=as_json,
-    )  # fmt: skip
+        device, carbon, calibrating=calibrate, seconds=seconds, estimate_energy=estimate_energy, as_json=as_json
+    )
 
 
 @app.command("list")
 def list_(
-    what: Annotated[str | None, typer.Argument(help="algorithms, nets, datasets or rulesets; all if left out.")] = None,
+    what: Annotated[
+        str | None, typer.Argument(help="algorithms (or rules), nets, datasets or rulesets; all if left out.")
+    ] = None,
     as_json: Json = False,
 ) -> int:
-    """What there is: rules with their hyper-parameters, nets, data sets, rulesets in words.
+    """What is available: rules with their hyper-parameters, nets, data sets, rulesets in words.
 
-    Example: bpfree list algorithms
+    Example: bpfree list rules
     """
     from bpfree.cli.show import list_command
 
@@ -229,7 +266,7 @@ def list_(
 def cite(
     algorithms: Annotated[list[str], typer.Argument(help="Rules to cite.")],
 ) -> int:
-    """BibTeX of the papers behind rules.
+    """BibTeX of the papers that introduced the rules.
 
     Example: bpfree cite mono-forward forward-forward
     """
@@ -240,5 +277,3 @@ def cite(
 
 app.add_typer(measure_app, name="measure")
 app.add_typer(analyse_app, name="analyse")
-app.command()(reproduce)
-app.command()(tune)

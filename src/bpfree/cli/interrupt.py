@@ -1,8 +1,8 @@
-"""Ctrl-C that cannot get lost.
+"""Ctrl-C that is never lost.
 
-Python raises ``KeyboardInterrupt`` wherever it happens to be; in a destructor or a weak reference's callback the exception is
-printed and *ignored*, and the run would go on to its end. The handler therefore also remembers that somebody asked, and the
-observer of a run looks after every pass.
+Python raises ``KeyboardInterrupt`` wherever it happens to be; in a destructor or in the callback of a weak reference the
+exception is printed and *ignored*, and the run would not stop. The handler therefore also sets a flag, and the observer of a
+run looks at it after every pass.
 """
 
 from __future__ import annotations
@@ -24,21 +24,25 @@ def _remember_and_raise(_signal: int, _frame: FrameType | None) -> None:
 
 
 def watch_for_interrupts() -> None:
-    """Install the handler."""
+    """Install the handler of SIGINT; what was pressed before does not count."""
     _asked[0] = False
     signal.signal(signal.SIGINT, _remember_and_raise)
 
 
 def raise_if_asked() -> None:
-    """Stop here if Ctrl-C was pressed and its exception got lost."""
+    """Raise if Ctrl-C was pressed and Python ignored its exception.
+
+    Raises:
+        KeyboardInterrupt: it was.
+    """
     if _asked[0]:
         raise KeyboardInterrupt
 
 
 class QuietObserver(SilentObserver):
-    """Says nothing, and still listens to Ctrl-C."""
+    """Prints nothing, but notices Ctrl-C."""
 
     def passed(self, progress: Progress) -> None:
-        """Look after a pass."""
+        """Raise ``KeyboardInterrupt`` if Ctrl-C was pressed and its exception got lost."""
         del progress
         raise_if_asked()

@@ -1,15 +1,16 @@
-"""``bpfree measure``: what using or training a net costs, each by a command of its own."""
+"""``bpfree measure``: what using or training a net costs; a command for each cost."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bpfree.cli.options import BatchSize, DataDir, Dataset, Device, Estimate, Json, Net
+from bpfree.cli.options import BatchSize, DataDir, DataOptions, Dataset, Json, MeterOptions, grouped
 
-__all__ = ["measure_app"]
+__all__ = ["CountOptions", "measure_app"]
 
 measure_app = typer.Typer(
     help="Measure one cost by itself.",
@@ -19,18 +20,31 @@ measure_app = typer.Typer(
 )
 
 
+@dataclass(frozen=True)
+class CountOptions:
+    """Whose training steps are counted. Nothing is trained."""
+
+    net: Annotated[
+        list[str] | None, typer.Option("--net", help="May be repeated. By default mlp:3x256, mlp:8x256, mlp:32x256.")
+    ] = None
+    arms: Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated. By default every rule.")] = None
+    batch_size: BatchSize = 128
+    dataset: Dataset = None
+    data_dir: DataDir = None
+
+
 @measure_app.command()
+@grouped
 def inference(
     models: Annotated[list[Path], typer.Argument(help="Files that bpfree train wrote (DIR/model.safetensors).")],
+    meter: MeterOptions,
     batch: Annotated[
         list[int] | None, typer.Option("--batch", help="Examples a call; may be repeated. By default 1 and 128.")
     ] = None,
     repeats: Annotated[int, typer.Option(help="Calls that are timed one by one, for each model and batch size.")] = 100,
     all_readouts: Annotated[
-        bool, typer.Option("--all-readouts", help="Every readout for which the weights are there, not the model's own alone.")
+        bool, typer.Option("--all-readouts", help="Every readout whose weights the file has, not only the model's.")
     ] = False,
-    device: Device = "cpu",
-    estimate_energy: Estimate = False,
     as_json: Json = False,
 ) -> int:
     """Latency, throughput and joules per thousand examples of trained models, measured in turns.
@@ -39,23 +53,13 @@ def inference(
     """
     from bpfree.cli.measure_inference import inference_command
 
-    return inference_command(
-        models, batch_sizes=batch or (), repeats=repeats, every_readout=all_readouts, device=device,
-        estimate_energy=estimate_energy, as_json=as_json,
-    )  # fmt: skip
-
-
-Nets = Annotated[list[str] | None, typer.Option("--net", help="May be repeated. By default mlp:3x256, mlp:8x256, mlp:32x256.")]
-Arms = Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated. By default every rule.")]
+    return inference_command(models, meter, batch_sizes=batch or (), repeats=repeats, every_readout=all_readouts, as_json=as_json)
 
 
 @measure_app.command()
+@grouped
 def memory(
-    net: Nets = None,
-    arms: Arms = None,
-    batch_size: BatchSize = 128,
-    dataset: Dataset = None,
-    data_dir: DataDir = None,
+    options: CountOptions,
     figure: Annotated[Path | None, typer.Option(help="Draw the bars into this SVG file as well.")] = None,
     as_json: Json = False,
 ) -> int:
@@ -65,46 +69,31 @@ def memory(
     """
     from bpfree.cli.measure_cost import memory_command
 
-    return memory_command(
-        net or (),
-        arms,
-        batch_size=batch_size,
-        dataset=dataset,
-        data_dir=data_dir,
-        figure=figure,
-        as_json=as_json,
-    )
+    return memory_command(options, figure=figure, as_json=as_json)
 
 
 @measure_app.command()
-def flops(
-    net: Nets = None,
-    arms: Arms = None,
-    batch_size: BatchSize = 128,
-    dataset: Dataset = None,
-    data_dir: DataDir = None,
-    as_json: Json = False,
-) -> int:
-    """Multiply-adds of a training step, counted and by formula, beside backprop's; nothing is trained.
+@grouped
+def flops(options: CountOptions, as_json: Json = False) -> int:
+    """Multiply-adds of a training step, counted, by formula, and relative to backprop; nothing is trained.
 
     Example: bpfree measure flops --net mlp:4x2000 --arms backprop,mono-forward,forward-forward --batch-size 16
     """
     from bpfree.cli.measure_cost import flops_command
 
-    return flops_command(net or (), arms, batch_size=batch_size, dataset=dataset, data_dir=data_dir, as_json=as_json)
+    return flops_command(options, as_json=as_json)
 
 
 @measure_app.command()
+@grouped
 def training(
+    *,
+    data: DataOptions,
     arms: Annotated[str, typer.Option(help="name or name:key=value, comma-separated.")] = "backprop,mono-forward",
-    net: Net = None,
     batch_size: BatchSize = 128,
-    dataset: Dataset = None,
-    data_dir: DataDir = None,
     seconds: Annotated[float, typer.Option(help="Least length of a window; 20 periods of the slowest counter at least.")] = 1.0,
     max_seconds: Annotated[float, typer.Option(help="Greatest length of a window, resolved or not.")] = 60.0,
-    device: Device = "cpu",
-    estimate_energy: Estimate = False,
+    meter: MeterOptions,
     as_json: Json = False,
 ) -> int:
     """Seconds and joules of a training pass and of an evaluation pass, repeated until the counters resolve them.
@@ -114,6 +103,5 @@ def training(
     from bpfree.cli.measure_training import training_command
 
     return training_command(
-        net=net, arms=arms, batch_size=batch_size, dataset=dataset, data_dir=data_dir, seconds=seconds,
-        max_seconds=max_seconds, device=device, estimate_energy=estimate_energy, as_json=as_json,
-    )  # fmt: skip
+        data, meter, arms=arms, batch_size=batch_size, seconds=seconds, max_seconds=max_seconds, as_json=as_json
+    )

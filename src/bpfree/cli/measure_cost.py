@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bpfree import data
 from bpfree.bench import parse_arms
 from bpfree.bench.cost_table import MAIN_ARMS, CostRow, cost_rows, ratios
+from bpfree.cli.measure import CountOptions
+from bpfree.cli.output import console, print_json, print_table
 from bpfree.errors import UsageError
 from bpfree.files import write_atomic
 from bpfree.meter import device_peak, resident_peak_bytes
@@ -23,47 +22,38 @@ from bpfree.units import format_bytes, format_count
 __all__ = ["count", "figure_rows", "flops_command", "memory_command"]
 
 DATASET = "synthetic:n=1000:inputs=1x28x28"
-"""Only shapes matter, so no file is needed."""
+"""Only the shapes of the data matter, so no file is needed."""
 
 BATCH_SIZE = 128
 NETS = ("mlp:3x256", "mlp:8x256", "mlp:32x256")
 
 
-def count(
-    nets: Sequence[str], arms: str | None, batch_size: int | None, dataset: str | None, data_dir: Path | None, *, quiet: bool
-) -> list[CostRow]:
+def count(options: CountOptions, *, quiet: bool) -> list[CostRow]:
     """The rows that were asked for, arm by arm.
 
     Raises:
         UsageError: a batch size below 1, or arms, nets or data that cannot be used.
     """
-    batch_size = BATCH_SIZE if batch_size is None else batch_size
+    batch_size = BATCH_SIZE if options.batch_size is None else options.batch_size
     if batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {batch_size}")
-    chosen = parse_arms(arms if arms is not None else ",".join(MAIN_ARMS))
-    loaded = data.load(dataset or DATASET, data_dir=data_dir).without_test()
+    chosen = parse_arms(options.arms if options.arms is not None else ",".join(MAIN_ARMS))
+    loaded = data.load(options.dataset or DATASET, data_dir=options.data_dir).without_test()
     loaded.batches("train", batch_size)  # refuses a batch larger than the set
-    with Console(stderr=True, quiet=quiet).status("") as status:
-        return cost_rows(chosen, nets or NETS, loaded, batch_size, on_row=lambda row: status.update(f"{row.arm} on {row.net}"))
+    with console(stderr=True, quiet=quiet).status("") as status:
+        return cost_rows(
+            chosen, options.net or NETS, loaded, batch_size, on_row=lambda row: status.update(f"{row.arm} on {row.net}")
+        )
 
 
-def _as_json(rows: Sequence[CostRow]) -> str:
+def _print_json(rows: Sequence[CostRow]) -> None:
     process = {
         "resident_peak_bytes": resident_peak_bytes(),
         "device_allocated_bytes": None,
         "device_reserved_bytes": None,
         "reasons": {"device": device_peak(torch.device("cpu")).reason},
     }
-    return json.dumps({"rows": [row.as_json() for row in rows], "process": process}, indent=2)
-
-
-def _table(title: str, columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    table = Table(title=title, title_justify="left")
-    for k, heading in enumerate(columns):
-        table.add_column(heading, justify="left" if k == 0 else "right", overflow="fold")
-    for row in rows:
-        table.add_row(*row)
-    Console().print(table)
+    print_json({"rows": [row.as_json() for row in rows], "process": process})
 
 
 def _refusals(rows: Sequence[CostRow]) -> None:
@@ -87,18 +77,15 @@ def figure_rows(rows: Sequence[CostRow]) -> list[dict[str, object]]:
     return [{"arm": row.arm, "net": row.net, **dataclasses.asdict(row.memory)} for row in rows if row.memory is not None]
 
 
-def memory_command(
-    nets: Sequence[str], arms: str | None, *, batch_size: int | None, dataset: str | None, data_dir: Path | None,
-    figure: Path | None, as_json: bool,
-) -> int:  # fmt: skip
+def memory_command(options: CountOptions, *, figure: Path | None, as_json: bool) -> int:
     """Bytes of a step by use, measured and by formula."""
-    rows = count(nets, arms, batch_size, dataset, data_dir, quiet=as_json)
+    rows = count(options, quiet=as_json)
     if figure is not None:
         from bpfree.report.cost_bars import memory_bars
 
         write_atomic(figure, memory_bars(figure_rows(rows), f"Memory of a training step, batch {rows[0].batch_size}"))
     if as_json:
-        typer.echo(_as_json(rows))
+        _print_json(rows)
         return 0
     columns = ("arm", "weights", "auxiliary", "optimiser", "gradients", "activations", "peak", "x backprop",
                "gradients + activations by formula")  # fmt: skip
@@ -115,19 +102,17 @@ def memory_command(
                 formula = f.gradients_bytes + f.activations_bytes
             parts = (m.weights, m.auxiliary, m.optimiser, m.gradients, m.activations, m.peak)
             lines.append((row.arm, *map(format_bytes, parts), _times(share), format_bytes(formula)))
-        _table(f"{net}, batch {of_net[0].batch_size}: bytes at the highest moment of a training step", columns, lines)
+        print_table(f"{net}, batch {of_net[0].batch_size}: bytes at the highest moment of a training step", columns, lines)
 
     _by_net(rows, show)
     return 0
 
 
-def flops_command(
-    nets: Sequence[str], arms: str | None, *, batch_size: int | None, dataset: str | None, data_dir: Path | None, as_json: bool
-) -> int:
+def flops_command(options: CountOptions, *, as_json: bool) -> int:
     """Multiply-adds of a step, counted and by formula."""
-    rows = count(nets, arms, batch_size, dataset, data_dir, quiet=as_json)
+    rows = count(options, quiet=as_json)
     if as_json:
-        typer.echo(_as_json(rows))
+        _print_json(rows)
         return 0
     columns = ("arm", "phases", "training step", "by formula", "x backprop", "scoring a batch", "x backprop",
                "orthogonalisation, share of a step", "end of a pass")  # fmt: skip
@@ -140,7 +125,7 @@ def flops_command(
             numbers = (format_count(row.step), format_count(formula), _times(of_step))
             apart = (format_count(row.orthogonalisation_per_step), format_count(row.end_of_pass))
             lines.append((row.arm, str(len(row.by_phase)), *numbers, format_count(row.evaluation), _times(of_scoring), *apart))
-        _table(f"{net}, batch {of_net[0].batch_size}: multiply-adds (half the FLOPs), counted", columns, lines)
+        print_table(f"{net}, batch {of_net[0].batch_size}: multiply-adds (half the FLOPs), counted", columns, lines)
 
     _by_net(rows, show)
     return 0

@@ -1,19 +1,18 @@
-"""``bpfree measure inference``: what using trained models costs, measured against each other in turns."""
+"""``bpfree measure inference``: what using trained models costs, measured in turns."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bpfree.bench import environment
+from bpfree.cli.options import MeterOptions
+from bpfree.cli.output import print_json, print_table
 from bpfree.cli.setting import torch_device
 from bpfree.errors import UsageError
 from bpfree.meter import Meter
@@ -25,12 +24,11 @@ __all__ = ["inference_command"]
 
 def inference_command(
     paths: Sequence[Path],
+    meter_options: MeterOptions,
     *,
     batch_sizes: Sequence[int],
     repeats: int,
     every_readout: bool,
-    device: str,
-    estimate_energy: bool,
     as_json: bool,
 ) -> int:
     """Load, measure in turns, print."""
@@ -39,11 +37,11 @@ def inference_command(
         for value in values:
             if value < 1:
                 raise UsageError(f"{option} must be at least 1, got {value}")
-    where = torch_device(device)
+    where = torch_device(meter_options.device)
     models = _named(paths, where, every_readout)
     largest = max(sum(p.numel() for p in model.net.parameters()) for _, model in models.values())
     environment.configure_torch(largest, max(sizes), where)
-    meter = Meter.detect(where, estimate=estimate_energy)
+    meter = Meter.detect(where, estimate=meter_options.estimate_energy)
     costs = measure_inference({name: model for name, (_, model) in models.items()}, meter, batch_sizes=sizes, repeats=repeats)
     if as_json:
         _print_json(costs, models, where)
@@ -56,15 +54,15 @@ Named = dict[str, tuple[Path, Model]]
 
 
 def _named(paths: Sequence[Path], device: torch.device, every_readout: bool) -> Named:
-    """Models by a name that tells them apart: rule, readout and net, with the file where that is not enough."""
-    found: list[tuple[Path, Model]] = []
+    """Models by a unique name: rule, readout and net, with the file where two models agree in these."""
+    loaded: list[tuple[Path, Model]] = []
     for path in dict.fromkeys(paths):
         model = load(path, device=device)
-        found += [(path, each) for each in (all_readouts(model) if every_readout else (model,))]
-    names = [_name(model) for _, model in found]
+        loaded += [(path, each) for each in (all_readouts(model) if every_readout else (model,))]
+    names = [_name(model) for _, model in loaded]
     counts = Counter(names)
     return {
-        name if counts[name] == 1 else f"{path}: {name}": (path, model) for name, (path, model) in zip(names, found, strict=True)
+        name if counts[name] == 1 else f"{path}: {name}": (path, model) for name, (path, model) in zip(names, loaded, strict=True)
     }
 
 
@@ -88,32 +86,28 @@ def _print_json(costs: Sequence[InferenceCost], models: Named, device: torch.dev
             "dataset": model.header and model.header.dataset,
         }
         results.append(about | dataclasses.asdict(cost))
-    typer.echo(json.dumps({"environment": environment.facts(device), "results": results}, indent=2))
+    print_json({"environment": environment.facts(device).as_json(), "results": results})
 
 
 def _print_table(costs: Sequence[InferenceCost], models: Named) -> None:
-    console = Console(highlight=False)
     for size in dict.fromkeys(cost.batch_size for cost in costs):
         rows = [cost for cost in costs if cost.batch_size == size]
-        table = Table(title=f"{size} example{'s' if size > 1 else ''} a call", title_justify="left")
-        table.add_column("Model", overflow="fold")
         columns = {
             "p50": [format_time(cost.latency_p50_s) for cost in rows],
             "p95": [format_time(cost.latency_p95_s) for cost in rows],
             "×": [f"{cost.latency_p50_s / rows[0].latency_p50_s:.2f}" for cost in rows],
             "A second": [format_count(cost.images_per_s) for cost in rows],
-            "Energy\nof 1000": [format_energy(cost.joules_per_1000) for cost in rows],
-            "MACs\neach": [format_count(cost.multiply_adds) for cost in rows],
-            "Live\nmemory": [format_bytes(cost.live_bytes) for cost in rows],
+            "Energy of 1000": [format_energy(cost.joules_per_1000) for cost in rows],
+            "MACs each": [format_count(cost.multiply_adds) for cost in rows],
+            "Live memory": [format_bytes(cost.live_bytes) for cost in rows],
         }
         shown = {heading: cells for heading, cells in columns.items() if any(cell != MISSING for cell in cells)}
-        for heading in shown:
-            table.add_column(heading, justify="right")
-        for cost, cells in zip(rows, zip(*shown.values(), strict=True), strict=True):
-            table.add_row(cost.name.replace(", ", "\n"), *cells)
-        console.print(table)
+        lines = [
+            (cost.name.replace(", ", "\n"), *cells) for cost, cells in zip(rows, zip(*shown.values(), strict=True), strict=True)
+        ]
+        print_table(f"{size} example{'s' if size > 1 else ''} a call", ("Model", *shown), lines)
     for why in _reasons(costs):
-        console.print(f"{MISSING}  {why}", markup=False)
+        typer.echo(f"{MISSING}  {why}")
 
 
 _WORDS = {
@@ -125,5 +119,5 @@ _WORDS = {
 
 
 def _reasons(costs: Sequence[InferenceCost]) -> list[str]:
-    said = [f"{_WORDS[key]}: {why}" for cost in costs for key, why in cost.reasons.items() if key in _WORDS]
-    return list(dict.fromkeys(said))
+    reasons = [f"{_WORDS[key]}: {why}" for cost in costs for key, why in cost.reasons.items() if key in _WORDS]
+    return list(dict.fromkeys(reasons))

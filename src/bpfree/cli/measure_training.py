@@ -1,71 +1,63 @@
-"""``bpfree measure training``: seconds and joules of a training pass and of an evaluation pass, each from windows of its own."""
+"""``bpfree measure training``: seconds and joules of a training pass and of an evaluation pass, each from separate windows."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Sequence
-from pathlib import Path
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bpfree import data
 from bpfree.bench import environment, parse_arms
 from bpfree.bench.pass_cost import PassCost, pass_costs
+from bpfree.bench.preparation import ready_meter
+from bpfree.cli.options import DataOptions, MeterOptions
+from bpfree.cli.output import console, print_json, print_table
 from bpfree.cli.setting import torch_device
 from bpfree.errors import UsageError
-from bpfree.meter import Meter
 from bpfree.meter.reading import FLAG
 from bpfree.nets import build
 from bpfree.units import format_energy, format_time
 
 __all__ = ["training_command"]
 
-IDLE_S = 1.0
-
 
 def training_command(
-    *, net: str | None, arms: str, batch_size: int | None, dataset: str | None, data_dir: Path | None, seconds: float,
-    max_seconds: float, device: str, estimate_energy: bool, as_json: bool,
+    data_options: DataOptions, meter_options: MeterOptions, *, arms: str, batch_size: int | None, seconds: float,
+    max_seconds: float, as_json: bool,
 ) -> int:  # fmt: skip
     """Measure, print.
 
     Raises:
         UsageError: a batch size below 1, or arms, net, data or device that cannot be used.
     """
-    size, spec = 128 if batch_size is None else batch_size, net or "mlp:2x256"
+    size, spec = 128 if batch_size is None else batch_size, data_options.net or "mlp:2x256"
     if size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {size}")
-    where, chosen = torch_device(device), parse_arms(arms)
-    loaded = data.load(dataset or "digits", data_dir=data_dir).without_test().to(where)
+    where, chosen = torch_device(meter_options.device), parse_arms(arms)
+    loaded = data.load(data_options.dataset or "digits", data_dir=data_options.data_dir).without_test().to(where)
     loaded.batches("train", size)  # refuses a batch larger than the set
     n_parameters = sum(p.numel() for p in build(spec, loaded.in_shape, loaded.n_classes).parameters())
     environment.configure_torch(n_parameters, size, where)
-    meter = Meter.detect(where, estimate=estimate_energy)
-    if meter.sources:
-        meter.measure_idle(IDLE_S)
-    with Console(stderr=True, quiet=as_json).status("measuring"):
+    meter = ready_meter(where, estimate=meter_options.estimate_energy)
+    with console(stderr=True, quiet=as_json).status("measuring"):
         rows = pass_costs(chosen, spec, loaded, meter, batch_size=size, min_s=seconds, max_s=max_seconds)
     if as_json:
-        typer.echo(json.dumps([dataclasses.asdict(row) for row in rows], indent=2))
+        print_json([dataclasses.asdict(row) for row in rows])
     else:
         _print(rows, f"{loaded.name}, {spec}, batch {size}: one pass")
     return 0
 
 
 def _print(rows: Sequence[PassCost], title: str) -> None:
-    table = Table(title=title, title_justify="left")
-    for k, heading in enumerate(("arm", "phase", "pass", "time", "energy", "by", "resolved", "passes in the window")):
-        table.add_column(heading, justify="left" if k < 3 else "right", overflow="fold")
+    lines = []
     for row in rows:
         resolved = "-" if row.pass_j is None else ("yes" if row.resolved else "no")
         by = f"{row.method}, {row.scope}" if row.method is not None else "-"
         window = f"{row.n_passes} in {format_time(row.window_s)}"
-        cells = (format_time(row.pass_s), format_energy(row.pass_j), by, resolved, window)
-        table.add_row(row.arm, row.phase, row.kind, *cells)
-    Console().print(table)
+        lines.append((row.arm, row.phase, row.kind, format_time(row.pass_s), format_energy(row.pass_j), by, resolved, window))
+    headings = ("arm", "phase", "pass", "time", "energy", "by", "resolved", "passes in the window")
+    print_table(title, headings, lines)
     for reason in dict.fromkeys(row.reasons["energy.joules"] for row in rows if row.pass_j is None):
         typer.echo(f"no energy: {reason}")
     for flag in dict.fromkeys(why for row in rows for key, why in row.reasons.items() if key.startswith(FLAG)):

@@ -1,4 +1,4 @@
-"""Warnings of bpfree's own on the command line: one line each, and each once."""
+"""Warnings of bpfree on the command line: one line each, and each once."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["one_line_warnings"]
 
 @contextmanager
 def one_line_warnings() -> Iterator[None]:
-    """Inside, a warning whose class is ours is printed as ``bpfree: warning: ...``; those of others as Python does."""
+    """Within the block, print a warning of bpfree as ``bpfree: warning: ...``, and any other as Python does."""
     seen: set[str] = set()
     with warnings.catch_warnings():
         others = warnings.showwarning

@@ -1,58 +1,150 @@
-"""Options that mean the same in every command."""
+"""Options that several commands share: each is declared once, and groups of them are one parameter of a command."""
 
 from __future__ import annotations
 
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, get_type_hints
 
 import typer
 
 __all__ = [
-    "AcceptOtherCode",
+    "Arms",
     "BatchSize",
-    "Country",
+    "CarbonOptions",
     "DataDir",
+    "DataOptions",
     "Dataset",
     "Device",
+    "DirectoryOptions",
     "Estimate",
-    "Grid",
     "Json",
     "MaxHours",
     "MaxPasses",
-    "Net",
-    "Out",
-    "PatienceOption",
-    "Quiet",
-    "Ruleset",
+    "MeterOptions",
+    "OutputOptions",
+    "RuleOptions",
+    "Seed",
+    "Seeds",
     "Target",
+    "Trials",
+    "grouped",
 ]
 
-Dataset = Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or FILE.npz.")]
+Arms = Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated.")]
+BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
 DataDir = Annotated[
     Path | None,
     typer.Option(envvar="BPFREE_DATA", help="Holds mnist/, fashion-mnist/, cifar-10-batches-py/, cifar-100-python/."),
 ]
-Net = Annotated[str | None, typer.Option(help="mlp:2x256 (two hidden blocks of 256), mlp:512-256-128.")]
-Ruleset = Annotated[str, typer.Option(help="A name (bpfree list rulesets) or a YAML file.")]
+Dataset = Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or FILE.npz.")]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
-Out = Annotated[Path | None, typer.Option(help="Run directory; an existing one with the same ruleset is resumed.")]
-Country = Annotated[str | None, typer.Option(help="ISO3 code of the grid, for grams of CO2e (POL, FRA, USA).")]
-Grid = Annotated[float | None, typer.Option("--grid-g-per-kwh", help="Grams of CO2e per kWh of your grid.")]
 Estimate = Annotated[
     bool,
     typer.Option("--estimate-energy", help="Where nothing measures the processor's energy, estimate it (labelled)."),
 ]
-MaxPasses = Annotated[int | None, typer.Option(help="Cap on the passes of a run, over all its phases.")]
-BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 MaxHours = Annotated[float | None, typer.Option(help="Cap on the wall time of a run.")]
-PatienceOption = Annotated[int | None, typer.Option("--patience", help="Passes without improvement before a phase ends.")]
+MaxPasses = Annotated[int | None, typer.Option(help="Cap on the passes of a run, over all its phases.")]
+Seed = Annotated[int, typer.Option(help="Of initial parameters, batches, and randomness inside steps.")]
+Seeds = Annotated[int | None, typer.Option(help="Measured runs of each arm (seeds 0 to N-1).")]
 Target = Annotated[
     str | None,
     typer.Option(help="Validation accuracy (0.95, or mnist=0.97,cifar10=0.5) up to which time and energy are counted."),
 ]
-AcceptOtherCode = Annotated[
-    bool,
-    typer.Option("--accept-other-code", help="Go on in a directory that another version of bpfree began; the report says so."),
-]
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
-Quiet = Annotated[bool, typer.Option("--quiet", help="No progress, no table.")]
+Trials = Annotated[int | None, typer.Option(help="Trials of the search, for each arm.")]
+
+
+@dataclass(frozen=True)
+class DataOptions:
+    """What is learned, and by which net."""
+
+    dataset: Dataset = None
+    data_dir: DataDir = None
+    net: Annotated[str | None, typer.Option(help="mlp:2x256 (two hidden blocks of 256), mlp:512-256-128.")] = None
+
+
+@dataclass(frozen=True)
+class RuleOptions:
+    """A ruleset, and changes to it; None where it stays as it is. Names as in :data:`bpfree.rulesets.ruleset.ALIASES`."""
+
+    ruleset: Annotated[str, typer.Option(help="A name (bpfree list rulesets) or a YAML file.")] = "quick"
+    max_passes: MaxPasses = None
+    patience: Annotated[int | None, typer.Option(help="Passes without improvement before a phase ends.")] = None
+    batch_size: BatchSize = None
+    max_hours: MaxHours = None
+
+    def changes(self) -> dict[str, Any]:
+        """Rules by name, those that were given."""
+        values = {field.name: getattr(self, field.name) for field in fields(self) if field.name != "ruleset"}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+@dataclass(frozen=True)
+class MeterOptions:
+    """Where training runs, and how its energy is metered."""
+
+    device: Device = "cpu"
+    estimate_energy: Estimate = False
+
+
+@dataclass(frozen=True)
+class CarbonOptions:
+    """The factor by which joules become grams of CO2 equivalent."""
+
+    country: Annotated[str | None, typer.Option(help="ISO3 code of the grid, for grams of CO2e (POL, FRA, USA).")] = None
+    grid_g_per_kwh: Annotated[float | None, typer.Option(help="Grams of CO2e per kWh of your grid.")] = None
+
+
+@dataclass(frozen=True)
+class DirectoryOptions:
+    """The run directory."""
+
+    out: Annotated[Path | None, typer.Option(help="Run directory; an existing one with the same ruleset is resumed.")] = None
+    accept_other_code: Annotated[
+        bool,
+        typer.Option("--accept-other-code", help="Resume a directory made by another version of bpfree; the report says so."),
+    ] = False
+
+
+@dataclass(frozen=True)
+class OutputOptions:
+    """What is printed."""
+
+    as_json: Json = False
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False
+
+
+def grouped(command: Callable[..., int]) -> Callable[..., int]:
+    """Let typer see each field of the groups (dataclasses) among the parameters of ``command`` as a separate option.
+
+    Args:
+        command: its groups are given to it as instances of their dataclass.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups = {name: hint for name, hint in hints.items() if is_dataclass(hint) and isinstance(hint, type)}
+
+    def flat(parameter: inspect.Parameter) -> Iterator[inspect.Parameter]:
+        if parameter.name not in groups:
+            yield parameter.replace(annotation=hints[parameter.name], kind=inspect.Parameter.KEYWORD_ONLY)
+            return
+        types = get_type_hints(groups[parameter.name], include_extras=True)
+        for field in fields(groups[parameter.name]):
+            default = inspect.Parameter.empty if field.default is MISSING else field.default
+            yield inspect.Parameter(field.name, inspect.Parameter.KEYWORD_ONLY, default=default, annotation=types[field.name])
+
+    parameters = [each for parameter in inspect.signature(command).parameters.values() for each in flat(parameter)]
+
+    @functools.wraps(command)
+    def call(**options: Any) -> int:
+        for name, group in groups.items():
+            options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
+        return command(**options)
+
+    call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    del call.__wrapped__  # typer must see this signature, not that of the command
+    return call

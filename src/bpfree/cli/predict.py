@@ -19,7 +19,7 @@ __all__ = ["predict_command"]
 
 
 def predict_command(model_path: Path, data_path: Path, *, device: str, as_json: bool) -> int:
-    """Print one line an example; nothing is printed before all is read and checked."""
+    """Print one line for each example, after all of them have been read and checked."""
     model = load(model_path, device=torch_device(device))
     examples = load_examples(data_path)
     rows = [row for part in examples.split(EVALUATION_BATCH) for row in model.probabilities(model.normalise(part)).tolist()]

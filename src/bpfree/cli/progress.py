@@ -1,5 +1,5 @@
-"""Progress with time left, for search and runs. Drawn between passes, at most every half second, never by a thread of its
-own: a metered run should pay for training, not for its progress bar."""
+"""A progress bar with the time left, for searches and runs. It is drawn between passes, at most twice a second, and not by a
+thread: the energy of a metered run should be that of training, not of its progress bar."""
 
 from __future__ import annotations
 
@@ -18,7 +18,11 @@ REDRAW_S = 0.5
 
 
 class ConsoleObserver:
-    """Shows a bar over all passes that may still come, and a line for each stage that ended."""
+    """Shows a bar over the passes that may remain, and a line for each stage that ended.
+
+    Args:
+        n_passes: upper bound on the passes that remain.
+    """
 
     def __init__(self, console: Console, n_passes: int) -> None:
         self._console = console
@@ -39,13 +43,13 @@ class ConsoleObserver:
         self._bar.stop()
 
     def begin(self, stage: str, n_passes: int) -> None:
-        """Name the stage."""
+        """A stage of at most ``n_passes`` begins."""
         self._budget = n_passes
         self._bar.update(self._task, description=stage)
         self._bar.refresh()
 
     def passed(self, progress: PassProgress) -> None:
-        """One pass further."""
+        """Advance by a pass; raise ``KeyboardInterrupt`` if Ctrl-C was pressed and its exception got lost."""
         raise_if_asked()
         self._budget -= 1
         self._bar.advance(self._task)
@@ -55,6 +59,6 @@ class ConsoleObserver:
             self._bar.refresh()
 
     def end(self, line: str) -> None:
-        """The passes that early stopping left are done too."""
+        """Advance by the passes that early stopping saved, and print how the stage ended."""
         self._bar.advance(self._task, max(0, self._budget))
         self._bar.console.print(line, highlight=False, markup=False)

@@ -1,4 +1,4 @@
-"""What to say when Ctrl-C comes: which directory keeps what was finished, and the command that goes on."""
+"""The message after Ctrl-C: which directory holds what was finished, and the command that resumes."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _current: list[Path] = []
 
 
 def remember(directory: Path) -> None:
-    """The run directory that is being written from now on."""
+    """Name the directory that is written from now on."""
     _current[:] = [directory]
 
 
@@ -22,10 +22,10 @@ def command_line() -> str:
 
 
 def hint() -> str:
-    """One line for the moment of the interruption."""
+    """One line to print after an interruption."""
     if not _current:
         return "interrupted; nothing was written"
     words = sys.argv[1:]
     if "--out" not in words and not any(word.startswith("--out=") for word in words):
         words = [*words, "--out", str(_current[0])]
-    return f"interrupted; what was finished is kept in {_current[0]}. Go on with: {shlex.join(['bpfree', *words])}"
+    return f"interrupted; what was finished is in {_current[0]}. Resume with: {shlex.join(['bpfree', *words])}"

@@ -1,10 +1,9 @@
-"""``report``, ``list`` and ``cite``: commands that show what there is."""
+"""``report``, ``list`` and ``cite``: commands that show what is there."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-import json
 import re
 import sys
 from collections.abc import Sequence
@@ -12,57 +11,56 @@ from pathlib import Path
 from typing import Any
 
 import typer
-from rich.console import Console
-from rich.table import Table
 
 from bpfree import report as reports
 from bpfree import rulesets
+from bpfree.cli.options import OutputOptions
+from bpfree.cli.output import console, print_indented, print_json, print_table
 from bpfree.cli.target import Target
 from bpfree.errors import unknown_name
 
 __all__ = ["cite_command", "list_command", "print_tables", "report_command"]
 
 KINDS = ("algorithms", "nets", "datasets", "rulesets")
+SYNONYMS = {"rules": "algorithms"}
 
 
 def print_tables(directories: Sequence[Path], target: Target = None) -> None:
-    """The headline tables, as wide as the terminal."""
-    console = Console()
+    """The headline table of every data set and net."""
     for text in reports.headline_rows(directories, target):
-        table = Table(title=text.title, title_justify="left")
-        for k, heading in enumerate(text.headings):
-            table.add_column(heading, justify="left" if k == 0 else "right", overflow="fold")
-        for row in text.rows:
-            table.add_row(*row)
-        console.print(table)
+        print_table(text.title, text.headings, text.rows)
 
 
-def report_command(directories: Sequence[Path], *, out: Path | None, as_json: bool, quiet: bool, target: Target = None) -> int:
-    """Rebuild, and say where."""
+def report_command(directories: Sequence[Path], *, out: Path | None, target: Target, output: OutputOptions) -> int:
+    """Rebuild the report, print its tables and where it is."""
     paths = reports.build(directories, out, target)
-    if as_json:
-        typer.echo(json.dumps(reports.summarise(directories, target), indent=2))
-    elif not quiet:
+    if output.as_json:
+        print_json(reports.summarise(directories, target))
+    elif not output.quiet:
         print_tables(directories, target)
         typer.echo(f"report: {paths.page}")
     return 0
 
 
 def list_command(what: str | None, *, as_json: bool) -> int:
-    """Print one kind of thing, or all."""
-    if what is not None and what not in KINDS:
-        raise unknown_name("thing to list", what, KINDS)
-    found = {kind: _listed(kind) for kind in ([what] if what else KINDS)}
+    """Print one kind of thing, or all.
+
+    Raises:
+        UnknownNameError: there is no such kind.
+    """
+    if what is not None and what not in KINDS and what not in SYNONYMS:
+        raise unknown_name("thing to list", what, (*KINDS, *SYNONYMS))
+    entries = {kind: _listed(kind) for kind in ([SYNONYMS.get(what, what)] if what else KINDS)}
     if as_json:
-        typer.echo(json.dumps(found, indent=2))
+        print_json(entries)
         return 0
-    console = Console(highlight=False)
-    for kind, entries in found.items():
-        console.print(f"[bold]{kind}[/bold]")
-        for name, words in entries.items():
-            console.print(f"  [cyan]{name}[/cyan]")
+    screen = console()
+    for kind, words_by_name in entries.items():
+        screen.print(f"[bold]{kind}[/bold]")
+        for name, words in words_by_name.items():
+            screen.print(f"  [cyan]{name}[/cyan]")
             for line in [words] if isinstance(words, str) else words:
-                console.print(f"      {line}", markup=False)
+                print_indented(screen, line, 6)
     return 0
 
 
@@ -95,7 +93,11 @@ def _hyper_parameters(rule: type) -> list[str]:
 
 
 def cite_command(algorithms: Sequence[str]) -> int:
-    """BibTeX out of the docstrings, each entry once."""
+    """Print the BibTeX entries of the docstrings, each once.
+
+    Raises:
+        UnknownNameError: there is no such rule.
+    """
     from bpfree.algorithms import registry
 
     rules = registry()

@@ -1,4 +1,4 @@
-"""``--target``: a validation accuracy, or one for each data set."""
+"""``--target``: a validation accuracy for all data sets, or one for each."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ def parse_target(text: str | None) -> Target:
     """Read ``0.95`` or ``mnist=0.97,cifar10=0.5``.
 
     Raises:
-        UsageError: something else, or an accuracy that is no fraction above 0 and at most 1.
+        UsageError: the text has another form, or an accuracy is not above 0 and at most 1.
     """
     if text is None:
         return None

@@ -3,24 +3,23 @@
 from __future__ import annotations
 
 import json
-from contextlib import nullcontext
 from pathlib import Path
 
 import typer
-from rich.console import Console
 
 from bpfree.algorithms import names
-from bpfree.bench import Arm, RunDirectory, check_runnable, check_supported, fresh_path, measure
-from bpfree.bench.measure import RunFailed
-from bpfree.cli.interrupt import QuietObserver, watch_for_interrupts
-from bpfree.cli.progress import ConsoleObserver
-from bpfree.cli.resume import remember
+from bpfree.bench import Arm, RunDirectory, Setting
+from bpfree.bench.arm_rules import ArmRules
+from bpfree.bench.runs import measure_into
+from bpfree.cli.options import DirectoryOptions, OutputOptions
+from bpfree.cli.output import print_json
+from bpfree.cli.session import Session, check, open_directory
 from bpfree.cli.setting import Request
 from bpfree.errors import UsageError, unknown_name
 from bpfree.files import writing
-from bpfree.meter import Trace
 from bpfree.models import Model, save
 from bpfree.records import Record
+from bpfree.text import key_values
 from bpfree.train import Progress
 from bpfree.units import format_bytes, format_co2, format_count, format_energy, format_percent, format_time
 
@@ -28,25 +27,11 @@ __all__ = ["train_command"]
 
 
 def _settings(pairs: list[str]) -> dict[str, str]:
-    values = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals or not key:
-            raise UsageError(f"cannot read --set {pair!r}; write --set key=value, such as --set lr=1e-3")
-        values[key] = value
-    return values
+    return key_values(pairs, form="--set key=value, such as --set lr=1e-3", option="--set")
 
 
 def train_command(
-    request: Request,
-    *,
-    algorithm: str,
-    settings: list[str],
-    seed: int,
-    out: Path | None,
-    accept_other_code: bool = False,
-    as_json: bool,
-    quiet: bool,
+    request: Request, *, algorithm: str, settings: list[str], seed: int, place: DirectoryOptions, output: OutputOptions
 ) -> int:
     """Train once; 1 if the run diverged or failed."""
     if algorithm not in names() and ":" not in algorithm:
@@ -54,55 +39,43 @@ def train_command(
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}")
     arm = Arm.parse(":".join([algorithm, *(f"{key}={value}" for key, value in _settings(settings).items())]))
-    rules = request.rules("train")
-    check_supported(rules, [arm])
-    setting = request.setting(rules)
-    check_runnable(setting, [arm])
-    setting.plan |= {"arms": [arm.label], "seeds": [seed]}
-    directory = RunDirectory(out or fresh_path(f"{arm.algorithm}-{Path(setting.data.name).name}"))
-    console = Console(stderr=True, quiet=quiet)
-    watch_for_interrupts()
-    trained: list[Model] = []
-    traces: list[Trace] = []
+    checked = check(request, "train", [arm], [seed])
+    setting = checked.setting
     model_path: Path | None = None
-    with directory.opened(rules, setting.facts, accept_other_code=accept_other_code):
-        remember(directory.path)
-        record = _finished(directory, (arm.label, setting.data.name, setting.data.data_digest, setting.net, seed))
+    with open_directory(checked, place, f"{arm.algorithm}-{checked.dataset}", quiet=output.quiet) as (directory, session):
+        rules = ArmRules.of(setting, arm)
+        record = directory.finished().get(rules.cell(seed))
         if record is None:
-            with writing(directory.checkpoints_path):
-                directory.checkpoints_path.mkdir(exist_ok=True)
-            checkpoint = directory.checkpoints_path / f"{arm.algorithm}-seed{seed}.safetensors"
-            n_passes = rules.passes(setting.data.name)
-            with nullcontext(QuietObserver()) if quiet else ConsoleObserver(console, n_passes) as observer:
-                observer.begin(arm.label, n_passes)
-
-                def on_pass(progress: Progress) -> None:
-                    observer.passed(progress)
-                    console.print(_line(progress), highlight=False)
-
-                try:
-                    record = measure(
-                        setting, arm, {}, seed, None, on_pass=on_pass, checkpoint=checkpoint, on_trained=trained.append,
-                        on_trace=lambda _, trace: traces.append(trace),
-                    )  # fmt: skip
-                except RunFailed as failure:
-                    record = failure.record
-                    if isinstance(failure.__cause__, KeyboardInterrupt):
-                        directory.append(record, traces)
-                        raise failure.__cause__ from None
-            directory.append(record, traces)
-            for model in trained:  # after the record: a disk that refuses must not take it along
+            trained: list[Model] = []
+            record = _run(setting, rules, seed, directory, session, trained)
+            for model in trained:
                 model_path = _free_path(directory.path / "model.safetensors")
                 save(
                     model_path, model.algorithm, model.net, model.state, spec=setting.net, phase=model.phase.index,
                     data=setting.data, val_accuracy=record.val_accuracy,
                 )  # fmt: skip
-    _print(record, directory.path, model_path, as_json=as_json, quiet=quiet)
+    if output.as_json:
+        print_json(json.loads(record.to_json()))
+    elif not output.quiet:
+        _print(record, directory.path, model_path)
     return 0 if record.status == "ok" else 1
 
 
-def _finished(directory: RunDirectory, cell: tuple[str, str, str, str, int]) -> Record | None:
-    return next((r for r in directory.records() if r.cell == cell and r.status != "interrupted"), None)
+def _run(setting: Setting, rules: ArmRules, seed: int, directory: RunDirectory, session: Session, trained: list[Model]) -> Record:
+    """Run or resume; the trained model is put into ``trained`` if the run ends well."""
+    with writing(directory.checkpoints_path):
+        directory.checkpoints_path.mkdir(exist_ok=True)
+    checkpoint = directory.checkpoints_path / f"{rules.arm.algorithm}-seed{seed}.safetensors"
+    with session.watch(rules.passes) as observer:
+        observer.begin(rules.arm.label, rules.passes)
+
+        def on_pass(progress: Progress) -> None:
+            observer.passed(progress)
+            session.console.print(_line(progress))
+
+        return measure_into(
+            directory, setting, rules.arm, {}, seed, None, on_pass=on_pass, checkpoint=checkpoint, on_trained=trained.append
+        )
 
 
 def _line(progress: Progress) -> str:
@@ -114,19 +87,14 @@ def _line(progress: Progress) -> str:
 
 
 def _free_path(path: Path) -> Path:
-    """``model.safetensors``, or ``model-2.safetensors`` where a directory has several runs: no model is written over."""
+    """``model.safetensors``, or ``model-2.safetensors`` where a directory has several runs: no model is replaced."""
     free, number = path, 2
     while free.exists():
         free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
     return free
 
 
-def _print(record: Record, path: Path, model_path: Path | None, *, as_json: bool, quiet: bool) -> None:
-    if as_json:
-        typer.echo(json.dumps(json.loads(record.to_json()), indent=2))
-        return
-    if quiet:
-        return
+def _print(record: Record, path: Path, model_path: Path | None) -> None:
     if record.status != "ok":
         typer.echo(f"{record.status}: {record.reasons['status']}")
     flops = record.flops.train_step if record.flops else None

@@ -1,4 +1,4 @@
-"""Data sets: loaded once, kept on the device, and given out in batches that depend on their arguments alone.
+"""Data sets: loaded once, stored on the device, and read in batches that are a pure function of their arguments.
 
 >>> from bpfree import data
 >>> digits = data.load("digits")

@@ -1,11 +1,10 @@
 """The user's own arrays: a ``.npz`` file with ``x`` and ``y``, or two arrays in Python.
 
-``x`` is (n, features), (n, height, width), (n, channels, height, width), or (n, height, width, channels)
-where the last axis is 1 or 3 and the second is neither. ``y`` is (n,), whole numbers 0 to K - 1. Splits
-70/15/15, stratified. uint8 stays uint8 on the device; it is divided by 255 and standardised by one mean and
-one deviation of the training split. Everything else is standardised in float64 by the training split's mean
-and deviation, per feature of a table and per channel of an image, and kept as float32; what does not vary
-becomes 0. A file is never unpickled: an object array is refused.
+``x`` is (n, features), (n, height, width), (n, channels, height, width), or (n, height, width, channels) where the last axis is 1
+or 3 and the second is neither. ``y`` is (n,), whole numbers 0 to K - 1. Splits 70/15/15, stratified. uint8 stays uint8 on the
+device; it is divided by 255 and standardised by one mean and one deviation of the training split. Everything else is standardised
+in float64 by the training split's mean and deviation, per feature of a table and per channel of an image, and stored as float32;
+a constant value becomes 0. A file is never unpickled: an object array is refused.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ def load_npz(path: Path | str, split_seed: int = 0, split: Split | None = None) 
     """Load a ``.npz`` file that holds ``x`` and ``y``; the data set is named after the file.
 
     Raises:
-        DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see
-            :func:`from_arrays`.
+        DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see :func:`from_arrays`.
     """
     path = Path(path)
     x, y = _read(path, ("x", "y"))
@@ -66,8 +64,8 @@ def _read(path: Path, keys: tuple[str, ...]) -> list[Array]:
         with np.load(path, allow_pickle=False) as archive:
             missing = [key for key in keys if key not in archive.files]
             if missing:
-                found = ", ".join(archive.files) or "nothing"
-                raise DataError(f"{path} has no array {' and no array '.join(missing)}, only: {found}; {_SAVE}")
+                present = ", ".join(archive.files) or "nothing"
+                raise DataError(f"{path} has no array {' and no array '.join(missing)}, only: {present}; {_SAVE}")
             return [_member(archive, key, path) for key in keys]
     except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(
@@ -81,8 +79,8 @@ def _member(archive: Any, key: str, path: Path) -> Array:
     except ValueError as error:
         if "pickle" in str(error):
             raise DataError(
-                f"{key} in {path} holds Python objects, which bpfree does not load (unpickling runs code); "
-                f"give numbers in one rectangular array: np.stack(list({key})) before np.savez"
+                f"{key} in {path} holds Python objects, which bpfree does not load (unpickling runs code); give numbers in one "
+                f"rectangular array: np.stack(list({key})) before np.savez"
             ) from error
         raise DataError(f"{key} in {path} cannot be read ({error}); write the file again") from error
 
@@ -93,7 +91,7 @@ def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0, split
     Args:
         x: examples, of a shape named at the top of this file; bool, whole or floating numbers.
         y: (n,) labels, whole numbers 0 to K - 1.
-        name: as it stands in records and messages.
+        name: for records and messages.
         split_seed: of the stratified split.
         split: its shares, by default 70/15/15.
 
@@ -156,8 +154,8 @@ def _checked_labels(y: Array, name: str) -> NDArray[np.int64]:
     if int(labels[-1]) != len(labels) - 1:
         absent = int(np.flatnonzero(labels != np.arange(len(labels)))[0])
         raise DataError(
-            f"{name}: labels must be 0 to K - 1 without gaps, but they go up to {labels[-1]} and no "
-            f"example has label {absent}; {_RELABEL}"
+            f"{name}: labels must be 0 to K - 1 without gaps, but they go up to {labels[-1]} and no example has label {absent}; "
+            f"{_RELABEL}"
         )
     return y.astype(np.int64)
 
@@ -178,8 +176,8 @@ def _checked_examples(x: Array, name: str) -> Array:
     if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
         bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
         raise DataError(
-            f"{name}: x has {int((~finite).sum())} values that are NaN or infinite, the first in example "
-            f"{bad[0]}; fill them in, or drop those examples"
+            f"{name}: x has {int((~finite).sum())} values that are NaN or infinite, the first in example {bad[0]}; fill them "
+            "in, or drop those examples"
         )
     return x
 
@@ -198,7 +196,7 @@ def _standardised(x: Array, train: NDArray[np.int64], name: str) -> tuple[NDArra
     axes = (0,) if x.ndim == 2 else (0, 2, 3)
     x = x.astype(np.float64)  # before any subtraction: times and money have means far above their deviations
     seen = x[train]
-    with np.errstate(all="ignore"):  # what overflows is told below, in our words
+    with np.errstate(all="ignore"):  # an overflow is reported below
         mean = seen.mean(axis=axes, keepdims=True)
         std = seen.std(axis=axes, keepdims=True)
         # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.

@@ -1,9 +1,9 @@
 """Augmentation of training images, on the device, drawn from the batch's key: the same for every arm.
 
-``"crop-flip"`` is that of the CIFAR protocol (``RandomCrop(32, padding=4)`` and ``RandomHorizontalFlip()`` of
-torchvision): the image is padded by 4 pixels on each side, a window of its own size is cut at a random place,
-and it is mirrored with probability 1/2. It works on the stored values, so the padding is black for pixels
-(0), as it is there, and the mean for the user's standardised floats.
+``"crop-flip"`` is that of the CIFAR protocol (``RandomCrop(32, padding=4)`` and ``RandomHorizontalFlip()`` of torchvision): the
+image is padded by 4 pixels on each side, a window of the original size is cut at a random place, and it is mirrored with
+probability 1/2. It works on the stored values, so the padding is black for pixels (0), as it is there, and the mean for the
+user's standardised floats.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PAD = 4
 """Pixels on each side: He et al. 2016, section 4.2, and the CIFAR protocol that bpfree reproduces."""
 
 _SALT_ROW, _SALT_COLUMN, _SALT_FLIP = 500_001, 500_002, 500_003
-"""Streams of the key that are augmentation's own; the rules draw from the salts of their blocks, 0, 1, ..."""
+"""Streams of the key that augmentation alone uses; algorithms draw from the salts of their blocks, 0, 1, ..."""
 
 
 def check_augmentation(augmentation: str, in_shape: tuple[int, ...], name: str) -> None:
@@ -32,8 +32,8 @@ def check_augmentation(augmentation: str, in_shape: tuple[int, ...], name: str) 
         raise unknown_name("augmentation", augmentation, AUGMENTATIONS)
     if augmentation != "none" and len(in_shape) != 3:
         raise UsageError(
-            f"augmentation {augmentation!r} needs images (channels, height, width), but the examples of "
-            f"{name} have shape {in_shape}; choose augmentation 'none'"
+            f"augmentation {augmentation!r} needs images (channels, height, width), but the examples of {name} have shape "
+            f"{in_shape}; choose augmentation 'none'"
         )
 
 

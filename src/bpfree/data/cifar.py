@@ -1,9 +1,9 @@
 """``cifar10`` and ``cifar100``: 60,000 images of 32 x 32 colour pixels each (Krizhevsky 2009).
 
 Read from ``DATA_DIR/cifar-10-batches-py`` and ``DATA_DIR/cifar-100-python`` (the official pickles), or from
-``cifar-10-batches-bin`` and ``cifar-100-binary`` (the official binary version, which holds the same images in
-the same order), or downloaded. The pickles are unpickled only after their sha256 has proved them, and then by
-an unpickler that knows nothing but numpy's arrays: a file cannot run code.
+``cifar-10-batches-bin`` and ``cifar-100-binary`` (the official binary version, which holds the same images in the same order), or
+downloaded. A pickle is unpickled only after its sha256 was checked, and then by an unpickler that makes nothing but numpy arrays:
+a file cannot run code.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ def load_cifar(name: str, data_dir: Path | str | None, download: bool, split_see
 
 
 def _download(name: str, member: CifarSet, cache: Path) -> None:
-    """Fetch the archive, keep the files that are read, and drop the archive (170 MB)."""
+    """Fetch the archive, unpack the files that are read, and delete the archive (170 MB)."""
     archive = fetch(
         name,
         (_MIRROR + member.archive,),
@@ -171,7 +171,7 @@ def _download(name: str, member: CifarSet, cache: Path) -> None:
                 write_whole(cache / file, check_sha256(content, member.sha256[file], f"{file} in {archive}"))
     except (tarfile.TarError, KeyError, EOFError, zlib.error) as error:
         raise DataError(f"{archive} cannot be unpacked ({error}); delete it and get it again") from error
-    archive.unlink(missing_ok=True)  # another process may have been as quick
+    archive.unlink(missing_ok=True)  # another process may have deleted it
 
 
 def _read(folder: Path, file: str, member: CifarSet) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -228,7 +228,7 @@ def parse_pickle(content: bytes, labels: bytes, what: str) -> tuple[NDArray[np.u
     return pixels.reshape(-1, *_SHAPE).copy(), numbers
 
 
-_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy's own, wherever this version of numpy keeps it
+_RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy's function, wherever this version of numpy has it
 
 _ADMITTED: dict[tuple[str, str], Any] = {
     ("numpy.core.multiarray", "_reconstruct"): _RECONSTRUCT,

@@ -1,9 +1,8 @@
 """What every data set is once it is loaded: three splits of tensors, and batches pure in their arguments.
 
-The examples live on the device as they came (uint8 pixels, float32 features); normalisation and augmentation
-happen there, batch by batch, so that a set of 60,000 images costs 47 MB and an arm costs no data loader.
-Every arm sees the same batches in the same order: the order is drawn from (seed, pass), whatever is random
-inside a step from (seed, pass, batch).
+The examples are stored on the device as they came (uint8 pixels, float32 features) and are normalised and augmented there, batch
+by batch: a set of 60,000 images takes 47 MB, and no data loader is needed. Every arm sees the same batches in the same order: the
+order is drawn from (seed, pass), whatever is random inside a step from (seed, pass, batch).
 """
 
 from __future__ import annotations
@@ -28,7 +27,7 @@ SPLITS = ("train", "validation", "test")
 
 
 class TestSplitError(DataError):
-    """The test split was asked for where only training and choosing happen."""
+    """The test split was requested in a view without it, which is for training and selection."""
 
     __test__ = False  # not a test class, whatever its name says to pytest
 
@@ -38,10 +37,10 @@ class Batch:
     """Some examples, ready for a step.
 
     Attributes:
-        x: (n, \\*in_shape), floating, normalised; its own memory, so a rule may paint into it.
+        x: (n, \\*in_shape), floating, normalised; its memory is not shared, so an algorithm may write into it.
         y: (n,) int64, labels from 0 to n_classes - 1.
-        key: 0-D int64 on the device, ``stream_key(seed, pass_index, batch_index)``: what is random inside a
-            step is drawn from it by :mod:`bpfree.numerics.streams`.
+        key: 0-D int64 on the device, ``stream_key(seed, pass_index, batch_index)``: what is random inside a step is drawn from it
+            by :mod:`bpfree.numerics.streams`.
     """
 
     x: Tensor
@@ -77,14 +76,14 @@ class Dataset:
     """A data set in three splits, on one device.
 
     Attributes:
-        name: as it stands in records, such as ``"mnist"`` or ``"mnist[10000]"``.
+        name: for records, such as ``"mnist"`` or ``"mnist[10000]"``.
         n_classes: labels are 0 to n_classes - 1.
         in_shape: of one example: (channels, height, width), or (features,) for a table.
         split_digest: sha256 of contents and split, in hexadecimal; it is in every record, beside :attr:`data_digest`.
         note: one line for the report.
         splits: what is stored, by name; a view :meth:`without_test` has no ``"test"``.
         normalisation: applied to each batch, or None where the stored values are normalised already.
-        prepared: how they were, so that the same can be done to new examples; None where nothing was done to them.
+        prepared: the normalisation of the stored values, to apply to new examples; None where nothing was done to them.
         dtype: floating, of the batches.
         augmentation: of the training batches, ``"none"`` or ``"crop-flip"``.
     """
@@ -157,8 +156,8 @@ class Dataset:
 
         Args:
             split: ``"train"``, ``"validation"`` or ``"test"``.
-            size: examples in a batch; no more than the training split has. An evaluation split that is
-                smaller than ``size`` comes as one batch.
+            size: examples in a batch; no more than the training split has. An evaluation split that is smaller than ``size``
+                comes as one batch.
             pass_index: of the pass, from 0; another pass has another order.
             seed: of the run.
             shuffle: false keeps the stored order.
@@ -172,24 +171,23 @@ class Dataset:
             raise UsageError(f"batch size must be a whole number from 1, got {size!r}; 128 is usual")
         if split == "train" and size > len(examples.y):
             raise UsageError(
-                f"batch size {size} is larger than the training split of {self.name}, which has "
-                f"{len(examples.y)} examples; choose --batch-size {len(examples.y)} or less"
+                f"batch size {size} is larger than the training split of {self.name}, which has {len(examples.y)} examples; "
+                f"choose --batch-size {len(examples.y)} or less"
             )
         return self._iterate(examples, split, size, pass_index, seed, shuffle)
 
     def without_test(self) -> Dataset:
         """A view without the test split, for the search and for training.
 
-        The test examples are not in it at all; :meth:`n` and :meth:`batches` of ``"test"`` raise
-        :class:`TestSplitError`. The measuring step alone holds the whole data set.
+        The test examples are not in it at all; :meth:`n` and :meth:`batches` of ``"test"`` raise :class:`TestSplitError`. The
+        measuring step alone holds the whole data set.
         """
         return dataclasses.replace(self, splits={k: e for k, e in self.splits.items() if k != "test"})
 
     def limited(self, n_train: int) -> Dataset:
         """The same data with fewer training examples, for ``--scale``; validation and test stay whole.
 
-        They are the first ``n_train`` of one fixed stratified order, so a smaller set lies within a larger
-        one.
+        They are the first ``n_train`` of one fixed stratified order, so a smaller set lies within a larger one.
 
         Raises:
             UsageError: ``n_train`` is below the number of classes or above the size of the training split.
@@ -198,8 +196,8 @@ class Dataset:
         total = len(train.y)
         if not self.n_classes <= n_train <= total:
             raise UsageError(
-                f"cannot limit {self.name} to {n_train} training examples; choose from {self.n_classes} "
-                f"(one a class) to {total} (all)"
+                f"cannot limit {self.name} to {n_train} training examples; choose from {self.n_classes} (one a class) to "
+                f"{total} (all)"
             )
         if n_train == total:
             return self
@@ -229,8 +227,8 @@ class Dataset:
             return self.splits[split]
         if split == "test":
             raise TestSplitError(
-                f"the test split of {self.name} cannot be read here: it is read once a run, by the measuring "
-                "step, after everything is chosen; choose by the split 'validation'"
+                f"the test split of {self.name} cannot be read here: it is read once a run, by the measuring step, after "
+                "everything is chosen; choose by the split 'validation'"
             )
         raise unknown_name("split", split, SPLITS)
 

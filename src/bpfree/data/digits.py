@@ -1,7 +1,7 @@
 """``digits``: 1,797 handwritten digits of 8 x 8 pixels, which come with scikit-learn; seconds to train.
 
-They are the test part of the UCI set *Optical Recognition of Handwritten Digits* (Alpaydin and Kaynak, 1998);
-pixels are counts from 0 to 16. Stratified splits, by default 60/20/20, by scikit-learn's ``train_test_split``.
+They are the test part of the UCI set *Optical Recognition of Handwritten Digits* (Alpaydin and Kaynak, 1998); pixels are counts
+from 0 to 16. Stratified splits, by default 60/20/20, by scikit-learn's ``train_test_split``.
 """
 
 from __future__ import annotations
@@ -24,8 +24,7 @@ _LARGEST = 16.0
 def load_digits(split_seed: int = 0, split: Split | None = None) -> Dataset:
     """Load ``digits``: in_shape (1, 8, 8), 10 classes, by default 1,077 / 360 / 360 examples.
 
-    Counts are divided by 16 and standardised by one mean and one deviation, those of all pixels of the
-    training split.
+    Counts are divided by 16 and standardised by one mean and one deviation, those of all pixels of the training split.
     """
     from sklearn import datasets, model_selection  # deferred: it takes a second, and only this set needs it
 
@@ -45,8 +44,8 @@ def load_digits(split_seed: int = 0, split: Split | None = None) -> Dataset:
         in_shape=(1, 8, 8),
         split_digest=digest(x, y, *indices.values()),
         note=(
-            f"digits is small: {len(train):,} training and {len(test)} test images of 8 x 8 pixels, so one "
-            f"test image is {100 / len(test):.2f} points of accuracy. For the next size: bpfree compare --dataset mnist"
+            f"digits is small: {len(train):,} training and {len(test)} test images of 8 x 8 pixels, so one test image is "
+            f"{100 / len(test):.2f} points of accuracy. For the next size: bpfree compare --dataset mnist"
         ),
         splits={k: Examples(torch.from_numpy(x[i]), torch.from_numpy(y[i])) for k, i in indices.items()},
         normalisation=Normalisation.of((float(seen.mean()),), (float(seen.std()),), _LARGEST),

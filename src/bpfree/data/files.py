@@ -1,11 +1,10 @@
-"""Official files: found under the data root, else in the cache, else downloaded; always checked.
+"""Official files: read from the data root, else from the cache, else downloaded; always checked.
 
 No file is parsed before its sha256 is that of the official one.
 """
 
 from __future__ import annotations
 
-import contextlib
 import errno
 import hashlib
 import os
@@ -14,7 +13,8 @@ from pathlib import Path
 
 import pooch
 
-from bpfree.errors import DataError, StorageError
+from bpfree.errors import DataError
+from bpfree.files import refusal, write_atomic, writing
 
 __all__ = ["check_sha256", "data_root", "fetch", "locate", "read_checked", "write_whole"]
 
@@ -25,33 +25,47 @@ def data_root(data_dir: Path | str | None) -> Path | None:
     Raises:
         DataError: it is named but is not a directory.
     """
-    said = "--data-dir" if data_dir else "BPFREE_DATA"
+    option = "--data-dir" if data_dir else "BPFREE_DATA"
     named = data_dir or os.environ.get("BPFREE_DATA")
     if not named:
         return None
     root = Path(named).expanduser()
     if not root.is_dir():
         raise DataError(
-            f"{said} says {root}, which is not a directory; name the folder that holds mnist/, "
-            "fashion-mnist/, cifar-10-batches-py/ or cifar-100-python/"
+            f"{option} says {root}, which is not a directory; name the folder that holds mnist/, fashion-mnist/, "
+            "cifar-10-batches-py/ or cifar-100-python/"
         )
     return root
 
 
+_ELSEWHERE = (
+    "choose another cache with XDG_CACHE_HOME, or put the files in place by hand and name their folder with --data-dir DIR"
+)
+"""How a user stores the official files somewhere else."""
+
+
+def _raise_if_disk(error: Exception, path: Path) -> None:
+    if isinstance(error, PermissionError) and error.errno is None:  # pooch raises one of its own, without a number
+        error = PermissionError(errno.EACCES, str(error))
+    refused = refusal(error, path, _ELSEWHERE) if isinstance(error, OSError) else None
+    if refused is not None:
+        raise refused from error
+
+
 def _cache_folder(name: str) -> Path:
-    """Where the download of the data set ``name`` is kept, in the user's cache."""
+    """Folder of the downloaded data set ``name``, in the user's cache."""
     return Path(pooch.os_cache("bpfree")) / name
 
 
 def _find_folder(root: Path | None, folders: tuple[str, ...]) -> Path | None:
-    """The first of ``folders`` that there is under ``root``."""
+    """The first of ``folders`` that exists under ``root``."""
     if root is None:
         return None
     return next((root / folder for folder in folders if (root / folder).is_dir()), None)
 
 
 def check_sha256(content: bytes, expected: str, what: str) -> bytes:
-    """Give ``content`` back if its sha256 is ``expected``.
+    """Return ``content`` if its sha256 is ``expected``.
 
     Raises:
         DataError: it is not; the message names ``what``, both sums and the cure.
@@ -59,8 +73,8 @@ def check_sha256(content: bytes, expected: str, what: str) -> bytes:
     got = hashlib.sha256(content).hexdigest()
     if got != expected:
         raise DataError(
-            f"{what} is not the official file: sha256 should be {expected}, is {got} ({len(content)} bytes); "
-            "it is cut off or damaged: delete it and get it again"
+            f"{what} is not the official file: sha256 should be {expected}, is {got} ({len(content)} bytes); it is cut off or "
+            "damaged: delete it and get it again"
         )
     return content
 
@@ -105,40 +119,20 @@ def fetch(name: str, urls: tuple[str, ...], sha256: str, target: Path, *, folder
         else:
             return target
     raise DataError(
-        f"cannot download {name} ({problem}); without a network, put the official files in a folder "
-        f"{folders[0]}/ and name the folder above it with --data-dir DIR or BPFREE_DATA"
+        f"cannot download {name} ({problem}); without a network, put the official files in a folder {folders[0]}/ and name the "
+        "folder above it with --data-dir DIR or BPFREE_DATA"
     )
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file of the cache so that a crash leaves all of it or nothing.
+    """Write a file of the cache so that a crash leaves all of it or nothing; its folder is made.
 
     Raises:
         StorageError: the cache cannot be written.
     """
-    part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    try:
+    with writing(path, _ELSEWHERE):
         path.parent.mkdir(parents=True, exist_ok=True)
-        part.write_bytes(content)
-        part.replace(path)
-    except OSError as error:
-        with contextlib.suppress(OSError):
-            part.unlink()
-        _raise_if_disk(error, path)
-        raise
-
-
-_DISK = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EEXIST)
-
-
-def _raise_if_disk(error: Exception, path: Path) -> None:
-    # pooch raises a PermissionError of its own, without a number.
-    if isinstance(error, PermissionError) or (isinstance(error, OSError) and error.errno in _DISK):
-        reason = os.strerror(error.errno or errno.EACCES)
-        raise StorageError(
-            f"cannot write {path} ({reason}); free or choose another cache with "
-            "XDG_CACHE_HOME, or put the files in place by hand and name their folder with --data-dir DIR"
-        ) from error
+    write_atomic(path, content, elsewhere=_ELSEWHERE)
 
 
 def locate(
@@ -163,16 +157,16 @@ def locate(
         DataError: it is nowhere and may not, or cannot, be downloaded.
     """
     root = data_root(data_dir)
-    found = _find_folder(root, folders)
-    if found is not None:
-        return found
+    folder = _find_folder(root, folders)
+    if folder is not None:
+        return folder
     cache = _cache_folder(name)
     if not complete(cache):
         if not download:
             where = f"{root} nor in {cache}" if root else f"{cache}"
             raise DataError(
-                f"{name} is not in {where}; put the official files in a folder {folders[0]}/ and name the "
-                "folder above it with --data-dir DIR or BPFREE_DATA, or allow the download"
+                f"{name} is not in {where}; put the official files in a folder {folders[0]}/ and name the folder above it with "
+                "--data-dir DIR or BPFREE_DATA, or allow the download"
             )
         get(cache)
     return cache

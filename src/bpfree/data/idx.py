@@ -1,7 +1,6 @@
 """``mnist`` and ``fashion-mnist``: 70,000 images of 28 x 28 grey pixels each, in LeCun's IDX format (1998).
 
-The official ``*-ubyte.gz`` files are read from ``DATA_DIR/mnist`` and ``DATA_DIR/fashion-mnist``, or
-downloaded.
+The official ``*-ubyte.gz`` files are read from ``DATA_DIR/mnist`` and ``DATA_DIR/fashion-mnist``, or downloaded.
 """
 
 from __future__ import annotations
@@ -133,9 +132,8 @@ def _read_pair(folder: Path, images: str, labels: str, sha256: Mapping[str, str]
 def parse_idx(content: bytes, n_axes: int, what: str) -> NDArray[np.uint8]:
     """Parse a gzipped IDX file of unsigned bytes.
 
-    The format: two zero bytes, the type code, the number of axes, the length of each axis as a big-endian
-    32-bit
-    integer, then the values.
+    The format: two zero bytes, the type code, the number of axes, the length of each axis as a big-endian 32-bit integer, then
+    the values.
 
     Args:
         content: the compressed file.
@@ -153,9 +151,8 @@ def parse_idx(content: bytes, n_axes: int, what: str) -> NDArray[np.uint8]:
     head = 4 + 4 * n_axes
     if raw[:4] != magic or len(raw) < head:
         raise DataError(
-            f"{what} is not an IDX file of unsigned bytes with {n_axes} axes: it begins with "
-            f"{raw[:4].hex() or 'nothing'}, not {magic.hex()}; get it again "
-            "(or are images and labels exchanged?)"
+            f"{what} is not an IDX file of unsigned bytes with {n_axes} axes: it begins with {raw[:4].hex() or 'nothing'}, not "
+            f"{magic.hex()}; get it again (or are images and labels exchanged?)"
         )
     shape = struct.unpack(f">{n_axes}I", raw[4:head])
     values = np.frombuffer(raw, np.uint8, offset=head)

@@ -17,7 +17,7 @@ from bpfree.rulesets import Split, standard_split
 
 __all__ = ["describe", "load", "names"]
 
-_FOUND: dict[str, Callable[[str, Path | str | None, bool, int, Split], Dataset]] = {
+_OFFICIAL: dict[str, Callable[[str, Path | str | None, bool, int, Split], Dataset]] = {
     "mnist": load_idx,
     "fashion-mnist": load_idx,
     "cifar10": load_cifar,
@@ -26,8 +26,8 @@ _FOUND: dict[str, Callable[[str, Path | str | None, bool, int, Split], Dataset]]
 
 
 def names() -> tuple[str, ...]:
-    """The registered names, the smallest set first."""
-    return ("digits", "synthetic", *_FOUND)
+    """The registered names, the smallest data set first."""
+    return ("digits", "synthetic", *_OFFICIAL)
 
 
 def describe() -> dict[str, str]:
@@ -54,11 +54,9 @@ def load(
     """Load a data set onto the CPU.
 
     Args:
-        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz``
-            file.
-        data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``,
-            ``cifar-100-python/``; by default the environment variable ``BPFREE_DATA``. What is not there is
-            downloaded to the user's cache.
+        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz`` file.
+        data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``, ``cifar-100-python/``; by default
+            the environment variable ``BPFREE_DATA``. What is not there is downloaded to the user's cache.
         download: false refuses to use the network.
         split_seed: of the splits that are drawn (by default all but MNIST's, and the official test splits).
         split: how it is divided; by default as under ``splits: standard`` of a ruleset.
@@ -87,4 +85,4 @@ def load(
         raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
     if name == "digits":
         return load_digits(split_seed, split)
-    return _FOUND[name](name, data_dir, download, split_seed, split)
+    return _OFFICIAL[name](name, data_dir, download, split_seed, split)

@@ -1,7 +1,7 @@
-"""Which example belongs to which split, and the digest that proves it.
+"""Which example belongs to which split, and the digest that identifies a split.
 
-Draws come from numpy's ``RandomState``, whose streams are frozen for good (NEP 19): a split is the same under
-every version of numpy, which its newer generators do not promise.
+Draws come from numpy's ``RandomState``, whose streams never change (NEP 19): a split is the same under every version of numpy,
+which its newer generators do not guarantee.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def digest(*parts: str | NDArray[np.generic]) -> str:
 
 
 def check_seed(seed: int) -> int:
-    """Give ``seed`` back if numpy's ``RandomState`` takes it, else raise UsageError."""
+    """Return ``seed`` if numpy's ``RandomState`` takes it, else raise UsageError."""
     if not 0 <= seed < 2**32:
         raise UsageError(f"the seed of a split or of synthetic data must be from 0 to 2**32 - 1, got {seed}")
     return seed
@@ -100,8 +100,8 @@ def stratified_split(y: NDArray[np.integer], fractions: tuple[float, float], see
     scarce = int(counts.argmin())
     if counts[scarce] < _LEAST:
         raise DataError(
-            f"{name}: class {scarce} has {_examples(int(counts[scarce]))}, and at least {_LEAST} of each are "
-            "needed (to train, to validate, to test); add examples or leave that class out"
+            f"{name}: class {scarce} has {_examples(int(counts[scarce]))}, and at least {_LEAST} of each are needed (to train, "
+            "to validate, to test); add examples or leave that class out"
         )
     random = np.random.RandomState(check_seed(seed))
     parts: dict[str, list[Indices]] = {"train": [], "validation": [], "test": []}
@@ -115,10 +115,10 @@ def stratified_split(y: NDArray[np.integer], fractions: tuple[float, float], see
 
 
 def stratified_order(y: NDArray[np.integer]) -> Indices:
-    """One fixed order of all examples, every beginning of which has the classes in proportion.
+    """A fixed order of all examples; the first n examples have the classes in proportion, for every n.
 
-    One example of each class comes first; after it, the j-th of the m shuffled members of a class stands at
-    (j + 1/2) / m. Places shared by classes are put in the order of the labels.
+    One example of each class comes first; after it, the j-th of the m shuffled members of a class is at (j + 1/2) / m. Places
+    shared by classes are put in the order of the labels.
     """
     random = np.random.RandomState(0)
     place = np.empty(len(y))

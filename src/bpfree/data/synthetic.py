@@ -1,9 +1,9 @@
 """``synthetic``: Gaussian inputs, labelled by a random teacher network. Any size, for tests of scaling.
 
-``synthetic:n=5000:inputs=64:classes=10:hidden=32:seed=0``; inputs may be an image, ``inputs=3x32x32``.
-x ~ N(0, 1); the label is the largest of the scores z = V tanh(U x), each score standardised over the set, so
-that the classes are nearly balanced. U is (hidden, inputs) with entries N(0, 1/inputs), V is (classes,
-hidden) N(0, 1/hidden). There is no label noise: what a net misses, it has not learnt.
+``synthetic:n=5000:inputs=64:classes=10:hidden=32:seed=0``; inputs may be an image, ``inputs=3x32x32``. x ~ N(0, 1); the label is
+the largest of the scores z = V tanh(U x), each score standardised over the set, so that the classes are nearly balanced. U is
+(hidden, inputs) with entries N(0, 1/inputs), V is (classes, hidden) N(0, 1/hidden). There is no label noise, so the best possible
+accuracy is 1.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from bpfree.data.dataset import Dataset, Examples
 from bpfree.data.splits import check_seed, digest, stratified_shares, stratified_split
 from bpfree.errors import DataError, UsageError, unknown_name
 from bpfree.rulesets import Split, standard_split
+from bpfree.text import key_values
 
 __all__ = ["Synthetic", "load_synthetic", "parse_synthetic"]
 
@@ -52,15 +53,15 @@ _FIELDS = tuple(field.name for field in dataclasses.fields(Synthetic))
 
 
 def parse_synthetic(options: str) -> Synthetic:
-    """Read ``"n=5000:inputs=64"``, what stands after ``synthetic:``; what is left out has its default.
+    """Read ``"n=5000:inputs=64"``, the options after ``synthetic:``; an option that is left out has its default.
 
     Raises:
-        UsageError: an option is unknown or its value is not a positive whole number (``seed`` from 0,
-            ``classes`` from 2; ``inputs`` may be CxHxW).
+        UsageError: an option is unknown or its value is not a positive whole number (``seed`` from 0, ``classes`` from 2;
+            ``inputs`` may be CxHxW).
     """
     values: dict[str, int | tuple[int, ...]] = {}
-    for option in filter(None, options.split(":")):
-        key, _, text = option.partition("=")
+    pieces = filter(None, options.split(":"))
+    for key, text in key_values(pieces, form="synthetic:n=5000:inputs=64", where=f"synthetic:{options}").items():
         if key not in _FIELDS:
             raise unknown_name("option of synthetic", key, _FIELDS)
         parts = text.split("x") if key == "inputs" else [text]
@@ -83,14 +84,14 @@ def load_synthetic(spec: Synthetic, split_seed: int = 0, split: Split | None = N
     first = random.standard_normal((spec.hidden, width)) / math.sqrt(width)
     second = random.standard_normal((spec.classes, spec.hidden)) / math.sqrt(spec.hidden)
     x = random.standard_normal((spec.n, width)).astype(np.float32)
-    # In float64, so that no label hangs on how a machine rounds its matrix products.
+    # In float64, so that no label depends on how a machine rounds its matrix products.
     scores = np.tanh(x.astype(np.float64) @ first.T) @ second.T
     scores = (scores - scores.mean(axis=0)) / np.maximum(scores.std(axis=0), 1e-12)
     y = scores.argmax(axis=1).astype(np.int64)
     if np.bincount(y, minlength=spec.classes).min() < 3:
         raise DataError(
-            f"{spec}: {spec.n} examples are too few for {spec.classes} classes (each needs 3); "
-            f"raise n, say to n={50 * spec.classes}"
+            f"{spec}: {spec.n} examples are too few for {spec.classes} classes (each needs 3); raise n, say to "
+            f"n={50 * spec.classes}"
         )
     shares = stratified_shares(split or standard_split("synthetic"), name=str(spec))
     indices = stratified_split(y, shares, split_seed, name=str(spec))

@@ -1,9 +1,11 @@
 """What a run costs: seconds, joules, grams of CO2e, FLOPs, bytes. Unmeasured is ``None``, with its reason.
 
-meter = Meter.detect("cpu")
-with meter.window() as window:
-    ...
-window.reading.joules, window.reading.reasons
+::
+
+    meter = Meter.detect("cpu")
+    with meter.window() as window:
+        ...
+    window.reading.joules, window.reading.reasons
 """
 
 from bpfree.meter.carbon import CarbonFactor, carbon_factor, co2e_g

@@ -1,4 +1,4 @@
-"""Is the meter to be believed here? Idle, constant load, counter against integral, real period, overhead."""
+"""Checks of the meter on this machine: idle and constant load, counter against integral, true period, overhead."""
 
 from __future__ import annotations
 
@@ -95,16 +95,16 @@ def _under_load(meter: Meter, work: Callable[[], object], seconds: float) -> Win
 
 
 def _second_opinion(meter: Meter, work: Callable[[], object], seconds: float, country: str) -> Check:
-    """CodeCarbon beside the same load; its scope is another, so nothing passes or fails."""
-    with codecarbon_window(country) as theirs:
+    """What CodeCarbon measures of the same load; its scope differs, so nothing passes or fails."""
+    with codecarbon_window(country) as codecarbon:
         window = _under_load(meter, work, seconds)
     assert window.reading is not None
-    ours = window.reading.joules
-    if theirs.joules is None:
-        return Check("codecarbon", None, "J", None, str(theirs.reason))
-    text = f"CodeCarbon gives {theirs.joules:.4g} J and {theirs.co2e_g:.3g} g CO2e ({theirs.scope})"
-    beside = f"{ours:.4g} J of {window.reading.scope}" if ours is not None else "nothing that was measured here"
-    return Check("codecarbon", theirs.joules, "J", None, f"{text}, beside {beside}")
+    joules = window.reading.joules
+    if codecarbon.joules is None:
+        return Check("codecarbon", None, "J", None, str(codecarbon.reason))
+    text = f"CodeCarbon gives {codecarbon.joules:.4g} J and {codecarbon.co2e_g:.3g} g CO2e ({codecarbon.scope})"
+    beside = f"{joules:.4g} J of {window.reading.scope}" if joules is not None else "nothing that was measured here"
+    return Check("codecarbon", codecarbon.joules, "J", None, f"{text}, beside {beside}")
 
 
 def _overhead(window: Window) -> Check:
@@ -133,7 +133,7 @@ def _period(source: EnergySource, seconds: float) -> Check:
     try:
         period_s = counter_period_s(source, seconds=max(seconds, 3.5 * source.period_s))
     except SourceError as error:
-        return Check(name, None, "s", False, f"{source.name} died while it was read: {error}")
+        return Check(name, None, "s", False, f"{source.name} failed while it was read: {error}")
     if period_s is None:
         return Check(name, None, "s", None, f"{source.name} moved too seldom to find its period")
     text = f"{source.name} moves every {period_s:.3g} s; {source.period_s:g} s is assumed"
@@ -147,10 +147,10 @@ def _agreement(sources: Sequence[EnergySource], window: Window) -> list[Check]:
         for other in sources:
             if other is main or (other.scope, other.domain) != (main.scope, main.domain):
                 continue
-            theirs, ours = window.reading.sources[other.name], window.reading.sources[main.name]
-            if theirs is None or ours is None:
+            other_j, main_j = window.reading.sources[other.name], window.reading.sources[main.name]
+            if other_j is None or main_j is None:
                 continue
-            difference = theirs / ours - 1
+            difference = other_j / main_j - 1
             text = f"{other.name} differs from {main.name} by {difference:+.1%} (limit {DISAGREEMENT:.0%})"
             checks.append(Check(f"agreement:{main.domain}", difference, "1", abs(difference) <= DISAGREEMENT, text))
     return checks

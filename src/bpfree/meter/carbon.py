@@ -1,8 +1,7 @@
-"""Grams of CO2 equivalent: joules x PUE x the factor of a stated grid. No joules, no CO2e; no country, no gue
+"""Grams of CO2 equivalent: joules x PUE x the factor of a stated grid. Without joules or without a grid there is none.
 
-The table is CodeCarbon's (annual means by country, from Our World in Data and Ember), read from the installed
-package and never from the network. CodeCarbon itself takes the world mean for a country it does not know;
-here that is an error.
+The table is CodeCarbon's (annual means by country, from Our World in Data and Ember), read from the installed package and never
+from the network. CodeCarbon itself takes the world mean for a country it does not know; here that is an error.
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ __all__ = ["Detection", "detect"]
 
 @dataclass(frozen=True)
 class Detection:
-    """What was found: sources, what is missing, and a probe for the timeline of the device."""
+    """Sources that the machine offers, sources that are missing, and a probe for the timeline of the device."""
 
     sources: tuple[EnergySource, ...]
     missing: tuple[Missing, ...]
@@ -56,7 +56,7 @@ def detect(device: torch.device | str, *, estimate: bool = False, powercap_root:
     if not sources or (device.type != "cpu" and sources == rapl_sources):
         zeus_sources, zeus_missing = detect_zeus(device)
         sources += zeus_sources
-        missing += [] if is_nvidia else zeus_missing  # NVML has said why already
+        missing += [] if is_nvidia else zeus_missing  # NVML has given the reason already
     if estimate and not any(source.scope in ("cpu-package", "machine") for source in sources):
         sources.append(EstimateSource())
     return Detection(tuple(sources), tuple(missing), probe)

@@ -1,4 +1,4 @@
-"""In plain words: what will be measured on this machine and how, what will be null, and the cure."""
+"""What will be measured on this machine and how, what will be null, and the cure, in plain words."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ Verdict = Literal["measured", "estimated", "computed", "null"]
 
 @dataclass(frozen=True)
 class Finding:
-    """One quantity of a record, and what will stand there.
+    """One quantity of a record: whether it will have a value, and by what means.
 
     Attributes:
         quantity: as people say it: ``"energy of the GPU"``.
         verdict: measured, estimated (a model, on request), computed (from something measured), or null.
         how: by which means, with its limits; ``None`` when null.
-        why_null: the reason that will stand in the record; ``None`` unless null.
+        why_null: the reason that the record will give; ``None`` unless null.
         cure: what would make it measured, or better; ``None`` when nothing is to be done.
     """
 
@@ -70,8 +70,8 @@ def diagnose(
         Finding(
             "FLOPs",
             "computed",
-            "counted on one eager training step, all passes included; an operation that the counter does not "
-            "know fails the count instead of lowering it",
+            "counted on one eager training step, all passes included; an operation that the counter does not know fails the "
+            "count instead of lowering it",
         ),
         _memory(device),
     ]

@@ -4,14 +4,12 @@
     P_cpu = TDP x (0.1 + 0.9 load)       a tenth of the TDP when idle, all of it when busy
     P_ram = CodeCarbon's constant for the memory that is installed (about 5 W a module)
 
-TDP (W) is CodeCarbon's table entry for the processor's name; where it has none, 4 W a thread. ``load`` is the
-machine's (not the process's) share of busy processor time between two readings, from psutil. A graphics card
-is not in it.
+TDP (W) is CodeCarbon's table entry for the processor's name; where it has none, 4 W a thread. ``load`` is the machine's (not the
+process's) share of busy processor time between two readings, from psutil. A graphics card is not in it.
 
-CodeCarbon's own tracker samples the load and, in mode "machine", takes TDP x (0.1 + 0.9 load^3); here the
-load enters linearly, because then the energy of a window depends on its busy time alone and not on how often
-it was sampled. Known error: the table lists whole processors, so a virtual machine with two of 64 cores is
-charged for all of them.
+CodeCarbon's own tracker samples the load and, in mode "machine", takes TDP x (0.1 + 0.9 load^3); here the load enters linearly,
+because then the energy of a window depends on its busy time alone and not on how often it was sampled. Known error: the table
+lists whole processors, so a virtual machine with two of 64 cores is charged for all of them.
 """
 
 from __future__ import annotations

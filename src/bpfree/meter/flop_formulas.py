@@ -1,8 +1,8 @@
 """FLOPs (2 per multiply-add) of operations that torch's counter does not know, from their arguments' shapes.
 
-Decompositions: G. H. Golub and C. F. Van Loan, Matrix Computations, 4th ed. (2013): Cholesky, section 4.2.5;
-triangular solves, 3.1; SVD, fig. 8.6.1 (the R-SVD column; LAPACK's gesdd, which torch calls, does about as
-much). They are counts of the algorithm in the book, leading terms only, not of the instructions of a library.
+Decompositions: G. H. Golub and C. F. Van Loan, Matrix Computations, 4th ed. (2013): Cholesky, section 4.2.5; triangular solves,
+3.1; SVD, fig. 8.6.1 (the R-SVD column; LAPACK's gesdd, which torch calls, does about as much). They are counts of the algorithm
+in the book, leading terms only, not of the instructions of a library.
 """
 
 from __future__ import annotations
@@ -118,4 +118,4 @@ IN_PLACE_FORMULAS: dict[Any, Formula] = {
     aten.dot: dot_flop,
     aten.vdot: dot_flop,
 }
-"""For a caller that knows that its step uses these; without them such a step fails the count."""
+"""For a step that uses these operations; without the formulas its count fails."""

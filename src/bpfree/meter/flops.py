@@ -1,10 +1,8 @@
-"""Floating-point operations of a whole training step, 2 per multiply-add, counted where torch dispatches
-them.
+"""Floating-point operations of a whole training step, 2 per multiply-add, counted where torch dispatches them.
 
-``torch.utils.flop_counter.FlopCounterMode`` counts what is in its registry and silently takes everything else
-for 0: in-place matrix products (``addmm_``, ``baddbmm_``), ``mv``, ``dot``, linear algebra, kernels of
-others. A guard below it sees each operation that is really executed and fails the count when one that
-multiplies matrices has no formula.
+``torch.utils.flop_counter.FlopCounterMode`` counts what is in its registry and silently takes everything else for 0: in-place
+matrix products (``addmm_``, ``baddbmm_``), ``mv``, ``dot``, linear algebra, kernels of others. A guard below it sees each
+operation that is really executed and fails the count when one that multiplies matrices has no formula.
 
 Element-wise work is not counted, as in every published count; nor are reductions, gathers and normalisations.
 """
@@ -36,7 +34,7 @@ _TOKENS = frozenset(
     eig eigh det slogdet lstsq inverse pinverse euclidean cdist lobpcg einsum combination
     """.split()  # noqa: SIM905 - eighty quoted words are harder to read
 )
-"""Words of operator names that stand for a product of matrices, or a decomposition made of such products."""
+"""Words of operator names that mean a product of matrices, or a decomposition made of such products."""
 
 _HARMLESS = frozenset(
     """
@@ -50,7 +48,7 @@ _HARMLESS = frozenset(
 """Operators with such a word in their name that multiply no matrices."""
 
 _NAMESPACES = ("aten", "prim", "prims", "profiler", "c10d", "_c10d_functional")
-"""Where operators are known by name. A kernel of anybody else needs a formula, whatever it is called."""
+"""Namespaces whose operators are known by name. A kernel of any other namespace needs a formula, whatever its name."""
 
 
 def multiplies_matrices(namespace: str, name: str) -> bool:
@@ -61,8 +59,7 @@ def multiplies_matrices(namespace: str, name: str) -> bool:
 
 
 class _Guard(TorchDispatchMode):
-    """Sees what the counter lets through, after its decompositions; raises at the first operation without a
-    formula."""
+    """Sees what the counter lets through, after its decompositions; raises at the first operation without a formula."""
 
     def __init__(self, known: Mapping[Any, Any]) -> None:
         super().__init__()
@@ -75,8 +72,8 @@ class _Guard(TorchDispatchMode):
         name = getattr(packet, "__name__", str(packet))
         if packet not in self._known and multiplies_matrices(namespace, name):
             raise FlopCountError(
-                f"{namespace}.{name} multiplies matrices, but has no FLOP formula, so it would count as 0; "
-                "write the counted step with torch.addmm or matmul, or give count_flops a formula for it"
+                f"{namespace}.{name} multiplies matrices, but has no FLOP formula, so it would count as 0; write the counted "
+                "step with torch.addmm or matmul, or give count_flops a formula for it"
             )
         self.n_operations += 1
         return func(*args, **(kwargs or {}))
@@ -87,12 +84,12 @@ def count_flops(fn: Callable[[], object], *, formulas: Mapping[Any, Formula] | N
 
     Args:
         fn: the step; it really runs, so give it a copy of what must not change.
-        formulas: more formulas, by operator packet (``torch.ops.aten.addmm_``), called with the shapes of the
-            arguments; :data:`IN_PLACE_FORMULAS` has those of in-place products.
+        formulas: more formulas, by operator packet (``torch.ops.aten.addmm_``), called with the shapes of the arguments;
+            :data:`IN_PLACE_FORMULAS` has those of in-place products.
 
     Raises:
-        FlopCountError: an operation that multiplies matrices has no formula, or no operation could be seen at
-            all (a compiled step or a replayed graph).
+        FlopCountError: an operation that multiplies matrices has no formula, or no operation could be seen at all (a compiled
+            step or a replayed graph).
     """
     custom = {**FORMULAS, **(formulas or {})}
     counter = FlopCounterMode(display=False, custom_mapping=custom)

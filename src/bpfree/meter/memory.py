@@ -1,5 +1,4 @@
-"""Memory: peak of live tensor bytes (a dispatch mode), peak resident set, and the peaks of a device's
-allocator."""
+"""Memory: peak of live tensor bytes (a dispatch mode), peak resident set, and the peaks of a device's allocator."""
 
 from __future__ import annotations
 
@@ -47,7 +46,7 @@ class LiveMemory:
 
 
 class Labels:
-    """What some of the storages are, said by whoever knows it; a storage may be named after the peak in which it was live."""
+    """Labels of storages, given by the caller; a storage may be labelled after the peak during which it was live."""
 
     def __init__(self) -> None:
         self.of_serial: dict[int, str] = {}
@@ -83,11 +82,11 @@ class _Tracker(TorchDispatchMode):
 
     def labelled_bytes(self, labels: Labels) -> dict[str, int]:
         """Bytes at the peak by label."""
-        found: dict[str, int] = {}
+        by_label: dict[str, int] = {}
         for serial, size in self._at_peak:
             if (label := labels.of_serial.get(serial)) is not None:
-                found[label] = found.get(label, 0) + size
-        return found
+                by_label[label] = by_label.get(label, 0) + size
+        return by_label
 
     @property
     def start_bytes(self) -> int:
@@ -145,8 +144,8 @@ def live_memory(fn: Callable[[], object], *, labels: Labels | None = None) -> Li
     Args:
         labels: filled by ``fn`` while it runs; what of the peak carries which label is in the result.
 
-    What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and graphs
-    (run the step eagerly). A storage counts from the operation that returned it to its last reference.
+    What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and graphs (run the
+    step eagerly). A storage counts from the operation that returned it to its last reference.
     """
     labels = labels or Labels()
     with _Tracker() as tracker:
@@ -165,8 +164,7 @@ def tensor_bytes(tensors: Iterable[Tensor]) -> int:
 
 
 def resident_peak_bytes() -> int:
-    """Peak resident set of this process since it started (bytes): the whole process, interpreter and
-    libraries included."""
+    """Peak resident set of this process since it started (bytes): the whole process, interpreter and libraries included."""
     if sys.platform == "win32":
         return psutil.Process().memory_info().peak_wset
     import resource  # not on Windows
@@ -177,10 +175,12 @@ def resident_peak_bytes() -> int:
 
 @dataclass(frozen=True)
 class DevicePeak:
-    """Peaks of a device's allocator since the last reset; ``None`` with a reason where it keeps none.
+    """Peaks of a device's allocator since the last reset; ``None`` with a reason where it records none.
 
     Attributes:
-        allocated_bytes: in tensors. reserved_bytes: taken from the driver (what another process cannot have).
+        allocated_bytes: in tensors.
+        reserved_bytes: taken from the driver, so that no other process can use them.
+        reason: why the peaks are None.
     """
 
     allocated_bytes: int | None
@@ -189,7 +189,7 @@ class DevicePeak:
 
 
 def reset_device_peak(device: torch.device | str) -> None:
-    """Start the peaks anew."""
+    """Reset the peaks to what is allocated now."""
     device = torch.device(device)
     if device.type == "cuda":
         torch.cuda.synchronize(device)

@@ -1,9 +1,11 @@
 """The meter: one synchronised window over a stretch of work, and what it cost.
 
-meter = Meter.detect("cuda")
-with meter.window() as window:
-    train()
-window.reading.joules
+::
+
+    meter = Meter.detect("cuda")
+    with meter.window() as window:
+        train()
+    window.reading.joules
 """
 
 from __future__ import annotations
@@ -35,9 +37,8 @@ class Meter:
 
     Args:
         device: where the work runs; waited for at both edges of a window.
-        sources: energy sources; those that measure the same thing are cross-checks of each other
-            (:func:`summed`).
-        missing: what was looked for and not found: the reasons of the nulls.
+        sources: energy sources; those that measure the same thing are cross-checks of each other (:func:`summed`).
+        missing: sources that the machine does not offer; they give the reasons of the nulls.
         idle_w: idle power by source name (W), for net joules.
         clock: monotonic seconds.
         probe: what the timeline is read from; ``None`` for no timeline.
@@ -70,13 +71,12 @@ class Meter:
     @classmethod
     def detect(cls, device: torch.device | str, *, estimate: bool = False) -> Meter:
         """A meter with every source that this machine offers for ``device``."""
-        found = detect(device, estimate=estimate)
-        return cls(device, found.sources, missing=found.missing, probe=found.probe)
+        detection = detect(device, estimate=estimate)
+        return cls(device, detection.sources, missing=detection.missing, probe=detection.probe)
 
     @contextmanager
     def window(self) -> Iterator[Window]:
-        """Meter what happens inside. ``window.reading`` is there afterwards, also after an exception or
-        Ctrl-C."""
+        """Meter what happens inside. ``window.reading`` is there afterwards, also after an exception or Ctrl-C."""
         window = Window(self)
         try:
             yield window
@@ -86,11 +86,9 @@ class Meter:
         window.close(failed=False)
 
     def measure_idle(self, seconds: float) -> dict[str, float]:
-        """Power of each source while nothing runs (W), by name; kept as ``self.idle_w`` for the windows that
-        follow.
+        """Power of each source while nothing runs (W), by name; stored as ``self.idle_w`` for the windows that follow.
 
-        A source that gave nothing in that time is left out. The time is lengthened to 20 periods of the
-        slowest counter.
+        A source that gave nothing in that time is left out. The time is lengthened to 20 periods of the slowest counter.
 
         Raises:
             UsageError: ``seconds`` is not positive.
@@ -150,8 +148,7 @@ class Window:
         return self.reading.time_s if self.reading is not None else self._meter.clock() - self._start_s
 
     def joules_so_far(self) -> float | None:
-        """Joules of the summed sources since the window opened, or ``None``; cheap, for once a pass. Does not
-        wait."""
+        """Joules of the summed sources since the window opened, or ``None``; cheap, for once a pass. Does not wait."""
         if self.reading is not None:
             return self.reading.joules
         spent = [self._spent(source) for source in summed(self._meter.sources)]
@@ -163,7 +160,7 @@ class Window:
         meter, lost = self._meter, None
         try:
             synchronise(meter.device)
-        except RuntimeError as error:  # a dead device must not take the reading with it
+        except RuntimeError as error:  # the reading is made even if the device has failed
             lost = error
         end_s = meter.clock()
         spent = {source.name: self._spent(source) for source in meter.sources}

@@ -1,12 +1,10 @@
-"""Energy of an NVIDIA board: the driver's own counter, its power reading integrated as a cross-check, and its
-timeline.
+"""Energy of an NVIDIA board: the driver's own counter, its power reading integrated as a cross-check, and its timeline.
 
 Boards are found by UUID, never by index: ``CUDA_VISIBLE_DEVICES`` and PCI order change what index 0 means.
 
-Sources: NVML API reference, ``nvmlDeviceGetTotalEnergyConsumption`` (millijoules since the driver was loaded,
-Volta and later), ``nvmlDeviceGetPowerUsage`` (milliwatts; from Ampere on, GA100 excepted, an average over one
-second; on A100 and H100 it samples a quarter of the time, arXiv 2312.02741). The counter moves every 20 to
-100 ms (PETSc manual, energy).
+Sources: NVML API reference, ``nvmlDeviceGetTotalEnergyConsumption`` (millijoules since the driver was loaded, Volta and later),
+``nvmlDeviceGetPowerUsage`` (milliwatts; from Ampere on, GA100 excepted, an average over one second; on A100 and H100 it samples a
+quarter of the time, arXiv 2312.02741). The counter moves every 20 to 100 ms (PETSc manual, energy).
 """
 
 from __future__ import annotations
@@ -38,13 +36,12 @@ _CURE_PERMISSION = "ask the administrator of the machine; the driver refuses thi
 
 
 def cuda_uuid(device: torch.device) -> str:
-    """The UUID of a CUDA device as torch numbers it, ``CUDA_VISIBLE_DEVICES`` included; without the
-    ``GPU-``."""
+    """The UUID of a CUDA device as torch numbers it, ``CUDA_VISIBLE_DEVICES`` included; without the ``GPU-``."""
     index = device.index if device.index is not None else torch.cuda.current_device()
     return str(torch.cuda.get_device_properties(index).uuid).removeprefix("GPU-")
 
 
-def _said(error: pynvml.NVMLError) -> str:
+def _described(error: pynvml.NVMLError) -> str:
     return f"NVML says: {error}"
 
 
@@ -53,7 +50,7 @@ def _query(call: Callable[..., Any], *args: Any) -> Any:
     try:
         return call(*args)
     except pynvml.NVMLError as error:
-        raise SourceError(_said(error)) from error
+        raise SourceError(_described(error)) from error
 
 
 def _quietly(call: Callable[..., Any], *args: Any) -> Any:
@@ -68,8 +65,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
     """Energy sources and probe of the board with this UUID (without ``GPU-``).
 
     Returns:
-        The sources, best first; what is missing, with its cure; the probe, or ``None`` when there is no
-        driver.
+        The sources, best first; what is missing, with its cure; the probe, or ``None`` when there is no driver.
     """
     name = f"GPU-{uuid[:8]}"
     try:
@@ -77,7 +73,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
     except pynvml.NVMLError as error:
         return (
             [],
-            [Missing("nvml", f"no NVIDIA driver could be asked ({_said(error)})", _CURE_NO_DRIVER)],
+            [Missing("nvml", f"no NVIDIA driver could be asked ({_described(error)})", _CURE_NO_DRIVER)],
             None,
         )
     handle = _quietly(pynvml.nvmlDeviceGetHandleByUUID, f"GPU-{uuid}")
@@ -97,7 +93,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
         except pynvml.NVMLError as error:
             refused = error.value == pynvml.NVML_ERROR_NO_PERMISSION  # type: ignore[attr-defined]
             cure = _CURE_PERMISSION if refused else _CURE_COUNTER
-            missing.append(Missing(f"nvml-{make.__name__.strip('_')}:{name}", _said(error), cure))
+            missing.append(Missing(f"nvml-{make.__name__.strip('_')}:{name}", _described(error), cure))
     return sources, missing, NvmlProbe(handle)
 
 
@@ -126,8 +122,7 @@ def _power(handle: Any, name: str) -> PowerIntegral:
 
 
 class NvmlProbe(Probe):
-    """Clocks (MHz), power (W), utilisation (fraction), temperature (degrees Celsius), used memory (bytes) of
-    a board."""
+    """Clocks (MHz), power (W), utilisation (fraction), temperature (degrees Celsius), used memory (bytes) of a board."""
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
@@ -152,7 +147,7 @@ class NvmlProbe(Probe):
         if not processes:
             return None
         n_others = sum(process.pid != os.getpid() for process in processes)
-        # In a container the driver reports pids of the host: ours is then one of the strangers.
+        # In a container the driver reports pids of the host, so this process is among those that seem to be others.
         if n_others == len(processes) and torch.cuda.is_initialized():
             n_others -= 1
         if n_others <= 0:

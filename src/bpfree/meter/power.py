@@ -1,29 +1,24 @@
-"""Energy as the integral of a power reading: the cross-check beside a counter, or the only way where there is
-none."""
+"""Energy as the integral of a power reading: the cross-check of a counter, or the only way where there is none."""
 
 from __future__ import annotations
 
-import threading
 import time
 from collections.abc import Callable
 
-from bpfree.meter.sources import EnergySource, SourceError
+from bpfree.meter.sources import PolledSource
 
 __all__ = ["PowerIntegral"]
 
 MAX_GAP_S = 1.0
-"""Longest time between two readings (s); from Ampere on, the reading itself is an average over 1 s (arXiv
-2312.02741)."""
+"""Longest time between two readings (s); from Ampere on, the reading itself is an average over 1 s (arXiv 2312.02741)."""
 
 
-class PowerIntegral(EnergySource):
+class PowerIntegral(PolledSource[float]):
     """Trapezoidal integral of ``read_w``; the meter's sampler reads it every ``poll_s``, 10 times a second.
 
     Args:
         read_w: power now (W); raises :class:`SourceError`.
     """
-
-    measured = True
 
     def __init__(
         self,
@@ -36,29 +31,14 @@ class PowerIntegral(EnergySource):
         poll_s: float = 0.1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self.name, self.scope, self.method = name, scope, method
-        self.period_s, self.poll_s = period_s, poll_s
-        self._read_w, self._clock = read_w, clock
-        self._lock = threading.Lock()
-        self._last: tuple[float, float] | None = None
+        super().__init__(name, scope=scope, method=method, period_s=period_s, read=read_w, poll_s=poll_s, clock=clock)
         self._total_j = 0.0
-        self._broken: str | None = None
 
-    def open(self) -> None:
-        with self._lock:
-            self._last, self._broken = None, None
+    def _add(self, value: float, now_s: float, last_value: float, last_s: float) -> None:
+        elapsed_s = now_s - last_s
+        if elapsed_s > MAX_GAP_S:
+            self._fail(f"power was not read for {elapsed_s:.1f} s; an integral needs a reading every {MAX_GAP_S:g} s")
+        self._total_j += (value + last_value) / 2 * elapsed_s
 
-    def joules(self) -> float:
-        with self._lock:
-            if self._broken is not None:
-                raise SourceError(self._broken)
-            power_w, now_s = self._read_w(), self._clock()
-            if self._last is not None:
-                last_w, last_s = self._last
-                if now_s - last_s > MAX_GAP_S:
-                    gap = f"power was not read for {now_s - last_s:.1f} s"
-                    self._broken = f"{gap}; an integral needs a reading every {MAX_GAP_S:g} s"
-                    raise SourceError(self._broken)
-                self._total_j += (power_w + last_w) / 2 * (now_s - last_s)
-            self._last = (power_w, now_s)
-            return self._total_j
+    def _total_joules(self) -> float:
+        return self._total_j

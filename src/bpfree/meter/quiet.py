@@ -1,4 +1,4 @@
-"""CodeCarbon writes warnings to the terminal while it looks things up; here they would be noise."""
+"""Silence for CodeCarbon, which writes warnings to the terminal when it is only asked for a number."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ __all__ = ["quiet_codecarbon"]
 
 @contextlib.contextmanager
 def quiet_codecarbon() -> Iterator[None]:
-    """Silence CodeCarbon's logger, and leave it afterwards as it was."""
+    """Silence CodeCarbon's logger, and restore it afterwards."""
     logger = logging.getLogger("codecarbon")
     before, logger.disabled = logger.disabled, True
     try:

@@ -1,12 +1,10 @@
 """Processor and memory energy from RAPL, through Linux' powercap tree (Intel, and AMD from Zen on).
 
-Only the domains ``package-N`` and their subdomains ``dram`` are read. ``core`` and ``uncore`` lie inside the
-package, ``psys`` around it, and ``intel-rapl-mmio`` is the same package by another way: adding any of them
-would count twice.
+Only the domains ``package-N`` and their subdomains ``dram`` are read. ``core`` and ``uncore`` are parts of the package, ``psys``
+contains it, and ``intel-rapl-mmio`` is the same package read in another way: adding any of them would count twice.
 
-Sources: Linux, Documentation/power/powercap/powercap.rst (energy_uj, max_energy_range_uj in microjoules); the
-counter moves about every millisecond (Intel SDM vol. 3B, 16.10.3); since 2020 it can be read by root only
-(CVE-2020-8694).
+Sources: Linux, Documentation/power/powercap/powercap.rst (energy_uj, max_energy_range_uj in microjoules); the counter moves about
+every millisecond (Intel SDM vol. 3B, 16.10.3); since 2020 it can be read by root only (CVE-2020-8694).
 """
 
 from __future__ import annotations
@@ -26,18 +24,17 @@ _MAX_PACKAGE_W = 1000.0
 
 _UDEV_RULE = 'SUBSYSTEM=="powercap", ACTION=="add", RUN+="/bin/chmod -R a+r /sys%p"'
 _CURE_PERMISSION = (
-    "as root: chmod -R a+r /sys/class/powercap/intel-rapl:*; "
-    f"to keep it over a restart, put this line into /etc/udev/rules.d/99-rapl.rules: {_UDEV_RULE}"
+    "as root: chmod -R a+r /sys/class/powercap/intel-rapl:*; to keep it over a restart, put this line into "
+    f"/etc/udev/rules.d/99-rapl.rules: {_UDEV_RULE}"
 )
 _CURE_ABSENT = (
-    "run on the machine itself rather than in a virtual machine; in a container, mount /sys/class/powercap; "
-    "on bare metal: modprobe intel_rapl_msr. Or ask for a labelled estimate with --estimate-energy"
+    "run on the machine itself rather than in a virtual machine; in a container, mount /sys/class/powercap; on bare metal: "
+    "modprobe intel_rapl_msr. Or ask for a labelled estimate with --estimate-energy"
 )
 
 
 def detect_rapl(root: Path = POWERCAP_ROOT) -> tuple[list[EnergySource], list[Missing]]:
-    """Find the package and DRAM domains under ``root``; what cannot be read comes back as missing, with its
-    cure."""
+    """Find the package and DRAM domains under ``root``; what cannot be read comes back as missing, with its cure."""
     packages = sorted(path for path in _entries(root) if re.fullmatch(r"intel-rapl:\d+", path.name))
     sources: list[EnergySource] = []
     missing: list[Missing] = []
@@ -49,8 +46,8 @@ def detect_rapl(root: Path = POWERCAP_ROOT) -> tuple[list[EnergySource], list[Mi
         number = label.removeprefix("package-")
         domains += [(path, f"rapl:dram-{number}", "dram") for path in _subdomains(root, package) if _label(path) == "dram"]
         for path, name, scope in domains:
-            found = _open(path, name, scope)
-            (missing if isinstance(found, Missing) else sources).append(found)  # type: ignore[arg-type]
+            source = _open(path, name, scope)
+            (missing if isinstance(source, Missing) else sources).append(source)  # type: ignore[arg-type]
     if not sources and not missing:
         reason = "Linux offers no RAPL energy counter here (a virtual machine, a container, or another processor)"
         missing.append(Missing("rapl", reason, _CURE_ABSENT))
@@ -65,10 +62,10 @@ def _entries(path: Path) -> list[Path]:
 
 
 def _subdomains(root: Path, package: Path) -> list[Path]:
-    """``intel-rapl:0:2`` lies both beside and inside ``intel-rapl:0``; take each name once."""
+    """Each subdomain once: ``intel-rapl:0:2`` is listed both next to ``intel-rapl:0`` and inside it."""
     pattern = re.compile(re.escape(package.name) + r":\d+")
-    found = {path.name: path for path in [*_entries(root), *_entries(package)] if pattern.fullmatch(path.name)}
-    return [found[name] for name in sorted(found)]
+    by_name = {path.name: path for path in [*_entries(root), *_entries(package)] if pattern.fullmatch(path.name)}
+    return [by_name[name] for name in sorted(by_name)]
 
 
 def _label(path: Path) -> str | None:

@@ -1,4 +1,4 @@
-"""From counter differences to a reading: what is summed, what only checks, and the reason of every null."""
+"""From counter differences to a reading: which sources are summed, which are cross-checks, and the reason of every null."""
 
 from __future__ import annotations
 
@@ -11,8 +11,7 @@ from bpfree.meter.sources import EnergySource, Missing
 __all__ = ["RESOLVED_PERIODS", "Reading", "build_reading", "summed"]
 
 RESOLVED_PERIODS = 20
-"""A window shorter than this many periods of its slowest counter is not resolved: an edge may be off by one
-period, 5 %."""
+"""A window shorter than this many periods of its slowest counter is not resolved: an edge may be off by one period, 5 %."""
 
 DISAGREEMENT = 0.05
 """Relative difference between a counter and its cross-check from which the reading carries a flag."""
@@ -29,15 +28,14 @@ class Reading:
 
     Attributes:
         time_s: wall time between the synchronised edges (s).
-        joules: gross energy of all summed sources (J), or ``None`` with its reason. Never 0 for "not
-            measured".
+        joules: gross energy of all summed sources (J), or ``None`` with its reason. Never 0 for "not measured".
         net_joules: gross minus idle power x time (J); may be negative by noise. ``None`` without idle power.
         method, scope: of the summed sources, joined by ``+``.
         measured: false when an estimate is in the sum, or there is none.
         resolved: the window was at least 20 periods of the slowest summed counter.
         sources: joules of every source by name, cross-checks too.
-        reasons: why each null is null, under ``energy.joules``, ``energy.sources.NAME`` ...; and what a
-            reader must know about a number that is there, under ``energy.flag.NAME``.
+        reasons: why each null is null, under ``energy.joules``, ``energy.sources.NAME`` ...; and what a reader must know about a
+            number that is there, under ``energy.flag.NAME``.
     """
 
     time_s: float
@@ -63,8 +61,8 @@ def _rank(source: EnergySource) -> int:
 def summed(sources: Sequence[EnergySource]) -> tuple[EnergySource, ...]:
     """The sources whose joules add up without counting anything twice.
 
-    One for each (scope, domain), by the best method. A measured source of scope "machine" (a meter at the
-    plug) contains all others, and stands alone.
+    One for each (scope, domain), by the best method. A measured source of scope "machine" (a meter at the plug) contains all
+    others, and is the only one summed.
     """
     best: dict[tuple[str, str], EnergySource] = {}
     for source in sources:
@@ -144,11 +142,11 @@ def _total(
         absent = "; ".join(f"{entry.name}: {entry.reason}" for entry in missing)
         reasons["energy.joules"] = f"no energy source: {absent}" if absent else "no energy source was given"
         return None
-    dead = [source.name for source in chosen if values[source.name] is None]
-    if dead:
+    failed = [source.name for source in chosen if values[source.name] is None]
+    if failed:
         # A sum without one of its parts would look like a cheaper run.
-        told = "; ".join(f"{name}: {reasons[f'energy.sources.{name}']}" for name in dead)
-        reasons["energy.joules"] = f"not every source could be read, and a part is no total ({told})"
+        why = "; ".join(f"{name}: {reasons[f'energy.sources.{name}']}" for name in failed)
+        reasons["energy.joules"] = f"not every source could be read, and a part is no total ({why})"
         return None
     return sum(value for source in chosen if (value := values[source.name]) is not None)
 
@@ -176,7 +174,7 @@ def _cross_checks(
     chosen: Sequence[EnergySource],
     values: Mapping[str, float | None],
 ) -> dict[str, str]:
-    found = []
+    differences = []
     for check in sources:
         value = values[check.name]
         for main in chosen:
@@ -187,6 +185,6 @@ def _cross_checks(
             if same and resolved and value is not None and reference is not None:
                 difference = (value - reference) / reference
                 if abs(difference) > DISAGREEMENT:
-                    theirs, ours = f"{check.name} gives {value:.4g} J", f"{main.name} {reference:.4g} J"
-                    found.append(f"{theirs}, {ours} ({difference:+.1%})")
-    return {f"{FLAG}cross-check": "; ".join(found)} if found else {}
+                    gives = f"{check.name} gives {value:.4g} J, {main.name} {reference:.4g} J"
+                    differences.append(f"{gives} ({difference:+.1%})")
+    return {f"{FLAG}cross-check": "; ".join(differences)} if differences else {}

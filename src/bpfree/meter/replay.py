@@ -1,4 +1,4 @@
-"""A recorded trace as an energy source, and as a timeline: what makes everything above the meter testable on any machine."""
+"""A recorded trace as an energy source and as a timeline, so that all users of the meter can be tested on any machine."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ class ReplayProbe(Probe):
 
     Args:
         samples: in time, at least one.
-        name: of the trace, for its origin: no reader may take it for a measurement of this run.
+        name: of the trace, for its origin, which tells it from a measurement of this run.
 
     Raises:
         UsageError: a trace that is empty or goes back.

@@ -1,4 +1,4 @@
-"""The one thread of the meter: it reads power and counters often enough, and records the timeline.
+"""The thread of the meter: it reads power and counters often enough, and records the timeline.
 
 It touches neither the step nor its stream: everything it calls is a driver query or a small file.
 """
@@ -24,7 +24,7 @@ class Sampler:
 
     Attributes:
         timeline: what the probe saw.
-        last_j: by name the last count of each polled source: what is left of one that dies.
+        last_j: by name the last count of each polled source, for the message if it fails.
         others: first description of a co-tenant that was seen, or ``None``.
         cpu_s: processor seconds that the thread took itself.
     """
@@ -70,7 +70,7 @@ class Sampler:
             now_s = self._clock()
             for source in self._polled:
                 if now_s >= due[source.name]:
-                    # A source that died says so again at the end of the window, where it is recorded.
+                    # A source that failed raises again at the end of the window, where the reason is recorded.
                     with contextlib.suppress(SourceError):
                         self.last_j[source.name] = source.joules()
                     due[source.name] = now_s + (source.poll_s or 0.0)

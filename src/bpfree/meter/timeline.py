@@ -46,7 +46,7 @@ class Sample:
 
 
 QUANTITIES = tuple(field.name for field in dataclasses.fields(Sample) if field.name != "time_s")
-"""What a sample can hold beside its time."""
+"""Fields of a sample other than its time."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ class Trace:
         """Why a quantity is in no sample, by its name."""
         if not self.samples:
             return dict.fromkeys(QUANTITIES, "nothing was sampled")
-        why = "this device gives it to nobody who asks (see bpfree doctor)"
+        why = "this device does not report it (see bpfree doctor)"
         return {name: why for name in QUANTITIES if all(getattr(sample, name) is None for sample in self.samples)}
 
     def lines(self, about: dict[str, Any]) -> str:
@@ -96,7 +96,7 @@ class Probe(ABC):
         """The device now. Never raises: what cannot be read is ``None``."""
 
     def others(self) -> str | None:
-        """Other processes on the device in words, or ``None`` when it is ours alone (or cannot be known)."""
+        """Other processes on the device in words, or ``None`` when there are none (or it cannot be known)."""
         return None
 
 
@@ -113,14 +113,14 @@ class HostProbe(Probe):
 
     def _busy_s(self) -> tuple[float, float]:
         """Processor seconds that this process, and that the whole machine has spent."""
-        own = self._process.cpu_times()
-        return own.user + own.system, busy_and_total_s()[0]
+        times = self._process.cpu_times()
+        return times.user + times.system, busy_and_total_s()[0]
 
     def others(self) -> str | None:
-        own_s, all_s = (now - start for now, start in zip(self._busy_s(), self._start, strict=True))
-        if all_s < _LEAST_BUSY_S or all_s - own_s <= _OTHERS_SHARE * all_s:
+        process_s, all_s = (now - start for now, start in zip(self._busy_s(), self._start, strict=True))
+        if all_s < _LEAST_BUSY_S or all_s - process_s <= _OTHERS_SHARE * all_s:
             return None
-        share = (all_s - own_s) / all_s
+        share = (all_s - process_s) / all_s
         return f"other processes used {share:.0%} of the busy processor time, and the joules include theirs"
 
     def sample(self, time_s: float) -> Sample:
@@ -152,7 +152,7 @@ class Timeline:
 
     @property
     def samples(self) -> tuple[Sample, ...]:
-        """The samples kept, in time."""
+        """The samples that remain, in order of time."""
         return tuple(self._samples)
 
 
@@ -164,7 +164,6 @@ class Spread:
     deviation: float
     least: float
     most: float
-    n_samples: int
 
     @property
     def variation(self) -> float:
@@ -181,4 +180,4 @@ def spread(samples: Sequence[Sample], quantity: str) -> Spread | None:
     if not values:
         return None
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
-    return Spread(mean, deviation, min(values), max(values), len(values))
+    return Spread(mean, deviation, min(values), max(values))

@@ -1,7 +1,7 @@
 """CodeCarbon's offline tracker over the same window: a second opinion of a larger scope, never a result.
 
-It takes the whole machine: processor and memory, modelled where not measured, and every graphics board.
-Only the offline tracker is used: without a network, the online one silently assumes the grid of Quebec.
+It takes the whole machine: processor and memory, modelled where not measured, and every graphics board. Only the offline tracker
+is used: without a network, the online one silently assumes the grid of Quebec.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ SCOPE = "machine by CodeCarbon: processor, memory and all graphics boards, model
 
 @dataclass
 class CrossCheck:
-    """What CodeCarbon says of the window; ``None`` until it is closed, or where it gave nothing."""
+    """What CodeCarbon measured in the window; ``None`` until the window is closed, or where it measured nothing."""
 
     scope: str = SCOPE
     joules: float | None = None
@@ -32,7 +32,7 @@ class CrossCheck:
 
 @contextmanager
 def codecarbon_window(country: str) -> Iterator[CrossCheck]:
-    """Run CodeCarbon's offline tracker beside a window. It writes no file and asks no network.
+    """Run CodeCarbon's offline tracker during a window. It writes no file and uses no network.
 
     Raises:
         UnknownNameError: a country that its table does not hold.

@@ -1,8 +1,7 @@
 """AMD boards, Apple silicon and Jetson, by way of Zeus (``pip install zeus``; an extra, not a dependency).
 
-Zeus counts in millijoules. Its ``total_energy`` is 0 where nothing was measured, so it is not used; the
-counters of the devices are read one by one. Names as in Zeus 0.16:
-``zeus.device.get_gpus().get_total_energy_consumption(index)`` and
+Zeus counts in millijoules. Its ``total_energy`` is 0 where nothing was measured, so it is not used; the counters of the devices
+are read one by one. Names as in Zeus 0.16: ``zeus.device.get_gpus().get_total_energy_consumption(index)`` and
 ``zeus.device.get_soc().get_total_energy_consumption()`` with its fields.
 """
 
@@ -35,7 +34,7 @@ _SOC_FIELDS = (
 
 
 class ZeusSource(EnergySource):
-    """A counter of Zeus in millijoules; ``read_mj`` gives ``None`` where the device stopped telling."""
+    """A counter of Zeus in millijoules; ``read_mj`` gives ``None`` when the device gives no value any more."""
 
     method = "zeus"
     measured = True
@@ -61,7 +60,7 @@ def detect_zeus(device: torch.device) -> tuple[list[EnergySource], list[Missing]
     """Sources by Zeus for an AMD board (torch's ROCm build calls it cuda), Apple silicon or a Jetson.
 
     Returns:
-        Nothing found and nothing missing on a machine that is none of these.
+        Sources, and what is missing; both empty on a machine that is none of these.
     """
     try:
         zeus = importlib.import_module("zeus.device")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bpfree.errors import UsageError
+from bpfree.text import key_values
 
 __all__ = ["Spec"]
 
@@ -24,13 +25,8 @@ class Spec:
         self.family, _, rest = text.partition(":")
         pieces = rest.split(":") if rest else []
         self.words = pieces.pop(0) if pieces and "=" not in pieces[0] else ""
-        self._options: dict[str, str] = {}
+        self._options = key_values(pieces, form="key=value, such as activation=tanh", where=f"the net {text!r}")
         self._asked: list[str] = []
-        for piece in pieces:
-            key, equals, value = piece.partition("=")
-            if not equals:
-                raise UsageError(f"cannot read {piece!r} in the net {text!r}; write key=value, such as activation=tanh")
-            self._options[key] = value
 
     def word(self, key: str, default: str) -> str:
         """The option ``key``, as text."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +25,7 @@ from bpfree.report.tables import COLUMNS, TARGET_HEADINGS, TextTable, csv_text, 
 from bpfree.report.targets import Target
 from bpfree.report.timelines import timeline_charts
 from bpfree.report.words import answer, conditions, flags, next_commands
+from bpfree.text import slug
 
 __all__ = ["ReportPaths", "build", "headline_rows", "summarise"]
 
@@ -107,7 +107,7 @@ def build(directories: Sequence[Path], out: Path | None = None, target: Target =
 
 def _slug(text: str) -> str:
     """A part of a file name; ``:`` and ``/`` stand in the names of nets and data files."""
-    return re.sub(r"[^A-Za-z0-9.]+", "-", Path(text).name).strip("-.") or "unnamed"
+    return slug(Path(text).name, keep=".") or "unnamed"
 
 
 def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: Chart | None, material: Material) -> str:

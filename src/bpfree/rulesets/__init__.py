@@ -1,4 +1,4 @@
-"""Rulesets: what every arm of a table has in common, written down, hashed, and readable by people.
+"""Rulesets: the rules that all arms of a table share, as frozen values with a digest, and in plain English.
 
 >>> from bpfree import rulesets
 >>> quick = rulesets.load("quick")
@@ -15,6 +15,7 @@ from bpfree.rulesets.ranges import Range, ranges_of
 from bpfree.rulesets.ruleset import ALIASES, Ruleset
 from bpfree.rulesets.schema import SCHEMA_VERSION, ArmException, Budget, Plan, QuasiRandom, Sampler, Search, Stop
 from bpfree.rulesets.splits import Split, standard_split
+from bpfree.rulesets.stopping import EndReason, Metric, Patience, StopRule, Watch, end_reason, stop_in
 from bpfree.rulesets.words import difference, exception_in_words, in_words
 
 __all__ = [
@@ -22,6 +23,9 @@ __all__ = [
     "SCHEMA_VERSION",
     "ArmException",
     "Budget",
+    "EndReason",
+    "Metric",
+    "Patience",
     "Plan",
     "QuasiRandom",
     "Range",
@@ -30,9 +34,12 @@ __all__ = [
     "Search",
     "Split",
     "Stop",
+    "StopRule",
+    "Watch",
     "check_equal",
     "difference",
     "digest",
+    "end_reason",
     "exception_in_words",
     "hashed_fields",
     "in_words",
@@ -43,4 +50,5 @@ __all__ = [
     "save",
     "short_digest",
     "standard_split",
+    "stop_in",
 ]

@@ -1,4 +1,4 @@
-"""The digest: equal for two rulesets exactly when their runs may stand in one table."""
+"""The digest: equal for two rulesets exactly when their runs may be compared in one table."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ SHORT = 16
 def hashed_fields(ruleset: Rules) -> dict[str, Any]:
     """What decides comparability, as plain JSON values: all but name, title, description, use and plan.
 
-    A rule that came later is left out where it is not used, so that rulesets written before it keep their digest. In schema
-    version 1 the digest covers neither search spaces nor what the loaders did; from 2 on both are in it.
+    A field that was added later is left out where it is not used, so that older rulesets keep their digest. In schema version 1
+    the digest covers neither search spaces nor what the loaders did; from 2 on both are in it.
     """
     fields = ruleset.model_dump(mode="json", exclude=set(UNHASHED))
     if ruleset.schema_version == 1:

@@ -1,4 +1,4 @@
-"""Refusals: two rulesets where one is needed."""
+"""Checks that all runs of a table were made under one ruleset."""
 
 from __future__ import annotations
 
@@ -25,8 +25,7 @@ def check_equal(rulesets: Mapping[str, Ruleset]) -> str:
     for place, other in others:
         if digest(other) != digest(first):
             raise RulesetError(
-                f"{first_place} ({first.name}) and {place} ({other.name}) were run under different rules "
-                "and cannot stand in "
+                f"{first_place} ({first.name}) and {place} ({other.name}) were run under different rules and cannot stand in "
                 f"one table: {'; '.join(difference(first, other))}"
             )
     return digest(first)
@@ -41,9 +40,9 @@ def refuse_mixed(digests: Mapping[str, str]) -> str:
     if not digests:
         raise RulesetError("no record was given; one is needed for a table")
     places: dict[str, list[str]] = defaultdict(list)
-    for place, found in digests.items():
-        places[found].append(place)
+    for place, digest_there in digests.items():
+        places[digest_there].append(place)
     if len(places) > 1:
-        held = "; ".join(f"{found[:SHORT]} in {', '.join(where)}" for found, where in places.items())
-        raise RulesetError(f"records of {len(places)} rulesets cannot stand in one table: {held}; report them one by one")
+        which = "; ".join(f"{each[:SHORT]} in {', '.join(where)}" for each, where in places.items())
+        raise RulesetError(f"records of {len(places)} rulesets cannot stand in one table: {which}; report them one by one")
     return next(iter(places))

@@ -1,7 +1,8 @@
-"""`Ruleset`: the frozen rules, and the few things that are done with them."""
+"""`Ruleset`: the frozen rules, and the operations on them."""
 
 from __future__ import annotations
 
+import dataclasses
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
@@ -11,11 +12,19 @@ from pydantic import ValidationError, model_validator
 from bpfree.errors import RulesetError
 from bpfree.rulesets.digest import digest
 from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, Sampler, replace
+from bpfree.rulesets.stopping import Patience, PhaseLike, StopRule
+from bpfree.yaml_files import Kind
 
-__all__ = ["ALIASES", "CHANGED", "Ruleset", "build"]
+__all__ = ["ALIASES", "CHANGED", "KIND", "PASSES_FIELD", "Ruleset", "build"]
+
+KIND = Kind("ruleset", "bpfree.rulesets", RulesetError, SCHEMA_VERSION)
+"""How rulesets are read from YAML."""
 
 CHANGED = "+changed"
 """Ends the name of a named ruleset whose rules were changed by options."""
+
+PASSES_FIELD = "budget.max_passes"
+"""The cap on passes. An exception to it for single phases is a cap of those phases alone, not of the run."""
 
 ALIASES = {
     "studies": "search.studies",
@@ -63,16 +72,15 @@ class Ruleset(Rules):
         )
 
     def check_use(self, use: str) -> None:
-        """Refuse a ruleset that is only for ``bpfree reproduce`` to anything else.
+        """Check that the ruleset may be used by a command: some are only for ``bpfree reproduce``.
 
         Raises:
             RulesetError: it is not for this use.
         """
         if self.only_for == "reproduce" and use != "reproduce":
             raise RulesetError(
-                f"ruleset {self.name} holds unequal rules and is only for `bpfree reproduce`, not for "
-                f"`bpfree {use}`; "
-                "use --ruleset uniform"
+                f"ruleset {self.name} holds unequal rules and is only for `bpfree reproduce`, not for `bpfree {use}`; use "
+                "--ruleset uniform"
             )
 
     def passes(self, dataset: str | None = None) -> int:
@@ -103,12 +111,55 @@ class Ruleset(Rules):
             changes["budget.passes_by_dataset"] = {}
         return _apply(self, changes, f"exceptions for {arm}")
 
+    def stop_rule(self, arm: str, dataset: str | None, net: str | None, *, trial: bool = False) -> StopRule:
+        """The stop rule of an arm; a function of the phase where an exception is for single phases of it.
+
+        Args:
+            arm: label of the arm.
+            dataset, net: what it is trained on; exceptions may be narrowed to them.
+            trial: for a trial of the search instead of a run.
+        """
+        if not any(e.applies(arm, dataset, net, name) for e in self.exceptions for name in e.phases):
+            return self.patience(arm, dataset, net, trial=trial)
+        by_name: dict[str, Patience] = {}
+
+        def in_phase(phase: PhaseLike) -> Patience:
+            if phase.name not in by_name:
+                by_name[phase.name] = self.patience(arm, dataset, net, phase.name, trial=trial)
+            return by_name[phase.name]
+
+        return in_phase
+
+    def patience(
+        self, arm: str, dataset: str | None, net: str | None, phase: str | None = None, *, trial: bool = False
+    ) -> Patience:
+        """The stop rule of an arm in a phase, by its name; without a name, in every phase that no exception is for."""
+        usual = self.for_arm(arm, dataset, net)._patience(dataset, trial)
+        if phase is None:
+            return usual
+        stop = self.for_arm(arm, dataset, net, phase)._patience(dataset, trial)
+        own_cap = any(e.phases and e.field == PASSES_FIELD and e.applies(arm, dataset, net, phase) for e in self.exceptions)
+        if own_cap and not stop.per_phase:
+            return dataclasses.replace(stop, max_passes=usual.max_passes, own_cap=stop.max_passes)
+        return stop
+
+    def _patience(self, dataset: str | None, trial: bool) -> Patience:
+        """These rules, exceptions aside, as a stop rule."""
+        return Patience(
+            patience=self.stop.patience,
+            max_passes=self.trial_passes(dataset) if trial else self.passes(dataset),
+            min_delta=self.stop.min_delta,
+            metric=self.stop.metric,
+            restore_best=self.stop.restore_best,
+            per_phase=self.budget.per == "phase",
+            max_hours=self.budget.max_hours,
+        )
+
     def with_changes(self, changes: Mapping[str, Any] | None = None, /, **more: Any) -> Ruleset:
         """The same with fields set: dotted (``{"search.trials": 4}``) or short (``trials=4``, see ALIASES).
 
-        A changed rule changes the digest, and ``+changed`` is put behind the name, once; a changed plan does
-        neither. ``max_passes`` alone also replaces the table per data set, and lowers ``passes_per_trial``
-        where that is more.
+        A changed rule changes the digest, and ``+changed`` is put behind the name, once; a changed plan does neither.
+        ``max_passes`` alone also replaces the table per data set, and lowers ``passes_per_trial`` where that is more.
 
         Raises:
             RulesetError: a key is unknown (the nearest is offered) or a value cannot be used.
@@ -126,7 +177,7 @@ class Ruleset(Rules):
         return changed.model_copy(update={"name": self.name + CHANGED})
 
     def scaled(self, scale: float) -> Ruleset:
-        """A rehearsal: training examples, trials and passes times ``scale``, each at least 1; stamped SCALED.
+        """A smaller copy for a rehearsal: training examples, trials and passes times ``scale``, each at least 1; stamped SCALED.
 
         Args:
             scale: above 0, at most 1.
@@ -170,7 +221,7 @@ def _apply(ruleset: Ruleset, changes: Mapping[str, Any], source: str, *, plain: 
     except KeyError as error:
         raise RulesetError(_unknown_key(error.args[0], source, ALIASES)) from None
     if plain and fields["search"]["passes_per_trial"] is not None:
-        # an arm with a lower cap of its own has shorter trials
+        # an arm with a lower cap has shorter trials
         counts = [fields["budget"]["max_passes"], *fields["budget"]["passes_by_dataset"].values()]
         longest = max((count for count in counts if isinstance(count, int)), default=1)
         if isinstance(fields["search"]["passes_per_trial"], int) and longest >= 1:
@@ -188,13 +239,8 @@ def build(fields: Mapping[str, Any], source: str) -> Ruleset:
     Raises:
         RulesetError: one line that names the field, what was got, and the cure.
     """
-    version = fields.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise RulesetError(
-            f"ruleset {source} has schema_version {version}, this bpfree reads up to {SCHEMA_VERSION}; "
-            "update it with: pip install --upgrade bpfree"
-        )
-    fields = _of_version_1(fields) if version == 1 else dict(fields)
+    KIND.check_version(fields, source)
+    fields = _of_version_1(fields) if fields.get("schema_version", SCHEMA_VERSION) == 1 else dict(fields)
     try:
         return Ruleset.model_validate(fields)
     except ValidationError as error:
@@ -214,7 +260,7 @@ _TAGS = ("tpe", "qmc")
 
 
 def _one_line(error: ValidationError, source: str) -> str:
-    # an unknown key comes first: a misspelt one is also a missing one, and the misspelling is the news
+    # report the misspelt key first: it is also a missing one
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first, more = problems[0], len(problems) - 1
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("dict[", "literal[")) and part not in _TAGS)

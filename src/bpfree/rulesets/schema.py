@@ -1,8 +1,8 @@
-"""What a ruleset is: everything that decides whether two runs may stand in one table, frozen and checked.
+"""What a ruleset is: everything that decides whether two runs may be compared in one table, frozen and checked.
 
-The ruleset belongs to the harness, never to an algorithm. The headline of this field fell because the arms of
-one table stopped by different rules, had different numbers of trials and different batch sizes; here there is
-one object for all arms, and what differs for an arm is an :class:`ArmException` with its reason written down.
+The ruleset belongs to the harness, never to an algorithm. The best-known claims of this field did not hold, because the arms of
+one table stopped by different rules and had different numbers of trials and different batch sizes. Here there is one object for
+all arms, and what differs for an arm is an :class:`ArmException` with its reason.
 """
 
 from __future__ import annotations
@@ -19,11 +19,13 @@ from bpfree.errors import RulesetError
 from bpfree.rulesets.numbers import Count, Fraction, Natural, NonNegative, Positive, Share, Word
 from bpfree.rulesets.ranges import Range, Spaces, check_keys, named_spaces
 from bpfree.rulesets.splits import Split, kind_of, standard_splits
+from bpfree.rulesets.stopping import Metric
 
 __all__ = [
     "SCHEMA_VERSION",
     "ArmException",
     "Budget",
+    "LrSchedule",
     "Plan",
     "QuasiRandom",
     "Rules",
@@ -48,7 +50,7 @@ STANDARD = "standard"
 """In place of spaces or splits: those of the package under this name."""
 
 Augmentation = Literal["none", "crop-flip"]
-Metric = Literal["validation-accuracy", "validation-loss"]
+LrSchedule = Literal["constant", "linear-cooldown", "cosine"]
 
 
 class _Part(BaseModel):
@@ -56,11 +58,11 @@ class _Part(BaseModel):
 
 
 class Stop(_Part):
-    """When a phase ends, and which state is kept.
+    """When a phase ends, and which state is restored then.
 
-    ``patience`` counts passes without an improvement larger than ``min_delta`` (in units of the metric: a
-    fraction of accuracy, or nats of loss); ``None`` never stops early. ``restore_best``: the state of the
-    best pass is kept, otherwise the last one.
+    ``patience`` counts passes without an improvement larger than ``min_delta`` (in units of the metric: a fraction of accuracy,
+    or nats of loss); ``None`` never stops early. ``restore_best``: the state of the best pass is restored; otherwise the last
+    state stays.
     """
 
     metric: Metric
@@ -72,11 +74,10 @@ class Stop(_Part):
 class Budget(_Part):
     """How long a run may be.
 
-    ``per="run"``: ``max_passes`` is the cap on the total, shared by the phases: a phase may use the passes
-    that are left divided by the phases still to come, rounded up. ``per="phase"``: every phase has the whole
-    cap to itself, which is what spyra2026 did, and costs a rule of many phases more. ``passes_by_dataset``
-    replaces ``max_passes`` for the named data sets. ``max_hours`` is wall time of one run; a run that reaches
-    it ends as if its passes were used up.
+    ``per="run"``: ``max_passes`` is the cap on the total, shared by the phases: a phase may use the passes that are left divided
+    by the phases still to come, rounded up. ``per="phase"``: every phase has the whole cap to itself, which is what spyra2026
+    did, and costs a rule of many phases more. ``passes_by_dataset`` replaces ``max_passes`` for the named data sets.
+    ``max_hours`` is wall time of one run; a run that reaches it ends as if its passes were used up.
     """
 
     max_passes: Count
@@ -90,19 +91,17 @@ class Budget(_Part):
 
 
 def whole_name(dataset: str) -> str:
-    """``"mnist"`` of ``"mnist[10000]"``: what holds for a data set holds for a part of its training examples."""
+    """``"mnist"`` of ``"mnist[10000]"``: the rules for a data set hold for a part of its training examples too."""
     return dataset.partition("[")[0]
 
 
 def tenth_at_most_25(n: int) -> int:
-    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's "
-    "default)."""
+    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's default)."""
     return min(math.ceil(0.1 * n), 25)
 
 
 def newest_25_full(n: int) -> np.ndarray:
-    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's "
-    "default)."""
+    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's default)."""
     if n < 25:
         return np.ones(n)
     return np.concatenate([np.linspace(1.0 / n, 1.0, num=n - 25), np.ones(25)])
@@ -256,7 +255,7 @@ class Plan(_Part):
 
 
 def _covers(given: str, arm: str) -> bool:
-    """Is ``arm`` of the algorithm of ``given``, with at least its options?"""
+    """Whether ``arm`` is of the algorithm of ``given`` and has at least its options."""
     algorithm, *options = given.split(":")
     its_algorithm, *its_options = arm.split(":")
     return algorithm == its_algorithm and set(options) <= set(its_options)
@@ -266,9 +265,8 @@ class ArmException(_Part):
     """One rule that differs for some arms, with the reason. It is hashed, and every output shows it in words.
 
     ``arms`` holds algorithms (``"mono-forward"``), or algorithms with some of an arm's options
-    (``"mono-forward:schedule=staged"``; the arm may have more). ``field`` is a dotted rule such as
-    ``"stop.patience"``. ``datasets``, ``nets`` and ``phases`` narrow it where they are given. Where two
-    exceptions meet, the later one holds.
+    (``"mono-forward:schedule=staged"``; the arm may have more). ``field`` is a dotted rule such as ``"stop.patience"``.
+    ``datasets``, ``nets`` and ``phases`` narrow it where they are given. Where two exceptions meet, the later one holds.
     """
 
     arms: tuple[Word, ...] = Field(min_length=1)
@@ -280,7 +278,7 @@ class ArmException(_Part):
     phases: tuple[Word, ...] = ()
 
     def applies(self, arm: str, dataset: str | None, net: str | None, phase: str | None) -> bool:
-        """Does it hold for this arm, here? A narrowing that is not asked about does not match."""
+        """Whether it holds for this arm, here; one for some data sets, nets or phases never holds where None is given."""
         return (
             any(_covers(given, arm) for given in self.arms)
             and (not self.datasets or (dataset is not None and whole_name(dataset) in self.datasets))
@@ -303,7 +301,7 @@ class Rules(_Part):
     budget: Budget
     search: Search
     batch_size: Count
-    lr_schedule: Literal["constant", "linear-cooldown", "cosine"] = "constant"
+    lr_schedule: LrSchedule = "constant"
     readout: Literal["as-the-arm-says", "best-prefix-on-validation"] = "as-the-arm-says"
     precision: Literal["float32", "bfloat16"] = "float32"
     augmentation: Augmentation | dict[str, Augmentation] = "none"
@@ -343,8 +341,8 @@ class Rules(_Part):
         longest = max(self.budget.max_passes, *self.budget.passes_by_dataset.values(), 1)
         if passes is not None and passes > longest and self.budget.per == "run":
             raise ValueError(
-                f"search.passes_per_trial is {passes}, more than the {longest} of a run; "
-                "lower it, or leave it empty for the same as a run"
+                f"search.passes_per_trial is {passes}, more than the {longest} of a run; lower it, or leave it empty for the "
+                "same as a run"
             )
         return self
 
@@ -405,7 +403,7 @@ _COMMON = UNHASHED | {
     *("exceptions", "schema_version", "version", "comparable", "splits", "train_examples", "scale"),
     *("equivalence_margin", "energy_equivalence_margin"),
 }
-"""What is one for the whole table; an exception to it would make no sense."""
+"""Fields that hold for the whole table, so that an exception for some arms has no meaning."""
 
 
 def replace(fields: dict[str, Any], changes: Mapping[str, Any]) -> dict[str, Any]:

@@ -24,22 +24,20 @@ _READOUTS = {
 
 
 def in_words(ruleset: Ruleset) -> list[str]:
-    """Sentences that a reviewer understands, most important first; a stamp such as NOT COMPARABLE leads."""
+    """The rules as sentences, most important first; a stamp such as NOT COMPARABLE comes before all others."""
     energy = format_percent(ruleset.energy_equivalence_margin, 0)
     return [
         *_stamps(ruleset),
         *_stop(ruleset),
         *_budget(ruleset),
         *_search(ruleset),
-        f"{_every(ruleset, 'batch_size', 'precision')} has batches of {ruleset.batch_size} examples and "
-        "computes in "
+        f"{_every(ruleset, 'batch_size', 'precision')} has batches of {ruleset.batch_size} examples and computes in "
         f"{ruleset.precision}.",
         f"The learning rate of {_every(ruleset, 'lr_schedule').lower()} {_SCHEDULES[ruleset.lr_schedule]}.",
         _READOUTS[ruleset.readout],
         *_data(ruleset),
-        f"Accuracies closer than {format_percent(ruleset.equivalence_margin)} percentage points count as "
-        "equivalent, "
-        f"energies and times closer than {energy} per cent likewise.",
+        f"Accuracies closer than {format_percent(ruleset.equivalence_margin)} percentage points count as equivalent, energies "
+        f"and times closer than {energy} per cent likewise.",
         *(f"EXCEPTION: {exception_in_words(ruleset, k)}" for k in range(len(ruleset.exceptions))),
     ]
 
@@ -75,8 +73,8 @@ def _stop(ruleset: Ruleset) -> Iterator[str]:
         if stop.patience >= ruleset.passes():
             what = "phase" if ruleset.budget.per == "phase" else "run"
             yield f"That is as long as a whole {what} ({ruleset.passes()} passes), so it can hardly stop one."
-    kept = f"the best pass by {metric}, not of the last one" if stop.restore_best else "the last pass"
-    yield f"{_every(ruleset, 'stop.restore_best', 'stop.metric')} is tested in its state of {kept}."
+    tested = f"the best pass by {metric}, not of the last one" if stop.restore_best else "the last pass"
+    yield f"{_every(ruleset, 'stop.restore_best', 'stop.metric')} is tested in its state of {tested}."
 
 
 def _budget(ruleset: Ruleset) -> Iterator[str]:
@@ -85,15 +83,13 @@ def _budget(ruleset: Ruleset) -> Iterator[str]:
     every = _every(ruleset, "budget")
     if budget.per == "run":
         yield (
-            f"{every} has {exactly} {budget.max_passes} passes over the training data in a run; one of "
-            "several phases "
-            "shares them among its phases."
+            f"{every} has {exactly} {budget.max_passes} passes over the training data in a run; one of several phases shares "
+            "them among its phases."
         )
     else:
         yield (
-            f"{every} has {exactly} {budget.max_passes} passes in each phase of a run, so that one of "
-            "several phases "
-            "may use several times the passes of backprop."
+            f"{every} has {exactly} {budget.max_passes} passes in each phase of a run, so that one of several phases may use "
+            "several times the passes of backprop."
         )
     if budget.passes_by_dataset:
         table = ", ".join(f"{count} on {name}" for name, count in budget.passes_by_dataset.items())
@@ -124,8 +120,8 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
         )
         return
     yield (
-        f"{_every(ruleset, 'search')} is tuned with {trials} ({how}); no pruner cuts a trial short, the best "
-        "validation accuracy wins, and the test split is not read."
+        f"{_every(ruleset, 'search')} is tuned with {trials} ({how}); no pruner cuts a trial short, the best validation "
+        "accuracy wins, and the test split is not read."
     )
     passes, run, per = search.passes_per_trial, ruleset.passes(), ruleset.budget.per
     if passes is None or (passes == run and not ruleset.budget.passes_by_dataset):
@@ -136,9 +132,8 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
         length = "shorter" if passes < run else "longer"
         favours = "early" if passes < run else "late"
         yield (
-            f"A trial is {length} than a run: at most {passes} passes per {per} against {run}, so what is "
-            "tuned favours "
-            f"arms that learn {favours}."
+            f"A trial is {length} than a run: at most {passes} passes per {per} against {run}, so what is tuned favours arms "
+            f"that learn {favours}."
         )
     if search.train_examples is not None:
         yield f"A trial trains on at most {search.train_examples} examples, the same for every arm."
@@ -176,14 +171,13 @@ def exception_in_words(ruleset: Ruleset, index: int) -> str:
     narrowed = f" on {' with '.join(where)}" if where else ""
     phases = f" in the phase {', '.join(exception.phases)}" if exception.phases else ""
     return (
-        f"for {', '.join(exception.arms)}{narrowed}{phases}, {exception.field} is {_show(exception.value)} "
-        "instead of "
+        f"for {', '.join(exception.arms)}{narrowed}{phases}, {exception.field} is {_show(exception.value)} instead of "
         f"{_show(usual)}, because: {exception.why.rstrip('.')}."
     )
 
 
 MOST_DIFFERENCES = 6
-"""Named in a message; what is more is counted."""
+"""Differences that a message names; further ones are counted."""
 
 
 def difference(a: Ruleset, b: Ruleset) -> list[str]:
@@ -191,9 +185,9 @@ def difference(a: Ruleset, b: Ruleset) -> list[str]:
 
     At most :data:`MOST_DIFFERENCES` are named; then the last entry says how many more there are.
     """
-    found = list(_differences("", hashed_fields(a), hashed_fields(b)))
-    left_out = len(found) - MOST_DIFFERENCES
-    return found if left_out <= 1 else [*found[:MOST_DIFFERENCES], f"and {left_out} rules more"]
+    differences = list(_differences("", hashed_fields(a), hashed_fields(b)))
+    left_out = len(differences) - MOST_DIFFERENCES
+    return differences if left_out <= 1 else [*differences[:MOST_DIFFERENCES], f"and {left_out} rules more"]
 
 
 def _differences(key: str, a: Any, b: Any) -> Iterator[str]:

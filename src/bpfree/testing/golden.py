@@ -20,10 +20,10 @@ from typing import Any
 import torch
 
 from bpfree.algorithms import Algorithm, make
-from bpfree.errors import UsageError
-from bpfree.files import write_atomic
+from bpfree.files import write_atomic, writing
 from bpfree.nets import DenseBlock
 from bpfree.testing.bench import Bench, chain
+from bpfree.text import key_values
 
 __all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "main", "trajectory", "write"]
 
@@ -86,8 +86,10 @@ def _compare(name: str, stored: Any, now: Any) -> list[str]:
 
 
 def write(algorithm: Algorithm, folder: Path) -> Path:
-    """Write the trajectory of a rule; returns its file."""
+    """Write the trajectory of a rule, in a new folder if need be; returns its file."""
     path = folder / file_name(algorithm)
+    with writing(folder):
+        folder.mkdir(parents=True, exist_ok=True)
     lines = [f"{json.dumps(key)}: {json.dumps(value)}" for key, value in trajectory(algorithm).items()]
     write_atomic(path, "{\n" + ",\n".join(lines) + "\n}\n")  # a line for each key: a change shows what moved
     return path
@@ -95,13 +97,7 @@ def write(algorithm: Algorithm, folder: Path) -> Path:
 
 def _parse(words: str) -> Algorithm:
     name, *pairs = words.split(":")
-    texts = {}
-    for pair in pairs:
-        key, equals, value = pair.partition("=")
-        if not equals:
-            raise UsageError(f"cannot read {pair!r} in {words!r}; write NAME:key=value:key=value")
-        texts[key] = value
-    return make(name, texts)
+    return make(name, key_values(pairs, form="NAME:key=value:key=value", where=repr(words)))
 
 
 def main(arguments: Sequence[str]) -> int:

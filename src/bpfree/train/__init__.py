@@ -1,9 +1,11 @@
 """Training: the loop, the stop rule, evaluation, checkpoints."""
 
+from bpfree.rulesets import Patience, StopRule, stop_in
+from bpfree.train.clock import Clock, WallClock
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.fit import FitResult, best_of, fit
-from bpfree.train.stop import Patience, StopRule, stop_in
-from bpfree.train.training import LR_SCHEDULES, Clock, Progress, WallClock, check_budget, counted, initialise, past, training
+from bpfree.train.schedules import LR_SCHEDULES
+from bpfree.train.training import Progress, check_budget, counted, initialise, past, training
 
 __all__ = [
     "LR_SCHEDULES",

@@ -24,7 +24,7 @@ FORMAT = 2
 """Version of the layout of a checkpoint. 2: what the loop counted, and how phases ended."""
 
 KIND = "bpfree"
-"""Under which a file's metadata has the header of a checkpoint."""
+"""Key of the header in the metadata of a file."""
 
 
 class Snapshot:
@@ -35,25 +35,25 @@ class Snapshot:
 
     def __init__(self, net: Chain, state: State) -> None:
         self._live = list(model_tensors(net, state))
-        self._kept = [tensor.clone() for _, tensor in self._live]
+        self._copies = [tensor.clone() for _, tensor in self._live]
 
     def take(self) -> None:
         """Copy the live values."""
-        for kept, (_, live) in zip(self._kept, self._live, strict=True):
-            kept.copy_(live)
+        for copy, (_, live) in zip(self._copies, self._live, strict=True):
+            copy.copy_(live)
 
     def restore(self) -> None:
-        """Put the kept values back, in place."""
-        for kept, (_, live) in zip(self._kept, self._live, strict=True):
-            live.copy_(kept)
+        """Write the copies back into the live tensors, in place."""
+        for copy, (_, live) in zip(self._copies, self._live, strict=True):
+            live.copy_(copy)
 
     def items(self) -> Iterator[tuple[str, Tensor]]:
-        """Name and kept tensor."""
-        return ((name, kept) for kept, (name, _) in zip(self._kept, self._live, strict=True))
+        """Name and copy of each tensor."""
+        return ((name, copy) for copy, (name, _) in zip(self._copies, self._live, strict=True))
 
 
 def save(path: Path, net: Chain, state: State, snapshot: Snapshot | None, header: dict[str, Any]) -> None:
-    """Write atomically: to a file beside it, then rename.
+    """Write atomically: to another file in the same folder, then rename.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted; an older checkpoint stays whole.
@@ -90,6 +90,6 @@ def load(path: Path, net: Chain, state: State, snapshot: Snapshot | None) -> dic
     header = read_header(path)
     targets = dict(named_tensors(net, state))
     if snapshot is not None:
-        targets |= {f"best.{name}": kept for name, kept in snapshot.items()}
+        targets |= {f"best.{name}": copy for name, copy in snapshot.items()}
     fill_tensors(path, targets)
     return header

@@ -1,4 +1,4 @@
-"""Scoring a split: accuracy (and loss where the stop rule watches it), one wait for the device at the end."""
+"""Scoring a split: accuracy, and loss where the stop rule watches it; the device is waited for once, at the end."""
 
 from __future__ import annotations
 
@@ -43,7 +43,8 @@ def evaluate(
     """Score a split in its stored order.
 
     Args:
-        choosing: let the split decide among the rule's readouts (by accuracy, the first where several are best); for validation.
+        choosing: choose among the readouts of the algorithm by this split (by accuracy, the first where several are best); for
+            validation.
 
     Raises:
         TestSplitError: the test split was asked of data that do not hold it.

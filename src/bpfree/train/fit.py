@@ -1,4 +1,4 @@
-"""Train to the end and hand back the result."""
+"""Train to the end and return the result."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
-from bpfree.train.stop import Patience
+from bpfree.rulesets import Patience
 from bpfree.train.training import initialise, past, training
 
 if TYPE_CHECKING:
@@ -21,17 +21,17 @@ __all__ = ["FitResult", "fit"]
 
 @dataclass(frozen=True)
 class FitResult:
-    """A trained net and its bill.
+    """A trained net, how it was trained, and what that cost.
 
     Attributes:
         net: restored to the best validation state (a plain ``nn.Module``).
-        state: heads and whatever else the rule needs to predict.
+        state: heads and whatever else the algorithm needs to predict.
         status: ``"ok"``, or ``"diverged"`` when the loss became NaN or infinite.
         val_accuracy: of the restored state, a fraction; None if no pass was finite.
         passes: in total, over all phases.
         history: every pass.
-        reading: time and energy of the whole training, validation included; None without a meter. Of a training that went on
-            from a checkpoint, of this sitting alone.
+        reading: time and energy of the whole training, validation included; None without a meter. Of a training that was resumed
+            from a checkpoint, only of the part since then.
     """
 
     net: Chain = field(repr=False)
@@ -45,10 +45,10 @@ class FitResult:
 
 
 def best_of(history: Sequence[HistoryEntry], stop: Patience) -> float | None:
-    """Validation accuracy of the state that is left: of the best pass of the last phase, or of the last finite pass."""
+    """Validation accuracy of the final state: of the best pass of the last phase, or of the last finite pass."""
     last_phase = [entry for entry in history if entry.phase == history[-1].phase]
-    kept = [entry for entry in last_phase if entry.improved or not stop.restore_best]
-    known = [entry.val_accuracy for entry in kept if entry.val_accuracy is not None]
+    candidates = [entry for entry in last_phase if entry.improved or not stop.restore_best]
+    known = [entry.val_accuracy for entry in candidates if entry.val_accuracy is not None]
     return known[-1] if known else None
 
 
@@ -62,13 +62,13 @@ def fit(
     seed: int = 0,
     **options: Any,
 ) -> FitResult:
-    """Drain :func:`bpfree.training`, within one window of ``meter`` if there is one.
+    """Run :func:`bpfree.training` to its end, within one window of ``meter`` if there is one.
 
     Args:
         options: passed to :func:`bpfree.training`.
     """
     checkpoint = options.get("checkpoint")
-    entries = [] if checkpoint is None else past(checkpoint)  # of an earlier sitting
+    entries = [] if checkpoint is None else past(checkpoint)  # before it was resumed
     state = initialise(algorithm, net, seed, data.device)
     reading = None
     if meter is None:

@@ -7,11 +7,10 @@ for the device within a pass; after a pass the mean loss and the validation metr
 from __future__ import annotations
 
 import math
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -22,60 +21,13 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
+from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, stop_in
 from bpfree.train import checkpoint as checkpoints
+from bpfree.train.clock import Clock, WallClock
 from bpfree.train.evaluation import evaluate
-from bpfree.train.stop import Patience, StopRule, Watch, stop_in
+from bpfree.train.schedules import LR_SCHEDULES
 
-__all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "check_budget", "counted", "initialise", "past", "training"]
-
-
-class Clock(Protocol):
-    """What stamps a pass: the window of a meter, or a plain clock."""
-
-    def elapsed_s(self) -> float:
-        """Seconds since the window opened."""
-        ...
-
-    def joules_so_far(self) -> float | None:
-        """Joules since the window opened, None where nothing measures them."""
-        ...
-
-
-class WallClock:
-    """A clock without energy."""
-
-    def __init__(self) -> None:
-        self._start_s = time.monotonic()
-
-    def elapsed_s(self) -> float:
-        """Seconds since construction."""
-        return time.monotonic() - self._start_s
-
-    def joules_so_far(self) -> None:
-        """Nothing is measured."""
-        return
-
-
-def _constant(_passes: int, _cap: int) -> float:
-    return 1.0
-
-
-def _linear_cooldown(passes: int, cap: int) -> float:
-    """1 in the first half of the nominal passes, then linearly towards 0: 2 (1 + E − e) / E (loeweX/Forward-Forward)."""
-    return min(1.0, 2.0 * (cap - passes) / cap)
-
-
-def _cosine(passes: int, cap: int) -> float:
-    """½ (1 + cos(π e / E)) (Loshchilov and Hutter, arXiv 1608.03983, without restarts)."""
-    return 0.5 * (1.0 + math.cos(math.pi * passes / cap))
-
-
-LR_SCHEDULES: dict[str, Callable[[int, int], float]] = {
-    "constant": _constant,
-    "linear-cooldown": _linear_cooldown,
-    "cosine": _cosine,
-}
-"""Factor on the learning rate by passes done and cap, both of the phase; a ruleset opens one to all arms."""
+__all__ = ["Progress", "check_budget", "counted", "initialise", "past", "training"]
 
 
 @dataclass(frozen=True)
@@ -255,7 +207,7 @@ def training(
             _check_inputs(algorithm, data, reading[1])
         _, inputs, reader = reading
         rule = stop_in(stop, phase)
-        watch = cursor.watch or Watch(_cap(rule, cursor.passes, phase))
+        watch = cursor.watch or Watch(phase_cap(rule, cursor.passes, phase))
         cursor.watch = watch
         if watch.passes < watch.cap:
             factor = schedule(watch.passes, watch.cap)
@@ -287,7 +239,9 @@ def training(
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
         if diverged or cursor.ended or watch.over(rule):
             _close_phase(algorithm, net, state, phase, snapshot)
-            cursor.stops.append(_phase_end(phase, watch, rule, diverged=diverged, out_of_time=cursor.ended))
+            reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
+            assert reason is not None
+            cursor.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes))
             cursor.phase, cursor.watch = cursor.phase + 1, None
         if checkpoint is not None:
             checkpoints.save(checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity})
@@ -309,30 +263,10 @@ def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule
         )
 
 
-def _cap(stop: Patience, used: int, phase: Phase) -> int:
-    """Passes that the stop rule gives to a phase, or fewer where the rule has nothing more to do."""
-    cap = stop.cap(used, phase.count - phase.index)
-    return cap if phase.max_passes is None else min(cap, phase.max_passes)
-
-
 def _close_phase(algorithm: Algorithm, net: Chain, state: State, phase: Phase, snapshot: checkpoints.Snapshot) -> None:
     snapshot.restore()
     algorithm.end_phase(net, state, phase)
     snapshot.take()
-
-
-def _phase_end(phase: Phase, watch: Watch, rule: Patience, *, diverged: bool, out_of_time: bool) -> PhaseEnd:
-    """Why a phase is over; patience before the cap where both are reached in one pass."""
-    if diverged:
-        reason = "diverged"
-    elif rule.patience is not None and watch.waited >= rule.patience:
-        reason = "patience"
-    elif watch.passes >= watch.cap:
-        reason = "itself" if phase.max_passes is not None and watch.cap == phase.max_passes else "cap"
-    else:
-        assert out_of_time
-        reason = "hours"
-    return PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes)
 
 
 def _check_inputs(algorithm: Algorithm, data: Dataset, read: Dataset) -> None:

@@ -1,4 +1,4 @@
-"""What a cell may cost before it is run: a few steps are timed, and multiplied by all passes that its rules allow."""
+"""Upper bound of the cost of an arm before it is run: a few timed steps, times all passes that its rules allow."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ import torch
 
 from bpfree.algorithms import Phase
 from bpfree.bench.arm import Arm
-from bpfree.bench.stops import stop_rule
 from bpfree.bench.suites.sizes import Size
 from bpfree.data import Batch
 from bpfree.meter import Meter
 from bpfree.nets import build
 from bpfree.rulesets import Ruleset
-from bpfree.train import initialise, stop_in
+from bpfree.rulesets.stopping import phase_cap, stop_in
+from bpfree.train import initialise
 
 __all__ = ["METHOD", "Estimate", "Timing", "estimate", "time_steps"]
 
@@ -90,7 +90,7 @@ def time_steps(arm: Arm, net: str, size: Size, batch_size: int, device: torch.de
 
 
 def _mean_s(work: Callable[[], float]) -> float:
-    """Mean over several times: some rules have dearer steps now and then (FOTON orthogonalises in every tenth)."""
+    """Mean over several steps: some algorithms have expensive steps now and then (FOTON orthogonalises in every tenth)."""
     work()
     before, n = time.perf_counter(), 0
     while n == 0 or (n < MOST_REPEATS and time.perf_counter() - before < CLOCKED_S):
@@ -109,13 +109,12 @@ def estimate(rules: Ruleset, arm: Arm, dataset: str, net: str, size: Size, timin
 
 
 def _run_s(rules: Ruleset, arm: Arm, dataset: str, net: str, size: Size, timing: Timing, *, trial: bool) -> float:
-    own = rules.for_arm(arm.label, dataset, net)
-    stop = stop_rule(rules, arm.label, dataset, net, trial=trial)
+    arm_rules = rules.for_arm(arm.label, dataset, net)
+    stop = rules.stop_rule(arm.label, dataset, net, trial=trial)
     total_s, used = 0.0, 0
-    n_steps = -(-size.n_train // own.batch_size)
+    n_steps = -(-size.n_train // arm_rules.batch_size)
     for phase, step_s in zip(timing.phases, timing.step_s, strict=True):
-        passes = stop_in(stop, phase).cap(used, phase.count - phase.index)
-        passes = passes if phase.max_passes is None else min(passes, phase.max_passes)
+        passes = phase_cap(stop_in(stop, phase), used, phase)
         used += passes
         total_s += passes * (n_steps * step_s + size.n_validation * timing.score_s)
-    return total_s if own.budget.max_hours is None else min(total_s, 3600 * own.budget.max_hours)
+    return total_s if arm_rules.budget.max_hours is None else min(total_s, 3600 * arm_rules.budget.max_hours)

@@ -5,23 +5,23 @@ from __future__ import annotations
 import difflib
 import os
 from collections.abc import Mapping, Sequence
-from importlib import resources
-from pathlib import Path
-from typing import Any
 
-import yaml
 from pydantic import BaseModel, ValidationError
 
 from bpfree.bench.suites.schema import SCHEMA_VERSION, Inline, Row, RulesetUse, Section, Suite
-from bpfree.errors import UsageError, unknown_name
+from bpfree.errors import UsageError
+from bpfree.yaml_files import Kind
 
 __all__ = ["load", "names"]
 
 
+KIND = Kind("suite", "bpfree.bench.suites", UsageError, SCHEMA_VERSION)
+"""How suites are read from YAML."""
+
+
 def names() -> list[str]:
     """The suites of the package, sorted."""
-    entries = resources.files("bpfree.bench.suites").iterdir()
-    return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
+    return KIND.names()
 
 
 def load(name_or_path: str | os.PathLike[str]) -> Suite:
@@ -31,43 +31,16 @@ def load(name_or_path: str | os.PathLike[str]) -> Suite:
         UnknownNameError: no suite of this name; the nearest are offered.
         UsageError: the file cannot be read, holds an unknown key, or a value that cannot be used.
     """
-    path = Path(name_or_path)
-    if isinstance(name_or_path, str) and path.suffix not in (".yaml", ".yml") and len(path.parts) == 1:
-        if name_or_path not in names():
-            raise unknown_name("suite", name_or_path, names())
-        text = (resources.files("bpfree.bench.suites") / f"{name_or_path}.yaml").read_text(encoding="utf-8")
-        return _build(text, name_or_path)
+    source = KIND.read(name_or_path)
     try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise UsageError(f"cannot read suite {path}: {error.strerror}; known by name: {', '.join(names())}") from error
-    except UnicodeDecodeError as error:
-        raise UsageError(f"suite {path} is not text in UTF-8") from error
-    return _build(text, str(path), {"name": path.stem})
-
-
-def _build(text: str, where: str, defaults: Mapping[str, Any] | None = None) -> Suite:
-    try:
-        fields = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"suite {where} is not YAML: {' '.join(str(error).split())}") from error
-    if not isinstance(fields, Mapping):
-        raise UsageError(f"suite {where} must be a list of 'key: value' lines, got {type(fields).__name__}")
-    version = fields.get("schema_version", SCHEMA_VERSION)
-    if isinstance(version, int) and version > SCHEMA_VERSION:
-        raise UsageError(
-            f"suite {where} has schema_version {version}, this bpfree reads up to {SCHEMA_VERSION}; "
-            "update it with: pip install --upgrade bpfree"
-        )
-    try:
-        return Suite.model_validate({**(defaults or {}), **fields})
+        return Suite.model_validate(source.fields)
     except ValidationError as error:
-        raise UsageError(_one_line(error, where)) from error
+        raise UsageError(_one_line(error, source.place)) from error
 
 
 def _one_line(error: ValidationError, where: str) -> str:
-    # A published number is a name or a mapping; that a mapping is no name is no news. An unknown key comes first: a misspelt
-    # one is also a missing one, and the misspelling is the news.
+    # A published number is a name or a mapping; that a mapping is not a name is not reported. An unknown key is reported first:
+    # a misspelt key is also a missing one.
     problems = [
         problem for problem in error.errors() if problem["loc"][-1:] != ("str",) or not isinstance(problem["input"], Mapping)
     ]
@@ -83,7 +56,7 @@ def _one_line(error: ValidationError, where: str) -> str:
 
 
 def _model(place: Sequence[str | int]) -> type[BaseModel]:
-    """Whose key stands at the end of ``place``."""
+    """The model that the last key of ``place`` belongs to."""
     if Inline.__name__ in place:
         return Inline
     if len(place) == 1:

@@ -26,7 +26,7 @@ class _Part(BaseModel):
 
 
 class Inline(_Part):
-    """A published number written in the suite's own file; it cannot be there without its source."""
+    """A published number written in the suite's file, with its source."""
 
     test_accuracy_percent: Percent
     sd_percent: Annotated[float, Field(gt=0, allow_inf_nan=False)] | None = None
@@ -63,11 +63,11 @@ class RulesetUse(_Part):
 
 
 class Row(_Part):
-    """One arm on one data set with one net, and the published number that stands beside it.
+    """One arm on one data set with one net, and the published number that it is compared with.
 
     ``variant`` (and the arm's rule) finds the number in the section's table; ``published`` names another table, or holds the
-    number itself. ``not_run`` says why bpfree cannot run it: the row is listed with that reason. ``rehearsal`` holds options
-    that a scaled run adds to the arm: they make it cheaper and change nothing of what is learnt.
+    number itself. ``not_run`` says why bpfree cannot run it: the row is listed with that reason. ``rehearsal`` holds options that
+    a scaled run adds to the arm: they make it cheaper without changing what is learned.
     """
 
     dataset: Word

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass
+from typing import get_args
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfree.errors import UsageError
-from bpfree.train import Patience
-from bpfree.train.stop import Watch
+from bpfree.rulesets import EndReason, Patience, Watch, end_reason
+from bpfree.rulesets.stopping import improves, phase_cap
 
 
 @pytest.mark.parametrize(
@@ -125,3 +127,80 @@ def test_a_phase_with_a_cap_of_its_own_leaves_the_rest_to_the_others() -> None:
     assert (own.cap(0, 3), own.cap(6, 2)) == (7, 4)
     with pytest.raises(UsageError, match="own_cap must be at least 1"):
         Patience(5, 10, own_cap=0)
+
+
+@pytest.mark.parametrize(
+    ("value", "best", "metric", "min_delta", "improved"),
+    [
+        (0.5, None, "validation-accuracy", 0.25, True),  # the first finite value is the best so far, whatever min_delta
+        (0.5, 0.5, "validation-accuracy", 0.0, False),  # equal is no improvement
+        (0.75, 0.5, "validation-accuracy", 0.25, False),  # exactly min_delta is none either
+        (0.875, 0.5, "validation-accuracy", 0.25, True),
+        (0.25, 0.5, "validation-loss", 0.25, False),
+        (0.125, 0.5, "validation-loss", 0.25, True),
+        (0.625, 0.5, "validation-loss", 0.0, False),
+        (None, None, "validation-accuracy", 0.0, False),
+        (math.nan, None, "validation-loss", 0.0, False),
+        (-math.inf, 0.5, "validation-loss", 0.0, False),
+    ],
+)
+def test_an_improvement(value, best, metric, min_delta, improved) -> None:
+    assert improves(value, best, metric, min_delta) is improved
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A phase without torch."""
+
+    index: int = 0
+    count: int = 1
+    name: str = "all blocks"
+    max_passes: int | None = None
+
+
+def test_the_cap_of_a_phase_is_its_share_or_less_where_the_algorithm_has_no_more_to_do() -> None:
+    stop = Patience(5, 10)
+    assert phase_cap(stop, 0, Stage(0, 3)) == 4
+    assert phase_cap(stop, 4, Stage(1, 3)) == 3
+    assert phase_cap(stop, 4, Stage(1, 3, max_passes=1)) == 1
+    assert phase_cap(stop, 4, Stage(2, 3, max_passes=9)) == 6
+
+
+@pytest.mark.parametrize(
+    ("watch", "how", "reason"),
+    [
+        ({"passes": 3, "waited": 1}, {}, None),
+        ({"passes": 5, "waited": 2}, {}, "patience"),
+        ({"passes": 8, "waited": 1}, {}, "cap"),
+        ({"passes": 8, "waited": 2}, {}, "patience"),  # more passes would not have been run
+        ({"passes": 4, "waited": 1}, {"max_passes": 4}, "itself"),
+        ({"passes": 4, "waited": 2}, {"max_passes": 4}, "patience"),
+        ({"passes": 3, "waited": 1}, {"max_passes": 4}, None),
+        ({"passes": 3, "waited": 1}, {"time_s": 3599.9}, None),
+        ({"passes": 3, "waited": 1}, {"time_s": 3600.0}, "hours"),
+        ({"passes": 8, "waited": 2}, {"time_s": 3600.0}, "patience"),
+        ({"passes": 8, "waited": 1}, {"time_s": 3600.0}, "cap"),
+        ({"passes": 8, "waited": 2}, {"time_s": 3600.0, "diverged": True}, "diverged"),
+        ({"passes": 1, "waited": 1}, {"diverged": True}, "diverged"),
+    ],
+)
+def test_why_a_phase_ended(watch: dict, how: dict, reason: str | None) -> None:
+    stop = Patience(2, 8, max_hours=1.0)
+    stage = Stage(max_passes=how.get("max_passes"))
+    seen = Watch(cap=phase_cap(stop, 0, stage), best=0.5, **watch)
+    assert end_reason(seen, stop, stage, time_s=how.get("time_s", 1.0), diverged=how.get("diverged", False)) == reason
+    assert reason is None or reason in get_args(EndReason)
+
+
+@given(st.lists(st.sampled_from([0.1, 0.2, 0.3, math.nan]), min_size=1, max_size=9), st.integers(1, 4), st.integers(1, 6))
+def test_there_is_a_reason_exactly_when_the_phase_is_over(values: list[float], patience: int, cap: int) -> None:
+    stop, stage = Patience(patience, cap), Stage()
+    watch = Watch(phase_cap(stop, 0, stage))
+    for value in values:
+        watch.see(value, stop)
+        assert (end_reason(watch, stop, stage, time_s=0.0, diverged=False) is not None) == watch.over(stop)
+
+
+def test_without_patience_no_wait_is_too_long() -> None:
+    assert not Patience(None, 5).exhausted(10**6)
+    assert [Patience(3, 5).exhausted(waited) for waited in (2, 3, 4)] == [False, True, True]

@@ -1,0 +1,73 @@
+"""The rules that hold for one arm on one data set and net: the ruleset with the arm's exceptions applied."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING
+
+from bpfree.bench.arm import Arm
+from bpfree.bench.stops import stop_rule
+from bpfree.rulesets import Ruleset
+from bpfree.train import StopRule
+
+if TYPE_CHECKING:
+    from bpfree.bench.measure import Setting
+
+__all__ = ["ArmRules"]
+
+
+@dataclass(frozen=True)
+class ArmRules:
+    """An arm under a ruleset, on a data set and a net.
+
+    Attributes:
+        ruleset: of the whole table; its digest is the one that records carry.
+        arm: as the user named it; :attr:`chosen` is what the ruleset makes of it.
+        dataset: name of the data set, which exceptions and caps may refer to.
+        net: specification, such as ``"mlp:2x256"``.
+        data_digest: of the data, by which a measured run is known.
+    """
+
+    ruleset: Ruleset
+    arm: Arm
+    dataset: str
+    net: str
+    data_digest: str = ""
+
+    @classmethod
+    def of(cls, setting: Setting, arm: Arm) -> ArmRules:
+        """The rules of an arm in a setting."""
+        return cls(setting.ruleset, arm, setting.data.name, setting.net, setting.data.data_digest)
+
+    @cached_property
+    def rules(self) -> Ruleset:
+        """The ruleset with the arm's exceptions applied."""
+        return self.ruleset.for_arm(self.arm.plain, self.dataset, self.net)
+
+    @cached_property
+    def chosen(self) -> Arm:
+        """The arm with the readout that the ruleset chooses, see :meth:`Arm.under`.
+
+        Raises:
+            RulesetError: the ruleset chooses the readout, and the arm has fixed another.
+        """
+        return self.arm.under(self.rules)
+
+    @property
+    def passes(self) -> int:
+        """Cap on the passes of a measured run, or of each of its phases where the ruleset counts per phase."""
+        return self.rules.passes(self.dataset)
+
+    @property
+    def trial_passes(self) -> int:
+        """The same cap for one trial of the search."""
+        return self.rules.trial_passes(self.dataset)
+
+    def stop(self, *, trial: bool = False) -> StopRule:
+        """When a measured run ends, or a trial of the search."""
+        return stop_rule(self.ruleset, self.arm.plain, self.dataset, self.net, trial=trial)
+
+    def cell(self, seed: int) -> tuple[str, str, str, str, int]:
+        """What identifies a measured run: arm, data set, its digest, net, seed; equal to :attr:`bpfree.records.Record.cell`."""
+        return (self.arm.label, self.dataset, self.data_digest, self.net, seed)

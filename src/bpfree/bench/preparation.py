@@ -1,0 +1,104 @@
+"""From a ruleset, data and a net to the setting of runs: which examples are used, torch's switches, the meter."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bpfree import data, nets
+from bpfree.bench import environment
+from bpfree.bench.measure import Setting
+from bpfree.errors import RulesetError, UsageError
+from bpfree.meter import CarbonFactor, Meter
+from bpfree.rulesets import Ruleset
+
+__all__ = ["other_splits", "prepare", "ready_meter"]
+
+IDLE_S = 1.0
+"""Seconds for which idle power is measured, where there is an energy source."""
+
+
+def ready_meter(device: torch.device, *, estimate: bool) -> Meter:
+    """A meter of the device that knows its idle power.
+
+    Args:
+        estimate: estimate the processor's energy where nothing measures it.
+    """
+    meter = Meter.detect(device, estimate=estimate)
+    if meter.sources:
+        meter.measure_idle(IDLE_S)
+    return meter
+
+
+def prepare(
+    rules: Ruleset,
+    dataset: str,
+    net: str,
+    device: torch.device,
+    *,
+    data_dir: Path | None = None,
+    factor: CarbonFactor | None = None,
+    estimate: bool = False,
+    plan: dict[str, Any] | None = None,
+) -> Setting:
+    """Load the data, build the net once to check it, configure torch, make the meter ready.
+
+    Args:
+        dataset: a name or a file, see :func:`bpfree.data.load`.
+        net: specification, such as ``"mlp:2x256"``.
+        factor: grams of CO2 equivalent per kilowatt-hour, None where it is not known.
+        estimate: see :func:`ready_meter`.
+        plan: JSON values that every record carries; data set, net, device and tier are added.
+
+    Raises:
+        BpfreeError: data or a net that cannot be used; a batch larger than the training split.
+    """
+    first, *_ = rules.plan.split_seeds
+    loaded = _load(rules, dataset, first, device, data_dir)
+    n_params = sum(p.numel() for p in _build(net, loaded).parameters())
+    loaded.batches("train", rules.batch_size)  # refuses a batch larger than the split
+    environment.configure_torch(n_params, rules.batch_size, device)
+    meter = ready_meter(device, estimate=estimate)
+    about = {
+        "split_seeds": list(rules.plan.split_seeds), "control": rules.plan.control, "dataset": loaded.name, "net": net,
+        "device": str(device), "tier": rules.plan.tier,
+    }  # fmt: skip
+    facts = environment.facts(device)
+    return Setting(rules, loaded, net, device, meter, factor, {**(plan or {}), **about}, facts, split_seed=first)
+
+
+def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None) -> tuple[Setting, ...]:
+    """The setting on the further split seeds of its ruleset's plan.
+
+    Args:
+        dataset: as it was given to :func:`prepare`.
+
+    Raises:
+        RulesetError: the split of this data set is not drawn, so that they would all be the same.
+    """
+    rules = setting.ruleset
+    seeds = rules.plan.split_seeds[1:]
+    if seeds and not rules.split_for(dataset).is_drawn:
+        raise RulesetError(f"the split of {setting.data.name} is fixed ({rules.split_for(dataset)}); use one split seed")
+    return tuple(
+        replace(setting, data=_load(rules, dataset, seed, setting.device, data_dir), split_seed=seed, costs={}) for seed in seeds
+    )
+
+
+def _load(rules: Ruleset, dataset: str, split_seed: int, device: torch.device, data_dir: Path | None) -> data.Dataset:
+    loaded = data.load(dataset, data_dir=data_dir, split=rules.split_for(dataset), split_seed=split_seed)
+    if rules.train_examples is not None:
+        loaded = loaded.limited(rules.train_examples)
+    return loaded.augmented(rules.augmentation_for(loaded.name)).to(device)
+
+
+def _build(spec: str, loaded: data.Dataset) -> nets.Chain:
+    try:
+        return nets.build(spec, loaded.in_shape, loaded.n_classes)
+    except (RuntimeError, MemoryError, OverflowError) as error:
+        raise UsageError(
+            f"the net {spec!r} cannot be built on {loaded.name}: its parameters do not fit into memory; choose a smaller one"
+        ) from error

@@ -1,0 +1,56 @@
+"""One measured run of a run directory: its record is written however the run ends."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+from bpfree.algorithms import Value
+from bpfree.bench.arm import Arm
+from bpfree.bench.directory import RunDirectory
+from bpfree.bench.measure import RunFailed, Setting, measure
+from bpfree.meter import Trace
+from bpfree.models import Model
+from bpfree.records import Record, TuningCost
+from bpfree.train import Progress
+
+__all__ = ["measure_into"]
+
+
+def measure_into(
+    directory: RunDirectory,
+    setting: Setting,
+    arm: Arm,
+    values: Mapping[str, Value],
+    seed: int,
+    tuning: TuningCost | None,
+    *,
+    on_pass: Callable[[Progress], None] = lambda _: None,
+    checkpoint: Path | None = None,
+    on_trained: Callable[[Model], None] = lambda _: None,
+) -> Record:
+    """Measure a run (see :func:`bpfree.bench.measure.measure`), append its record to ``directory``, and return it.
+
+    A run that fails gives a record with status ``failed``. ``on_trained`` is given the trained model after the record has been
+    written, so that a full disk does not lose the record.
+
+    Raises:
+        KeyboardInterrupt: the run was interrupted; its record has been written.
+        StorageError: the directory cannot be written.
+    """
+    traces: list[Trace] = []
+    models: list[Model] = []
+    cause: BaseException | None = None
+    try:
+        record = measure(
+            setting, arm, values, seed, tuning,
+            on_pass=on_pass, checkpoint=checkpoint, on_trained=models.append, on_trace=lambda _, trace: traces.append(trace),
+        )  # fmt: skip
+    except RunFailed as failure:
+        record, cause = failure.record, failure.__cause__
+    directory.append(record, traces)
+    if isinstance(cause, KeyboardInterrupt):
+        raise cause from None
+    for model in models:
+        on_trained(model)
+    return record

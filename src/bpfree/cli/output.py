@@ -1,0 +1,130 @@
+"""What commands print. A terminal gets tables that fit its width, with whole words; a pipe or a file gets plain lines, which
+are not wrapped."""
+
+from __future__ import annotations
+
+import json
+import re
+import textwrap
+from collections.abc import Iterable, Sequence
+
+import typer
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+__all__ = ["console", "print_indented", "print_json", "print_table"]
+
+LABEL_WIDTH = 28
+"""Characters after which the first column of a table on a terminal is wrapped."""
+
+CELL_WIDTH = 32
+"""The same for the other columns."""
+
+_GAP = 3
+"""Characters between two columns of a table on a terminal."""
+
+
+def console(*, stderr: bool = False, quiet: bool = False) -> Console:
+    """The screen, or standard error; nothing is wrapped unless it is a terminal."""
+    screen = Console(stderr=stderr, quiet=quiet, highlight=False)
+    screen.soft_wrap = not screen.is_terminal
+    return screen
+
+
+def print_json(value: object) -> None:
+    """Print a value as indented JSON."""
+    typer.echo(json.dumps(value, indent=2))
+
+
+def print_indented(screen: Console, text: str, n: int) -> None:
+    """Print a paragraph ``n`` columns from the left."""
+    if screen.is_terminal:
+        screen.print(Padding(Text(text), (0, 0, 0, n)))
+    else:
+        screen.print(" " * n + text, markup=False)
+
+
+def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
+    """Print a table: the first column to the left, the others to the right.
+
+    On a terminal, cells are wrapped between words; a table that is still too wide is printed as several, one below the other,
+    each with the first column. Anywhere else a row is one line.
+    """
+    rows = [tuple(row) for row in rows]
+    screen = console()
+    if not screen.is_terminal:
+        for line in plain_lines(title, headings, rows):
+            typer.echo(line)
+        return
+    for columns in parts(headings, rows, screen.width):
+        table = Table(title=title, title_justify="left")
+        for k, column in enumerate(columns):
+            table.add_column(column[0], justify="right" if k else "left", overflow="fold")
+        for cells in zip(*(column[1:] for column in columns), strict=True):
+            table.add_row(*(Text(cell) for cell in cells))
+        screen.print(table)
+
+
+def plain_lines(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    """The table as aligned lines; a line break within a cell becomes a comma."""
+    lines = [tuple(", ".join(cell.splitlines()) for cell in row) for row in (headings, *rows)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    aligned = (
+        "  ".join(cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        for line in lines
+    )
+    return [title, *(line.rstrip() for line in aligned)]
+
+
+Column = tuple[str, ...]
+"""The heading and the cells of a column, wrapped."""
+
+
+def parts(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[Column]]:
+    """The columns of each printed table: none is wider than ``width``, unless the first and one other column already are."""
+    first, *others = (
+        _wrapped_column(column, CELL_WIDTH if k else LABEL_WIDTH) for k, column in enumerate(zip(headings, *rows, strict=True))
+    )
+    tables: list[list[Column]] = [[first]]
+    used = start = 1 + _GAP + _width(first)
+    for column in others:
+        needed = _GAP + _width(column)
+        if used + needed > width and len(tables[-1]) > 1:
+            tables.append([first])
+            used = start
+        tables[-1].append(column)
+        used += needed
+    return tables
+
+
+def _width(column: Column) -> int:
+    return max((len(line) for cell in column for line in cell.split("\n")), default=0)
+
+
+def _wrapped_column(column: Sequence[str], width: int) -> Column:
+    """Cells wrapped at ``width``, and the heading no wider than they are unless one of its words is."""
+    heading, *cells = column
+    wrapped = [_wrap(cell, width) for cell in cells]
+    longest_word = max(map(len, heading.split()), default=0)
+    return (_wrap(heading, max(longest_word, _width(tuple(wrapped)), 1)), *wrapped)
+
+
+def _wrap(cell: str, width: int) -> str:
+    """Lines of at most ``width`` characters, broken at spaces, then after ``:`` and ``,``, and within a word only at the last."""
+    lines: list[str] = []
+    for line in cell.split("\n"):
+        line_parts = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
+        for part in line_parts:
+            lines += [part] if len(part) <= width else _break_label(part, width)
+    return "\n".join(lines)
+
+
+def _break_label(text: str, width: int) -> list[str]:
+    lines = [""]
+    for piece in re.findall(r"[^:,]*[:,]?", text):
+        if len(lines[-1]) + len(piece) > width and lines[-1]:
+            lines.append("")
+        lines[-1] += piece
+    return [part for line in lines if line for part in textwrap.wrap(line, width)]

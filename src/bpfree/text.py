@@ -1,0 +1,36 @@
+"""Small text formats that several commands and packages share."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+
+from bpfree.errors import UsageError
+
+__all__ = ["key_values", "slug"]
+
+
+def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str = "") -> dict[str, str]:
+    """Read pieces such as ``"lr=1e-3"`` into a dictionary; of a key that is given twice the last value holds.
+
+    Args:
+        form: what should be written, for the message.
+        option: name of the option before each piece, for the message, such as ``"--set"``.
+        where: what the pieces belong to, for the message, such as ``"the arm 'backprop:lr'"``.
+
+    Raises:
+        UsageError: a piece without ``=``, or without a key before it.
+    """
+    values: dict[str, str] = {}
+    for piece in pieces:
+        key, equals, value = piece.partition("=")
+        if not equals or not key:
+            what = f"{option} {piece!r}" if option else f"{piece!r}"
+            raise UsageError(f"cannot read {what}{f' in {where}' if where else ''}; write {form}")
+        values[key] = value
+    return values
+
+
+def slug(text: str, *, keep: str = "") -> str:
+    """A part of a file name: letters, digits and the characters of ``keep``, other runs as one hyphen; may be empty."""
+    return re.sub(rf"[^A-Za-z0-9{re.escape(keep)}]+", "-", text).strip(f"-{keep}")

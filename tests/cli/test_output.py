@@ -1,0 +1,86 @@
+"""Tables: whole words in 80 columns on a terminal, plain unwrapped lines in a pipe."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from rich.console import Console
+
+from bpfree.cli import output
+from bpfree.cli.output import parts, plain_lines, print_table
+
+HEADINGS = ("arm", "training step", "orthogonalisation, share of a step", "gradients + activations by formula")
+ROWS = [
+    ("backprop", "141 k", "-", "1.5 MiB"),
+    ("mono-forward:schedule=staged:optimiser=sgd", "246.1 k", "12.3 k", "873 KiB"),
+]
+
+
+def on_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
+    """The screen of a terminal of that width, without colours."""
+    screen = io.StringIO()
+    terminal = Console(file=screen, force_terminal=True, color_system=None, width=width, highlight=False)
+    monkeypatch.setattr(output, "console", lambda: terminal)
+    return screen
+
+
+def test_a_pipe_gets_one_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
+    why = "a reason that is far longer than eighty columns, " * 3 + "and ends here"
+    print_table("A title", ("arm", "why"), [("foton\nmlp:2x16", why)])
+    assert capsys.readouterr().out.splitlines() == [
+        "A title",
+        "arm              " + " " * (len(why) - 3) + "why",
+        "foton, mlp:2x16  " + why,
+    ]
+
+
+def test_plain_lines_are_aligned() -> None:
+    assert plain_lines("T", ("arm", "time"), [("a", "1 s"), ("long", "20 ms")]) == [
+        "T",
+        "arm    time",
+        "a       1 s",
+        "long  20 ms",
+    ]
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_terminal_gets_whole_words_within_its_width(monkeypatch: pytest.MonkeyPatch, width: int) -> None:
+    screen = on_terminal(monkeypatch, width)
+    print_table("A title", HEADINGS, ROWS)
+    lines = screen.getvalue().splitlines()
+    assert max(map(len, lines)) <= width
+    words = {word for line in lines for word in line.replace("│", " ").replace("┃", " ").split()}
+    assert {word for heading in HEADINGS for word in heading.split()} <= words
+    assert {"141", "246.1", "873", "MiB", "12.3", "backprop", "optimiser=sgd"} <= words
+
+
+def test_a_table_that_is_too_wide_is_split_and_each_part_names_its_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert [len(part) for part in parts(HEADINGS, ROWS, 200)] == [4]
+    narrow = parts(HEADINGS, ROWS, 62)
+    assert [len(part) for part in narrow] == [3, 2]
+    assert narrow[0][0] == narrow[1][0]
+    assert [column[0].replace("\n", " ") for part in narrow for column in part[1:]] == list(HEADINGS[1:])
+    screen = on_terminal(monkeypatch, 62)
+    print_table("A title", HEADINGS, ROWS)
+    assert screen.getvalue().count("A title") == 2
+    assert screen.getvalue().count("backprop") == 2
+
+
+def test_a_part_is_as_wide_as_allowed_and_no_wider() -> None:
+    """1 for the left border, and 3 more than its widest line for each column."""
+    columns = ("a" * 10, "b" * 10, "c" * 10)
+    assert [len(part) for part in parts(columns, [], 40)] == [3]
+    assert [len(part) for part in parts(columns, [], 39)] == [2, 2]
+
+
+def test_a_long_label_is_broken_after_a_colon() -> None:
+    ((label, *_),) = parts(HEADINGS, ROWS, 200)
+    assert label[2] == "mono-forward:\nschedule=staged:\noptimiser=sgd"
+
+
+def test_markup_in_a_cell_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch, 80)
+    print_table("T", ("a", "b"), [("x", "[−100.43, −65.13]"), ("y", "[bold]")])
+    assert "[−100.43, −65.13]" in screen.getvalue()
+    assert "[bold]" in screen.getvalue()

@@ -1,0 +1,36 @@
+"""Text formats that commands share."""
+
+from __future__ import annotations
+
+import pytest
+
+from bpfree.errors import UsageError
+from bpfree.text import key_values, slug
+
+
+def test_pairs_of_key_and_value() -> None:
+    assert key_values(["lr=1e-3", "a=b=c", "empty=", "lr=2"], form="key=value") == {"lr": "2", "a": "b=c", "empty": ""}
+    assert key_values([], form="key=value") == {}
+
+
+@pytest.mark.parametrize("piece", ["lr", "", "=3"])
+def test_what_is_no_pair_is_refused_with_the_form(piece: str) -> None:
+    with pytest.raises(UsageError, match=f"^cannot read '{piece}' in the arm 'x'; write name:key=value$"):
+        key_values([piece], form="name:key=value", where="the arm 'x'")
+    with pytest.raises(UsageError, match=f"^cannot read --set '{piece}'; write --set key=value$"):
+        key_values(["a=1", piece], form="--set key=value", option="--set")
+
+
+@pytest.mark.parametrize(
+    ("text", "keep", "expected"),
+    [
+        ("mono-forward:schedule=staged", "", "mono-forward-schedule-staged"),
+        ("mlp:2x256", ".", "mlp-2x256"),
+        ("data.v1.npz", ".", "data.v1.npz"),
+        ("data.v1.npz", "", "data-v1-npz"),
+        ("..hidden..", ".", "hidden"),
+        ("é?", "", ""),
+    ],
+)
+def test_slugs(text: str, keep: str, expected: str) -> None:
+    assert slug(text, keep=keep) == expected
