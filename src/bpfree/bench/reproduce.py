@@ -22,7 +22,7 @@ from bpfree.bench.arm import Arm
 from bpfree.bench.compare import Comparison, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
-from bpfree.bench.published import Number
+from bpfree.published import Number
 from bpfree.bench.suites import Row, Section, Suite
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import scaled_data

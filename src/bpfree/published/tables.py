@@ -10,7 +10,7 @@ from importlib import resources
 
 import yaml
 
-from bpfree.bench.published.numbers import Number, number_of
+from bpfree.published.numbers import Number, number_of
 from bpfree.errors import UsageError, unknown_name
 
 __all__ = ["Source", "find", "numbers", "source", "tables"]
@@ -40,7 +40,7 @@ class Source:
 
 @cache
 def _sources() -> dict[str, Source]:
-    text = (resources.files("bpfree.bench.published") / "sources.yaml").read_text(encoding="utf-8")
+    text = (resources.files("bpfree.published") / "sources.yaml").read_text(encoding="utf-8")
     return {name: Source(**entry) for name, entry in yaml.safe_load(text).items()}
 
 
@@ -68,7 +68,7 @@ def numbers(table: str) -> tuple[Number, ...]:
         UnknownNameError: there is no such table.
     """
     origin = source(table)
-    text = (resources.files("bpfree.bench.published") / f"{table}.csv").read_text(encoding="utf-8")
+    text = (resources.files("bpfree.published") / f"{table}.csv").read_text(encoding="utf-8")
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in csv.DictReader(text.splitlines()):
         key = tuple(row.get(column) or "" for column in ("dataset", "net", "algorithm", "variant", "protocol"))
