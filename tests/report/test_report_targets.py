@@ -13,6 +13,7 @@ from bpfree.report.charts import charts, front_in_words, pareto
 from bpfree.report.material import read_material
 from bpfree.report.model import build_tables
 from bpfree.report.profiles import profile_chart
+from bpfree.report.quantities import ACCURACY, ENERGY
 from bpfree.report.stopping import state_flaw, stopping_flaw
 
 
@@ -46,12 +47,12 @@ class TestTargets:
     def test_without_joules_there_is_none_and_never_zero(self, runs):
         (table,) = tables_of(runs, runs.grid(), 0.9)
         assert reached(table)["backprop"].joules is None
-        assert reached(table)["backprop"].cells[3] == "–"
+        assert reached(table)["backprop"].texts[3] == "–"
 
     def test_an_arm_that_never_reaches_it_says_so(self, runs):
         directory = runs(records=runs.grid(energy=True))
         (table,) = build_tables(read_material([directory]), 0.99)
-        assert reached(table)["forward-forward"].cells == ("0 of 5", "never", "never", "never")
+        assert reached(table)["forward-forward"].texts == ("0 of 5", "never", "never", "never")
         page = report.build([directory], target=0.99).page.read_text()
         assert "Cost until validation first reached 99.00 % (as asked for)" in page
         assert ">never<" in page
@@ -95,8 +96,8 @@ class TestTargets:
 class TestFront:
     def test_who_is_beaten_in_both_is_not_on_it(self, runs):
         (table,) = tables_of(runs, runs.grid(energy=True))
-        energy = {row.label: row.energy_j.mean for row in table.rows}
-        accuracy = {row.label: row.accuracy.mean for row in table.rows}
+        energy = {row.label: row[ENERGY].mean for row in table.rows}
+        accuracy = {row.label: row[ACCURACY].mean for row in table.rows}
         for label in energy:
             beaten = any(energy[o] <= energy[label] and accuracy[o] >= accuracy[label] for o in energy if o != label)
             assert (label in pareto(table)) != beaten, label

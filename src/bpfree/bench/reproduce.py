@@ -22,7 +22,6 @@ from bpfree.bench.arm import Arm
 from bpfree.bench.compare import Comparison, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
-from bpfree.published import Number
 from bpfree.bench.suites import Row, Section, Suite
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import scaled_data
@@ -32,6 +31,7 @@ from bpfree.errors import BpfreeError, DataError, RunDirectoryError, StorageErro
 from bpfree.files import write_atomic, writing
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.nets import build
+from bpfree.published import Number
 from bpfree.rulesets import Ruleset
 
 __all__ = ["Cell", "Line", "Reproduction", "choose"]

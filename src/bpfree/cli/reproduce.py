@@ -233,8 +233,8 @@ def _announce(console: Console, chosen: Any) -> None:
 
 
 def _plain(chosen: Any, command: str) -> tuple[Any, list[Any]]:
-    """The suite as plain data, which is all that a report may see."""
-    from bpfree.report.published import PublishedRow, SuiteFacts
+    """The suite as plain data: a report imports nothing of the bench."""
+    from bpfree.report.published import SuiteFacts, SuiteRow
 
     suite = chosen.suite
     facts = SuiteFacts(
@@ -244,15 +244,12 @@ def _plain(chosen: Any, command: str) -> tuple[Any, list[Any]]:
     )  # fmt: skip
     rows = []
     for line in chosen.lines:
-        number, data = line.number, chosen.data.get((line.section.ruleset, line.row.dataset))
+        data = chosen.data.get((line.section.ruleset, line.row.dataset))
         rows.append(
-            PublishedRow(
+            SuiteRow(
                 section=line.section.title, ruleset=line.section.ruleset, dataset=line.row.dataset,
                 measured_dataset=data.name if data is not None else "", net=line.row.net, arm=line.row.arm,
-                accuracy=number.accuracy, spread=number.spread, spread_words=number.spread_words,
-                difference=number.difference, difference_interval=number.difference_interval,
-                time_ratio=number.time_ratio, energy_ratio=number.energy_ratio, second_hand=number.second_hand,
-                source=number.source, note=line.row.note, reason=line.reason,
+                number=line.number, note=line.row.note, reason=line.reason,
             )
         )  # fmt: skip
     return facts, rows

@@ -10,8 +10,8 @@ from importlib import resources
 
 import yaml
 
-from bpfree.published.numbers import Number, number_of
 from bpfree.errors import UsageError, unknown_name
+from bpfree.published.numbers import Number, number_of
 
 __all__ = ["Source", "find", "numbers", "source", "tables"]
 

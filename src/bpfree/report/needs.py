@@ -8,7 +8,7 @@ from bpfree.records import Flops, Memory, Record
 from bpfree.report.charts import Chart
 from bpfree.report.cost_bars import COLOURS, PARTS, bar_parts
 from bpfree.report.looks import draw, on
-from bpfree.report.model import Row, Table
+from bpfree.report.model import ArmRow, Table
 from bpfree.units import MISSING, format_bytes, format_count
 
 __all__ = ["NEEDS_CAPTION", "NEEDS_HEADINGS", "memory_chart", "needs_rows"]
@@ -32,7 +32,7 @@ def needs_rows(table: Table) -> list[tuple[str, ...]]:
     return [(row.label, *_flops(flops, first), *_parts(memory)) for row, flops, memory in counted]
 
 
-def _counted(row: Row) -> tuple[Flops, Memory] | None:
+def _counted(row: ArmRow) -> tuple[Flops, Memory] | None:
     """Of the arm's first run that has both; they are the same in every seed."""
     runs: list[Record] = [run for run in row.runs if run.flops is not None and run.memory is not None]
     return None if not runs or runs[0].flops is None or runs[0].memory is None else (runs[0].flops, runs[0].memory)

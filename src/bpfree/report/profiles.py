@@ -11,7 +11,7 @@ import altair as alt
 from bpfree import stats
 from bpfree.report.charts import Chart
 from bpfree.report.looks import dashes, draw, on, series
-from bpfree.report.model import Row, Table
+from bpfree.report.model import ArmRow, Table
 
 __all__ = ["profile_chart"]
 
@@ -71,14 +71,14 @@ def _costs(tables: Sequence[Table]) -> tuple[dict[str, dict[str, float]], str]:
     return {arm: {p: r.time_s or math.inf for p, r in row.items()} for arm, row in chosen.items()}, "time"
 
 
-def _steps(row: Row, profile: stats.Profile, largest: float) -> list[dict[str, Any]]:
+def _steps(row: ArmRow, profile: stats.Profile, largest: float) -> list[dict[str, Any]]:
     pairs = list(zip(profile.taus, profile.shares[row.arm], strict=True))
     shown = [(tau, share) for tau, share in pairs if tau <= largest]
     shown.append((largest, shown[-1][1]))
     return [{"arm": row.label, "x": tau, "y": 100 * share} for tau, share in shown]
 
 
-def _words(rows: Sequence[Row], profile: stats.Profile) -> str:
+def _words(rows: Sequence[ArmRow], profile: stats.Profile) -> str:
     first = "; ".join(f"{row.label} on {100 * profile.shares[row.arm][0]:.0f} %" for row in rows)
     last = "; ".join(f"{row.label} {100 * profile.shares[row.arm][-1]:.0f} %" for row in rows)
     return f"Cheapest arm: {first}. Data sets on which the target was reached at all: {last}."

@@ -18,7 +18,7 @@ import altair as alt
 from bpfree.errors import RunDirectoryError
 from bpfree.report.charts import Chart
 from bpfree.report.looks import draw, on, series
-from bpfree.report.model import Row, Table
+from bpfree.report.model import ArmRow, Table
 
 __all__ = ["timeline_charts"]
 
@@ -39,8 +39,8 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
-class _Trace:
-    row: Row
+class _DeviceTrace:
+    row: ArmRow
     seed: int
     origin: str
     samples: Sequence[dict[str, Any]]
@@ -61,7 +61,7 @@ def timeline_charts(table: Table, directories: Sequence[Path]) -> list[Chart]:
     return [chart for chart in made if chart is not None]
 
 
-def _traces(table: Table, directories: Sequence[Path]) -> Iterator[_Trace]:
+def _traces(table: Table, directories: Sequence[Path]) -> Iterator[_DeviceTrace]:
     found: dict[tuple[str, int], tuple[str, list[dict[str, Any]]]] = {}
     for path in (path for directory in directories for path in sorted((directory / "timelines").glob("*.jsonl"))):
         header, samples = _read(path)
@@ -70,7 +70,7 @@ def _traces(table: Table, directories: Sequence[Path]) -> Iterator[_Trace]:
     for row in table.rows:
         seeds = [run.seed for run in row.runs if (row.arm, run.seed) in found]
         if seeds:
-            yield _Trace(row, min(seeds), *found[row.arm, min(seeds)])
+            yield _DeviceTrace(row, min(seeds), *found[row.arm, min(seeds)])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -82,7 +82,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return header, samples
 
 
-def _chart(traces: Sequence[_Trace], quantity: str) -> Chart | None:
+def _chart(traces: Sequence[_DeviceTrace], quantity: str) -> Chart | None:
     name, title, axis, factor = _TITLES[quantity]
     drawn = [(trace, points) for trace in traces if (points := trace.points(quantity, factor))]
     if not drawn:
@@ -105,7 +105,7 @@ def _chart(traces: Sequence[_Trace], quantity: str) -> Chart | None:
     )
 
 
-def _in_words(trace: _Trace, points: Sequence[tuple[float, float]]) -> str:
+def _in_words(trace: _DeviceTrace, points: Sequence[tuple[float, float]]) -> str:
     values = [value for _, value in points]
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
     spread = f", deviation {deviation / mean:.0%} of the mean" if mean else ""
