@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from bpfree import data
-from bpfree.bench import Arm, published, suites
+from bpfree import data, published
+from bpfree.bench import Arm, suites
 from bpfree.bench import reproduce as reproducing
-from bpfree.published import Number
 from bpfree.bench.reproduce import Reproduction, choose
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import n_scaled, scaled_data
 from bpfree.bench.suites.sizes import KNOWN, Size
 from bpfree.errors import BpfreeError, DataError, UsageError
 from bpfree.meter import Meter
+from bpfree.published import Number
 from bpfree.rulesets import digest, load
 
 NAMES = ["foton2025", "mf2025", "pepita2022", "spyra2025", "spyra2026"]

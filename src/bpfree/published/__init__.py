@@ -1,8 +1,8 @@
 """Published numbers as package data: one CSV for each table, and ``sources.yaml``, which says where it comes from.
 
 >>> from bpfree import published
->>> cell = published.find("spyra2025-legacy-runs", "mnist", "mlp:2x1000", "backprop")
->>> round(cell.accuracy, 4), cell.n_runs, cell.second_hand
+>>> number = published.find("spyra2025-legacy-runs", "mnist", "mlp:2x1000", "backprop")
+>>> round(number.accuracy, 4), number.n_runs, number.second_hand
 (0.9805, '3', False)
 """
 

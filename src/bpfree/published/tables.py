@@ -62,7 +62,7 @@ def source(table: str) -> Source:
 
 @cache
 def numbers(table: str) -> tuple[Number, ...]:
-    """All numbers of a table, in its order; several runs of one cell make one number with their spread.
+    """All numbers of a table, in its order; several runs of one arm on one task make one number with their spread.
 
     Raises:
         UnknownNameError: there is no such table.
@@ -73,16 +73,16 @@ def numbers(table: str) -> tuple[Number, ...]:
     for row in csv.DictReader(text.splitlines()):
         key = tuple(row.get(column) or "" for column in ("dataset", "net", "algorithm", "variant", "protocol"))
         groups.setdefault(key, []).append(row)
-    found = [number_of(table, rows, origin.words, origin.second_hand) for rows in groups.values()]
-    backprop = {(n.dataset, n.net, n.protocol): n for n in found if n.algorithm == "backprop"}
-    return tuple(_against(number, backprop.get((number.dataset, number.net, number.protocol))) for number in found)
+    table_numbers = [number_of(table, rows, origin.words, origin.second_hand) for rows in groups.values()]
+    backprop = {(n.dataset, n.net, n.protocol): n for n in table_numbers if n.algorithm == "backprop"}
+    return tuple(_against(number, backprop.get((number.dataset, number.net, number.protocol))) for number in table_numbers)
 
 
 def find(table: str, dataset: str, net: str, algorithm: str, variant: str = "", protocol: str = "") -> Number:
     """One number.
 
     Raises:
-        UsageError: the table has none for this cell.
+        UsageError: the table has none for this arm, data set and net.
     """
     key = (dataset, net, algorithm, variant, protocol)
     for number in numbers(table):

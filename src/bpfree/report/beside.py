@@ -12,14 +12,14 @@ from bpfree.published import Number
 from bpfree.records import read_records
 from bpfree.report.material import read_material
 from bpfree.report.model import ArmRow, SeedMean, build_tables
-from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY_RATIO, TIME_RATIO, Quantity, signed
+from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY_RATIO, TIME_RATIO, Quantity
 from bpfree.units import MISSING
 
 __all__ = ["Beside", "SuiteFacts", "SuiteRow", "answer_of", "measured_beside", "points", "row_values"]
 
 
 TELLING = ("schedule", "blocks", "optimiser", "target", "readout")
-"""Options whose values stand in a short name; the rest is in the arm as it was typed."""
+"""Options whose values are part of the short name of an arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,7 +71,7 @@ class Beside:
 
     @property
     def label(self) -> str:
-        """The rule and those of its options that tell variants apart: ``cascaded-forward (dfa)``."""
+        """Name of the rule with the options that distinguish its variants: ``cascaded-forward (dfa)``."""
         name, *options = self.row.arm.split(":")
         pairs = [option.partition("=") for option in options]
         telling = [value for key, _, value in pairs if key in TELLING]
@@ -97,10 +97,12 @@ class Beside:
 
 
 def measured_beside(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mapping[str, Path]) -> list[Beside]:
-    """Every row of the suite with what the run directories hold for it.
+    """Every row of the suite with the measured row of its ruleset, data set, net and arm.
 
     Args:
-        directories: of each ruleset's key; one that has no records yet is left out.
+        facts: about the suite.
+        rows: of the suite.
+        directories: run directory by the key of its ruleset; one that has no records yet is left out.
 
     Raises:
         RunDirectoryError, RulesetError: a directory that cannot be reported on.
@@ -148,7 +150,7 @@ def _verdict(facts: SuiteFacts, row: SuiteRow, measured: ArmRow | None) -> tuple
 
 
 def answer_of(facts: SuiteFacts, rows: Sequence[Beside]) -> str:
-    """The whole suite in one or two sentences."""
+    """Summary of the whole suite in one or two sentences."""
     n_run = sum(row.measured is not None for row in rows)
     chosen = "" if facts.n_suite_rows in (None, len(rows)) else f" (of {facts.n_suite_rows}, the others were not asked for)"
     text = f"{n_run} of {len(rows)} published rows of {facts.name}{chosen} were run"
@@ -164,7 +166,7 @@ def answer_of(facts: SuiteFacts, rows: Sequence[Beside]) -> str:
 
 def points(mean: SeedMean | None) -> str:
     """Percentage points with interval, a dash where there are none."""
-    return MISSING if mean is None else mean.text(lambda value: signed(100 * value))
+    return MISSING if mean is None else mean.text(DIFFERENCE.show)
 
 
 def row_values(beside: Beside) -> dict[str, Any]:

@@ -1,4 +1,4 @@
-"""The four charts of a table: each is one Altair specification, and a sentence or two that say the same."""
+"""The four charts of a table: each is one Altair specification and a description in words."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ LOG_FROM = 10.0
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing: ``name`` names its file, ``description`` stands for it where it cannot be seen."""
+    """One drawing: ``name`` names its file, ``description`` replaces it for readers who cannot see it."""
 
     name: str
     title: str
@@ -111,7 +111,7 @@ def _cost(table: Table) -> Chart | None:
 
 
 def _cost_kind(table: Table) -> str:
-    """What the arms are drawn against: ``"energy"`` where every arm that finished has it, else ``"time"``."""
+    """Cost on the x axis: ``"energy"`` where every arm that finished has it, else ``"time"``."""
     rows = [row for row in table.rows if row[ACCURACY] is not None and row[TIME] is not None]
     return "energy" if all(row[ENERGY] is not None for row in rows) else "time"
 
@@ -127,18 +127,18 @@ def pareto(table: Table) -> list[str]:
 
 
 def front_in_words(table: Table) -> str:
-    """Which arms no other beats in both; empty where there is nothing to compare."""
+    """Names the arms that no other beats in both; empty where there is nothing to compare."""
     front = pareto(table)
     if len(table.rows) < 2 or not front:
         return ""
     cost = table.energy_word if _cost_kind(table) == "energy" else "time"
     if len(front) == 1:
-        return f"On the front of accuracy against {cost} stands {front[0]} alone: no other arm is cheaper or more accurate."
+        return f"On the front of accuracy against {cost} is {front[0]} alone: no other arm is cheaper or more accurate."
     return f"On the front of accuracy against {cost} (no other arm is both cheaper and at least as accurate): {', '.join(front)}."
 
 
 def _curves(table: Table, against: str) -> Chart | None:
-    """Validation accuracy while training: one thin line a seed, the mean as far as every seed ran."""
+    """Validation accuracy during training: one thin line for each seed, and their mean as far as every seed ran."""
     lines = [(row, [line for run in row.runs if (line := run_line(run, against))]) for row in table.rows]
     lines = [(row, runs) for row, runs in lines if runs]
     if not lines:
@@ -194,7 +194,7 @@ def _points(row: ArmRow, line: Curve, factor: float, run: int) -> list[dict[str,
 
 
 def _accuracy_domain(lines: Sequence[tuple[ArmRow, Sequence[Curve]]]) -> tuple[float, float]:
-    """Low enough for every arm's end, high enough to tell the arms apart; first passes may lie below it."""
+    """Ends of the axis: the best accuracy of every arm is inside, the first passes may lie below."""
     best = [100 * max(line.y) for _row, runs in lines for line in runs]
     lowest = min(100 * min(line.y) for _row, runs in lines for line in runs)
     wanted = max(best) - 3.0 * max(max(best) - min(best), 3.0)

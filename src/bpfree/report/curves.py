@@ -13,7 +13,7 @@ from bpfree.records import Record
 __all__ = ["MAX_POINTS", "Curve", "common_mean", "run_line"]
 
 MAX_POINTS = 60
-"""Points of a line that are drawn; more cannot be told apart at the width of a chart, and weigh."""
+"""Most points drawn of a line; more cannot be told apart at the width of a chart and make the file larger."""
 
 
 @dataclass(frozen=True)
@@ -42,14 +42,14 @@ def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     if len(points) <= MAX_POINTS:
         return points
     best = max(range(len(points)), key=lambda k: points[k][1])
-    kept = {round(k) for k in np.linspace(0, len(points) - 1, MAX_POINTS - 1)} | {best}
-    return [points[k] for k in sorted(kept)]
+    chosen = {round(k) for k in np.linspace(0, len(points) - 1, MAX_POINTS - 1)} | {best}
+    return [points[k] for k in sorted(chosen)]
 
 
 def common_mean(lines: Sequence[Curve]) -> Curve | None:
-    """The mean of the finished runs, over the stretch that all of them cover.
+    """Mean of the finished runs, over the range that all of them cover.
 
-    Where one run has stopped, a mean of the others would jump for no reason in the training.
+    Beyond the end of one run, the mean of the others would jump for a reason that is not in the training.
     """
     finished = [line for line in lines if line.finished]
     if not finished:

@@ -13,7 +13,7 @@ from bpfree.report.model import ArmRow, Table
 from bpfree.report.quantities import QUANTITIES
 from bpfree.units import MISSING, format_bytes, format_energy, format_percent, format_time
 
-__all__ = ["Machine", "NotMeasured", "TunedArm", "Value", "commands", "environments", "missing", "tuned_values"]
+__all__ = ["Machine", "NotMeasured", "TunedArm", "TunedValue", "commands", "environments", "missing", "tuned_values"]
 
 _NAMES = {each.path: each.name for each in QUANTITIES if each.statistic in ("mean", "largest")} | {
     "energy": "energy",
@@ -56,7 +56,7 @@ class Machine:
 
 
 @dataclass(frozen=True)
-class Value:
+class TunedValue:
     """One tuned hyper-parameter."""
 
     name: str
@@ -71,7 +71,7 @@ class TunedArm:
 
     task: str
     label: str
-    values: tuple[Value, ...]
+    values: tuple[TunedValue, ...]
     fixed: str
     accuracy: str
     trials: str
@@ -145,7 +145,7 @@ def tuned_values(tables: Sequence[Table], material: Material) -> list[TunedArm]:
 def _tuned(table: Table, row: ArmRow, material: Material) -> TunedArm:
     entry = material.tuned_entry(row.arm, table.task)
     if entry is None:
-        values = tuple(Value(name, _number(value), "", False) for name, value in row.runs[0].params.items())
+        values = tuple(TunedValue(name, _number(value), "", False) for name, value in row.runs[0].params.items())
         cost = row.runs[0].tuning_energy
         trials = MISSING if cost is None else f"{cost.trials} trials, {cost.passes} passes"
         time_s, joules = (cost.time_s, cost.joules) if cost else (None, None)
@@ -156,7 +156,7 @@ def _tuned(table: Table, row: ArmRow, material: Material) -> TunedArm:
     return TunedArm(
         table.task_text,
         row.label,
-        tuple(Value(str(name), _number(value), str(space.get(name, "")), name in edges) for name, value in best.items()),
+        tuple(TunedValue(str(name), _number(value), str(space.get(name, "")), name in edges) for name, value in best.items()),
         ", ".join(fixed),
         format_percent(entry.get("best_val_accuracy")),
         f"{entry.get('trials', MISSING)} × {entry.get('passes_per_trial') or MISSING}" + (f", {lost} diverged" if lost else ""),

@@ -72,7 +72,7 @@ def draw(chart: alt.LayerChart | alt.FacetChart, datasets: dict[str, list[dict[s
 
 
 def glyph(row: ArmRow) -> str:
-    """The arm's line and mark as a small drawing, to stand before its name in a table."""
+    """The arm's line and mark as a small drawing, shown before its name in a table."""
     dash = " ".join(str(length) for length in DASHES[row.index % len(DASHES)])
     colour = f"var(--series-{row.index % len(SERIES)})"
     return (

@@ -1,4 +1,4 @@
-"""What a report is made of: the records, ruleset, environments and tuned values of run directories."""
+"""Reads what a report is made of: records, ruleset, environments and tuned values of run directories."""
 
 from __future__ import annotations
 
@@ -110,12 +110,12 @@ def _one_ruleset(records: Mapping[Path, Sequence[Record]]) -> rulesets.Ruleset:
 
 
 def _once_each(records: Mapping[Path, Sequence[Record]]) -> list[Record]:
-    """Each cell once: what was interrupted or failed gives way to a later attempt, a copy counts once.
+    """One record for each cell: a later attempt replaces an interrupted or failed run, a copy counts once.
 
     Raises:
-        RunDirectoryError: a cell has two results; a seed that counts twice narrows an interval for nothing.
+        RunDirectoryError: a cell has two results; counted twice, a seed would narrow the intervals.
     """
-    chosen: dict[tuple[str, str, str, int], tuple[Path, Record]] = {}
+    chosen: dict[tuple[str | int, ...], tuple[Path, Record]] = {}
     for path, runs in records.items():
         for record in runs:
             earlier_path, earlier = chosen.get(record.cell, (path, None))
@@ -123,9 +123,8 @@ def _once_each(records: Mapping[Path, Sequence[Record]]) -> list[Record]:
             if earlier is None or earlier.status == "interrupted" or (again and record.status != "interrupted"):
                 chosen[record.cell] = (path, record)
             elif record.status != "interrupted" and record != earlier:
-                arm, dataset, net, seed = record.cell
                 raise RunDirectoryError(
-                    f"{arm} on {dataset} with {net}, seed {seed}, was measured twice "
+                    f"{record.arm} on {record.dataset} with {record.net}, seed {record.seed}, was measured twice "
                     f"({earlier_path} and {path}); a seed counts once, so report on one of them"
                 )
     return [record for _path, record in chosen.values()]

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from bpfree import stats
 from bpfree.records import Record
 from bpfree.report.material import Material, Task
-from bpfree.report.quantities import ACCURACY, DIFFERENCE, QUANTITIES, Quantity, signed
+from bpfree.report.quantities import ACCURACY, DIFFERENCE, QUANTITIES, Quantity, points
 from bpfree.report.targets import Target, Targets, reach, target_for
 from bpfree.report.verdicts import ArmVerdict, arm_verdict
 from bpfree.units import MISSING
@@ -80,7 +80,7 @@ class ArmRow:
     def difference_text(self, digits: int = 2) -> str:
         """Percentage points, ``"+0.30 [−0.10, +0.70]"``."""
         difference = self[DIFFERENCE]
-        return MISSING if difference is None else difference.text(lambda value: signed(100 * value, digits))
+        return MISSING if difference is None else difference.text(lambda value: points(value, digits))
 
 
 @dataclass(frozen=True)

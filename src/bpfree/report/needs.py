@@ -1,4 +1,4 @@
-"""What a step of each arm needs, as counted on one step: operations, apart by use, and bytes, as a table and as stacked bars."""
+"""Operations and bytes that a training step of each arm needs, as counted on one step, as a table and as stacked bars."""
 
 from __future__ import annotations
 
@@ -24,8 +24,8 @@ NEEDS_CAPTION = (
 
 
 def needs_rows(table: Table) -> list[tuple[str, ...]]:
-    """The cells of that table, in the order of the arms; none where nothing was counted."""
-    counted = [(row, *found) for row in table.rows if (found := _counted(row)) is not None]
+    """Texts of that table, in the order of the arms; none where nothing was counted."""
+    counted = [(row, *counts) for row in table.rows if (counts := _counted(row)) is not None]
     if not counted:
         return []
     first = counted[0][1].train_step
@@ -33,7 +33,7 @@ def needs_rows(table: Table) -> list[tuple[str, ...]]:
 
 
 def _counted(row: ArmRow) -> tuple[Flops, Memory] | None:
-    """Of the arm's first run that has both; they are the same in every seed."""
+    """Counts of the arm's first run that has both; they are the same in every seed."""
     runs: list[Record] = [run for run in row.runs if run.flops is not None and run.memory is not None]
     return None if not runs or runs[0].flops is None or runs[0].memory is None else (runs[0].flops, runs[0].memory)
 
@@ -44,18 +44,19 @@ def _flops(flops: Flops, first: int | None) -> tuple[str, ...]:
 
 
 def _parts(memory: Memory) -> list[str]:
-    cells = {part: format_bytes(getattr(memory, part)) for part in PARTS}
+    texts = {part: format_bytes(getattr(memory, part)) for part in PARTS}
     if memory.feature_cache:
-        cells["auxiliary"] += f" and {format_bytes(memory.feature_cache)} of cached features"
-    return list(cells.values())
+        texts["auxiliary"] += f" and {format_bytes(memory.feature_cache)} of cached features"
+    return list(texts.values())
 
 
 def memory_chart(table: Table) -> Chart | None:
-    """The bytes of :func:`needs_rows` as one stacked bar an arm; nothing where they were not counted for every part."""
+    """The bytes of :func:`needs_rows` as one stacked bar for each arm; None where a part was not counted."""
+    memories = [(row, counts[1]) for row in table.rows if (counts := _counted(row)) is not None]
     rows = [
-        {"arm": row.label, **{part: getattr(found[1], part) for part in PARTS}}
-        for row in table.rows
-        if (found := _counted(row)) is not None and all(getattr(found[1], part) is not None for part in PARTS)
+        {"arm": row.label, **{part: getattr(memory, part) for part in PARTS}}
+        for row, memory in memories
+        if all(getattr(memory, part) is not None for part in PARTS)
     ]
     if not rows:
         return None

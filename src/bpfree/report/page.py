@@ -33,7 +33,7 @@ __all__ = ["ReportPaths", "build", "headline_rows", "summarise"]
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """What was written."""
+    """Paths of the files that were written."""
 
     directory: Path
     page: Path
@@ -107,7 +107,7 @@ def build(directories: Sequence[Path], out: Path | None = None, target: Target =
 
 
 def _slug(text: str) -> str:
-    """A part of a file name; ``:`` and ``/`` stand in the names of nets and data files."""
+    """A part of a file name; names of nets and data files contain ``:`` and ``/``."""
     return re.sub(r"[^A-Za-z0-9.]+", "-", Path(text).name).strip("-.") or "unnamed"
 
 

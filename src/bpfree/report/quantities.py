@@ -15,7 +15,7 @@ from bpfree.units import format_bytes, format_co2, format_count, format_energy, 
 
 __all__ = [
     "ACCURACY", "CO2E", "DIFFERENCE", "ENERGY", "ENERGY_RATIO", "FLOPS", "LATENCIES_P50", "LATENCIES_P95", "NET_ENERGY", "PASSES",
-    "PEAK_MEMORY", "QUANTITIES", "TIME", "TIME_RATIO", "Quantity", "Statistic", "signed",
+    "PEAK_MEMORY", "QUANTITIES", "TIME", "TIME_RATIO", "Quantity", "Statistic", "points", "signed",
 ]  # fmt: skip
 
 Statistic = Literal["mean", "difference", "ratio", "largest"]
@@ -36,8 +36,9 @@ def _twofold(value: float) -> str:
     return f"{value:.2f}"
 
 
-def _points(value: float) -> str:
-    return signed(100 * value)
+def points(fraction: float, digits: int = 2) -> str:
+    """A difference of fractions in percentage points."""
+    return signed(100 * fraction, digits)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +75,7 @@ ACCURACY = Quantity(
     key="test_accuracy_fraction", name="test accuracy", path="test_accuracy", show=format_percent, heading="Test accuracy, %"
 )
 DIFFERENCE = Quantity(
-    key="difference_fraction", name="difference in test accuracy", path="test_accuracy", show=_points, statistic="difference",
+    key="difference_fraction", name="difference in test accuracy", path="test_accuracy", show=points, statistic="difference",
     heading="Difference to {baseline}, points",
 )  # fmt: skip
 PASSES = Quantity(key="passes_count", name="passes", path="passes", show=_plain, heading="Passes")

@@ -22,7 +22,7 @@ SUMMARY_VERSION = 1
 
 
 def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
-    """What the page says, as JSON values: no NaN, no infinity; what was not measured is ``None``."""
+    """Contents of the page as JSON values, without NaN and infinity; what was not measured is ``None``."""
     return {
         "schema": SUMMARY_VERSION,
         "ruleset": {

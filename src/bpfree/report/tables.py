@@ -1,4 +1,4 @@
-"""The headline table as text cells, for the page, Markdown and the terminal, and as numbers, for CSV."""
+"""The headline table as text, for the page, Markdown and the terminal, and as numbers, for CSV."""
 
 from __future__ import annotations
 
@@ -194,7 +194,7 @@ def markdown_table(table: Table) -> list[str]:
 
 
 TARGET_HEADINGS = ("Arm", "Reached by", *(cost.heading for cost in COSTS_TO_TARGET))
-"""Of the table of costs to a target."""
+"""Headings of the table of costs to a target."""
 
 
 def target_rows(table: Table) -> list[tuple[str, ...]]:

@@ -19,7 +19,7 @@ Target = float | Mapping[str, float] | None
 """The target that the caller names: one accuracy, or one for each data set; None for that of the runs."""
 
 DEFAULT_SHARE = 0.99
-"""Of the baseline's mean best validation accuracy: the target where nobody named one."""
+"""Share of the baseline's mean best validation accuracy that is the default target."""
 
 
 @dataclass(frozen=True)

@@ -63,7 +63,7 @@ def _percent(row: ArmRow, digits: int = 1) -> str:
 
 
 def _digits(row: ArmRow) -> int:
-    """One digit of a per cent is enough, unless the interval of the difference is finer than that."""
+    """Digits of a per cent: one, unless the interval of the difference is finer than that."""
     d = row[DIFFERENCE]
     return 2 if d and d.low is not None and d.high is not None and d.high - d.low < 0.002 else 1
 
