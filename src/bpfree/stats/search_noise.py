@@ -16,21 +16,18 @@ from scipy import special
 from bpfree.errors import UsageError
 from bpfree.stats.planning import least_detectable_difference
 
-__all__ = ["ProtocolPower", "Surrogate", "claim_protocol", "protocol_power", "quick_protocol", "scrambled_points"]
+__all__ = ["Curve", "ProtocolPower", "Surrogate", "claim_protocol", "protocol_power", "quick_protocol", "scrambled_points"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Surrogate:
-    """Expected accuracy against log10 of the learning rate: a plateau with a quadratic fall on both sides, and the noise on it.
+class Curve:
+    """Expected accuracy against log10 of the learning rate: a plateau with a quadratic fall on both sides.
 
     Attributes:
         top: accuracy on the plateau, a fraction.
-        optimum: log10 of the learning rate in the middle of the plateau of a full run.
+        optimum: log10 of the learning rate in the middle of the plateau.
         half_width: of the plateau, in decades.
         below, above: fall per squared decade beyond the plateau, towards small and large learning rates (fractions).
-        trial_shift: decades by which the optimum of a short trial lies above that of a run: fewer steps favour larger ones.
-        validation_se: standard error of a validation accuracy: of the images, and of the seed of the trial.
-        seed_sd: standard deviation of a run's test accuracy over seeds at a fixed learning rate.
     """
 
     top: float
@@ -38,15 +35,31 @@ class Surrogate:
     half_width: float
     below: float
     above: float
-    trial_shift: float
-    validation_se: float
-    seed_sd: float
 
-    def accuracy(self, log_lr: np.ndarray, *, shift: float = 0.0) -> np.ndarray:
-        """Expected accuracy, a fraction at least 0, of any shape; ``shift`` moves the optimum, in decades."""
-        x = np.asarray(log_lr) - self.optimum - shift
+    def accuracy(self, log_lr: np.ndarray) -> np.ndarray:
+        """Expected accuracy, a fraction at least 0, of any shape."""
+        x = np.asarray(log_lr) - self.optimum
         low, high = np.maximum(0.0, -x - self.half_width), np.maximum(0.0, x - self.half_width)
         return np.maximum(0.0, self.top - self.below * low**2 - self.above * high**2)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surrogate:
+    """A data set and net, seen by a search.
+
+    Attributes:
+        trial: curve of a trial shorter than a run; its optimum lies above that of a run, since fewer steps favour larger rates.
+        run: curve of a full run.
+        trial_se: noise (standard deviation) of a short trial's validation accuracy: of its images and its seed.
+        validation_se: the same of a full run.
+        seed_sd: standard deviation of a run's test accuracy over seeds at a fixed learning rate.
+    """
+
+    trial: Curve
+    run: Curve
+    trial_se: float
+    validation_se: float
+    seed_sd: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,12 +71,15 @@ class ProtocolPower:
         false_claims: chance of any claim where there is no difference (one comparison).
         sd: standard deviation of a paired difference between two equal arms, a fraction.
         least_detectable: true difference that is shown with a chance of 0.8, were the paired differences normal, a fraction.
+        shortfall: what an arm loses on average because no point was a good one: top of the curve minus mean accuracy, a fraction.
+            It cancels between arms with one curve, and biases the comparison of arms whose optima differ.
     """
 
     power: float
     false_claims: float
     sd: float
     least_detectable: float
+    shortfall: float
 
 
 def scrambled_points(rng: np.random.Generator, n_sequences: int, n_points: int) -> np.ndarray:
@@ -121,10 +137,9 @@ def quick_protocol(
             point = start + width * rng.random(shape)
         else:
             point = np.clip(best + 0.5 * rng.standard_normal(shape), start, start + width)
-        expected = surrogate.accuracy(point, shift=surrogate.trial_shift)
-        seen = expected + surrogate.validation_se * rng.standard_normal(shape)
+        seen = surrogate.trial.accuracy(point) + surrogate.trial_se * rng.standard_normal(shape)
         best, best_seen = np.where(seen > best_seen, point, best), np.maximum(seen, best_seen)
-    return surrogate.accuracy(best)[..., None] + surrogate.seed_sd * rng.standard_normal((*shape, n_seeds))
+    return surrogate.run.accuracy(best)[..., None] + surrogate.seed_sd * rng.standard_normal((*shape, n_seeds))
 
 
 def claim_protocol(
@@ -157,7 +172,7 @@ def claim_protocol(
     points = points.reshape(n_comparisons, 1, n_studies, n_points)
     shape = (n_comparisons, n_arms, n_studies, n_points)
     advantage = np.asarray(differences).reshape(1, n_arms, 1, 1)
-    expected = surrogate.accuracy(points) + advantage
+    expected = surrogate.run.accuracy(points) + advantage
     tested = expected + surrogate.seed_sd * rng.standard_normal(shape)
     validated = expected + surrogate.validation_se * rng.standard_normal(shape)
     winner = validated.argmax(axis=-1)[..., None]
@@ -197,6 +212,7 @@ def protocol_power(
         false_claims=float((up | down).mean()),
         sd=sd,
         least_detectable=least_detectable_difference(n_studies, sd, alpha),
+        shortfall=surrogate.run.top - float(equal.mean()),
     )
 
 
