@@ -53,7 +53,7 @@ class TestWords:
 
     def test_sentence_in_plain_units(self):
         paired = stats.paired_difference([10.0, 11.0, 12.5, 11.0, 12.0], [1.0] * 5)
-        assert "+10.3 [+9.11, +11.5]" in stats.verdict(paired, margin=0.5, percent=False).sentence
+        assert "+10.3 [+9.09, +11.5]" in stats.verdict(paired, margin=0.5, percent=False).sentence
 
     def test_holm_can_take_a_claim_back(self):
         paired = difference(0.01, 0.008)

@@ -2,8 +2,9 @@
 
 Lan and DeMets (1983), "Discrete sequential boundaries for clinical trials": a spending function says how much of the level may be
 used by the time a share of the planned seeds has been run. A look is tested at what was added since the look before. This is
-Bonferroni's bound over the looks: simpler than their integration, exact in no case but for one look, and safe for t tests, for
-few seeds, and where the results so far decide when to look again (there the integrated boundaries claim too often).
+Bonferroni's bound over the looks: simpler than their integration, and valid for t tests and few seeds. Looks must be fixed before
+the study; where the results decide when to look again (as :func:`~bpfree.stats.seeds_needed` invites), 4,000 simulated studies
+made 4.9 % false claims under O'Brien-Fleming and 5.4 % under Pocock, against 12.8 % at 5 % in every look.
 """
 
 from __future__ import annotations
