@@ -140,6 +140,9 @@ class TestLevels:
     def test_a_correction_can_only_raise_a_p_value(self):
         assert stats.judge(dataclasses.replace(evidence(0.001, 0.02), p_difference=0.0)).word == "inconclusive"
         assert stats.judge(dataclasses.replace(evidence(0.0, 0.02), p_equivalence=0.0)).word == "inconclusive"
+        strict = dataclasses.replace(evidence(0.01, 0.004), p_difference=0.0, alpha=0.001)
+        assert 0.001 < strict.paired.p_value < 0.05
+        assert stats.judge(strict).word == "inconclusive"
 
     def test_the_interval_must_agree(self):
         """At a level above that of the interval, p alone does not make a claim."""
