@@ -10,16 +10,16 @@ from pathlib import Path
 import pytest
 import torch
 
-from bpfree import data
-from bpfree.bench import Arm, published, suites
+from bpfree import data, published
+from bpfree.bench import Arm, suites
 from bpfree.bench import reproduce as reproducing
-from bpfree.bench.published import Number
 from bpfree.bench.reproduce import Reproduction, choose
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import n_scaled, scaled_data
 from bpfree.bench.suites.sizes import KNOWN, Size
 from bpfree.errors import BpfreeError, DataError, UsageError
 from bpfree.meter import Meter
+from bpfree.published import Number
 from bpfree.rulesets import digest, load
 
 NAMES = ["foton2025", "mf2025", "pepita2022", "spyra2025", "spyra2026"]
@@ -74,7 +74,7 @@ def test_every_table_has_a_file_and_every_number_is_a_fraction(table: str) -> No
 
 
 def test_every_file_has_its_source() -> None:
-    files = {entry.name for entry in resources.files("bpfree.bench.published").iterdir() if entry.name.endswith(".csv")}
+    files = {entry.name for entry in resources.files("bpfree.published").iterdir() if entry.name.endswith(".csv")}
     assert files == {f"{table}.csv" for table in published.tables()}
 
 
@@ -96,7 +96,7 @@ def test_one_seed_counted_three_times_has_no_spread() -> None:
 
 
 def test_the_spread_is_two_deviations_of_the_runs() -> None:
-    text = (resources.files("bpfree.bench.published") / "spyra2025-legacy-runs.csv").read_text()
+    text = (resources.files("bpfree.published") / "spyra2025-legacy-runs.csv").read_text()
     rows = csv.DictReader(text.splitlines())
     runs = [
         float(r["test_accuracy"]) / 100

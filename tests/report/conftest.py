@@ -1,18 +1,30 @@
-"""Run directories with realistic numbers, made without training anything."""
+"""Run directories written by the harness itself, with realistic numbers in their records.
+
+One run of one pass is measured, and one search is read back, for each session; the records of the tests are that run with
+other numbers. So the fixtures have the fields, reasons and files that the harness writes, whatever they are.
+"""
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import optuna
 import pytest
+import torch
 
-from bpfree import rulesets
-from bpfree.records import Record, append_record
+from bpfree import data, rulesets
+from bpfree.bench import environment
+from bpfree.bench.arm import Arm
+from bpfree.bench.directory import RunDirectory
+from bpfree.bench.measure import Setting, measure
+from bpfree.bench.study import Tuned, search
+from bpfree.meter import CarbonFactor, Meter, co2e_g
+from bpfree.records import Record
 
 ARMS = {  # arm: algorithm, variant, final test accuracy, rate of learning, seconds a pass, passes, watts
     "backprop": ("backprop", "", 0.9750, 0.35, 0.061, 27, 31.0),
@@ -22,10 +34,50 @@ ARMS = {  # arm: algorithm, variant, final test accuracy, rate of learning, seco
 }
 SEEDS = (0, 1, 2, 3, 4)
 QUICK = rulesets.load("quick")
-NO_ENERGY = "no NVIDIA GPU, and RAPL cannot be read; try: bpfree doctor"
-
-
+CPU = torch.device("cpu")
+FACTOR = CarbonFactor(g_per_kwh=381.0, year=2023, source="CodeCarbon 3.0")
+NVML = {"method": "nvml-counter", "scope": "gpu", "measured": True, "resolved": True}
 PATIENCE = QUICK.stop.patience or 0
+
+
+@cache
+def facts() -> dict[str, Any]:
+    """Facts about this machine, as the harness writes them into ``environment.json``."""
+    return environment.facts(CPU)
+
+
+@cache
+def digits() -> data.Dataset:
+    """The data that are embedded."""
+    return data.load("digits")
+
+
+def setting(rules: rulesets.Ruleset) -> Setting:
+    """What a run needs: digits, a small net, no energy source."""
+    return Setting(rules, digits(), "mlp:1x16", CPU, Meter(CPU), None, {}, facts())
+
+
+@cache
+def template() -> Record:
+    """A record that the harness measured."""
+    return measure(setting(QUICK.with_changes(max_passes=1)), Arm.parse("backprop"), {}, 0, None)
+
+
+@cache
+def searched(arm: str, values: tuple[tuple[str, float], ...], joules: float | None) -> Tuned:
+    """What the harness makes of a finished search of 8 trials with 15 passes, 1.025 s and ``joules`` each."""
+    one = setting(QUICK)
+    storage = optuna.storages.InMemoryStorage()
+    optuna.logging.set_verbosity(optuna.logging.WARNING)
+    study = optuna.create_study(study_name=f"{arm}@{one.data.name}@{one.net}", storage=storage, direction="maximize")
+    ranges = {name: optuna.distributions.FloatDistribution(1e-9, 10.0, log=True) for name, _value in values}
+    user = {"passes": 15, "time_s": 1.025, "joules": joules, "method": None if joules is None else "nvml-counter"}
+    for index in range(8):
+        trial = optuna.trial.create_trial(
+            params=dict(values), distributions=ranges, value=0.9766 - index / 100, user_attrs={**user, "diverged": index == 7}
+        )
+        study.add_trial(trial)
+    return search(one, Arm.parse(arm), storage)
 
 
 def history(final: float, rate: float, passes: int, pass_s: float, watts: float | None, seed: int) -> list[dict[str, Any]]:
@@ -69,134 +121,66 @@ def make_record(
     arms: Sequence[str] = tuple(ARMS),
     **changes: Any,
 ) -> Record:
-    """One valid record; what is null has its reason."""
+    """The measured record with the numbers of another arm and seed; what is null has its reason."""
     algorithm, variant, final, rate, pass_s, passes, watts = ARMS.get(arm, (arm, "", 0.95, 0.3, 0.06, 30, 32.0))
-    noise = np.random.default_rng(1000 + seed).normal(0, 0.004) + np.random.default_rng([seed, sum(arm.encode())]).normal(
-        0, 0.002
-    )
+    noise = np.random.default_rng(1000 + seed).normal(0, 0.004)
+    noise += np.random.default_rng([seed, sum(arm.encode())]).normal(0, 0.002)
     passes = max(passes + seed - 2, 3)
     time_s = pass_s * passes * (1 + 0.03 * seed)
     joules = watts * time_s if energy else None
     accuracy = round(final + noise, 4) if status == "ok" else None
-    reasons = {
-        "inference": "not asked for; measure it with: bpfree measure inference MODEL",
-        "time_to_target_s": "the ruleset names no target accuracy",
-        "energy_to_target_j": "the ruleset names no target accuracy",
-        "flops.orthogonalisation": "this rule does not orthogonalise",
-        "memory.gradients": "gradients of closed-form rules live inside the step",
-    }
-    if not energy:
-        reasons |= dict.fromkeys(
-            (
-                "energy",
-                "co2e_g",
-                "carbon.source",
-                "carbon.year",
-                "tuning_energy.joules",
-                "tuning_energy.method",
-            ),
-            NO_ENERGY,
-        ) | {"carbon.g_per_kwh": "nothing to multiply: no joules"}
-    if status != "ok":
-        reasons |= dict.fromkeys(("test_accuracy", "val_accuracy"), f"the run {status}")
     passed = history(final + noise, rate, passes, time_s / passes, watts if energy else None, seed)
-    record = {
-        "schema": 1,
+    tuned = tuned_params(arm, dataset, net)
+    record = template().model_dump(by_alias=True) | {
         "arm": arm,
         "algorithm": algorithm,
         "variant": variant,
-        "params": tuned_params(arm, dataset, net)
-        | ({"schedule": variant.rpartition("=")[2] or "joint"} if algorithm == "mono-forward" else {}),
+        "params": Arm.parse(arm).build(tuned).params() if arm in ARMS else template().params | tuned,
         "dataset": dataset,
-        "split": "sha256:1234",
         "net": net,
-        "n_params": 84746,
-        "n_aux_params": 0 if algorithm == "backprop" else 5120,
         "seed": seed,
         "ruleset_digest": digest,
-        "plan": {
-            "command": "bpfree compare --seeds 5 --out runs/x",
-            "arms": list(arms),
-            "seeds": list(SEEDS),
-            "n_train": 1078,
-        },
+        "plan": template().plan | {"command": "bpfree compare --seeds 5 --out runs/x", "arms": list(arms), "seeds": list(SEEDS)},
         "status": status,
-        "reasons": reasons,
         "val_accuracy": accuracy and max(entry["val_accuracy"] for entry in passed),
         "test_accuracy": accuracy,
         "passes": passes,
         "forward_passes": 1.0 * passes,
         "time_s": time_s,
         "eval_time_s": time_s * 0.1,
-        "energy": {
-            "joules": joules,
-            "net_joules": joules and joules * 0.6,
-            "method": "nvml-counter" if energy else None,
-            "scope": "gpu" if energy else None,
-            "measured": energy,
-            "resolved": energy,
-            "sources": {"nvml:0": joules} if energy else {},
-        },
-        "co2e_g": joules and joules / 3.6e6 * 381,
-        "carbon": {
-            "g_per_kwh": 381.0 if energy else None,
-            "pue": 1.0,
-            "source": "CodeCarbon 3.0" if energy else None,
-            "year": 2023 if energy else None,
-        },
-        "tuning_energy": {
-            "joules": 8 * 15 * pass_s * watts if energy else None,
-            "time_s": 8 * 15 * pass_s,
-            "trials": 8,
-            "passes": 120,
-            "method": "nvml-counter" if energy else None,
-        },
         "inference": None,
-        "time_to_target_s": None,
-        "energy_to_target_j": None,
-        "flops": {
-            "train_step": 32_500_000 if algorithm == "backprop" else 28_100_000,
-            "evaluation": 10_800_000,
-            "orthogonalisation": None,
-            "batch_size": 64,
-            "method": "FlopCounterMode",
-        },
-        "peak_memory_bytes": 2_310_144 if algorithm == "backprop" else 1_904_640,
-        "memory": {
-            "weights": 338984,
-            "auxiliary": 20480,
-            "gradients": None,
-            "optimiser": 677968,
-            "activations": 131072,
-            "feature_cache": 0,
-            "method": "dispatch mode",
-        },
-        "tier": "eager",
-        "maths": "autograd" if algorithm == "backprop" else "closed",
         "history": passed,
-        "environment_digest": "env-1",
-        "started_at": "2026-11-21T08:00:00Z",
-        "versions": {"bpfree": "0.1.0", "torch": "2.8.0"},
+        "tuning_energy": tuned_of(arm, dataset, net, energy).cost.model_dump(),
     }
-    return Record.model_validate(record | changes)
+    reasons = dict(record["reasons"]) | {"inference": "a record of an earlier version"}
+    if energy:
+        record |= with_energy(joules or 0.0, 0.6 * (joules or 0.0))
+        reasons = {key: why for key, why in reasons.items() if key.partition(".")[0] not in ("energy", "co2e_g", "carbon")}
+    elif record["tuning_energy"]["joules"] is None:
+        reasons |= dict.fromkeys(("tuning_energy.joules", "tuning_energy.method"), "no energy source was given")
+    if status != "ok":
+        reasons |= dict.fromkeys(("test_accuracy", "val_accuracy", "status"), f"the run {status}")
+    return Record.model_validate(record | {"reasons": reasons} | changes)
+
+
+def with_energy(joules: float, net_joules: float, factor: CarbonFactor = FACTOR) -> dict[str, Any]:
+    """The fields of a record whose window was metered."""
+    return {
+        "energy": {"joules": joules, "net_joules": net_joules, "sources": {"nvml:0": joules}} | NVML,
+        "co2e_g": co2e_g(joules, factor),
+        "carbon": {"g_per_kwh": factor.g_per_kwh, "pue": 1.0, "source": factor.source, "year": factor.year},
+    }
+
+
+def tuned_of(arm: str, dataset: str, net: str, energy: bool) -> Tuned:
+    """The search of one arm on one task."""
+    values = tuple(tuned_params(arm, dataset, net).items())
+    return searched(arm if arm in ARMS else "backprop", values, 31.25 if energy else None)
 
 
 def tuned_entry(arm: str, dataset: str = "digits", net: str = "mlp:2x256", energy: bool = False) -> dict[str, Any]:
-    """What the search of one arm found, as the harness writes it."""
-    return {
-        "arm": arm,
-        "dataset": dataset,
-        "net": net,
-        "algorithm": ARMS.get(arm, (arm,))[0],
-        "best": tuned_params(arm, dataset, net),
-        "trials": 8,
-        "passes_per_trial": 15,
-        "best_val_accuracy": 0.9766,
-        "time_s": 8.2,
-        "joules": 250.0 if energy else None,
-        "space": {"lr": "loguniform 1e-5..1e-2", "weight_decay": "loguniform 1e-6..1e-3"},
-        "at_edge": ["weight_decay"] if arm == "forward-forward" else [],
-    }
+    """The entry of one arm in ``tuned.json``."""
+    return tuned_of(arm, dataset, net, energy).row | {"arm": arm, "dataset": dataset, "net": net}
 
 
 def write_run(
@@ -206,22 +190,12 @@ def write_run(
     tuned: Sequence[dict[str, Any]] | None = None,
 ) -> Path:
     """A run directory that holds ``records``."""
-    path.mkdir(parents=True, exist_ok=True)
-    rulesets.save(ruleset, path / "ruleset.yaml")
-    facts = {
-        "cpu": "AMD EPYC 7B13",
-        "cores": 2,
-        "memory_bytes": 8_589_934_592,
-        "gpu": None,
-        "os": "Linux 6.1",
-        "python": "3.12.4",
-        "packages": {"torch": "2.8.0+cpu", "numpy": "2.4.6"},
-    }
-    (path / "environment.json").write_text(json.dumps({"env-1": facts}))
-    for record in records:
-        append_record(path / "records.jsonl", record)
-    if tuned is not None:
-        (path / "tuned.json").write_text(json.dumps(list(tuned)))
+    directory = RunDirectory(path)
+    with directory.opened(ruleset, facts()):
+        for record in records:
+            directory.append(record)
+        if tuned is not None:
+            directory.keep_tuned(list(tuned))
     return path
 
 

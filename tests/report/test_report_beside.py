@@ -9,22 +9,24 @@ from typing import Any
 
 import pytest
 
-from bpfree.report.beside import PublishedRow, SuiteFacts, answer_of, measured_beside
+from bpfree.published import Number
+from bpfree.report.beside import SuiteFacts, SuiteRow, answer_of, measured_beside
 from bpfree.report.published import build_suite, suite_summary
+from bpfree.report.quantities import DIFFERENCE
 
 FACTS: dict[str, Any] = {"name": "mine", "title": "Mine", "paper": "us"}
 
 
-def row(arm: str = "mono-forward", **changes: Any) -> PublishedRow:
+def row(arm: str = "mono-forward", **changes: Any) -> SuiteRow:
     """A published row of what the fixtures measured."""
-    given = {
-        "section": "Table 1", "ruleset": "quick", "dataset": "digits", "measured_dataset": "digits", "net": "mlp:2x256",
-        "arm": arm, "source": "us",
-    }  # fmt: skip
-    return PublishedRow(**(given | changes))
+    place = {"section": "Table 1", "ruleset": "quick", "dataset": "digits", "net": "mlp:2x256", "arm": arm}
+    place |= {key: changes.pop(key) for key in (*place, "measured_dataset", "note", "reason") if key in changes}
+    number: dict[str, Any] = {"table": "suite", "dataset": "digits", "net": place["net"], "algorithm": arm.partition(":")[0]}
+    number |= {"second_hand": False, "source": "us"}
+    return SuiteRow(**({"measured_dataset": "digits"} | place), number=Number(**(number | changes)))
 
 
-def judged(run: Path, published: PublishedRow, **facts: Any) -> Any:
+def judged(run: Path, published: SuiteRow, **facts: Any) -> Any:
     """The row beside what the directory holds."""
     return measured_beside(SuiteFacts(**FACTS, **facts), [published], {"quick": run})[0]
 
@@ -71,7 +73,7 @@ def test_the_gap_has_the_interval_of_what_was_measured(run: Path, mean: float) -
 def test_only_a_published_difference_is_held_against_the_measured_difference(run: Path) -> None:
     beside = judged(run, row(difference=0.01))
     assert beside.measured is not None
-    assert beside.gap.mean == pytest.approx(beside.measured.difference.mean - 0.01)
+    assert beside.gap.mean == pytest.approx(beside.mean(DIFFERENCE).mean - 0.01)
     assert judged(run, row("backprop", difference=0.01)).verdict == "no difference was measured"
 
 

@@ -19,7 +19,7 @@ def test_everything_is_written(runs):
     paths = report.build([runs()])
     assert paths.page == runs.root / "run/report/index.html"
     names = {figure.name for figure in paths.figures}
-    assert names == {"difference.svg", "accuracy-time.svg", "curves-passes.svg", "curves-seconds.svg"}
+    assert names == {"difference.svg", "accuracy-time.svg", "curves-passes.svg", "curves-seconds.svg", "memory.svg"}
     for path in (paths.page, paths.markdown, paths.csv, *paths.figures):
         assert path.stat().st_size > 200
     assert not list(paths.directory.rglob(".*")), "temporary files are left"

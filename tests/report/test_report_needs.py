@@ -20,6 +20,7 @@ def counted(records, **of_memory):
             update={
                 "flops": FLOPS.model_copy(update={"train_step": steps[record.arm]}),
                 "memory": MEMORY.model_copy(update=of_memory),
+                "reasons": record.reasons | dict.fromkeys((f"memory.{part}" for part in of_memory), "not counted"),
             }
         )
         for record in records

@@ -28,7 +28,7 @@ class TestWords:
             (0.01, 0.001, "better"),
             (-0.01, 0.001, "worse"),
             (0.0, 0.001, "equivalent"),
-            (0.0010, 0.0005, "different but negligible"),
+            (0.0010, 0.0005, "equivalent"),
             (0.0, 0.02, "inconclusive"),
             (0.005, 0.02, "inconclusive"),
             (0.0, 0.0, "equivalent"),
@@ -41,19 +41,19 @@ class TestWords:
         assert (result.seeds_needed is not None) == (word == "inconclusive")
 
     def test_lower_is_better_for_energy(self):
-        paired = stats.paired_ratio(np.array([0.6, 0.61, 0.59, 0.6]), np.ones(4))
+        paired = stats.paired_ratio(np.array([0.6, 0.61, 0.59, 0.6, 0.6]), np.ones(5))
         assert stats.verdict(paired, margin=0.05, higher_is_better=False).word == "better"
         assert stats.verdict(paired, margin=0.05, higher_is_better=True).word == "worse"
         sentence = stats.verdict(paired, margin=0.05, higher_is_better=False).sentence
-        assert sentence.startswith("better: 0.6 times [0.587, 0.613], p < 0.001, 4 paired seeds")
+        assert sentence.startswith("better: 0.6 times [0.591, 0.609], p < 0.001, 5 paired seeds")
 
     def test_sentence_has_points_interval_p_and_n(self):
         sentence = stats.verdict(difference(0.01, 0.001), margin=MARGIN).sentence
         assert sentence == "better: +1.00 points [+0.90, +1.10], p < 0.001, 5 paired seeds."
 
     def test_sentence_in_plain_units(self):
-        paired = stats.paired_difference([10.0, 11.0, 12.5], [1.0, 1.0, 1.0])
-        assert "+10.2 [+7.04, +13.3]" in stats.verdict(paired, margin=0.5, percent=False).sentence
+        paired = stats.paired_difference([10.0, 11.0, 12.5, 11.0, 12.0], [1.0] * 5)
+        assert "+10.3 [+9.09, +11.5]" in stats.verdict(paired, margin=0.5, percent=False).sentence
 
     def test_holm_can_take_a_claim_back(self):
         paired = difference(0.01, 0.008)
@@ -67,21 +67,25 @@ class TestWords:
         paired = difference(0.001, 0.02)
         assert stats.verdict(paired, margin=MARGIN, p_adjusted=0.0).word == "inconclusive"
 
-    @pytest.mark.parametrize("n", [0, 1])
+    @pytest.mark.parametrize("n", [0, 1, 2, 4])
     def test_too_few_seeds(self, n):
-        result = stats.verdict(stats.paired_difference([0.9] * n, [0.8] * n), margin=MARGIN)
-        assert result.word == "inconclusive"
-        assert "at least two are needed" in result.sentence
+        a = np.array([0.9, 0.91, 0.92, 0.93])[:n]
+        result = stats.verdict(stats.paired_difference(a, [0.8] * n), margin=MARGIN)
+        assert result.word == "not judged"
+        assert f"{n} paired seed{'' if n == 1 else 's'}, at least 5 are needed" in result.sentence
+        assert result.text.startswith(f"not judged: {n} paired seed")
         assert result.seeds_needed is None
 
     def test_seeds_left_out_are_named(self):
-        a = {seed: 0.9 + seed / 1000 for seed in range(4)}
-        sentence = stats.verdict(stats.paired_difference(a, {0: 0.8, 1: 0.8, 2: 0.8}), margin=MARGIN).sentence
-        assert "(seed 3 left out, run by one arm only)" in sentence
+        a = {seed: 0.9 + seed / 1000 for seed in range(6)}
+        sentence = stats.verdict(stats.paired_difference(a, dict.fromkeys(range(5), 0.8)), margin=MARGIN).sentence
+        assert "(seed 5 left out, run by one arm only)" in sentence
+        few = stats.verdict(stats.paired_difference(a, dict.fromkeys(range(4), 0.8)), margin=MARGIN).sentence
+        assert "(seeds 4, 5 left out, run by one arm only)" in few
 
     def test_two_identical_differences_are_no_certainty(self):
-        """The trap of quantised accuracies: two seeds that differ by the same one example."""
-        result = stats.verdict(stats.paired_difference([0.975] * 2, [0.972] * 2), margin=MARGIN)
+        """The trap of quantised accuracies: a few seeds that differ by the same one example."""
+        result = stats.verdict(stats.paired_difference([0.975] * 5, [0.972] * 5), margin=MARGIN)
         assert (result.word, result.seeds_needed) == ("inconclusive", 6)
         assert stats.verdict(stats.paired_difference([0.975] * 6, [0.972] * 6), margin=MARGIN).word == "better"
 
@@ -89,7 +93,8 @@ class TestWords:
     @given(st.lists(st.floats(-0.05, 0.05), min_size=2, max_size=15), st.floats(1e-4, 0.02))
     def test_always_one_word_and_no_nan(self, d, margin):
         result = stats.verdict(stats.paired_difference(d, np.zeros(len(d))), margin=margin)
-        assert result.word in {"better", "worse", "equivalent", "different but negligible", "inconclusive"}
+        few = len(d) < stats.LEAST_PAIRS
+        assert result.word in ({"not judged"} if few else {"better", "worse", "equivalent", "inconclusive"})
         assert "nan" not in result.sentence
         assert result.seeds_needed is None or result.seeds_needed > len(d)
 
@@ -139,7 +144,7 @@ class TestFamily:
     def test_ratios(self):
         costs = {arm: {s: v * 100 for s, v in row.items()} for arm, row in self.VALUES.items()}
         family = stats.compare_family(costs, "backprop", margin=0.05, scale="ratio", higher_is_better=False)
-        assert family["a"].verdict.word == "different but negligible"
+        assert family["a"].verdict.word == "equivalent"
 
     def test_unknown_baseline(self):
         with pytest.raises(UnknownNameError, match="did you mean backprop"):

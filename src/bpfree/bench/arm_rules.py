@@ -7,7 +7,6 @@ from functools import cached_property
 from typing import TYPE_CHECKING
 
 from bpfree.bench.arm import Arm
-from bpfree.bench.stops import stop_rule
 from bpfree.rulesets import Ruleset
 from bpfree.train import StopRule
 
@@ -66,7 +65,7 @@ class ArmRules:
 
     def stop(self, *, trial: bool = False) -> StopRule:
         """When a measured run ends, or a trial of the search."""
-        return stop_rule(self.ruleset, self.arm.plain, self.dataset, self.net, trial=trial)
+        return self.ruleset.stop_rule(self.arm.plain, self.dataset, self.net, trial=trial)
 
     def cell(self, seed: int) -> tuple[str, str, str, str, int]:
         """What identifies a measured run: arm, data set, its digest, net, seed; equal to :attr:`bpfree.records.Record.cell`."""

@@ -24,7 +24,6 @@ from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.compare import Comparison, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
-from bpfree.bench.published import Number
 from bpfree.bench.suites import Row, Section, Suite
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import scaled_data
@@ -34,6 +33,7 @@ from bpfree.errors import BpfreeError, DataError, RunDirectoryError, StorageErro
 from bpfree.files import write_atomic, writing
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.nets import build
+from bpfree.published import Number
 from bpfree.rulesets import Ruleset
 
 __all__ = ["ArmGroup", "Line", "Reproduction", "choose"]

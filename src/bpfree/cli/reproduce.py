@@ -22,7 +22,7 @@ from bpfree.cli.session import start
 from bpfree.cli.setting import torch_device
 from bpfree.errors import DataError
 from bpfree.meter import Meter, carbon_factor
-from bpfree.report.published import PublishedRow, SuiteFacts, build_suite, suite_summary, suite_tables
+from bpfree.report.published import SuiteFacts, SuiteRow, build_suite, suite_summary, suite_tables
 from bpfree.units import format_energy, format_time
 
 __all__ = ["Machine", "dry_run_command", "reproduce_command"]
@@ -164,7 +164,7 @@ def _announce(console: Console, chosen: Reproduction) -> None:
             console.print(f"not run: {line.row.dataset} {line.row.net} {line.row.arm}: {line.reason}", markup=False)
 
 
-def _plain(chosen: Reproduction, command: str) -> tuple[SuiteFacts, list[PublishedRow]]:
+def _plain(chosen: Reproduction, command: str) -> tuple[SuiteFacts, list[SuiteRow]]:
     """The suite as plain data: the report imports neither torch nor the bench."""
     suite = chosen.suite
     facts = SuiteFacts(
@@ -174,15 +174,12 @@ def _plain(chosen: Reproduction, command: str) -> tuple[SuiteFacts, list[Publish
     )  # fmt: skip
     rows = []
     for line in chosen.lines:
-        number, data = line.number, chosen.data.get((line.section.ruleset, line.row.dataset))
+        data = chosen.data.get((line.section.ruleset, line.row.dataset))
         rows.append(
-            PublishedRow(
+            SuiteRow(
                 section=line.section.title, ruleset=line.section.ruleset, dataset=line.row.dataset,
                 measured_dataset=data.name if data is not None else "", net=line.row.net, arm=line.row.arm,
-                accuracy=number.accuracy, spread=number.spread, spread_words=number.spread_words,
-                difference=number.difference, difference_interval=number.difference_interval,
-                time_ratio=number.time_ratio, energy_ratio=number.energy_ratio, second_hand=number.second_hand,
-                source=number.source, note=line.row.note, reason=line.reason,
+                number=line.number, note=line.row.note, reason=line.reason,
             )
         )  # fmt: skip
     return facts, rows

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 import altair as alt
 
-from bpfree.report.beside import Beside, percent
+from bpfree.report.beside import Beside
 from bpfree.report.charts import Chart
 from bpfree.report.looks import draw, on
 from bpfree.report.svg import INK, MUTED, SERIES
+from bpfree.units import format_percent
 
 __all__ = ["LEGEND", "beside_chart"]
 
@@ -24,19 +25,19 @@ def beside_chart(section: str, dataset: str, rows: Sequence[Beside], number: int
     Args:
         number: of the chart in the page, for the name of its file.
     """
-    shown = [row for row in rows if row.published.accuracy is not None]
+    shown = [beside for beside in rows if beside.row.number.accuracy is not None]
     if not shown:
         return None
-    labels = {id(row): f"{row.label}, {row.published.net}" for row in shown}
-    published = [{"row": labels[id(row)], "x": 100 * (row.published.accuracy or 0.0)} for row in shown]
+    labels = {id(beside): f"{beside.label}, {beside.row.net}" for beside in shown}
+    published = [{"row": labels[id(beside)], "x": 100 * (beside.row.number.accuracy or 0.0)} for beside in shown]
     spreads, dots, bars = [], [], []
-    for row in shown:
-        if row.published.spread is not None:
-            spreads.append(_bar(labels[id(row)], *row.published.spread))
-        if (mine := row.accuracy) is not None:
-            dots.append({"row": labels[id(row)], "x": 100 * mine.mean})
+    for beside in shown:
+        if beside.row.number.spread is not None:
+            spreads.append(_bar(labels[id(beside)], *beside.row.number.spread))
+        if (mine := beside.accuracy) is not None:
+            dots.append({"row": labels[id(beside)], "x": 100 * mine.mean})
             if mine.low is not None and mine.high is not None:
-                bars.append(_bar(labels[id(row)], mine.low, mine.high))
+                bars.append(_bar(labels[id(beside)], mine.low, mine.high))
     order = list(labels.values())
     y = alt.Y("row:N", title=None, sort=order, scale=alt.Scale(domain=order), axis=alt.Axis(labelLimit=200, ticks=False))
     scale = alt.Scale(zero=False, nice=True)
@@ -50,15 +51,15 @@ def beside_chart(section: str, dataset: str, rows: Sequence[Beside], number: int
         on("bars").mark_rule(strokeWidth=2, color=INK).encode(y=y, x=x("x1"), x2="x2:Q"),
         on("dots").mark_point(filled=True, size=80, opacity=1, color=INK).encode(y=y, x=x("x")),
     ]
-    said = "; ".join(
-        f"{labels[id(row)]}: published {percent(row.published.accuracy)} %, "
-        + (f"measured {row.measured.accuracy_text} %" if row.measured and row.accuracy else "not measured")
-        for row in shown
+    words = "; ".join(
+        f"{labels[id(beside)]}: published {format_percent(beside.row.number.accuracy)} %, "
+        + (f"measured {beside.measured.accuracy_text} %" if beside.measured and beside.accuracy else "not measured")
+        for beside in shown
     )
     return Chart(
         f"published-{number}",
         f"{section}: {dataset}",
-        f"{LEGEND} {said}.",
+        f"{LEGEND} {words}.",
         draw(
             alt.layer(*layers),
             {"published": published, "spreads": spreads, "dots": dots, "bars": bars},

@@ -1,4 +1,4 @@
-"""The four charts of a table: each is one Altair specification, and a sentence or two that say the same."""
+"""The four charts of a table: each is one Altair specification and a description in words."""
 
 from __future__ import annotations
 
@@ -10,11 +10,12 @@ from typing import Any
 import altair as alt
 
 from bpfree import stats
-from bpfree.report.curves import Line, common_mean, run_line
+from bpfree.report.curves import Curve, common_mean, run_line
 from bpfree.report.looks import dashes, draw, on, series
-from bpfree.report.model import Estimate, Row, Table
+from bpfree.report.model import ArmRow, SeedMean, Table
+from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY, TIME
 from bpfree.report.svg import INK, MUTED
-from bpfree.units import format_energy, format_time
+from bpfree.units import format_time
 
 __all__ = ["Chart", "charts", "front_in_words", "pareto"]
 
@@ -24,7 +25,7 @@ LOG_FROM = 10.0
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing: ``name`` names its file, ``description`` stands for it where it cannot be seen."""
+    """One drawing: ``name`` names its file, ``description`` replaces it for readers who cannot see it."""
 
     name: str
     title: str
@@ -39,11 +40,12 @@ def charts(table: Table) -> list[Chart]:
 
 
 def _difference(table: Table) -> Chart | None:
-    rows = [row for row in table.rows if row.difference is not None]
+    differences = [(row, difference) for row in table.rows if (difference := row[DIFFERENCE]) is not None]
+    rows = [row for row, _difference in differences]
     if not rows:
         return None
     margin = 100 * table.margin
-    data = [{"arm": row.label} | _bounds(row.difference, 100.0) for row in rows if row.difference]
+    data = [{"arm": row.label} | _bounds(difference, 100.0) for row, difference in differences]
     title = f"difference to {table.baseline_label}, percentage points"
     y = alt.Y("arm:N", title=None, sort=None, axis=alt.Axis(labelLimit=190, ticks=False, domain=False))
     colour, shape = series(rows, legend=False)
@@ -53,7 +55,7 @@ def _difference(table: Table) -> Chart | None:
     interval = base.mark_rule(strokeWidth=2).encode(y=y, x=_x("x1", title, ticks=4), x2="x2:Q", color=colour)
     x = _x("x", title, ticks=4)
     points = base.mark_point(filled=True, size=90, opacity=1).encode(y=y, x=x, color=colour, shape=shape)
-    words = "; ".join(f"{row.label} {row.difference_text()} points, {row.verdict}" for row in rows)
+    words = "; ".join(f"{row.label} {row.difference_text()} points, {row.verdict.text}" for row in rows)
     return Chart(
         "difference",
         f"Difference in test accuracy to {table.baseline_label}",
@@ -68,16 +70,17 @@ def _difference(table: Table) -> Chart | None:
 
 
 def _cost(table: Table) -> Chart | None:
-    rows = [row for row in table.rows if row.accuracy is not None and row.time_s is not None]
+    rows = [row for row in table.rows if row[ACCURACY] is not None and row[TIME] is not None]
     if not rows:
         return None
     kind = _cost_kind(table)
-    absent = "for every arm" if any(row.energy_j is not None for row in rows) else "measured"
-    costs = {row.arm: cost for row in rows if (cost := row.energy_j if kind == "energy" else row.time_s)}
+    quantity = ENERGY if kind == "energy" else TIME
+    absent = "for every arm" if any(row[ENERGY] is not None for row in rows) else "measured"
+    costs = {row.arm: cost for row in rows if (cost := row[quantity])}
     factor, unit = _unit(max(cost.mean for cost in costs.values()), kind)
     data = []
     for row in rows:
-        cost, accuracy = costs[row.arm], row.accuracy
+        cost, accuracy = costs[row.arm], row[ACCURACY]
         assert accuracy is not None
         data.append({"arm": row.label} | _bounds(cost, 1 / factor, "x", floor=0.1) | _bounds(accuracy, 100.0, "y"))
     what = f"{table.energy_word} of training" if kind == "energy" else f"time of training, energy not {absent}"
@@ -98,8 +101,7 @@ def _cost(table: Table) -> Chart | None:
     if any("x1" in entry for entry in data):
         layers.append(base.mark_rule().encode(y=y, x=_x("x1", axis_title, scale), x2="x2:Q", color=colour))
     layers.append(base.mark_point(filled=True, size=90, opacity=1).encode(x=x, y=y, color=colour, shape=shape))
-    said = format_energy if kind == "energy" else format_time
-    words = "; ".join(f"{row.label} {row.accuracy_text} % for {said(costs[row.arm].mean)}" for row in rows)
+    words = "; ".join(f"{row.label} {row.accuracy_text} % for {quantity.show(costs[row.arm].mean)}" for row in rows)
     return Chart(
         f"accuracy-{kind}",
         f"Test accuracy against {kind}",
@@ -109,33 +111,34 @@ def _cost(table: Table) -> Chart | None:
 
 
 def _cost_kind(table: Table) -> str:
-    """What the arms are drawn against: ``"energy"`` where every arm that finished has it, else ``"time"``."""
-    rows = [row for row in table.rows if row.accuracy is not None and row.time_s is not None]
-    return "energy" if all(row.energy_j is not None for row in rows) else "time"
+    """Cost on the x axis: ``"energy"`` where every arm that finished has it, else ``"time"``."""
+    rows = [row for row in table.rows if row[ACCURACY] is not None and row[TIME] is not None]
+    return "energy" if all(row[ENERGY] is not None for row in rows) else "time"
 
 
 def pareto(table: Table) -> list[str]:
     """Labels of the arms on the front of accuracy against cost, cheapest first; an arm that lost runs is not on it."""
     rows = [row for row in table.rows if not row.n_bad]
-    costs = {row.label: row.energy_j if _cost_kind(table) == "energy" else row.time_s for row in rows}
+    quantity = ENERGY if _cost_kind(table) == "energy" else TIME
+    points = {row.label: (row[quantity], row[ACCURACY]) for row in rows}
     return stats.pareto_front(
-        {row.label: (cost and cost.mean, row.accuracy and row.accuracy.mean) for row in rows for cost in (costs[row.label],)}
+        {label: (cost and cost.mean, accuracy and accuracy.mean) for label, (cost, accuracy) in points.items()}
     )
 
 
 def front_in_words(table: Table) -> str:
-    """Which arms no other beats in both; empty where there is nothing to compare."""
+    """Names the arms that no other beats in both; empty where there is nothing to compare."""
     front = pareto(table)
     if len(table.rows) < 2 or not front:
         return ""
     cost = table.energy_word if _cost_kind(table) == "energy" else "time"
     if len(front) == 1:
-        return f"On the front of accuracy against {cost} stands {front[0]} alone: no other arm is cheaper or more accurate."
+        return f"On the front of accuracy against {cost} is {front[0]} alone: no other arm is cheaper or more accurate."
     return f"On the front of accuracy against {cost} (no other arm is both cheaper and at least as accurate): {', '.join(front)}."
 
 
 def _curves(table: Table, against: str) -> Chart | None:
-    """Validation accuracy while training: one thin line a seed, the mean as far as every seed ran."""
+    """Validation accuracy during training: one thin line for each seed, and their mean as far as every seed ran."""
     lines = [(row, [line for run in row.runs if (line := run_line(run, against))]) for row in table.rows]
     lines = [(row, runs) for row, runs in lines if runs]
     if not lines:
@@ -169,29 +172,29 @@ def _curves(table: Table, against: str) -> Chart | None:
     )
 
 
-def _bounds(estimate: Estimate, factor: float, axis: str = "x", floor: float | None = None) -> dict[str, float]:
+def _bounds(mean: SeedMean, factor: float, axis: str = "x", floor: float | None = None) -> dict[str, float]:
     """Mean and interval as ``x``, ``x1``, ``x2``; ``floor``, a share of the mean, is the least ``x1``."""
-    found = {axis: factor * estimate.mean}
-    if estimate.low is not None and estimate.high is not None:
-        low = estimate.low if floor is None else max(estimate.low, floor * estimate.mean)
-        found |= {f"{axis}1": factor * low, f"{axis}2": factor * estimate.high}
-    return found
+    ends = {axis: factor * mean.mean}
+    if mean.low is not None and mean.high is not None:
+        low = mean.low if floor is None else max(mean.low, floor * mean.mean)
+        ends |= {f"{axis}1": factor * low, f"{axis}2": factor * mean.high}
+    return ends
 
 
-def _best_of(row: Row, runs: Sequence[Line], against: str) -> str:
+def _best_of(row: ArmRow, runs: Sequence[Curve], against: str) -> str:
     best = sum(max(line.y) for line in runs) / len(runs)
     end = sum(line.x[-1] for line in runs) / len(runs)
     span = format_time(end) if against == "seconds" else f"{end:.0f} passes"
     return f"{row.label} {100 * best:.1f} % within {span}"
 
 
-def _points(row: Row, line: Line, factor: float, run: int) -> list[dict[str, Any]]:
+def _points(row: ArmRow, line: Curve, factor: float, run: int) -> list[dict[str, Any]]:
     pairs = zip(line.x, line.y, strict=True)
     return [{"arm": row.label, "run": run, "x": round(x / factor, 5), "y": round(100 * y, 3)} for x, y in pairs]
 
 
-def _accuracy_domain(lines: Sequence[tuple[Row, Sequence[Line]]]) -> tuple[float, float]:
-    """Low enough for every arm's end, high enough to tell the arms apart; first passes may lie below it."""
+def _accuracy_domain(lines: Sequence[tuple[ArmRow, Sequence[Curve]]]) -> tuple[float, float]:
+    """Ends of the axis: the best accuracy of every arm is inside, the first passes may lie below."""
     best = [100 * max(line.y) for _row, runs in lines for line in runs]
     lowest = min(100 * min(line.y) for _row, runs in lines for line in runs)
     wanted = max(best) - 3.0 * max(max(best) - min(best), 3.0)

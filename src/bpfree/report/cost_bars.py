@@ -1,4 +1,4 @@
-"""The memory of a training step as stacked bars: one panel a net, one bar an arm, parts by use."""
+"""The memory of a training step as stacked bars: one panel for each net, one bar for each arm, parts by use."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ BAR = 17
 
 
 def bar_parts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
-    """One entry for each part of a bar, ``mib`` long, in the order in which they are stacked; other keys are kept."""
+    """One entry for each part of a bar, ``mib`` long, in the order of the stack; other keys are copied."""
     return [
         {
             **{key: value for key, value in row.items() if key not in PARTS},
@@ -38,11 +38,11 @@ def bar_parts(rows: Sequence[Mapping[str, Any]]) -> list[dict[str, Any]]:
 
 
 def memory_bars(rows: Sequence[Mapping[str, Any]], title: str) -> str:
-    """The bars as an SVG file that stands alone.
+    """The bars as an SVG file of its own.
 
     Args:
         rows: ``arm``, ``net`` and the bytes of each of :data:`PARTS`; panels and bars in the order of the rows.
-        title: stands above the drawing.
+        title: text above the drawing.
     """
     nets, arms = (list(dict.fromkeys(str(row[key]) for row in rows)) for key in ("net", "arm"))
     panels = []

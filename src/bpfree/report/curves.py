@@ -10,14 +10,14 @@ import numpy as np
 
 from bpfree.records import Record
 
-__all__ = ["MAX_POINTS", "Line", "common_mean", "run_line"]
+__all__ = ["MAX_POINTS", "Curve", "common_mean", "run_line"]
 
 MAX_POINTS = 60
-"""Points of a line that are drawn; more cannot be told apart at the width of a chart, and weigh."""
+"""Most points drawn of a line; more cannot be told apart at the width of a chart and make the file larger."""
 
 
 @dataclass(frozen=True)
-class Line:
+class Curve:
     """Validation accuracy (a fraction) over passes or seconds."""
 
     x: tuple[float, ...]
@@ -25,7 +25,7 @@ class Line:
     finished: bool
 
 
-def run_line(run: Record, against: str) -> Line | None:
+def run_line(run: Record, against: str) -> Curve | None:
     """One run against ``"passes"`` or ``"seconds"``; passes without a validation are left out."""
     points = [
         (float(entry.passes if against == "passes" else entry.time_s), entry.val_accuracy)
@@ -35,21 +35,21 @@ def run_line(run: Record, against: str) -> Line | None:
     if not points:
         return None
     xs, ys = zip(*_thinned(points), strict=True)
-    return Line(xs, ys, run.status == "ok")
+    return Curve(xs, ys, run.status == "ok")
 
 
 def _thinned(points: list[tuple[float, float]]) -> list[tuple[float, float]]:
     if len(points) <= MAX_POINTS:
         return points
     best = max(range(len(points)), key=lambda k: points[k][1])
-    kept = {round(k) for k in np.linspace(0, len(points) - 1, MAX_POINTS - 1)} | {best}
-    return [points[k] for k in sorted(kept)]
+    chosen = {round(k) for k in np.linspace(0, len(points) - 1, MAX_POINTS - 1)} | {best}
+    return [points[k] for k in sorted(chosen)]
 
 
-def common_mean(lines: Sequence[Line]) -> Line | None:
-    """The mean of the finished runs, over the stretch that all of them cover.
+def common_mean(lines: Sequence[Curve]) -> Curve | None:
+    """Mean of the finished runs, over the range that all of them cover.
 
-    Where one run has stopped, a mean of the others would jump for no reason in the training.
+    Beyond the end of one run, the mean of the others would jump for a reason that is not in the training.
     """
     finished = [line for line in lines if line.finished]
     if not finished:
@@ -60,4 +60,4 @@ def common_mean(lines: Sequence[Line]) -> Line | None:
     grid = sorted({x for line in finished for x in line.x if start <= x <= end})
     grid = [grid[round(k)] for k in np.linspace(0, len(grid) - 1, min(len(grid), MAX_POINTS))]
     mean = np.mean([np.interp(grid, line.x, line.y) for line in finished], axis=0)
-    return Line(tuple(grid), tuple(float(value) for value in mean), True)
+    return Curve(tuple(grid), tuple(float(value) for value in mean), True)

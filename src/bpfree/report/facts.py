@@ -1,4 +1,4 @@
-"""Parts of the report that are looked up: what is missing and why, the machine, the tuned values."""
+"""Reference parts of the report: what was not measured and why, the machines, the tuned values."""
 
 from __future__ import annotations
 
@@ -9,16 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from bpfree.report.material import Material
-from bpfree.report.model import Table
+from bpfree.report.model import ArmRow, Table
+from bpfree.report.quantities import QUANTITIES
 from bpfree.units import MISSING, format_bytes, format_energy, format_percent, format_time
 
-__all__ = ["Environment", "Missing", "Tuned", "Value", "commands", "environments", "missing", "tuned_values"]
+__all__ = ["Machine", "NotMeasured", "TunedArm", "TunedValue", "commands", "environments", "missing", "tuned_values"]
 
-_QUANTITIES = {
+_NAMES = {each.path: each.name for each in QUANTITIES if each.statistic in ("mean", "largest")} | {
     "energy": "energy",
-    "energy.joules": "gross energy",
-    "energy.net_joules": "energy net of idle power",
-    "co2e_g": "CO₂e",
     "carbon": "carbon factor",
     "carbon.g_per_kwh": "carbon factor",
     "tuning_energy": "energy of the search",
@@ -26,26 +24,22 @@ _QUANTITIES = {
     "inference": "cost of inference",
     "inference.joules_per_1000": "energy of inference",
     "inference.by_batch.1.joules_per_1000": "energy of inference",
-    "inference.by_batch.128.joules_per_1000": "energy of inference",
     "time_to_target_s": "time to a target accuracy",
     "energy_to_target_j": "energy to a target accuracy",
-    "peak_memory_bytes": "peak memory",
     "status": "the run itself",
-    "test_accuracy": "test accuracy",
     "val_accuracy": "validation accuracy",
-    "time_s": "time",
     "eval_time_s": "time of evaluation",
 }
-
+"""Fields of a record in words: the quantities of the report, and fields that it shows elsewhere or not at all."""
 
 _TO_TARGET = ("time_to_target_s", "energy_to_target_j")
 
 _ATTRIBUTES = frozenset({"method", "scope", "source", "year"})
-"""Say how a quantity was measured; where it was not, its own reason says enough."""
+"""Fields that say how a quantity was measured; where it was not, the reason of the quantity says enough."""
 
 
 @dataclass(frozen=True)
-class Missing:
+class NotMeasured:
     """Quantities that were not measured for one reason; ``arms`` is empty where it holds for all."""
 
     quantities: str
@@ -54,7 +48,7 @@ class Missing:
 
 
 @dataclass(frozen=True)
-class Environment:
+class Machine:
     """One machine and its software, as names and values."""
 
     heading: str
@@ -62,7 +56,7 @@ class Environment:
 
 
 @dataclass(frozen=True)
-class Value:
+class TunedValue:
     """One tuned hyper-parameter."""
 
     name: str
@@ -72,12 +66,12 @@ class Value:
 
 
 @dataclass(frozen=True)
-class Tuned:
-    """What the search of one arm found, and what it cost."""
+class TunedArm:
+    """Values that the search of one arm on one task chose, and what the search cost."""
 
-    cell: str
+    task: str
     label: str
-    values: tuple[Value, ...]
+    values: tuple[TunedValue, ...]
     fixed: str
     accuracy: str
     trials: str
@@ -85,32 +79,32 @@ class Tuned:
     energy: str
 
 
-def missing(tables: Sequence[Table]) -> list[Missing]:
+def missing(tables: Sequence[Table]) -> list[NotMeasured]:
     """Every reason in the records once, with the quantities and the arms it holds for."""
-    found: dict[tuple[str, frozenset[str]], list[str]] = {}
-    by_place: dict[tuple[str, str], set[str]] = {}
+    by_reason: dict[tuple[str, frozenset[str]], list[str]] = {}
+    arms: dict[tuple[str, str], set[str]] = {}
     for table in tables:
         for row in table.rows:
             for run in row.runs:
                 for key, reason in run.reasons.items():
                     if table.targets is not None and key in _TO_TARGET:
                         continue  # the report counts them itself, from the history
-                    by_place.setdefault((reason, key), set()).add(row.label)
-    for (reason, key), labels in by_place.items():
+                    arms.setdefault((reason, key), set()).add(row.label)
+    for (reason, key), labels in arms.items():
         if key.rpartition(".")[2] not in _ATTRIBUTES:
-            found.setdefault((reason, frozenset(labels)), []).append(_quantity(key))
+            by_reason.setdefault((reason, frozenset(labels)), []).append(_quantity(key))
     every = {row.label for table in tables for row in table.rows}
     return [
-        Missing(", ".join(dict.fromkeys(names)), reason, "" if labels == every else ", ".join(sorted(labels)))
-        for (reason, labels), names in found.items()
+        NotMeasured(", ".join(dict.fromkeys(names)), reason, "" if labels == every else ", ".join(sorted(labels)))
+        for (reason, labels), names in by_reason.items()
     ]
 
 
 def _quantity(key: str) -> str:
-    return _QUANTITIES.get(key, key.replace("_", " ").replace(".", ": "))
+    return _NAMES.get(key, key.replace("_", " ").replace(".", ": "))
 
 
-def environments(material: Material) -> list[Environment]:
+def environments(material: Material) -> list[Machine]:
     """The machines on which the records were measured, with the versions that the records themselves name."""
     digests = list(dict.fromkeys(record.environment_digest for record in material.records))
     made = []
@@ -120,7 +114,7 @@ def environments(material: Material) -> list[Environment]:
         known = dict(material.environments.get(digest, described))
         heading = f"{'This machine' if len(digests) == 1 else f'Machine {number}'}: {len(runs)} runs"
         executed = "; ".join(dict.fromkeys(f"{run.tier}, {run.maths} gradients" for run in runs))
-        made.append(Environment(heading, tuple(_flat(known | {"execution": executed}))))
+        made.append(Machine(heading, tuple(_flat(known | {"execution": executed}))))
     return made
 
 
@@ -143,28 +137,26 @@ def _fact(value: Any) -> str:
     return ", ".join(map(_fact, value)) if isinstance(value, list) else str(value)
 
 
-def tuned_values(tables: Sequence[Table], material: Material) -> list[Tuned]:
-    """One entry for each arm of each table: what the search found if it is known, else what the runs used."""
+def tuned_values(tables: Sequence[Table], material: Material) -> list[TunedArm]:
+    """One entry for each arm of each table: the values its search chose if they are known, else those its runs used."""
     return [_tuned(table, row, material) for table in tables for row in table.rows]
 
 
-def _tuned(table: Table, row: Any, material: Material) -> Tuned:
-    wanted = (row.arm, table.dataset, table.net)
-    entry = next((e for e in material.tuned if (e.get("arm"), e.get("dataset"), e.get("net")) == wanted), None)
-    cell = f"{table.dataset}, {table.net}"
+def _tuned(table: Table, row: ArmRow, material: Material) -> TunedArm:
+    entry = material.tuned_entry(row.arm, table.task, row.runs[0].study)
     if entry is None:
-        values = tuple(Value(name, _number(value), "", False) for name, value in row.runs[0].params.items())
+        values = tuple(TunedValue(name, _number(value), "", False) for name, value in row.runs[0].params.items())
         cost = row.runs[0].tuning_energy
         trials = MISSING if cost is None else f"{cost.trials} trials, {cost.passes} passes"
         time_s, joules = (cost.time_s, cost.joules) if cost else (None, None)
-        return Tuned(cell, row.label, values, "", MISSING, trials, format_time(time_s), format_energy(joules))
+        return TunedArm(table.task_text, row.label, values, "", MISSING, trials, format_time(time_s), format_energy(joules))
     best, space, edges = entry.get("best") or {}, entry.get("space") or {}, entry.get("at_edge") or []
     fixed = [f"{name} = {_number(value)}" for name, value in row.runs[0].params.items() if name not in best]
     lost = entry.get("diverged_trials")
-    return Tuned(
-        cell,
+    return TunedArm(
+        table.task_text,
         row.label,
-        tuple(Value(str(name), _number(value), str(space.get(name, "")), name in edges) for name, value in best.items()),
+        tuple(TunedValue(str(name), _number(value), str(space.get(name, "")), name in edges) for name, value in best.items()),
         ", ".join(fixed),
         format_percent(entry.get("best_val_accuracy")),
         f"{entry.get('trials', MISSING)} × {entry.get('passes_per_trial') or MISSING}" + (f", {lost} diverged" if lost else ""),

@@ -7,7 +7,7 @@ from typing import Any
 
 import altair as alt
 
-from bpfree.report.model import Row
+from bpfree.report.model import ArmRow
 from bpfree.report.svg import GRID, INK, MUTED, SERIES, render
 
 __all__ = ["DASHES", "SHAPES", "dashes", "draw", "glyph", "on", "series"]
@@ -17,7 +17,7 @@ DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2], [12, 3], [2, 4])
 WIDTH, HEIGHT = 410, 260
 
 
-def series(rows: Sequence[Row], legend: bool = True) -> tuple[alt.Color, alt.Shape]:
+def series(rows: Sequence[ArmRow], legend: bool = True) -> tuple[alt.Color, alt.Shape]:
     """Colour and shape of each arm: together they are unique for more arms than a chart can hold."""
     labels = [row.label for row in rows]
     colours = [SERIES[row.index % len(SERIES)] for row in rows]
@@ -39,7 +39,7 @@ def on(name: str) -> alt.Chart:
     return alt.Chart(alt.NamedData(name))
 
 
-def dashes(rows: Sequence[Row]) -> alt.StrokeDash:
+def dashes(rows: Sequence[ArmRow]) -> alt.StrokeDash:
     """The dash of each arm's line; its legend is the mark at the end of the line."""
     patterns = [DASHES[row.index % len(DASHES)] for row in rows]
     scale = alt.Scale(domain=[row.label for row in rows], range=patterns)
@@ -71,8 +71,8 @@ def draw(chart: alt.LayerChart | alt.FacetChart, datasets: dict[str, list[dict[s
     return render(spec | {"config": config, "datasets": datasets})
 
 
-def glyph(row: Row) -> str:
-    """The arm's line and mark as a small drawing, to stand before its name in a table."""
+def glyph(row: ArmRow) -> str:
+    """The arm's line and mark as a small drawing, shown before its name in a table."""
     dash = " ".join(str(length) for length in DASHES[row.index % len(DASHES)])
     colour = f"var(--series-{row.index % len(SERIES)})"
     return (
@@ -94,7 +94,7 @@ _MARKS = {
 }
 
 
-def _shape(row: Row) -> str:
+def _shape(row: ArmRow) -> str:
     """Shifted by one where the colours start again, so that colour and shape together stay unique."""
     again, colour = divmod(row.index, len(SERIES))
     return SHAPES[(colour + again) % len(SHAPES)]

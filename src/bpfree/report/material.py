@@ -1,4 +1,4 @@
-"""What a report is made of: the records, ruleset, environments and tuned values of run directories."""
+"""Reads what a report is made of: records, ruleset, environments and tuned values of run directories."""
 
 from __future__ import annotations
 
@@ -12,15 +12,15 @@ from bpfree import rulesets
 from bpfree.errors import RunDirectoryError
 from bpfree.records import Record, read_records
 
-__all__ = ["Cell", "Material", "read_material"]
+__all__ = ["Material", "Task", "read_material"]
 
-Cell = tuple[str, str]
-"""Data set and net: what one table is about."""
+Task = tuple[str, str]
+"""Data set and net: one table is about one task."""
 
 
 @dataclass(frozen=True)
 class Material:
-    """Everything that was read; nothing here is computed."""
+    """Contents of the run directories; nothing here is computed."""
 
     directories: tuple[Path, ...]
     records: tuple[Record, ...]
@@ -29,17 +29,22 @@ class Material:
     tuned: tuple[Mapping[str, Any], ...]
 
     @property
-    def cells(self) -> list[Cell]:
+    def tasks(self) -> list[Task]:
         """Data sets and nets in the order in which they were first measured."""
         return list(dict.fromkeys((record.dataset, record.net) for record in self.records))
 
-    def arms(self, cell: Cell) -> dict[str, list[Record]]:
+    def arms(self, task: Task) -> dict[str, list[Record]]:
         """The records of one table by arm, in the order of the plan where it names the arms."""
-        chosen = [record for record in self.records if (record.dataset, record.net) == cell]
+        chosen = [record for record in self.records if (record.dataset, record.net) == task]
         planned = [str(arm) for record in chosen for arm in _listed(record.plan.get("arms"))]
         order = dict.fromkeys([*planned, *(record.arm for record in chosen)])
         arms = {arm: [record for record in chosen if record.arm == arm] for arm in order}
         return {arm: sorted(runs, key=lambda run: run.seed) for arm, runs in arms.items() if runs}
+
+    def tuned_entry(self, arm: str, task: Task, study: int | None = None) -> Mapping[str, Any] | None:
+        """What ``tuned.json`` says of one arm on one task, in one study where there are several; None where it says nothing."""
+        wanted, keys = (arm, *task, study), ("arm", "dataset", "net", "study")
+        return next((e for e in self.tuned if tuple(e.get(key) for key in keys) == wanted), None)
 
 
 def read_material(directories: Sequence[Path]) -> Material:
@@ -52,7 +57,7 @@ def read_material(directories: Sequence[Path]) -> Material:
     if not directories:
         raise RunDirectoryError("no run directory was given; try: bpfree report runs/DIRECTORY")
     paths = tuple(dict.fromkeys(Path(directory) for directory in directories))
-    found = {path: _records_of(path) for path in paths}
+    records = {path: _records_of(path) for path in paths}
     environments: dict[str, Mapping[str, Any]] = {}
     tuned: list[Mapping[str, Any]] = []
     for path in paths:
@@ -60,8 +65,8 @@ def read_material(directories: Sequence[Path]) -> Material:
         tuned += [entry for entry in _read_json(path / "tuned.json", list) if entry not in tuned]
     return Material(
         directories=paths,
-        ruleset=_one_ruleset(found),
-        records=tuple(_once_each(found)),
+        ruleset=_one_ruleset(records),
+        records=tuple(_once_each(records)),
         environments=environments,
         tuned=tuple(tuned),
     )
@@ -74,7 +79,7 @@ def _records_of(path: Path) -> list[Record]:
     if not records:
         raise RunDirectoryError(
             f"{path} holds no measured run (records.jsonl is missing or empty); "
-            f"go on with the command that made it, or start one: bpfree compare --out {path}"
+            f"resume with the command that made it, or start one: bpfree compare --out {path}"
         )
     if not (path / "ruleset.yaml").is_file():
         raise RunDirectoryError(f"{path} has no ruleset.yaml; the rules it was run under are unknown")
@@ -93,37 +98,36 @@ def _read_json(path: Path, kind: type) -> Any:
     return value
 
 
-def _one_ruleset(found: Mapping[Path, Sequence[Record]]) -> rulesets.Ruleset:
+def _one_ruleset(records: Mapping[Path, Sequence[Record]]) -> rulesets.Ruleset:
     """The common ruleset; the directories must agree among themselves, and each with the records in it."""
-    read = {str(path): rulesets.load(path / "ruleset.yaml") for path in found}
+    read = {str(path): rulesets.load(path / "ruleset.yaml") for path in records}
     places: dict[str, str] = {rulesets.check_equal(read): f"{next(iter(read))}/ruleset.yaml"}
-    for path, runs in found.items():
+    for path, runs in records.items():
         for run in runs:
             places.setdefault(run.ruleset_digest, f"{path}/records.jsonl ({run.arm}, seed {run.seed})")
     rulesets.refuse_mixed({place: digest for digest, place in places.items()})
     return next(iter(read.values()))
 
 
-def _once_each(found: Mapping[Path, Sequence[Record]]) -> list[Record]:
-    """Each cell once: what was interrupted or failed gives way to a later attempt, a copy counts once.
+def _once_each(records: Mapping[Path, Sequence[Record]]) -> list[Record]:
+    """One record for each cell: a later attempt replaces an interrupted or failed run, a copy counts once.
 
     Raises:
-        RunDirectoryError: a cell has two results; a seed that counts twice narrows an interval for nothing.
+        RunDirectoryError: a cell has two results; counted twice, a seed would narrow the intervals.
     """
-    kept: dict[tuple[str, str, str, str, int], tuple[Path, Record]] = {}
-    for path, records in found.items():
-        for record in records:
-            earlier_path, earlier = kept.get(record.cell, (path, None))
+    chosen: dict[tuple[str | int, ...], tuple[Path, Record]] = {}
+    for path, runs in records.items():
+        for record in runs:
+            earlier_path, earlier = chosen.get(record.cell, (path, None))
             again = earlier_path == path and earlier is not None and earlier.status != "ok"
             if earlier is None or earlier.status == "interrupted" or (again and record.status != "interrupted"):
-                kept[record.cell] = (path, record)
+                chosen[record.cell] = (path, record)
             elif record.status != "interrupted" and record != earlier:
-                arm, dataset, _digest, net, seed = record.cell
                 raise RunDirectoryError(
-                    f"{arm} on {dataset} with {net}, seed {seed}, was measured twice "
+                    f"{record.arm} on {record.dataset} with {record.net}, seed {record.seed}, was measured twice "
                     f"({earlier_path} and {path}); a seed counts once, so report on one of them"
                 )
-    return [record for _path, record in kept.values()]
+    return [record for _path, record in chosen.values()]
 
 
 def _listed(value: Any) -> list[Any]:

@@ -1,29 +1,26 @@
-"""What a table says, as numbers: one row an arm, computed from the records and from nothing else."""
+"""The numbers of a table: one row for each arm, computed from the records and from nothing else."""
 
 from __future__ import annotations
 
 import math
-import re
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from bpfree import stats
 from bpfree.records import Record
-from bpfree.report.material import Cell, Material
+from bpfree.report.material import Material, Task
+from bpfree.report.quantities import ACCURACY, DIFFERENCE, QUANTITIES, Quantity, points
 from bpfree.report.targets import Target, Targets, reach, target_for
+from bpfree.report.verdicts import ArmVerdict, arm_verdict
 from bpfree.units import MISSING
 
-__all__ = ["Estimate", "Row", "Table", "build_tables", "signed"]
-
-
-_MINUS = re.compile(r"(?<![\w.])-(?=\d)")
+__all__ = ["ArmRow", "SeedMean", "Table", "build_tables"]
 
 
 @dataclass(frozen=True)
-class Estimate:
-    """A mean over seeds with its 95 % interval; one seed has none."""
+class SeedMean:
+    """A mean over seeds with its 95 % interval; one seed has no interval."""
 
     mean: float
     low: float | None
@@ -38,32 +35,32 @@ class Estimate:
 
 
 @dataclass(frozen=True)
-class Row:
-    """One arm. Means are over the runs that ended ``ok``; ``statuses`` says how many did not."""
+class ArmRow:
+    """One arm. Means are over the runs that ended ``ok``; ``statuses`` counts all runs.
+
+    Attributes:
+        index: 0 for the baseline.
+        runs: by seed, whatever their status.
+        means: of every mean, difference and ratio of :data:`~bpfree.report.quantities.QUANTITIES`, by key.
+        largest: of the other quantities, by key.
+    """
 
     arm: str
     label: str
     index: int
     runs: tuple[Record, ...]
     statuses: dict[str, int]
-    accuracy: Estimate | None
-    difference: Estimate | None
-    verdict: str
-    sentence: str
-    passes: Estimate | None
-    time_s: Estimate | None
-    time_ratio: Estimate | None
-    energy_j: Estimate | None
-    net_energy_j: Estimate | None
-    energy_ratio: Estimate | None
-    co2e_g: Estimate | None
-    train_step_flops: int | None
-    peak_memory_bytes: int | None
-    inference: dict[str, Estimate]
+    verdict: ArmVerdict
+    means: Mapping[str, SeedMean | None]
+    largest: Mapping[str, int | None]
+
+    def __getitem__(self, quantity: Quantity) -> SeedMean | None:
+        """Mean over seeds of a quantity; None where it was not measured in every finished run."""
+        return self.means[quantity.key]
 
     @property
     def seeds(self) -> list[int]:
-        """Seeds that were run, whatever became of them."""
+        """Seeds of all runs, whatever their status."""
         return [run.seed for run in self.runs]
 
     @property
@@ -72,40 +69,45 @@ class Row:
         return self.statuses.get("diverged", 0) + self.statuses.get("failed", 0)
 
     @property
-    def tone(self) -> str:
-        """The first word of the verdict, by which it is coloured."""
-        return self.verdict.partition(" ")[0].strip(":,")
-
-    @property
     def accuracy_text(self) -> str:
         """Per cent, ``"97.80 ± 0.41"``."""
-        if self.accuracy is None:
+        accuracy = self[ACCURACY]
+        if accuracy is None:
             return MISSING
-        mean = f"{100 * self.accuracy.mean:.2f}"
-        if self.accuracy.high is None:
-            return mean
-        return f"{mean} ± {100 * (self.accuracy.high - self.accuracy.mean):.2f}"
+        mean = ACCURACY.show(accuracy.mean)
+        return mean if accuracy.high is None else f"{mean} ± {ACCURACY.show(accuracy.high - accuracy.mean)}"
 
     def difference_text(self, digits: int = 2) -> str:
         """Percentage points, ``"+0.30 [−0.10, +0.70]"``."""
-        return MISSING if self.difference is None else self.difference.text(lambda v: signed(100 * v, digits))
+        difference = self[DIFFERENCE]
+        return MISSING if difference is None else difference.text(lambda value: points(value, digits))
 
 
 @dataclass(frozen=True)
 class Table:
-    """One data set and net under one ruleset; the baseline is the first row."""
+    """One task (data set and net) under one ruleset; the baseline is the first row."""
 
     dataset: str
     net: str
     baseline: str
     baseline_label: str
     margin: float
-    rows: tuple[Row, ...]
+    rows: tuple[ArmRow, ...]
     targets: Targets | None = None
 
     @property
+    def task(self) -> Task:
+        """Data set and net."""
+        return (self.dataset, self.net)
+
+    @property
+    def task_text(self) -> str:
+        """Data set and net in a heading."""
+        return f"{self.dataset}, {self.net}"
+
+    @property
     def energy_word(self) -> str:
-        """How the energy column must be called: an estimate is never called a measurement."""
+        """Name of the energy column: an estimate is never called a measurement."""
         energies = [run.energy for row in self.rows for run in row.runs if run.energy.joules is not None]
         return "energy" if all(energy.measured for energy in energies) else "estimated energy"
 
@@ -115,52 +117,55 @@ class Table:
         return [run for row in self.rows for run in row.runs]
 
 
-def signed(value: float, digits: int = 2) -> str:
-    """A difference with its sign, a true minus, and no sign on a zero."""
-    text = f"{value:+.{digits}f}"
-    return text[1:] if float(text) == 0 else text.replace("-", "−")
-
-
 def build_tables(material: Material, target: Target = None) -> list[Table]:
     """One table for each data set and net, in the order in which they were measured.
 
     Args:
+        material: what was read.
         target: validation accuracy up to which time and energy are counted, or one for each data set; see
             :func:`bpfree.report.targets.target_for`.
+
+    Raises:
+        UsageError: the target is no fraction above 0 and at most 1.
     """
-    return [_table(material, cell, target) for cell in material.cells]
+    return [_table(material, task, target) for task in material.tasks]
 
 
-def _table(material: Material, cell: Cell, target: Target) -> Table:
-    arms = material.arms(cell)
+def _table(material: Material, task: Task, target: Target) -> Table:
+    arms = material.arms(task)
     labels = _labels(arms)
-    baseline = next((arm for arm, runs in arms.items() if runs[0].algorithm == "backprop"), next(iter(arms)))
-    if "backprop" in arms:
-        baseline = "backprop"
+    baseline = _baseline(arms)
     order = [baseline, *(arm for arm in arms if arm != baseline)]
     margin = material.ruleset.equivalence_margin
-    accuracies = {arm: _values(arms[arm], _test_accuracy) for arm in order}
+    accuracies = {arm: _values(arms[arm], ACCURACY) for arm in order}
     # Holm's correction runs over the arms of one table in one metric.
     compared = stats.compare_family(accuracies, baseline, margin=margin)
     rows = [_row(arm, labels[arm], index, arms[arm], arms[baseline], compared.get(arm)) for index, arm in enumerate(order)]
-    aim = target_for(cell[0], arms[baseline], [run for runs in arms.values() for run in runs], target)
+    aim = target_for(task[0], arms[baseline], [run for runs in arms.values() for run in runs], target)
     targets = None if aim is None else reach({arm: arms[arm] for arm in order}, aim)
-    return Table(*cell, baseline, labels[baseline], margin, tuple(rows), targets)
+    return Table(*task, baseline, labels[baseline], margin, tuple(rows), targets)
 
 
-def _labels(arms: dict[str, list[Record]]) -> dict[str, str]:
+def _baseline(arms: Mapping[str, Sequence[Record]]) -> str:
+    """Plain backprop, else the first variant of backprop, else the first arm."""
+    if "backprop" in arms:
+        return "backprop"
+    return next((arm for arm, runs in arms.items() if runs[0].algorithm == "backprop"), next(iter(arms)))
+
+
+def _labels(arms: Mapping[str, Sequence[Record]]) -> dict[str, str]:
     """``mono-forward (staged)`` where that names one arm alone, otherwise the arm as it was typed."""
-    said = {arm: _label(runs[0]) for arm, runs in arms.items()}
-    counts = Counter(said.values())
-    return {arm: label if counts[label] == 1 else arm for arm, label in said.items()}
+    short = {arm: _label(runs[0]) for arm, runs in arms.items()}
+    counts = Counter(short.values())
+    return {arm: label if counts[label] == 1 else arm for arm, label in short.items()}
 
 
 def _label(run: Record) -> str:
-    """The schedule is always said, default or not: joint and staged are two algorithms in cost."""
+    """The schedule is always named, default or not: joint and staged are two algorithms in cost."""
     schedule = run.params.get("schedule")
     fixed = [part for part in run.variant.split(":") if part and part != f"schedule={schedule}"]
-    marks = [str(schedule), *fixed] if schedule else fixed
-    return f"{run.algorithm} ({', '.join(marks)})" if marks else run.algorithm
+    options = [str(schedule), *fixed] if schedule else fixed
+    return f"{run.algorithm} ({', '.join(options)})" if options else run.algorithm
 
 
 def _row(
@@ -170,115 +175,53 @@ def _row(
     runs: Sequence[Record],
     baseline: Sequence[Record],
     compared: stats.Comparison | None,
-) -> Row:
+) -> ArmRow:
     """Numbers of one arm; ``compared`` is missing for the baseline itself."""
     statuses = Counter(run.status for run in runs)
-    verdict, sentence = _verdict(statuses, compared)
-    against = baseline if compared is not None else None
-    return Row(
+
+    def mean(quantity: Quantity) -> SeedMean | None:
+        if quantity.statistic == "mean":
+            return _seed_mean(stats.mean_interval(list(_values(runs, quantity).values())))
+        if compared is None:
+            return None
+        return _seed_mean(compared.paired.interval) if quantity.statistic == "difference" else _ratio(runs, baseline, quantity)
+
+    return ArmRow(
         arm=arm,
         label=label,
         index=index,
         runs=tuple(runs),
         statuses=dict(statuses),
-        accuracy=_estimate(runs, _test_accuracy),
-        difference=_from_interval(compared.paired.interval) if compared else None,
-        verdict=verdict,
-        sentence=sentence,
-        passes=_estimate(runs, lambda run: float(run.passes)),
-        time_s=_estimate(runs, _time_s),
-        time_ratio=_ratio(runs, against, _time_s),
-        energy_j=_estimate(runs, _joules),
-        net_energy_j=_estimate(runs, lambda run: run.energy.net_joules),
-        energy_ratio=_ratio(runs, against, _joules),
-        co2e_g=_estimate(runs, lambda run: run.co2e_g),
-        train_step_flops=_largest(runs, lambda run: run.flops and run.flops.train_step),
-        peak_memory_bytes=_largest(runs, lambda run: run.peak_memory_bytes),
-        inference=_inference(runs),
+        verdict=arm_verdict(statuses, compared),
+        means={each.key: mean(each) for each in QUANTITIES if each.statistic != "largest"},
+        largest={each.key: _largest(runs, each) for each in QUANTITIES if each.statistic == "largest"},
     )
 
 
-def _inference(runs: Sequence[Record]) -> dict[str, Estimate]:
-    """By quantity and batch size, such as ``"latency_p50_s:128"``, what all finished runs measured."""
-    sizes = dict.fromkeys(size for run in runs if run.inference for size in run.inference.by_batch)
-    quantities = ("latency_p50_s", "latency_p95_s", "images_per_s", "joules_per_1000")
-    found = {
-        f"{quantity}:{size}": _estimate(runs, partial(_of_inference, size=size, quantity=quantity))
-        for size in sizes
-        for quantity in quantities
-    }
-    return {name: estimate for name, estimate in found.items() if estimate is not None}
-
-
-def _of_inference(run: Record, size: str, quantity: str) -> float | None:
-    at = run.inference and run.inference.by_batch.get(size)
-    return getattr(at, quantity) if at else None
-
-
-def _verdict(statuses: Counter[str], compared: stats.Comparison | None) -> tuple[str, str]:
-    """The word of the statistics, unless runs were lost: an arm that loses runs is never called better.
-
-    The runs that ended well are not a fair sample of an arm of which others diverged.
-    """
-    if compared is None:
-        return "", ""
-    lost = {status: count for status in ("diverged", "failed") if (count := statuses[status])}
-    said = " and ".join(f"{count} of {statuses.total()} runs {status}" for status, count in lost.items())
-    if not statuses["ok"]:
-        return "no run finished", f"no run finished{f' ({said})' if said else ''}."
-    word, sentence = compared.verdict.word, _MINUS.sub("−", compared.verdict.sentence)
-    if not lost:
-        return word, sentence
-    if word == "worse":
-        return f"worse, and {said}", f"{said}; of those that finished: {sentence}"
-    return f"unreliable: {said}", f"unreliable, since {said}; of those that finished: {sentence}"
-
-
-def _test_accuracy(run: Record) -> float | None:
-    return run.test_accuracy
-
-
-def _time_s(run: Record) -> float | None:
-    return run.time_s
-
-
-def _joules(run: Record) -> float | None:
-    return run.energy.joules
-
-
-Pick = Callable[[Record], float | None]
-
-
-def _values(runs: Sequence[Record], pick: Pick) -> dict[tuple[int, int], float]:
+def _values(runs: Sequence[Record], quantity: Quantity) -> dict[tuple[int, int], float]:
     """By split and by study or seed, of the runs that ended ``ok``; none at all where one of them lacks the quantity.
 
     A mean over those that happen to have it would be of another set of runs than its neighbours in the row.
     """
-    finished = [(run.replicate, pick(run)) for run in runs if run.status == "ok"]
-    known = {seed: float(value) for seed, value in finished if value is not None and math.isfinite(value)}
+    finished = [(run.replicate, quantity.pick(run)) for run in runs if run.status == "ok"]
+    known = {seed: value for seed, value in finished if value is not None and math.isfinite(value)}
     return known if len(known) == len(finished) else {}
 
 
-def _estimate(runs: Sequence[Record], pick: Pick) -> Estimate | None:
-    return _from_interval(stats.mean_interval(list(_values(runs, pick).values())))
-
-
-def _from_interval(interval: stats.Interval) -> Estimate | None:
+def _seed_mean(interval: stats.Interval) -> SeedMean | None:
     if interval.mean is None:
         return None
-    return Estimate(interval.mean, interval.low, interval.high, interval.n)
+    return SeedMean(interval.mean, interval.low, interval.high, interval.n)
 
 
-def _ratio(runs: Sequence[Record], baseline: Sequence[Record] | None, pick: Pick) -> Estimate | None:
-    if baseline is None:
-        return None
-    mine, theirs = _values(runs, pick), _values(baseline, pick)
+def _ratio(runs: Sequence[Record], baseline: Sequence[Record], quantity: Quantity) -> SeedMean | None:
+    mine, theirs = _values(runs, quantity), _values(baseline, quantity)
     if not all(value > 0 for value in [*mine.values(), *theirs.values()]):
         return None
-    return _from_interval(stats.paired_ratio(mine, theirs).interval)
+    return _seed_mean(stats.paired_ratio(mine, theirs).interval)
 
 
-def _largest(runs: Sequence[Record], pick: Pick) -> int | None:
+def _largest(runs: Sequence[Record], quantity: Quantity) -> int | None:
     """The same for every seed but for a ragged batch or the allocator: the largest is what must fit."""
-    found = _values(runs, pick)
-    return round(max(found.values())) if found else None
+    values = _values(runs, quantity)
+    return round(max(values.values())) if values else None

@@ -1,4 +1,4 @@
-"""What a step of each arm needs, as counted on one step: operations, apart by use, and bytes, as a table and as stacked bars."""
+"""Operations and bytes that a training step of each arm needs, as counted on one step, as a table and as stacked bars."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from bpfree.records import Flops, Memory, Record
 from bpfree.report.charts import Chart
 from bpfree.report.cost_bars import COLOURS, PARTS, bar_parts
 from bpfree.report.looks import draw, on
-from bpfree.report.model import Row, Table
+from bpfree.report.model import ArmRow, Table
 from bpfree.units import MISSING, format_bytes, format_count
 
 __all__ = ["NEEDS_CAPTION", "NEEDS_HEADINGS", "memory_chart", "needs_rows"]
@@ -24,16 +24,16 @@ NEEDS_CAPTION = (
 
 
 def needs_rows(table: Table) -> list[tuple[str, ...]]:
-    """The cells of that table, in the order of the arms; none where nothing was counted."""
-    counted = [(row, *found) for row in table.rows if (found := _counted(row)) is not None]
+    """Texts of that table, in the order of the arms; none where nothing was counted."""
+    counted = [(row, *counts) for row in table.rows if (counts := _counted(row)) is not None]
     if not counted:
         return []
     first = counted[0][1].train_step
     return [(row.label, *_flops(flops, first), *_parts(memory)) for row, flops, memory in counted]
 
 
-def _counted(row: Row) -> tuple[Flops, Memory] | None:
-    """Of the arm's first run that has both; they are the same in every seed."""
+def _counted(row: ArmRow) -> tuple[Flops, Memory] | None:
+    """Counts of the arm's first run that has both; they are the same in every seed."""
     runs: list[Record] = [run for run in row.runs if run.flops is not None and run.memory is not None]
     return None if not runs or runs[0].flops is None or runs[0].memory is None else (runs[0].flops, runs[0].memory)
 
@@ -44,18 +44,19 @@ def _flops(flops: Flops, first: int | None) -> tuple[str, ...]:
 
 
 def _parts(memory: Memory) -> list[str]:
-    cells = {part: format_bytes(getattr(memory, part)) for part in PARTS}
+    texts = {part: format_bytes(getattr(memory, part)) for part in PARTS}
     if memory.feature_cache:
-        cells["auxiliary"] += f" and {format_bytes(memory.feature_cache)} of cached features"
-    return list(cells.values())
+        texts["auxiliary"] += f" and {format_bytes(memory.feature_cache)} of cached features"
+    return list(texts.values())
 
 
 def memory_chart(table: Table) -> Chart | None:
-    """The bytes of :func:`needs_rows` as one stacked bar an arm; nothing where they were not counted for every part."""
+    """The bytes of :func:`needs_rows` as one stacked bar for each arm; None where a part was not counted."""
+    memories = [(row, counts[1]) for row in table.rows if (counts := _counted(row)) is not None]
     rows = [
-        {"arm": row.label, **{part: getattr(found[1], part) for part in PARTS}}
-        for row in table.rows
-        if (found := _counted(row)) is not None and all(getattr(found[1], part) is not None for part in PARTS)
+        {"arm": row.label, **{part: getattr(memory, part) for part in PARTS}}
+        for row, memory in memories
+        if all(getattr(memory, part) is not None for part in PARTS)
     ]
     if not rows:
         return None

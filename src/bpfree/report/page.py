@@ -13,6 +13,7 @@ from bpfree import rulesets
 from bpfree.files import write_atomic, writing
 from bpfree.report.charts import Chart, charts, front_in_words
 from bpfree.report.facts import commands, environments, missing, tuned_values
+from bpfree.report.flags import flags
 from bpfree.report.looks import glyph
 from bpfree.report.material import Material, read_material
 from bpfree.report.model import Table, build_tables
@@ -21,10 +22,10 @@ from bpfree.report.profiles import profile_chart
 from bpfree.report.rendering import fill
 from bpfree.report.summary import markdown, summary
 from bpfree.report.svg import inline, standalone
-from bpfree.report.tables import COLUMNS, TARGET_HEADINGS, TextTable, csv_text, headings, row_cells, target_rows, text_table
+from bpfree.report.tables import COLUMNS, TARGET_HEADINGS, TextTable, arm_displays, csv_text, headings, target_rows, text_table
 from bpfree.report.targets import Target
 from bpfree.report.timelines import timeline_charts
-from bpfree.report.words import answer, conditions, flags, next_commands
+from bpfree.report.words import answer, conditions, next_commands
 from bpfree.text import slug
 
 __all__ = ["ReportPaths", "build", "headline_rows", "summarise"]
@@ -32,7 +33,7 @@ __all__ = ["ReportPaths", "build", "headline_rows", "summarise"]
 
 @dataclass(frozen=True)
 class ReportPaths:
-    """What was written."""
+    """Paths of the files that were written."""
 
     directory: Path
     page: Path
@@ -60,7 +61,7 @@ def build(directories: Sequence[Path], out: Path | None = None, target: Target =
         directories: each holds ``ruleset.yaml`` and ``records.jsonl``, and if known ``environment.json`` and
             ``tuned.json``.
         out: where the files go; by default ``report`` in the run directory, or ``report-merged`` beside the
-            first of several, so that no directory's own report is replaced by that of a set.
+            first of several, so that the report of one directory is not replaced by that of several.
         target: validation accuracy up to which time and energy are counted, or one for each data set; by default that of
             the runs, or else a share of the baseline's best (:func:`bpfree.report.targets.target_for`).
 
@@ -82,7 +83,7 @@ def build(directories: Sequence[Path], out: Path | None = None, target: Target =
     for table, made in zip(tables, drawn, strict=True):
         prefix = f"{_slug(table.dataset)}-{_slug(table.net)}-" if len(tables) > 1 else ""
         for chart in made:
-            heading = ". ".join((*material.ruleset.stamps, f"{chart.title}: {table.dataset}, {table.net}"))
+            heading = ". ".join((*material.ruleset.stamps, f"{chart.title}: {table.task_text}"))
             figures[f"{prefix}{chart.name}.svg"] = standalone(chart.svg, heading, chart.description)
     profiles = profile_chart(tables)
     if profiles is not None:
@@ -114,11 +115,11 @@ def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: C
     rules = material.ruleset
     return fill(
         "page.html.j2",
-        title="bpfree: " + "; ".join(f"{table.dataset}, {table.net}" for table in tables),
+        title="bpfree: " + "; ".join(table.task_text for table in tables),
         stamps=rules.stamps,
         answers=[answer(table, material) for table in tables],
         facts=_facts(tables, material),
-        flags=flags(tables, material),
+        flags=[str(flag) for flag in flags(tables, material)],
         columns=COLUMNS,
         sections=[_section(k, table, made) for k, (table, made) in enumerate(zip(tables, drawn, strict=True))],
         profiles=profiles and _drawing(profiles, "chart-profiles"),
@@ -128,7 +129,7 @@ def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: C
         conditions=conditions(tables),
         next_commands=next_commands(tables),
         tuned=tuned_values(tables, material),
-        many_cells=len(tables) > 1,
+        many_tasks=len(tables) > 1,
         ruleset={
             "name": rules.name,
             "version": rules.version,
@@ -157,16 +158,20 @@ def _facts(tables: Sequence[Table], material: Material) -> list[str]:
 
 def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]:
     return {
-        "heading": f"Results on {table.dataset}, {table.net}",
+        "heading": f"Results on {table.task_text}",
         "caption": (
             "Means over seeds with 95 % intervals (±); differences are paired by seed, with interval and "
             "verdict. Time and energy are of the whole run, validation included; × is the ratio to "
             f"{table.baseline_label} with its interval. A dash was not measured."
         ),
         "headings": headings(table),
-        "rows": [{"cells": row_cells(row), "glyph": Markup(glyph(row))} for row in table.rows],
+        "rows": [{"displays": arm_displays(row), "glyph": Markup(glyph(row))} for row in table.rows],
         "notes": [
-            *(f"{row.label} against {table.baseline_label}: {row.sentence}" for row in table.rows if row.sentence),
+            *(
+                f"{row.label} against {table.baseline_label}: {row.verdict.sentence}"
+                for row in table.rows
+                if row.verdict.sentence
+            ),
             *filter(None, [front_in_words(table)]),
         ],
         "target": table.targets and table.targets.caption,

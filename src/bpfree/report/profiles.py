@@ -1,4 +1,4 @@
-"""Performance profiles over data sets: on which share of them an arm comes within a factor of the cheapest."""
+"""Performance profiles: the share of tasks on which the cost of an arm is within a factor of the cheapest arm's."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import altair as alt
 from bpfree import stats
 from bpfree.report.charts import Chart
 from bpfree.report.looks import dashes, draw, on, series
-from bpfree.report.model import Row, Table
+from bpfree.report.model import ArmRow, Table
 
 __all__ = ["profile_chart"]
 
@@ -20,9 +20,9 @@ LARGEST = 32.0
 
 
 def profile_chart(tables: Sequence[Table]) -> Chart | None:
-    """Of the arms that every table with a target has, by energy to the target where all have it, else by time.
+    """Profiles of the arms that every table with a target has, by energy to the target where all have it, else by time.
 
-    A target that an arm's median run never reached is a cost without end (Dolan and Moré 2002, doi 10.1007/s101070100263).
+    A target that the median run of an arm never reached is an infinite cost (Dolan and Moré 2002, doi 10.1007/s101070100263).
     Needs two data sets.
     """
     with_target = [table for table in tables if table.targets is not None]
@@ -62,23 +62,23 @@ def profile_chart(tables: Sequence[Table]) -> Chart | None:
 
 
 def _costs(tables: Sequence[Table]) -> tuple[dict[str, dict[str, float]], str]:
-    """Cost to the target by arm and by data set with net, of the arms that all tables have; and of what kind it is."""
-    found = {f"{table.dataset}, {table.net}": {r.arm: r for r in table.targets.arms} for table in tables if table.targets}
-    everywhere = [row.arm for row in tables[0].rows if all(row.arm in arms for arms in found.values())]
-    chosen = {arm: {place: arms[arm] for place, arms in found.items()} for arm in everywhere}
+    """Cost to the target by arm and task, of the arms that all tables have, and its kind: energy or time."""
+    by_task = {table.task_text: {each.arm: each for each in table.targets.arms} for table in tables if table.targets}
+    everywhere = [row.arm for row in tables[0].rows if all(row.arm in arms for arms in by_task.values())]
+    chosen = {arm: {task: arms[arm] for task, arms in by_task.items()} for arm in everywhere}
     if all(reached.joules is not None for row in chosen.values() for reached in row.values()):
         return {arm: {p: r.joules or math.inf for p, r in row.items()} for arm, row in chosen.items()}, "energy"
     return {arm: {p: r.time_s or math.inf for p, r in row.items()} for arm, row in chosen.items()}, "time"
 
 
-def _steps(row: Row, profile: stats.Profile, largest: float) -> list[dict[str, Any]]:
+def _steps(row: ArmRow, profile: stats.Profile, largest: float) -> list[dict[str, Any]]:
     pairs = list(zip(profile.taus, profile.shares[row.arm], strict=True))
     shown = [(tau, share) for tau, share in pairs if tau <= largest]
     shown.append((largest, shown[-1][1]))
     return [{"arm": row.label, "x": tau, "y": 100 * share} for tau, share in shown]
 
 
-def _words(rows: Sequence[Row], profile: stats.Profile) -> str:
+def _words(rows: Sequence[ArmRow], profile: stats.Profile) -> str:
     first = "; ".join(f"{row.label} on {100 * profile.shares[row.arm][0]:.0f} %" for row in rows)
     last = "; ".join(f"{row.label} {100 * profile.shares[row.arm][-1]:.0f} %" for row in rows)
     return f"Cheapest arm: {first}. Data sets on which the target was reached at all: {last}."

@@ -1,4 +1,4 @@
-"""The report of a suite: published beside measured as a page, Markdown, CSV and SVG."""
+"""The report of a suite: published numbers beside measured ones, as a page, Markdown, CSV and SVG."""
 
 from __future__ import annotations
 
@@ -6,24 +6,26 @@ import csv
 import io
 import itertools
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from bpfree.files import write_atomic, writing
-from bpfree.report.beside import Beside, PublishedRow, SuiteFacts, answer_of, measured_beside, percent, points, row_values
+from bpfree.report.audit import Flag
+from bpfree.report.beside import Beside, SuiteFacts, SuiteRow, answer_of, measured_beside, points, row_values
 from bpfree.report.beside_chart import beside_chart
 from bpfree.report.charts import Chart
-from bpfree.report.model import Estimate
+from bpfree.report.model import SeedMean
 from bpfree.report.page import ReportPaths
+from bpfree.report.quantities import DIFFERENCE, ENERGY, ENERGY_RATIO, TIME_RATIO
 from bpfree.report.rendering import fill
 from bpfree.report.svg import inline, standalone
-from bpfree.report.tables import CellText, TextTable, escape_markdown
-from bpfree.units import MISSING
+from bpfree.report.tables import Display, TextTable, escape_markdown
+from bpfree.units import MISSING, format_percent
 
-__all__ = ["PublishedRow", "SuiteFacts", "build_suite", "suite_summary", "suite_tables"]
+__all__ = ["SuiteFacts", "SuiteRow", "build_suite", "suite_summary", "suite_tables"]
 
 HEADINGS = {
     "arm": "Arm",
@@ -37,13 +39,13 @@ HEADINGS = {
 }
 
 
-def build_suite(facts: SuiteFacts, rows: Sequence[PublishedRow], directories: Mapping[str, Path], out: Path) -> ReportPaths:
+def build_suite(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mapping[str, Path], out: Path) -> ReportPaths:
     """Write the report of a suite into ``out``.
 
     Args:
-        facts: of the suite.
-        rows: all of them, those that were not run with their reason.
-        directories: run directory of each ruleset's key; the page links to their own reports.
+        facts: about the suite.
+        rows: all rows; those that were not run carry their reason.
+        directories: run directory of each ruleset's key; the page links to the report of each.
         out: where the files go.
 
     Raises:
@@ -66,7 +68,7 @@ def build_suite(facts: SuiteFacts, rows: Sequence[PublishedRow], directories: Ma
     return ReportPaths(out, out / "index.html", out / "summary.md", out / "summary.csv", drawn)
 
 
-def suite_summary(facts: SuiteFacts, rows: Sequence[PublishedRow], directories: Mapping[str, Path]) -> dict[str, Any]:
+def suite_summary(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mapping[str, Path]) -> dict[str, Any]:
     """The report of a suite as plain JSON values; nothing is written."""
     beside = measured_beside(facts, rows, directories)
     return {
@@ -75,31 +77,30 @@ def suite_summary(facts: SuiteFacts, rows: Sequence[PublishedRow], directories: 
     }  # fmt: skip
 
 
-def suite_tables(facts: SuiteFacts, rows: Sequence[PublishedRow], directories: Mapping[str, Path]) -> list[TextTable]:
+def suite_tables(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mapping[str, Path]) -> list[TextTable]:
     """One table for each section, for a terminal; the stamps lead each title."""
     beside = measured_beside(facts, rows, directories)
     named = ("Row", "Published, %", "Measured, %", "Gap, points", "Verdict")
     made = []
     for title, group in _by_section(beside):
         lines = tuple(
-            (f"{b.published.dataset} {b.published.net}\n{b.label}", str(_published(b)), _measured(b), points(b.gap), b.verdict)
-            for b in group
+            (f"{b.row.dataset} {b.row.net}\n{b.label}", str(_published(b)), _measured(b), points(b.gap), b.verdict) for b in group
         )
         made.append(TextTable(". ".join((*facts.stamps, title)), named, lines))
     return made
 
 
 def _by_section(rows: Sequence[Beside]) -> list[tuple[str, list[Beside]]]:
-    return [(title, list(group)) for title, group in itertools.groupby(rows, key=lambda row: row.published.section)]
+    return [(title, list(group)) for title, group in itertools.groupby(rows, key=lambda beside: beside.row.section)]
 
 
-def _published(row: Beside) -> CellText:
-    published = row.published
-    if published.accuracy is None:
-        return CellText(MISSING, "only a difference is published")
-    half = (published.spread[1] - published.spread[0]) / 2 if published.spread else None
-    marks = ["second-hand"] if published.second_hand else []
-    return CellText(percent(published.accuracy), ", ".join([*([f"± {100 * half:.2f}"] if half is not None else []), *marks]))
+def _published(beside: Beside) -> Display:
+    number = beside.row.number
+    if number.accuracy is None:
+        return Display(MISSING, "only a difference is published")
+    half = (number.spread[1] - number.spread[0]) / 2 if number.spread else None
+    notes = [*([f"± {100 * half:.2f}"] if half is not None else []), *(["second-hand"] if number.second_hand else [])]
+    return Display(format_percent(number.accuracy), ", ".join(notes))
 
 
 def _measured(row: Beside) -> str:
@@ -110,35 +111,36 @@ def _pair(published: str, measured: str) -> str:
     return MISSING if published == MISSING and measured == MISSING else f"{published} / {measured}"
 
 
-def _times(value: float | Estimate | None) -> str:
-    mean = value.mean if isinstance(value, Estimate) else value
+def _times(value: float | SeedMean | None) -> str:
+    mean = value.mean if isinstance(value, SeedMean) else value
     return MISSING if mean is None else f"{mean:.2f}"
 
 
-def _cells(row: Beside) -> dict[str, CellText]:
-    published, measured = row.published, row.measured
-    difference = MISSING if published.difference is None else points(Estimate(published.difference, None, None, 1))
-    if published.difference_interval:
-        difference = points(Estimate(published.difference or 0.0, *published.difference_interval, 1))
-    arm = "" if row.label == published.arm else f"; {published.arm}"
-    where = f"{published.net}{arm}{f'. {published.note}' if published.note else ''}"
-    n = f"{len(measured.runs)} seed{'s' if len(measured.runs) != 1 else ''}, {published.measured_dataset}" if measured else ""
+def _displays(beside: Beside) -> dict[str, Display]:
+    """One row as text by the keys of :data:`HEADINGS`."""
+    row, number, measured = beside.row, beside.row.number, beside.measured
+    difference = MISSING
+    if number.difference is not None or number.difference_interval:
+        difference = points(SeedMean(number.difference or 0.0, *(number.difference_interval or (None, None)), 1))
+    arm = "" if beside.label == row.arm else f"; {row.arm}"
+    where = f"{row.net}{arm}{f'. {row.note}' if row.note else ''}"
+    n = f"{len(measured.runs)} seed{'s' if len(measured.runs) != 1 else ''}, {row.measured_dataset}" if measured else ""
     return {
-        "arm": CellText(row.label, where),
-        "published": _published(row),
-        "measured": CellText(_measured(row), n),
-        "gap": CellText(points(row.gap)),
-        "verdict": CellText(row.verdict, "", row.tone),
-        "difference": CellText(_pair(difference, points(measured.difference if measured else None))),
-        "time": CellText(_pair(_times(published.time_ratio), _times(measured.time_ratio if measured else None))),
-        "energy": CellText(_pair(_times(published.energy_ratio), _times(measured.energy_ratio if measured else None))),
+        "arm": Display(beside.label, where),
+        "published": _published(beside),
+        "measured": Display(_measured(beside), n),
+        "gap": Display(points(beside.gap)),
+        "verdict": Display(beside.verdict, "", beside.tone),
+        "difference": Display(_pair(difference, points(beside.mean(DIFFERENCE)))),
+        "time": Display(_pair(_times(number.time_ratio), _times(beside.mean(TIME_RATIO)))),
+        "energy": Display(_pair(_times(number.energy_ratio), _times(beside.mean(ENERGY_RATIO)))),
     }
 
 
 def _section(facts: SuiteFacts, title: str, rows: list[Beside]) -> dict[str, Any]:
     by_dataset: dict[str, list[Beside]] = {}
-    for row in rows:
-        by_dataset.setdefault(row.published.dataset, []).append(row)
+    for beside in rows:
+        by_dataset.setdefault(beside.row.dataset, []).append(beside)
     slug = "".join(letter if letter.isalnum() else "-" for letter in title.lower())
     numbered = enumerate(by_dataset.items())
     made = [beside_chart(title, dataset, group, number) for number, (dataset, group) in numbered]
@@ -146,42 +148,54 @@ def _section(facts: SuiteFacts, title: str, rows: list[Beside]) -> dict[str, Any
     return {
         "title": title,
         "note": facts.section_notes.get(title, ""),
-        "ruleset": rows[0].published.ruleset,
-        "groups": [(dataset, [_cells(row) for row in group]) for dataset, group in by_dataset.items()],
-        "sources": list(dict.fromkeys(f"{'SECOND-HAND: ' if b.published.second_hand else ''}{b.published.source}" for b in rows)),
+        "ruleset": rows[0].row.ruleset,
+        "groups": [(dataset, [_displays(beside) for beside in group]) for dataset, group in by_dataset.items()],
+        "sources": list(
+            dict.fromkeys(f"{'SECOND-HAND: ' if b.row.number.second_hand else ''}{b.row.number.source}" for b in rows)
+        ),
         "spreads": list(
             dict.fromkeys(
-                f"{b.published.dataset}, {b.label}: {b.published.spread_words}"
+                f"{b.row.dataset}, {b.label}: {b.row.number.spread_words}"
                 for b in rows
-                if b.published.spread is None and b.published.accuracy is not None
+                if b.row.number.spread is None and b.row.number.accuracy is not None
             )
         ),
         "charts": charts,
     }
 
 
-def flags(facts: SuiteFacts, rows: Sequence[Beside]) -> list[str]:
+def _source(beside: Beside) -> str:
+    number = beside.row.number
+    return f"SECOND-HAND: {number.source}" if number.second_hand else number.source
+
+
+def suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> list[Flag]:
     """What must be known before anything is quoted, most serious first."""
-    found = []
+    return [Flag(key, text) for key, text in _suite_flags(facts, rows)]
+
+
+def _suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> Iterator[tuple[str, str]]:
     if "NOT COMPARABLE" in facts.stamps:
-        found.append("NOT COMPARABLE: the arms run under the unequal rules of the paper; nothing here says which is better.")
+        text = "NOT COMPARABLE: the arms run under the unequal rules of the paper; nothing here says which is better."
+        yield "not-comparable", text
     if facts.scale != 1.0:
-        found.append(
+        yield (
+            "scaled",
             f"SCALED: training, validation and test examples, trials and passes are {100 * facts.scale:g} % of what the rules "
             "say (each at least 1, examples at least one a class and one batch). Accuracies, times and ratios are those of a "
-            "rehearsal."
+            "rehearsal.",
         )
-    second = sum(row.published.second_hand for row in rows)
+    second = sum(beside.row.number.second_hand for beside in rows)
     if second:
-        found.append(f"{second} of {len(rows)} published numbers are second-hand: check them in the paper before citing.")
-    idle = [row for row in rows if row.measured is None]
-    if idle:
-        found.append(f"{len(idle)} of {len(rows)} rows were not run; each says why.")
-    if all(row.measured is None or row.measured.energy_j is None for row in rows):
-        found.append("No energy was measured on this machine; published energies stand alone.")
-    if any(row.measured is not None and row.accuracy is not None and row.accuracy.n == 1 for row in rows):
-        found.append("Rows with one seed have no interval: one run says nothing about the next.")
-    return found
+        text = f"{second} of {len(rows)} published numbers are second-hand: check them in the paper before citing."
+        yield "second-hand", text
+    n_idle = sum(beside.measured is None for beside in rows)
+    if n_idle:
+        yield "rows-not-run", f"{n_idle} of {len(rows)} rows were not run; each says why."
+    if all(beside.mean(ENERGY) is None for beside in rows):
+        yield "no-energy", "No energy was measured on this machine; published energies stand alone."
+    if any(beside.accuracy is not None and beside.accuracy.n == 1 for beside in rows):
+        yield "one-seed", "Rows with one seed have no interval: one run says nothing about the next."
 
 
 def _page(
@@ -198,7 +212,7 @@ def _page(
     return fill(
         "published.html.j2", facts=facts, headings=HEADINGS, sections=drawn,
         title=". ".join((*facts.stamps, f"bpfree reproduce {facts.name}: published beside measured")),
-        answer=answer_of(facts, rows), flags=flags(facts, rows),
+        answer=answer_of(facts, rows), flags=[str(flag) for flag in suite_flags(facts, rows)],
         reports={key: Path(os.path.relpath(path, out)).as_posix() for key, path in reports.items()},
     )  # fmt: skip
 
@@ -206,13 +220,15 @@ def _page(
 def _markdown(facts: SuiteFacts, rows: Sequence[Beside], sections: list[dict[str, Any]]) -> str:
     lines = [f"# {escape_markdown(facts.title)}", "", *(line for stamp in facts.stamps for line in (f"**{stamp}**", ""))]
     lines += [escape_markdown(answer_of(facts, rows)), "", f"Published: {escape_markdown(facts.paper)}.", ""]
-    lines += [*(f"- {escape_markdown(flag)}" for flag in flags(facts, rows)), ""]
+    lines += [*(f"- {escape_markdown(str(flag))}" for flag in suite_flags(facts, rows)), ""]
     for section in sections:
         lines += [f"## {escape_markdown(section['title'])}", ""]
         lines += [escape_markdown(section["note"]), ""] if section["note"] else []
         lines += [f"| Data set | {' | '.join(HEADINGS.values())} |", f"| --- | --- |{' ---: |' * (len(HEADINGS) - 1)}"]
         for dataset, group in section["groups"]:
-            lines += [f"| {dataset} | {' | '.join(escape_markdown(str(cells[key])) for key in HEADINGS)} |" for cells in group]
+            lines += [
+                f"| {dataset} | {' | '.join(escape_markdown(str(displays[key])) for key in HEADINGS)} |" for displays in group
+            ]
         lines += ["", *(f"- {escape_markdown(text)}" for text in (*section["sources"], *section["spreads"])), ""]
     return "\n".join([*lines, f"    {facts.command}"]).rstrip() + "\n"
 

@@ -1,4 +1,4 @@
-"""Filling a page's template: strict about names, escaping everything, with the style sheet inside."""
+"""Fills the template of a page: unknown names are errors, all text is escaped, the style sheet is inside."""
 
 from __future__ import annotations
 

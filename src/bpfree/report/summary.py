@@ -8,11 +8,13 @@ from dataclasses import asdict
 from typing import Any
 
 from bpfree import rulesets
-from bpfree.report.facts import commands, environments, missing, tuned_values
+from bpfree.report.facts import TunedArm, commands, environments, missing, tuned_values
+from bpfree.report.flags import flags
 from bpfree.report.material import Material
-from bpfree.report.model import Row, Table
+from bpfree.report.model import ArmRow, Table
 from bpfree.report.tables import escape_markdown, markdown_table, markdown_targets
-from bpfree.report.words import answer, conditions, flags, next_commands
+from bpfree.report.targets import COSTS_TO_TARGET
+from bpfree.report.words import answer, conditions, next_commands
 
 __all__ = ["SUMMARY_VERSION", "markdown", "summary"]
 
@@ -20,7 +22,7 @@ SUMMARY_VERSION = 1
 
 
 def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
-    """What the page says, as JSON values: no NaN, no infinity; what was not measured is ``None``."""
+    """Contents of the page as JSON values, without NaN and infinity; what was not measured is ``None``."""
     return {
         "schema": SUMMARY_VERSION,
         "ruleset": {
@@ -36,14 +38,14 @@ def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
                 "net": table.net,
                 "baseline": table.baseline,
                 "equivalence_margin_fraction": table.margin,
-                "answer": " ".join(filter(None, (said.text, said.more))),
+                "answer": " ".join(filter(None, (sentences.text, sentences.more))),
                 "rows": [_row(row) for row in table.rows],
                 "target": _target(table),
             }
             for table in tables
-            for said in (answer(table, material),)
+            for sentences in (answer(table, material),)
         ],
-        "flags": flags(tables, material),
+        "flags": [str(flag) for flag in flags(tables, material)],
         "conditions": conditions(tables),
         "not_measured": [asdict(entry) for entry in missing(tables)],
     }
@@ -65,27 +67,14 @@ def _target(table: Table) -> dict[str, Any] | None:
                 "arm": each.arm,
                 "n_reached": each.n_reached,
                 "n_runs": each.n_runs,
-                "median_passes_count": finite(each.passes),
-                "median_time_s": finite(each.time_s),
-                "median_energy_j": finite(each.joules),
+                **{cost.key: finite(cost.pick(each)) for cost in COSTS_TO_TARGET},
             }
             for each in table.targets.arms
         ],
     }
 
 
-def _row(row: Row) -> dict[str, Any]:
-    estimates = {
-        "test_accuracy_fraction": row.accuracy,
-        "difference_fraction": row.difference,
-        "passes_count": row.passes,
-        "time_s": row.time_s,
-        "time_ratio": row.time_ratio,
-        "energy_j": row.energy_j,
-        "net_energy_j": row.net_energy_j,
-        "energy_ratio": row.energy_ratio,
-        "co2e_g": row.co2e_g,
-    }
+def _row(row: ArmRow) -> dict[str, Any]:
     return {
         "arm": row.arm,
         "label": row.label,
@@ -93,10 +82,9 @@ def _row(row: Row) -> dict[str, Any]:
         "variant": row.runs[0].variant,
         "seeds": row.seeds,
         "statuses": row.statuses,
-        "verdict": row.verdict or None,
-        **{name: estimate and asdict(estimate) for name, estimate in estimates.items()},
-        "train_step_flops": row.train_step_flops,
-        "peak_memory_bytes": row.peak_memory_bytes,
+        "verdict": row.verdict.text or None,
+        **{key: mean and asdict(mean) for key, mean in row.means.items()},
+        **row.largest,
         "test_accuracy_by_seed": {
             str(run.seed): run.test_accuracy for run in row.runs if run.test_accuracy is None or math.isfinite(run.test_accuracy)
         },
@@ -109,12 +97,12 @@ def markdown(tables: Sequence[Table], material: Material) -> str:
     lines = ["# bpfree comparison", ""]
     lines += [line for stamp in material.ruleset.stamps for line in (f"**{stamp}**", "")]
     for table in tables:
-        said = answer(table, material)
-        lines += [escape_markdown(text) + "\n" for text in (said.text, said.more) if text]
-    lines += _bullets("Read this first", flags(tables, material))
+        sentences = answer(table, material)
+        lines += [escape_markdown(text) + "\n" for text in (sentences.text, sentences.more) if text]
+    lines += _bullets("Read this first", [str(flag) for flag in flags(tables, material)])
     for table in tables:
         lines += [
-            f"## {escape_markdown(f'{table.dataset}, {table.net}')}",
+            f"## {escape_markdown(table.task_text)}",
             "",
             *markdown_table(table),
             "",
@@ -150,9 +138,9 @@ def _bullets(heading: str, items: Sequence[str]) -> list[str]:
     ]
 
 
-def _tuned_line(entry: Any) -> str:
+def _tuned_line(entry: TunedArm) -> str:
     values = ", ".join(
         f"{value.name} = {value.value}{' (at the edge of its space)' if value.at_edge else ''}" for value in entry.values
     )
     cost = f"search {entry.trials}, {entry.time}, {entry.energy}"
-    return f"{entry.cell}, {entry.label}: {values or 'nothing to tune'}; {cost}"
+    return f"{entry.task}, {entry.label}: {values or 'nothing to tune'}; {cost}"

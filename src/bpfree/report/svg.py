@@ -1,4 +1,4 @@
-"""From a chart specification to SVG: one for the page, which follows its colours, and one that stands alone.
+"""From a chart specification to SVG: one for the page, which follows its colours, and one as a file of its own.
 
 The specification is drawn in sentinel colours. In the page they become ``currentColor`` and CSS variables, so
 that one drawing serves light and dark mode; in the file they become plain colours on white.
@@ -41,7 +41,7 @@ _DROPPED = (
 )
 _DEFAULTS = {"opacity": "1", "stroke-width": "1", "text-anchor": "start"}
 _HEADING = 28
-"""Height of the title above a drawing that stands alone."""
+"""Height of the title above a drawing in a file of its own."""
 
 _LONG_NUMBER = re.compile(r"-?\d+\.\d{3,}")
 
@@ -92,7 +92,7 @@ def _invisible(element: ElementTree.Element) -> bool:
 
 
 def inline(svg: str, name: str, title: str, description: str) -> str:
-    """The drawing as part of a page: it scales, follows the page's colours, and says in words what it shows.
+    """The drawing as part of a page: it scales, follows the page's colours, and has a description in words.
 
     Args:
         svg: what :func:`render` gave.
@@ -114,7 +114,7 @@ def inline(svg: str, name: str, title: str, description: str) -> str:
 
 
 def standalone(svg: str, title: str, description: str) -> str:
-    """The drawing as a file of its own: dark on white, with its title above and its words inside."""
+    """The drawing as a file of its own: dark on white, with its title above and its description inside."""
     root = _recoloured(svg, _PAPER)
     root.set("font-family", "Helvetica, Arial, sans-serif")
     left, top, width, height = (float(number) for number in root.attrib["viewBox"].split())

@@ -1,4 +1,4 @@
-"""Time and energy to a target: what each arm spent until validation first reached one accuracy, from the histories."""
+"""Passes, time and energy until the validation accuracy first reached a target, from the histories."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from bpfree.records import Record
 from bpfree.rulesets.schema import whole_name
 from bpfree.units import MISSING, format_energy, format_percent, format_time
 
-__all__ = ["DEFAULT_SHARE", "Reached", "Target", "Targets", "reach", "target_for"]
+__all__ = ["COSTS_TO_TARGET", "DEFAULT_SHARE", "CostToTarget", "Reached", "Target", "Targets", "reach", "target_for"]
 
 Target = float | Mapping[str, float] | None
-"""As it was asked for: one accuracy, or one for each data set."""
+"""The target that the caller names: one accuracy, or one for each data set; None for that of the runs."""
 
 DEFAULT_SHARE = 0.99
-"""Of the baseline's mean best validation accuracy: the target where nobody named one."""
+"""Share of the baseline's mean best validation accuracy that is the default target."""
 
 
 @dataclass(frozen=True)
@@ -37,19 +37,40 @@ class Reached:
     joules: float | None
 
     @property
-    def cells(self) -> tuple[str, str, str, str]:
-        """Runs, passes, time and energy as text."""
-        return (
-            f"{self.n_reached} of {self.n_runs}",
-            _or_never(self.passes, lambda value: f"{value:g}"),
-            _or_never(self.time_s, format_time),
-            MISSING if self.joules is None else _or_never(self.joules, format_energy),
-        )
+    def texts(self) -> tuple[str, ...]:
+        """Number of runs that reached it, then each of :data:`COSTS_TO_TARGET` as text."""
+        return (f"{self.n_reached} of {self.n_runs}", *(cost.text(self) for cost in COSTS_TO_TARGET))
+
+
+@dataclass(frozen=True)
+class CostToTarget:
+    """One cost up to the target: its heading, its keys in JSON and CSV (empty: not in the CSV), its value and its text."""
+
+    heading: str
+    key: str
+    csv_key: str
+    pick: Callable[[Reached], float | None]
+    show: Callable[[float], str]
+
+    def text(self, reached: Reached) -> str:
+        """The value, ``"never"`` where it is infinite, a dash where it was not measured."""
+        value = self.pick(reached)
+        if value is None:
+            return MISSING
+        return self.show(value) if math.isfinite(value) else "never"
+
+
+COSTS_TO_TARGET = (
+    CostToTarget("Passes", "median_passes_count", "", lambda reached: reached.passes, lambda value: f"{value:g}"),
+    CostToTarget("Time", "median_time_s", "median_time_to_target_s", lambda reached: reached.time_s, format_time),
+    CostToTarget("Energy", "median_energy_j", "median_energy_to_target_j", lambda reached: reached.joules, format_energy),
+)
+"""Each cost up to the target once, in the order of the columns."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The target of one table (``accuracy`` is a fraction), where it comes from in words, and what each arm spent."""
+    """The target of one table (``accuracy`` is a fraction), its origin in words, and what each arm spent."""
 
     accuracy: float
     source: str
@@ -57,19 +78,15 @@ class Targets:
 
     @property
     def caption(self) -> str:
-        """What the table is about, in full."""
+        """Caption of the table."""
         return (
             f"Cost until validation first reached {format_percent(self.accuracy)} % ({self.source}); validation included, "
             "medians over seeds. A run that never reached it, or was lost, counts as never."
         )
 
 
-def _or_never(value: float, show: Callable[[float], str]) -> str:
-    return show(value) if math.isfinite(value) else "never"
-
-
 def target_for(dataset: str, baseline: Sequence[Record], runs: Sequence[Record], asked: Target) -> tuple[float, str] | None:
-    """The target of a table and where it comes from: what was asked for, that of the runs, or a share of the baseline.
+    """The target of a table and its origin: what was asked for, that of the runs, or a share of the baseline's best.
 
     Raises:
         UsageError: the target asked for is no fraction above 0 and at most 1.
@@ -82,7 +99,7 @@ def target_for(dataset: str, baseline: Sequence[Record], runs: Sequence[Record],
     planned = [float(value) for run in runs if isinstance(value := run.plan.get("target"), int | float)]
     if planned:
         return planned[-1], "the target of the runs"
-    best = [max(found) for run in baseline if run.status == "ok" and (found := _accuracies(run))]
+    best = [max(accuracies) for run in baseline if run.status == "ok" and (accuracies := _accuracies(run))]
     if not best:
         return None
     share = f"{DEFAULT_SHARE:.0%} of {baseline[0].arm}’s mean best validation accuracy"
@@ -90,7 +107,7 @@ def target_for(dataset: str, baseline: Sequence[Record], runs: Sequence[Record],
 
 
 def reach(arms: Mapping[str, Sequence[Record]], target: tuple[float, str]) -> Targets:
-    """What every arm spent until the target."""
+    """What every arm spent until the target: (accuracy, its origin in words)."""
     accuracy, source = target
     return Targets(accuracy, source, tuple(_reach(arm, runs, accuracy) for arm, runs in arms.items()))
 

@@ -1,4 +1,4 @@
-"""What the device did over time, arm beside arm: the figure that shows whether a rule's clocks are steady.
+"""Clock, power and load of the device over time, for each arm: shows whether the clock was steady.
 
 Read from ``timelines/*.jsonl`` of the run directories, one file a run: a header, then one sample a line. A trace that was not
 measured during the run (replayed, synthetic) says so in its header, and then in title, axis and words of the figure.
@@ -18,16 +18,16 @@ import altair as alt
 from bpfree.errors import RunDirectoryError
 from bpfree.report.charts import Chart
 from bpfree.report.looks import draw, on, series
-from bpfree.report.model import Row, Table
+from bpfree.report.model import ArmRow, Table
 
 __all__ = ["timeline_charts"]
 
 MEASURED = "measured"
 LEAST_SAMPLES = 20
-"""A run with fewer samples (2 s at 10 Hz) has no course that could be seen."""
+"""A run with fewer samples (2 s at 10 Hz) is too short to draw."""
 
 BINS = 150
-"""Of the time axis: of each the least and the greatest value are drawn, so that no spike is lost."""
+"""Bins of the time axis; the least and the greatest value of each are drawn, so that no spike is lost."""
 
 _WITH_CLOCKS = ("clock_mhz", "power_w")
 _TITLES = {
@@ -39,8 +39,8 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
-class _Trace:
-    row: Row
+class _DeviceTrace:
+    row: ArmRow
     seed: int
     origin: str
     samples: Sequence[dict[str, Any]]
@@ -50,7 +50,7 @@ class _Trace:
 
 
 def timeline_charts(table: Table, directories: Sequence[Path]) -> list[Chart]:
-    """Clock and power of each arm's first seed that has a trace; load alone where no clock was read; nothing where nothing was.
+    """Clock and power of each arm's first seed that has a trace; only the load where no clock was read.
 
     Raises:
         RunDirectoryError: a file of a run directory that is damaged.
@@ -61,16 +61,16 @@ def timeline_charts(table: Table, directories: Sequence[Path]) -> list[Chart]:
     return [chart for chart in made if chart is not None]
 
 
-def _traces(table: Table, directories: Sequence[Path]) -> Iterator[_Trace]:
-    found: dict[tuple[str, int], tuple[str, list[dict[str, Any]]]] = {}
+def _traces(table: Table, directories: Sequence[Path]) -> Iterator[_DeviceTrace]:
+    traces: dict[tuple[str, int], tuple[str, list[dict[str, Any]]]] = {}
     for path in (path for directory in directories for path in sorted((directory / "timelines").glob("*.jsonl"))):
         header, samples = _read(path)
-        if (header["dataset"], header["net"]) == (table.dataset, table.net) and len(samples) >= LEAST_SAMPLES:
-            found[header["arm"], header["seed"]] = (header.get("origin", MEASURED), samples)
+        if (header["dataset"], header["net"]) == table.task and len(samples) >= LEAST_SAMPLES:
+            traces[header["arm"], header["seed"]] = (header.get("origin", MEASURED), samples)
     for row in table.rows:
-        seeds = [run.seed for run in row.runs if (row.arm, run.seed) in found]
+        seeds = [run.seed for run in row.runs if (row.arm, run.seed) in traces]
         if seeds:
-            yield _Trace(row, min(seeds), *found[row.arm, min(seeds)])
+            yield _DeviceTrace(row, min(seeds), *traces[row.arm, min(seeds)])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -82,7 +82,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return header, samples
 
 
-def _chart(traces: Sequence[_Trace], quantity: str) -> Chart | None:
+def _chart(traces: Sequence[_DeviceTrace], quantity: str) -> Chart | None:
     name, title, axis, factor = _TITLES[quantity]
     drawn = [(trace, points) for trace in traces if (points := trace.points(quantity, factor))]
     if not drawn:
@@ -105,7 +105,7 @@ def _chart(traces: Sequence[_Trace], quantity: str) -> Chart | None:
     )
 
 
-def _in_words(trace: _Trace, points: Sequence[tuple[float, float]]) -> str:
+def _in_words(trace: _DeviceTrace, points: Sequence[tuple[float, float]]) -> str:
     values = [value for _, value in points]
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
     spread = f", deviation {deviation / mean:.0%} of the mean" if mean else ""
@@ -113,7 +113,7 @@ def _in_words(trace: _Trace, points: Sequence[tuple[float, float]]) -> str:
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:
-    """The least and the greatest of each bin, in time."""
+    """The least and the greatest value of each bin, in the order of time."""
     size = max(1, -(-len(points) // BINS))
     for start in range(0, len(points), size):
         bin_ = points[start : start + size]

@@ -1,7 +1,7 @@
-"""Means and their t intervals; the paired comparison of two arms, which decides every claim.
+"""Means and their t intervals; the paired comparison of two arms, on which every verdict rests.
 
-Source of the formulas: Student (1908), "The probable error of a mean"; as in any textbook, for example
-Montgomery, "Design and Analysis of Experiments", ch. 2. Quantiles come from scipy.
+Formulas: Student (1908), "The probable error of a mean"; also in textbooks, for example Montgomery, "Design and Analysis of
+Experiments", ch. 2. Quantiles come from scipy.
 """
 
 from __future__ import annotations
@@ -95,7 +95,19 @@ def t_probability(t: float, df: float) -> float:
     return float(special.stdtr(df, t))
 
 
-def _check_level(level: float) -> None:
+def bound_on_working_scale(margin: float, scale: str) -> float:
+    """The margin on the scale of :attr:`Paired.working`: ln(1 + margin) for a ratio, the margin itself for a difference.
+
+    Raises:
+        UsageError: the margin is not above zero.
+    """
+    if not margin > 0:
+        raise UsageError(f"a margin of equivalence must be above 0, got {margin}")
+    return math.log1p(margin) if scale == "ratio" else margin
+
+
+def check_level(level: float) -> None:
+    """Refuse a level that is not between 0 and 1."""
     if not 0 < level < 1:
         raise UsageError(f"the level of an interval must lie between 0 and 1, got {level}")
 
@@ -119,8 +131,8 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) ->
     Raises:
         UsageError: a value is not finite, or the level is not between 0 and 1.
     """
-    _check_level(level)
-    x = _finite(values)
+    check_level(level)
+    x = finite(values)
     if x.size == 0:
         return Interval(mean=None, low=None, high=None, level=level, n=0, reason="there is no value")
     mean = float(x.mean())
@@ -143,19 +155,18 @@ def mean_interval(values: Sequence[float] | np.ndarray, level: float = LEVEL) ->
 def paired_difference(a: Values, b: Values, level: float = LEVEL) -> Paired:
     """A - B by seed: d̄ ± t(1 - α/2, n - 1) s_d / √n, and the p value of the paired t test.
 
-    Where all pairs differ by the same amount there is no spread, and the t test would claim certainty from
-    two seeds. The p value is then that of the exact sign test, 2^(1 - n) (1 if the amount is zero).
+    Where all pairs differ by the same amount there is no spread, and the t test would claim certainty from two seeds. The
+    p value is then that of the exact sign test, 2^(1 - n) (1 if the amount is zero).
 
     Args:
-        a, b: accuracies (fractions), joules, seconds: by seed, or sequences in the same order of seeds. Seeds
-        that only
-            one of two mappings has are left out and named in ``unpaired``.
+        a, b: accuracies (fractions), joules or seconds: by seed, or sequences in the same order of seeds. Seeds that only one
+            of two mappings has are left out and named in ``unpaired``.
         level: 1 - α.
 
     Raises:
         UsageError: sequences of different lengths, values that are not finite.
     """
-    x, y, unpaired = _pairs(a, b)
+    x, y, unpaired = pairs(a, b)
     scale = float(np.max(np.abs([x, y]), initial=0.0))
     return _paired(x - y, scale, "difference", unpaired, level)
 
@@ -163,14 +174,17 @@ def paired_difference(a: Values, b: Values, level: float = LEVEL) -> Paired:
 def paired_ratio(a: Values, b: Values, level: float = LEVEL) -> Paired:
     """A / B by seed, for energies and times: the paired t interval of ln(A / B), exponentiated.
 
-    The estimate is the geometric mean of the ratios. Costs are positive and multiply, so their logarithms are
-    nearer to normal, and A / B and B / A tell the same story (Fleming and Wallace 1986, "How not to lie with
-    statistics").
+    The estimate is the geometric mean of the ratios. Costs are positive and multiply, so their logarithms are nearer to normal,
+    and A / B and B / A lead to the same conclusion (Fleming and Wallace 1986, "How not to lie with statistics").
+
+    Args:
+        a, b: joules or seconds, above zero, as in :func:`paired_difference`.
+        level: 1 - α.
 
     Raises:
         UsageError: a cost is not above zero and finite (a target that was never reached has no ratio).
     """
-    x, y, unpaired = _pairs(a, b)
+    x, y, unpaired = pairs(a, b)
     for values in (x, y):
         if (values <= 0).any():
             raise UsageError(f"a ratio needs costs above zero, got {values.min():g}")
@@ -185,7 +199,7 @@ def _paired(
     level: float,
 ) -> Paired:
     """From working differences; ``magnitude``, of what was subtracted, is the measure of rounding."""
-    _check_level(level)
+    check_level(level)
     n = d.size
     constant = n >= 2 and _no_spread(d, magnitude)
     if constant:  # 0.1 + 0.2 - 0.3 is zero, too
@@ -215,7 +229,12 @@ def _exponentiated(i: Interval) -> Interval:
     return Interval(mean=mean, low=low, high=high, level=i.level, n=i.n, reason=i.reason)
 
 
-def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
+def finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
+    """The values as float64, (n,).
+
+    Raises:
+        UsageError: another shape, or values that are not finite.
+    """
     x = np.asarray(values, dtype=np.float64)
     if x.ndim != 1:
         raise UsageError(f"one value per seed is needed, got an array of shape {x.shape}")
@@ -224,14 +243,15 @@ def _finite(values: Sequence[float] | np.ndarray) -> np.ndarray:
     return x
 
 
-def _pairs(a: Values, b: Values) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+def pairs(a: Values, b: Values) -> tuple[np.ndarray, np.ndarray, tuple[int, ...]]:
+    """Values of A and of B at their common seeds, in one order, and the seeds that only one of them has."""
     if isinstance(a, Mapping) != isinstance(b, Mapping):
         raise UsageError("give both arms by seed or both as sequences")
     if isinstance(a, Mapping) and isinstance(b, Mapping):
         seeds = sorted(a.keys() & b.keys())
         unpaired = tuple(sorted(a.keys() ^ b.keys()))
-        return _finite([a[seed] for seed in seeds]), _finite([b[seed] for seed in seeds]), unpaired
-    x, y = _finite(np.asarray(a)), _finite(np.asarray(b))
+        return finite([a[seed] for seed in seeds]), finite([b[seed] for seed in seeds]), unpaired
+    x, y = finite(np.asarray(a)), finite(np.asarray(b))
     if x.size != y.size:
         raise UsageError(f"pairs need as many values of one arm as of the other, got {x.size} and {y.size}")
     return x, y, ()

@@ -54,10 +54,10 @@ def energy_to_target(history: Iterable[Entry | tuple[float | None, float, float 
 
 
 def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> list[str]:
-    """Names of the points that no other beats, cheapest first.
+    """Names of the points that no other point dominates, cheapest first.
 
-    One point beats another when it costs no more and is worth no less, and one of the two strictly. Points of
-    equal cost and value stand together. A point without a finite cost or value is never on the front.
+    A point dominates another when it costs no more and is worth no less, and one of the two strictly. Points of equal cost and
+    value are all kept. A point without a finite cost or value is never on the front.
 
     Args:
         points: (cost, value) by name: joules or seconds, and accuracy.
@@ -76,10 +76,9 @@ def pareto_front(points: Mapping[str, tuple[float | None, float | None]]) -> lis
 
 @dataclass(frozen=True, kw_only=True)
 class Profile:
-    """For each arm, on which share of the data sets its cost is at most ``tau`` times the cheapest arm's.
+    """For each arm, the share of data sets on which its cost is at most ``tau`` times that of the cheapest arm.
 
-    ``taus`` rise from 1; ``shares[arm][k]`` belongs to ``taus[k]``; ``ratios[arm][dataset]`` is infinite for
-    a miss.
+    ``taus`` rise from 1; ``shares[arm][k]`` belongs to ``taus[k]``; ``ratios[arm][dataset]`` is infinite for a miss.
     """
 
     taus: tuple[float, ...]
@@ -91,9 +90,8 @@ def performance_profile(costs: Mapping[str, Mapping[str, float]], taus: Sequence
     """Performance profiles (Dolan and Moré 2002): ρ_arm(τ) = share of data sets with cost ≤ τ x the best.
 
     Args:
-        costs: joules or seconds to a target by arm and data set, above zero; infinite where the target was
-        missed. Every
-            arm needs every data set: what was not run is not a miss, and must be left out for all.
+        costs: joules or seconds to a target by arm and data set, above zero; infinite where the target was missed. Every arm
+            needs every data set: what was not run is not a miss, and must be left out for all.
         taus: factors, at least 1; by default every factor at which a share changes.
 
     Raises:

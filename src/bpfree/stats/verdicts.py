@@ -1,51 +1,79 @@
-"""The verdict in words: better, worse, equivalent, different but negligible, or inconclusive."""
+"""Comparisons of all arms with a baseline, in one table or several, with one correction over the whole family."""
 
 from __future__ import annotations
 
-import bisect
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Literal
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Literal, TypeVar
 
 import numpy as np
 
 from bpfree.errors import UsageError, unknown_name
-from bpfree.stats.intervals import LEVEL, Paired, Values, paired_difference, paired_ratio, t_probability, t_quantile
+from bpfree.stats.intervals import LEVEL, Paired, Values, paired_difference, paired_ratio
+from bpfree.stats.intervals import pairs as pairs_of
+from bpfree.stats.planning import least_detectable_difference
 from bpfree.stats.significance import Equivalence, PValue, holm, tost, wilcoxon
+from bpfree.stats.unpaired import Welch, paired_correlation, welch
+from bpfree.stats.words import Evidence, Quantity, Verdict, judge
 
-__all__ = ["Comparison", "Verdict", "Word", "compare_family", "seeds_needed", "verdict"]
+__all__ = ["Comparison", "TableValues", "compare_family", "compare_tables", "family_words", "verdict"]
 
-Word = Literal["better", "worse", "equivalent", "different but negligible", "inconclusive"]
-
-POWER = 0.8
-"""Chance of a conclusion with the number of seeds that :func:`seeds_needed` names."""
-
-MOST_SEEDS = 10_000
-"""More seeds than this are not worth naming."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Verdict:
-    """What may be said of arm A against arm B.
-
-    ``seeds_needed`` is given with ``"inconclusive"`` only, ``None`` where it cannot be told or passes 10,000.
-    """
-
-    word: Word
-    sentence: str
-    seeds_needed: int | None = None
+Key = TypeVar("Key", bound=Hashable)
 
 
 @dataclass(frozen=True, kw_only=True)
 class Comparison:
-    """One arm against the baseline in one metric: what decides, and what stands beside it."""
+    """One arm against the baseline in one quantity: what decides, and second opinions.
+
+    Attributes:
+        paired: the paired interval.
+        p_holm: p value for no difference, corrected over the family.
+        equivalence: TOST at the margin; ``equivalent`` is after the correction, ``p_value`` before it.
+        p_equivalence_holm: p value of TOST, corrected over the family.
+        wilcoxon: the signed-rank test.
+        verdict: the word.
+        family_size: comparisons over which Holm's correction ran.
+        welch: interval and test without pairing (of a ratio: of the logarithms); ``None`` without a pair.
+        correlation: of the two arms over seeds (of a ratio: of the logarithms); ``None`` below three pairs.
+        least_detectable: the smallest true difference that this many pairs with this spread show with a chance of 0.8 at the
+            strictest level of the family, α over its size: in the unit of the values, or ln of a ratio. ``None`` below two
+            pairs or where all pairs differ by the same amount.
+    """
 
     paired: Paired
     p_holm: float | None
     equivalence: Equivalence
     wilcoxon: PValue
     verdict: Verdict
+    p_equivalence_holm: float | None = None
+    family_size: int = 1
+    welch: Welch | None = None
+    correlation: float | None = None
+    least_detectable: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TableValues:
+    """The values of one table in one quantity, and what qualifies its words; fields as in :func:`compare_family`."""
+
+    values: Mapping[str, Values]
+    baseline: str
+    margin: float
+    scale: Literal["difference", "ratio"] = "difference"
+    quantity: Quantity = "score"
+    higher_is_better: bool = True
+    percent: bool = True
+    claims_allowed: bool = True
+    lost: Mapping[str, str] = field(default_factory=dict)
+    unequal_search: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.baseline not in self.values:
+            raise unknown_name("baseline arm", self.baseline, self.values)
+        if self.scale not in ("difference", "ratio"):
+            raise UsageError(f"scale must be 'difference' or 'ratio', got {self.scale!r}")
+        if self.quantity != "score" and self.scale != "ratio":
+            raise UsageError(f"times and energies are compared by their ratio, got scale {self.scale!r} for {self.quantity}")
 
 
 def verdict(
@@ -54,87 +82,41 @@ def verdict(
     margin: float,
     higher_is_better: bool = True,
     p_adjusted: float | None = None,
+    p_equivalence: float | None = None,
     percent: bool = True,
+    alpha: float | None = None,
+    claims_allowed: bool = True,
+    quantity: Quantity = "score",
 ) -> Verdict:
-    """Turn a paired comparison into a word; the paired t interval decides.
-
-    =========================  ================================================================
-    better, worse              the interval excludes no difference, and the difference may matter
-    different but negligible   it does, but the difference is shown to be below the margin
-    equivalent                 it does not, and the difference is shown to be below the margin
-    inconclusive               neither could be shown with these seeds
-    =========================  ================================================================
+    """Turn one paired comparison into a word; see :mod:`bpfree.stats.words` for the words and their conditions.
 
     Args:
         paired: A against B.
-        margin: of equivalence, in the unit of the values, or relative for a ratio
-        (:func:`~bpfree.stats.tost`). higher_is_better: true for accuracy, false for energy, time, memory.
+        margin: of equivalence, in the unit of the values, or relative for a ratio (:func:`~bpfree.stats.tost`).
+        higher_is_better: true for accuracy, false for memory.
         p_adjusted: the p value after Holm's correction; a difference then has to survive it as well.
-        percent: do the values of a difference stand for fractions, to be said in percentage points?
+        p_equivalence: that of TOST after Holm's correction; uncorrected by default.
+        percent: whether the values of a difference are fractions, to be printed in percentage points.
+        alpha: level of both tests, by default 1 less the level of the interval.
+        claims_allowed, quantity: as in :class:`~bpfree.stats.Evidence`.
+
+    Raises:
+        UsageError: a margin that is not above 0.
     """
-    alpha = 1 - paired.interval.level
-    equivalence = tost(paired, margin, alpha)
-    if paired.n < 2 or paired.interval.mean is None or paired.p_value is None:
-        few = f"inconclusive: {paired.n} paired seed{'s' if paired.n != 1 else ''}, at least two are needed"
-        return Verdict(word="inconclusive", sentence=few + _left_out(paired) + ".")
-    p = paired.p_value if p_adjusted is None else max(p_adjusted, paired.p_value)
-    null = 1.0 if paired.scale == "ratio" else 0.0
-    different = paired.interval.excludes(null) and p < alpha
-    word: Word = "inconclusive"
-    needed = None
-    if different and equivalence.equivalent:
-        word = "different but negligible"
-    elif different:
-        word = "better" if (paired.interval.mean > null) == higher_is_better else "worse"
-    elif equivalence.equivalent:
-        word = "equivalent"
-    else:
-        strictness = 1.0 if p == 0 else min(1.0, paired.p_value / p)
-        needed = seeds_needed(paired, margin, alpha_different=alpha * strictness, alpha_equivalent=alpha)
-    tail = ""
-    if word == "inconclusive":
-        tail = f"; about {needed} seeds would settle it" if needed else "; no sensible number of seeds would settle it"
-    corrected = "" if p_adjusted is None else " after Holm's correction"
-    sentence = f"{word}: {_amount(paired, percent)}, p {_p(p)}{corrected}, {paired.n} paired seeds"
-    return Verdict(word=word, sentence=f"{sentence}{_left_out(paired)}{tail}.", seeds_needed=needed)
-
-
-def seeds_needed(paired: Paired, margin: float, *, alpha_different: float = 0.05, alpha_equivalent: float = 0.05) -> int | None:
-    """How many pairs would settle it with a chance of 0.8, were mean and spread to stay as they are.
-
-    The smallest n above the present one at which the t test would show a difference, by the usual approximation
-    (t(1 - α/2, n - 1) + t(0.8, n - 1)) s/√n ≤ |d̄| (Cohen 1988, ch. 2), or at which TOST would show equivalence, with
-    its power T((Δ - d̄)√n/s - t) + T((Δ + d̄)√n/s - t) - 1 ≥ 0.8, t = t(1 - α, n - 1) and T the distribution function
-    of Student's t (Phillips 1990, with a central t). A rough guide: the present spread is itself an estimate.
-
-    Args:
-        paired: the comparison so far.
-        margin: of equivalence, as in :func:`verdict`.
-        alpha_different, alpha_equivalent: levels of the two claims.
-
-    Returns:
-        The number of pairs; ``None`` below two pairs, or where it passes 10,000.
-    """
-    sd = paired.sd
-    if sd is None:
-        return None
-    bound = math.log1p(margin) if paired.scale == "ratio" else margin
-    size = abs(float(np.mean(paired.working)))
-
-    def settled(n: int) -> bool:
-        if sd == 0:  # the exact sign tests of paired_difference and tost
-            different = size > 0 and 2.0 ** (1 - n) < alpha_different
-            return different or (size < bound and 0.5**n < alpha_equivalent)
-        df, error = n - 1, sd / math.sqrt(n)
-        if (t_quantile(1 - alpha_different / 2, df) + t_quantile(POWER, df)) * error <= size:
-            return True
-        limit = t_quantile(1 - alpha_equivalent, df)
-        near, far = ((bound + side * size) / error - limit for side in (-1, 1))
-        return t_probability(near, df) + t_probability(far, df) - 1 >= POWER
-
-    candidates = range(paired.n + 1, MOST_SEEDS + 1)  # more seeds never unsettle: bisection finds the first
-    index = bisect.bisect_left(candidates, True, key=settled)
-    return candidates[index] if index < len(candidates) else None
+    return judge(
+        Evidence(
+            paired=paired,
+            p_difference=paired.p_value if p_adjusted is None else p_adjusted,
+            p_equivalence=tost(paired, margin).p_value if p_equivalence is None else p_equivalence,
+            margin=margin,
+            alpha=1 - paired.interval.level if alpha is None else alpha,
+            claims_allowed=claims_allowed,
+            quantity=quantity,
+            higher_is_better=higher_is_better,
+            percent=percent,
+            corrected=p_adjusted is not None,
+        )
+    )
 
 
 def compare_family(
@@ -146,59 +128,133 @@ def compare_family(
     higher_is_better: bool = True,
     level: float = LEVEL,
     percent: bool = True,
+    alpha: float | None = None,
+    quantity: Quantity = "score",
+    claims_allowed: bool = True,
+    lost: Mapping[str, str] | None = None,
+    unequal_search: Mapping[str, str] | None = None,
 ) -> dict[str, Comparison]:
-    """All arms against one baseline in one metric, with Holm's correction over them.
+    """All arms against one baseline in one quantity, with Holm's correction over them.
 
     Args:
-        values: one value per seed, by arm; finite (a run that diverged is left out, and its seed is then
-        named). baseline: the arm to compare with, usually ``"backprop"``.
-        margin: of equivalence, see :func:`verdict`.
+        values: one value per seed, by arm; finite (a run that diverged is left out, and its seed is then named).
+        baseline: the arm to compare with, usually ``"backprop"``.
+        margin: of equivalence, as in :func:`verdict`; of accuracies after :func:`~bpfree.stats.resolved_margin`.
         scale: ``"difference"`` for accuracies, ``"ratio"`` for energies and times.
         higher_is_better: as in :func:`verdict`.
         level: confidence of the intervals.
         percent: as in :func:`verdict`.
+        alpha: level of the family, by default 1 - level; at one of several looks that of
+            :func:`~bpfree.stats.level_at_look`.
+        quantity: ``"time"`` and ``"energy"`` have words of their own.
+        claims_allowed: see :class:`~bpfree.stats.Evidence`.
+        lost: by arm, the baseline included, its lost or diverged runs in words ("1 of 5 runs diverged").
+        unequal_search: by arm, the baseline included, how its search differs from the others', in words.
+
+    Returns:
+        By arm, without the baseline, in the order of ``values``.
+
+    Raises:
+        UnknownNameError: the baseline is no arm.
+        UsageError: an unknown scale, or what :func:`~bpfree.stats.paired_difference` and
+            :func:`~bpfree.stats.paired_ratio` refuse.
     """
-    if baseline not in values:
-        raise unknown_name("baseline arm", baseline, values)
-    if scale not in ("difference", "ratio"):
-        raise UsageError(f"scale must be 'difference' or 'ratio', got {scale!r}")
-    compare = paired_ratio if scale == "ratio" else paired_difference
-    pairs = {arm: compare(own, values[baseline], level) for arm, own in values.items() if arm != baseline}
-    adjusted = holm({arm: paired.p_value for arm, paired in pairs.items()})
-    return {
-        arm: Comparison(
-            paired=paired,
-            p_holm=adjusted[arm],
-            equivalence=tost(paired, margin, 1 - level),
-            wilcoxon=wilcoxon(paired),
-            verdict=verdict(
-                paired,
-                margin=margin,
-                higher_is_better=higher_is_better,
-                p_adjusted=adjusted[arm],
-                percent=percent,
-            ),
-        )
-        for arm, paired in pairs.items()
+    table = TableValues(
+        values=values,
+        baseline=baseline,
+        margin=margin,
+        scale=scale,
+        quantity=quantity,
+        higher_is_better=higher_is_better,
+        percent=percent,
+        claims_allowed=claims_allowed,
+        lost=lost or {},
+        unequal_search=unequal_search or {},
+    )
+    return compare_tables({"": table}, level=level, alpha=alpha)[""]
+
+
+def compare_tables(
+    tables: Mapping[Key, TableValues], *, level: float = LEVEL, alpha: float | None = None
+) -> dict[Key, dict[str, Comparison]]:
+    """Several tables as one family: one Holm correction over all their comparisons, and one over all their TOSTs.
+
+    The chance of one false difference in the family is at most alpha, and so is that of one false equivalence.
+
+    Args:
+        tables: by any key: data sets and nets of a merged report, or quantities of one table.
+        level: confidence of the intervals, which are not corrected.
+        alpha: level of the family, by default 1 - level.
+
+    Returns:
+        By table and arm, without the baselines. :func:`family_words` says what the family was.
+    """
+    alpha = 1 - level if alpha is None else alpha
+    paired = {
+        (key, arm): (paired_ratio if table.scale == "ratio" else paired_difference)(values, table.values[table.baseline], level)
+        for key, table in tables.items()
+        for arm, values in table.values.items()
+        if arm != table.baseline
     }
+    equivalences = {name: tost(pairs, tables[name[0]].margin, alpha) for name, pairs in paired.items()}
+    p_difference = holm({name: pairs.p_value for name, pairs in paired.items()})
+    p_equivalence = holm({name: equivalence.p_value for name, equivalence in equivalences.items()})
+    size = sum(p is not None for p in p_difference.values())
+    compared: dict[Key, dict[str, Comparison]] = {key: {} for key in tables}
+    for (key, arm), pairs in paired.items():
+        table, p_equal = tables[key], p_equivalence[key, arm]
+        evidence = Evidence(
+            paired=pairs,
+            p_difference=p_difference[key, arm],
+            p_equivalence=p_equal,
+            margin=table.margin,
+            alpha=alpha,
+            claims_allowed=table.claims_allowed,
+            lost=table.lost.get(arm, ""),
+            baseline_lost=table.lost.get(table.baseline, ""),
+            unequal_search=table.unequal_search.get(arm, "") or table.unequal_search.get(table.baseline, ""),
+            quantity=table.quantity,
+            higher_is_better=table.higher_is_better,
+            percent=table.percent,
+            corrected=True,
+        )
+        samples = _working_samples(table, arm)
+        compared[key][arm] = Comparison(
+            paired=pairs,
+            p_holm=p_difference[key, arm],
+            equivalence=replace(equivalences[key, arm], equivalent=p_equal is not None and p_equal < alpha),
+            wilcoxon=wilcoxon(pairs),
+            verdict=judge(evidence),
+            p_equivalence_holm=p_equal,
+            family_size=size,
+            welch=welch(*samples, level) if pairs.n else None,
+            correlation=paired_correlation(*samples),
+            least_detectable=_least_detectable(pairs, alpha / max(size, 1)),
+        )
+    return compared
 
 
-def _amount(paired: Paired, percent: bool) -> str:
-    i = paired.interval
-    if i.mean is None or i.low is None or i.high is None:
-        return "no interval"
-    if paired.scale == "ratio":
-        return f"{i.mean:.3g} times [{i.low:.3g}, {i.high:.3g}]"
-    factor, unit, digits = (100, " points", ".2f") if percent else (1, "", ".3g")
-    return f"{factor * i.mean:+{digits}}{unit} [{factor * i.low:+{digits}}, {factor * i.high:+{digits}}]"
+def family_words(n_rivals: Mapping[Key, int]) -> str:
+    """What Holm's correction ran over, in words.
+
+    >>> family_words({"mnist": 4})
+    "Holm's correction over 4 comparisons with the baseline in one table"
+
+    Args:
+        n_rivals: rivals of the baseline, by table.
+    """
+    total, n_tables = sum(n_rivals.values()), len(n_rivals)
+    comparisons = f"{total} comparison{'s' if total != 1 else ''} with the baseline"
+    return f"Holm's correction over {comparisons} in {'one table' if n_tables == 1 else f'{n_tables} tables together'}"
 
 
-def _p(p: float) -> str:
-    return "< 0.001" if p < 0.001 else f"= {p:.2g}"
+def _working_samples(table: TableValues, arm: str) -> tuple[np.ndarray, np.ndarray]:
+    """Values of both arms at their common seeds, on the scale of the test."""
+    a, b, _ = pairs_of(table.values[arm], table.values[table.baseline])
+    return (np.log(a), np.log(b)) if table.scale == "ratio" else (a, b)
 
 
-def _left_out(paired: Paired) -> str:
-    if not paired.unpaired:
-        return ""
-    seeds = ", ".join(map(str, paired.unpaired))
-    return f" (seed{'s' if len(paired.unpaired) > 1 else ''} {seeds} left out, run by one arm only)"
+def _least_detectable(paired: Paired, alpha: float) -> float | None:
+    if not paired.sd or not 0 < alpha < 1:
+        return None
+    return least_detectable_difference(paired.n, paired.sd, alpha)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, field_validator, model_valida
 
 from bpfree import rulesets
 from bpfree.bench.arm import Arm
-from bpfree.bench.published import Number, find, source
+from bpfree.published import Number, find, source
 from bpfree.rulesets import Ruleset
 
 __all__ = ["SCHEMA_VERSION", "Inline", "Row", "RulesetUse", "Section", "Suite"]

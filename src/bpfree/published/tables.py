@@ -10,8 +10,8 @@ from importlib import resources
 
 import yaml
 
-from bpfree.bench.published.numbers import Number, number_of
 from bpfree.errors import UsageError, unknown_name
+from bpfree.published.numbers import Number, number_of
 
 __all__ = ["Source", "find", "numbers", "source", "tables"]
 
@@ -40,7 +40,7 @@ class Source:
 
 @cache
 def _sources() -> dict[str, Source]:
-    text = (resources.files("bpfree.bench.published") / "sources.yaml").read_text(encoding="utf-8")
+    text = (resources.files("bpfree.published") / "sources.yaml").read_text(encoding="utf-8")
     return {name: Source(**entry) for name, entry in yaml.safe_load(text).items()}
 
 
@@ -62,27 +62,27 @@ def source(table: str) -> Source:
 
 @cache
 def numbers(table: str) -> tuple[Number, ...]:
-    """All numbers of a table, in its order; several runs of one cell make one number with their spread.
+    """All numbers of a table, in its order; several runs of one arm on one task make one number with their spread.
 
     Raises:
         UnknownNameError: there is no such table.
     """
     origin = source(table)
-    text = (resources.files("bpfree.bench.published") / f"{table}.csv").read_text(encoding="utf-8")
+    text = (resources.files("bpfree.published") / f"{table}.csv").read_text(encoding="utf-8")
     groups: dict[tuple[str, ...], list[dict[str, str]]] = {}
     for row in csv.DictReader(text.splitlines()):
         key = tuple(row.get(column) or "" for column in ("dataset", "net", "algorithm", "variant", "protocol"))
         groups.setdefault(key, []).append(row)
-    found = [number_of(table, rows, origin.words, origin.second_hand) for rows in groups.values()]
-    backprop = {(n.dataset, n.net, n.protocol): n for n in found if n.algorithm == "backprop"}
-    return tuple(_against(number, backprop.get((number.dataset, number.net, number.protocol))) for number in found)
+    table_numbers = [number_of(table, rows, origin.words, origin.second_hand) for rows in groups.values()]
+    backprop = {(n.dataset, n.net, n.protocol): n for n in table_numbers if n.algorithm == "backprop"}
+    return tuple(_against(number, backprop.get((number.dataset, number.net, number.protocol))) for number in table_numbers)
 
 
 def find(table: str, dataset: str, net: str, algorithm: str, variant: str = "", protocol: str = "") -> Number:
     """One number.
 
     Raises:
-        UsageError: the table has none for this cell.
+        UsageError: the table has none for this arm, data set and net.
     """
     key = (dataset, net, algorithm, variant, protocol)
     for number in numbers(table):

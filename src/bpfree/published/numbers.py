@@ -16,18 +16,18 @@ SPREAD_SDS = 2.0
 
 @dataclass(frozen=True, kw_only=True)
 class Number:
-    """A cell of a published table, in SI units and fractions; None where the paper does not say it.
+    """A number of a published table, in SI units and fractions; None where the paper does not give it.
 
     Attributes:
         table: name of the CSV, or ``"suite"`` for a number written in a suite's own file.
         accuracy: of the test split, a fraction.
-        spread: (low, high), fractions: what single runs were seen to do; None where no spread is known.
+        spread: (low, high), fractions: the range of single runs; None where no spread is known.
         spread_words: how the spread was made, or why there is none.
         n_runs: as printed, such as ``"3"`` or ``"20+"``; empty where unknown.
         difference: test accuracy less backprop's, a fraction, where the paper gives that (or both accuracies).
         difference_interval: (low, high) of it, as published.
         time_ratio, energy_ratio: to backprop.
-        second_hand: read through somebody else's text.
+        second_hand: taken from another text, not from the paper itself.
         source: paper, table, and what must be known before quoting the number.
     """
 
@@ -71,7 +71,7 @@ def number_of(table: str, rows: Sequence[Mapping[str, str]], source: str, second
         spread = (accuracy - SPREAD_SDS * sd, accuracy + SPREAD_SDS * sd)
         words = f"mean ± {SPREAD_SDS:g} SD{f' of {n_runs} runs' if n_runs else ''}"
     low, high = _part(first, "difference_low", 0.01), _part(first, "difference_high", 0.01)
-    own = (first.get("source") or first.get("note") or "").removeprefix("same").lstrip("; ")  # as the row above
+    note = (first.get("source") or first.get("note") or "").removeprefix("same").lstrip("; ")  # as the row above
     return Number(
         table=table, dataset=first["dataset"], net=first["net"], algorithm=first["algorithm"],
         variant=first.get("variant") or "", protocol=first.get("protocol") or "",
@@ -80,7 +80,7 @@ def number_of(table: str, rows: Sequence[Mapping[str, str]], source: str, second
         difference_interval=None if low is None or high is None else (low, high),
         time_s=_mean(rows, "train_time_s"), energy_j=_mean(rows, "gpu_energy_wh", J_PER_WH),
         time_ratio=_part(first, "time_ratio_to_bp"), energy_ratio=_part(first, "energy_ratio_to_bp"),
-        second_hand=second_hand, source=f"{source} ({own})" if own else source,
+        second_hand=second_hand, source=f"{source} ({note})" if note else source,
     )  # fmt: skip
 
 

@@ -1,0 +1,104 @@
+"""What must be known before a comparison is quoted, most serious first."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from collections.abc import Iterator, Mapping, Sequence
+
+from bpfree.report.audit import Flag, audit, copied, mistake
+from bpfree.report.material import Material
+from bpfree.report.model import Table
+
+__all__ = ["Flag", "flags"]
+
+
+def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
+    """All flags of a report; empty where nothing is wrong. Each names its task where the report has several."""
+    of_tables = [
+        dataclasses.replace(flag, task=table.task_text) if len(tables) > 1 else flag
+        for table in tables
+        for flag in (*audit(table, material), *_unequal(table, material), *_lost(table), *_measured(table))
+    ]
+    return [*copied(tables, material), *of_tables]
+
+
+def _unequal(table: Table, material: Material) -> Iterator[Flag]:
+    if table.rows[0].runs[0].algorithm != "backprop":
+        yield Flag("no-backprop", f"there is no backprop arm; differences are to {table.baseline_label}.")
+    yield from _unequal_search(table, material)
+    for row in table.rows:
+        one_search = [run for run in row.runs if run.study is None]  # every study has values of its own
+        if any(run.params != one_search[0].params for run in one_search):
+            yield Flag("different-hyper-parameters", f"the runs of {row.label} have different hyper-parameters.")
+    pairs = [sorted(run.replicate for run in row.runs) for row in table.rows]
+    if any(replicates != pairs[0] for replicates in pairs):
+        seeds = "; ".join(f"{row.label} {_span(row.seeds)}" for row in table.rows)
+        yield Flag(
+            "different-seeds", f"the arms have different seeds ({seeds}); a difference uses the seeds that both arms have."
+        )
+    tiers = sorted({run.tier for run in table.runs})
+    if len(tiers) > 1:
+        text = f"the arms were executed in different ways ({', '.join(tiers)}); times and energies differ by that too."
+        yield Flag("different-execution", text)
+    if len({run.environment_digest for run in table.runs}) > 1:
+        text = "the runs come from different machines or versions: times and energies cannot be compared."
+        yield Flag("different-machines", text)
+
+
+def _unequal_search(table: Table, material: Material) -> Iterator[Flag]:
+    by_run = {row.label: [run.tuning_energy.trials for run in row.runs if run.tuning_energy] for row in table.rows}
+    trials = {label: max(counts) for label, counts in by_run.items() if counts}
+    if len(set(trials.values())) > 1:
+        yield mistake("unequal-search", f"the arms had different numbers of trials ({_by_arm(trials)}).")
+    found = {row.label: material.tuned_entry(row.arm, table.task, row.runs[0].study) for row in table.rows}
+    entries = {label: entry for label, entry in found.items() if entry is not None}
+    for key, what in (("passes_per_trial", "passes"), ("examples_per_trial", "training examples")):
+        sizes = {label: entry.get(key) for label, entry in entries.items()}
+        if len(set(sizes.values())) > 1:
+            yield mistake("unequal-search", f"a trial had different numbers of {what} ({_by_arm(sizes)}).")
+
+
+def _by_arm(counts: Mapping[str, object]) -> str:
+    return ", ".join(f"{label} {count}" for label, count in counts.items())
+
+
+def _lost(table: Table) -> Iterator[Flag]:
+    for row in table.rows:
+        for status, count in row.statuses.items():
+            runs = f"{count} of {len(row.runs)} runs of {row.label}"
+            causes = dict.fromkeys(run.reasons.get("status", "") for run in row.runs if run.status == status)
+            why = "; ".join(list(filter(None, causes))[:2])
+            if status == "interrupted":
+                yield Flag("interrupted-runs", f"{runs} interrupted; the same command runs them again.")
+            elif status != "ok":
+                yield Flag("lost-runs", f"{runs} {status}{f' ({why})' if why else ''}, which counts against this arm.")
+    planned = {pair for run in table.runs for pair in _planned(run.plan)}
+    absent = planned - {(run.arm, run.seed) for run in table.runs}
+    if absent:
+        text = f"{len(absent)} of {len(planned)} planned runs are missing; the same command resumes with them."
+        yield Flag("missing-runs", text)
+
+
+def _planned(plan: Mapping[str, object]) -> Iterator[tuple[object, object]]:
+    """Arms and seeds that the command of a run was to measure; a later command may have added some."""
+    arms, seeds = plan.get("arms"), plan.get("seeds")
+    if isinstance(arms, list) and isinstance(seeds, list):
+        yield from itertools.product(arms, seeds)
+
+
+def _measured(table: Table) -> Iterator[Flag]:
+    energies = [run.energy for run in table.runs if run.energy.joules is not None]
+    if any(not energy.measured for energy in energies):
+        text = "the energies are estimates from processor load and rated power, not measurements."
+        yield Flag("estimated-energy", text)
+    unresolved = sum(not energy.resolved for energy in energies)
+    if unresolved:
+        text = f"in {unresolved} of {len(energies)} runs the window was too short for the energy counter."
+        yield Flag("unresolved-energy", text)
+
+
+def _span(seeds: Sequence[int]) -> str:
+    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
+        return f"{seeds[0]} to {seeds[-1]}"
+    return ", ".join(str(seed) for seed in seeds)

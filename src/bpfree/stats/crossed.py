@@ -1,0 +1,107 @@
+"""Differences from studies crossed with splits of the data: an interval that carries the luck of both."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+
+from bpfree.errors import UsageError
+from bpfree.stats.intervals import LEVEL, Interval, check_level, is_constant, mean_interval, t_probability, t_quantile
+
+__all__ = ["Crossed", "crossed_interval"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Crossed:
+    """The mean of crossed differences.
+
+    Attributes:
+        interval: in the unit of the differences; ``n`` is the number of cells, ``reason`` says what the interval leaves out.
+        p_value: two-sided, for no difference; ``None`` where there is no spread or one cell.
+        df: Satterthwaite's degrees of freedom, ``None`` where there is no test.
+        sd_studies, sd_splits, sd_rest: standard deviations of the three random effects, 0 where the estimate is below 0;
+            ``None`` where they cannot be told apart.
+    """
+
+    interval: Interval
+    p_value: float | None
+    df: float | None
+    sd_studies: float | None = None
+    sd_splits: float | None = None
+    sd_rest: float | None = None
+
+
+def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Crossed:
+    """Interval of the mean of d[s, r], studies s crossed with splits r, both random: d = μ + a_s + b_r + e_sr.
+
+    With mean squares A of studies, B of splits and E of the rest, the variance of the mean of S x R cells is estimated by
+    (A + B - E)/(SR), with (A + B - E)² / (A²/(S - 1) + B²/(R - 1) + E²/((S - 1)(R - 1))) degrees of freedom (Satterthwaite 1946,
+    "An approximate distribution of estimates of variance components"; Montgomery, ch. 13). A factor whose mean square is below E
+    has no sign of an effect and drops out (its estimate would be negative); the larger of A and B always stays, and so does E
+    where it exceeds both, with their degrees of freedom. One study or one split leaves a t interval over the other factor.
+
+    Args:
+        differences: A - B in any unit, finite, (studies, splits), every cell filled.
+        level: confidence.
+
+    Returns:
+        The interval; two splits have one degree of freedom, so that where splits dominate it is very wide: use at least three.
+
+    Raises:
+        UsageError: another shape, an empty array, values that are not finite, or a level that is not between 0 and 1.
+    """
+    check_level(level)
+    d = np.asarray(differences, dtype=np.float64)
+    if d.ndim != 2 or not d.size:
+        raise UsageError(f"differences are needed for studies x splits, at least 1 x 1, got an array of shape {d.shape}")
+    if not np.isfinite(d).all():
+        raise UsageError("differences must be finite; leave out a study or split with lost runs from both arms, and say so")
+    n_studies, n_splits = d.shape
+    if n_studies == 1 or n_splits == 1:
+        return _one_factor(d, level)
+    if is_constant(d.ravel()):
+        interval = mean_interval(d.ravel(), level)
+        return Crossed(interval=interval, p_value=None, df=None, sd_studies=0.0, sd_splits=0.0, sd_rest=0.0)
+    mean, rows, columns = float(d.mean()), d.mean(axis=1), d.mean(axis=0)
+    df_studies, df_splits, df_rest = n_studies - 1, n_splits - 1, (n_studies - 1) * (n_splits - 1)
+    studies = n_splits * float(rows.var(ddof=1))
+    splits = n_studies * float(columns.var(ddof=1))
+    rest = float(((d - rows[:, None] - columns + mean) ** 2).sum()) / df_rest
+    variance, df = _of_mean((studies, df_studies), (splits, df_splits), (rest, df_rest))
+    error = math.sqrt(variance / d.size)
+    half = t_quantile((1 + level) / 2, df) * error
+    return Crossed(
+        interval=Interval(mean=mean, low=mean - half, high=mean + half, level=level, n=d.size),
+        p_value=2 * t_probability(-abs(mean) / error, df),
+        df=df,
+        sd_studies=math.sqrt(max(0.0, (studies - rest) / n_splits)),
+        sd_splits=math.sqrt(max(0.0, (splits - rest) / n_studies)),
+        sd_rest=math.sqrt(rest),
+    )
+
+
+Square = tuple[float, int]
+"""A mean square and its degrees of freedom."""
+
+
+def _of_mean(studies: Square, splits: Square, rest: Square) -> tuple[float, float]:
+    """SR times the variance of the mean, and its degrees of freedom."""
+    smaller, larger = sorted((studies, splits))
+    if smaller[0] <= rest[0]:  # no sign of the smaller effect
+        return max(larger, rest)
+    total = studies[0] + splits[0] - rest[0]
+    return total, total**2 / sum(square**2 / df for square, df in (studies, splits, rest))
+
+
+def _one_factor(d: np.ndarray, level: float) -> Crossed:
+    interval = mean_interval(d.ravel(), level)
+    missing = [name for name, size in zip(("study", "split"), d.shape, strict=True) if size == 1]
+    reason = f"one {' and one '.join(missing)}: what another would give is not in the interval"
+    interval = Interval(mean=interval.mean, low=interval.low, high=interval.high, level=level, n=d.size, reason=reason)
+    if d.size == 1 or is_constant(d.ravel()) or interval.mean is None:
+        return Crossed(interval=interval, p_value=None, df=None)
+    df = d.size - 1
+    error = float(d.std(ddof=1)) / math.sqrt(d.size)
+    return Crossed(interval=interval, p_value=2 * t_probability(-abs(interval.mean) / error, df), df=df)
