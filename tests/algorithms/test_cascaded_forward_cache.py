@@ -10,7 +10,7 @@ import torch
 
 from bpfree import Patience, fit, training
 from bpfree.algorithms import Algorithm, CascadedForward, Phase
-from bpfree.algorithms import _cascade_parts as parts
+from bpfree.algorithms.cascaded_forward import slot as parts
 from bpfree.bench.cost import step_cost
 from bpfree.data import Dataset, load
 from bpfree.errors import UsageError

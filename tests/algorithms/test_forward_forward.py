@@ -11,7 +11,7 @@ from local_reference import EXACT, IN_SHAPE, N_CLASSES, NETS, assert_same, batch
 from torch import Tensor
 
 from bpfree.algorithms import ForwardForward, State
-from bpfree.algorithms._overlay import NEUTRAL, labelled, neutral
+from bpfree.algorithms.forward_forward.overlay import NEUTRAL, labelled, neutral
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
 from bpfree.numerics.goodness import length_normalise

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms import ForwardForward
-from bpfree.algorithms._overlay import labelled
+from bpfree.algorithms.forward_forward.overlay import labelled
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, DenseBlock, mlp

@@ -9,10 +9,9 @@ import pytest
 import torch
 
 from bpfree.algorithms import Backprop, Foton, NotOrthogonalWarning
-from bpfree.algorithms import _operator as operator
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Block, Chain, ConvBlock, DenseBlock, build
+from bpfree.nets import Block, Chain, ConvBlock, DenseBlock, build, operator
 from bpfree.numerics.feedback import compose
 from bpfree.numerics.orthogonal import defect
 from bpfree.testing.bench import Bench, make_batch

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bpfree.algorithms import Pepita
-from bpfree.algorithms._responses import products, respond
+from bpfree.algorithms.pepita.responses import products, respond
 from bpfree.data import load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, build

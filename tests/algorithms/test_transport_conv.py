@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bpfree.algorithms import Algorithm, Backprop, FeedbackAlignment, SignSymmetry
-from bpfree.algorithms._transport import later_weights
+from bpfree.algorithms._sweep import later_weights
 from bpfree.data import load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, build

@@ -15,13 +15,14 @@ from bpfree.algorithms.deep_supervision import DeepSupervision
 from bpfree.algorithms.direct_feedback_alignment import DirectFeedbackAlignment
 from bpfree.algorithms.feedback_alignment import FeedbackAlignment
 from bpfree.algorithms.forward_forward import ForwardForward
-from bpfree.algorithms.foton import Foton, NotOrthogonalWarning
+from bpfree.algorithms.foton import Foton
 from bpfree.algorithms.local_similarity import LocalSimilarity
 from bpfree.algorithms.mono_forward import MonoForward
 from bpfree.algorithms.pepita import Pepita
 from bpfree.algorithms.sign_symmetry import SignSymmetry
 from bpfree.algorithms.spatial_goodness import SpatialGoodness
 from bpfree.errors import unknown_name
+from bpfree.nets.orthogonal import NotOrthogonalWarning
 
 __all__ = [
     "ENTRY_POINT_GROUP",

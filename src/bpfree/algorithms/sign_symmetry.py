@@ -94,7 +94,7 @@ from torch import Tensor
 
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._state import Hyper, Optimiser, State
-from bpfree.algorithms._transport import SweptAlgorithm, later_weights, n_positions
+from bpfree.algorithms._sweep import SweptAlgorithm, later_weights, n_positions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import random_feedback

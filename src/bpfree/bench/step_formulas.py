@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bpfree.algorithms import Algorithm, Phase
-from bpfree.algorithms.pepita import NOISE_ROWS
+from bpfree.algorithms.pepita.rule import NOISE_ROWS
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.numerics.orthogonal import POWER_STEPS
 from bpfree.numerics.orthogonal_conv import overlap

@@ -139,8 +139,8 @@ from torch import Tensor, nn
 from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms._forward_parts import ForwardSlot, ForwardState, Rows, Surveyed
-from bpfree.algorithms._overlay import (
+from bpfree.algorithms._state import Slot, State
+from bpfree.algorithms.forward_forward.overlay import (
     Picture,
     blank_picture,
     label_gradients,
@@ -150,7 +150,7 @@ from bpfree.algorithms._overlay import (
     neutral_activity,
     product,
 )
-from bpfree.algorithms._state import Slot, State
+from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, Rows, Surveyed
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock

@@ -110,15 +110,15 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._activities import Activities
 from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._closed_form import block_gradients
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms._orthogonal_net import check_orthogonal, draw_net_, renew_net_
 from bpfree.algorithms._state import Optimiser, State
+from bpfree.algorithms.backprop.checkpointing import Activities
 from bpfree.data import Batch
 from bpfree.nets import Chain
+from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["Backprop"]
@@ -198,7 +198,7 @@ class Backprop(Algorithm):
 
     def orthogonalise(self, net: Chain) -> None:
         """Take the hidden weights towards orthonormal rows, in place, by one Björck step: FOTON's default."""
-        renew_net_(net, "bjorck", steps=1)
+        orthonormalise_net_(net, "bjorck", steps=1)
 
     def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
         return net(x)

@@ -26,7 +26,7 @@ own delta, for any V. That needs as many rows as columns at most: it fails from 
 Convolutions: the operator of a block is its kernel applied to every patch, without padding. Where patches do not overlap its
 rows are orthonormal where those of the kernel as a matrix (o, c k²) are; where they overlap, the kernel is drawn and kept by
 :mod:`bpfree.numerics.orthogonal_conv`. Pooling by the average over 2 x 2 enters with its factor of 2
-(:mod:`bpfree.algorithms._operator`). F is found by pushing the rows of V back through the transposed operators, and Dₗ through
+(:mod:`bpfree.nets.operator`). F is found by pushing the rows of V back through the transposed operators, and Dₗ through
 the transpose of the pooling before the products are formed.
 
 Symbols
@@ -130,20 +130,19 @@ from typing import ClassVar, cast, final
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import _operator as operator
 from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms._orthogonal_net import NotOrthogonalWarning, check_orthogonal, draw_net_, renew_net_
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Chain
+from bpfree.nets import Chain, operator
+from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot
 from bpfree.numerics.orthogonal import METHODS
 
-__all__ = ["Foton", "FotonState", "NotOrthogonalWarning"]
+__all__ = ["Foton", "FotonState"]
 
 
 class FotonState(State):
@@ -248,7 +247,7 @@ class Foton(Algorithm):
             else:  # clean and modulated advance together, in one product
                 halves = block(torch.cat([activity, modulated])).chunk(2)
                 activity, modulated = (self._masked(half, k, state, batch) for half in halves)
-            gradients = operator.products(block, (activity - modulated) * scale, before)
+            gradients = operator.weight_gradients(block, (activity - modulated) * scale, before)
             self._update(state.slot(k).optimiser, list(block.parameters()), gradients)
         return loss
 
@@ -283,7 +282,7 @@ class Foton(Algorithm):
     @torch.no_grad()
     def orthogonalise(self, net: Chain) -> None:
         """Take every weight that is to be orthonormal there, in place: the work of each orthogonalise_every-th step."""
-        renew_net_(net, self.orthogonalise_by, self.orthogonalise_steps, output=self.output == "orthonormal")
+        orthonormalise_net_(net, self.orthogonalise_by, self.orthogonalise_steps, output=self.output == "orthonormal")
 
     def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
         return net(x)

@@ -23,11 +23,11 @@ from torch import Tensor
 
 from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._closed_form import block_forward
-from bpfree.algorithms._operator import weight_of
 from bpfree.algorithms._state import State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
+from bpfree.nets.operator import weight_of
 from bpfree.numerics.conv import conv_gradients
 from bpfree.numerics.local import dense_gradients
 from bpfree.numerics.losses import cross_entropy, softmax_residual

@@ -8,8 +8,8 @@ from typing import NamedTuple
 
 from torch import Tensor, nn
 
-from bpfree.algorithms._overlay import Picture
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms.forward_forward.overlay import Picture
 from bpfree.data import Batch
 from bpfree.numerics.peers import PEER_START
 

@@ -20,7 +20,7 @@ from bpfree.numerics.ridge import ridge_solution
 from bpfree.units import format_bytes
 
 if TYPE_CHECKING:
-    from bpfree.algorithms.cascaded_forward import CascadedForward
+    from bpfree.algorithms.cascaded_forward.rule import CascadedForward
 
 __all__ = ["CascadeSlot", "cached_features", "features_of", "split_features"]
 

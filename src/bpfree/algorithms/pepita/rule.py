@@ -129,12 +129,12 @@ from torch import Tensor, nn
 from bpfree.algorithms._base import Algorithm, Phase, Traits
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._fields import choice, flag, natural, number
-from bpfree.algorithms._operator import weight_of
-from bpfree.algorithms._responses import products, refusal, respond
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms.pepita.responses import products, refusal, respond
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
+from bpfree.nets.operator import weight_of
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.feedback import DISTRIBUTIONS, compose, random_feedback
 from bpfree.numerics.local import dense_activity

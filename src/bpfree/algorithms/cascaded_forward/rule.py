@@ -123,10 +123,10 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms._base import Algorithm, Phase, Traits
-from bpfree.algorithms._cascade_parts import CascadeSlot, cached_features, features_of, split_features
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
 from bpfree.algorithms._fields import choice, flag, natural, number
 from bpfree.algorithms._state import State
+from bpfree.algorithms.cascaded_forward.slot import CascadeSlot, cached_features, features_of, split_features
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Chain
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual
