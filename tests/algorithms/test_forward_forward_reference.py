@@ -9,7 +9,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms import ForwardForward
+from bpfree.algorithms import ForwardForward, check_net
 from bpfree.algorithms.forward_forward.overlay import labelled
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -181,10 +181,10 @@ def test_the_output_layer_is_left_alone() -> None:
 def test_label_pixels_that_do_not_fit_are_refused() -> None:
     for inputs, fits in ((4, False), (5, True)):
         if fits:
-            of_ones().check_net(mlp(inputs, (9,), 4))
+            check_net(of_ones(), mlp(inputs, (9,), 4))
         else:
             with pytest.raises(UsageError, match="4 label pixels do not fit into 4 inputs; use another rule"):
-                of_ones().check_net(mlp(inputs, (9,), 4))
+                check_net(of_ones(), mlp(inputs, (9,), 4))
 
 
 @pytest.mark.parametrize("maths", ["auto", "autograd"])

@@ -11,7 +11,7 @@ import pytest
 import yaml
 from optuna.trial import TrialState
 
-from bpfree.algorithms import Algorithm, names
+from bpfree.algorithms import Algorithm, names, numeric
 from bpfree.bench import Arm, study
 from bpfree.bench.spaces import LogUniform, space_for
 from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
@@ -127,7 +127,7 @@ def test_every_searched_name_is_a_number_of_its_rule() -> None:
     for key in ("backprop", "pepita", "deep-supervision", "cascaded-forward:blocks=dfa", "forward-forward:inference=head"):
         arm = Arm.parse(key)
         values = {name: bounds.low for name, bounds in space_for(arm).items()}
-        assert {name: arm.build(values).numeric()[name] for name in values} == values
+        assert {name: numeric(arm.build(values))[name] for name in values} == values
 
 
 def test_sampler_arguments_and_cost_stand_beside_what_was_found(tmp_path: Path) -> None:

@@ -245,9 +245,9 @@ def test_each_phase_may_have_a_stop_rule_of_its_own(data, net, script) -> None:
 def test_a_rule_with_a_schedule_of_its_own_is_refused(data, net) -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Cooling(Backprop):
-        def step(self, net, state, batch, phase):
+        def learn(self, net, state, batch, phase):
             state.scale_lr(0.9)
-            return super().step(net, state, batch, phase)
+            return super().learn(net, state, batch, phase)
 
     with pytest.raises(UsageError, match=r"changed its learning rate by itself.*open to every arm or to none"):
         run(Cooling(lr=0.01), net, data, Patience(None, 2))

@@ -5,14 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from bpfree.algorithms import Algorithm, Value, make
+from bpfree.algorithms import BEST_PREFIX, Algorithm, Value, make
 from bpfree.errors import RulesetError, UsageError
 from bpfree.rulesets import Ruleset
 
 __all__ = ["Arm", "parse_arms"]
-
-BEST_PREFIX = "best-prefix"
-"""The value of a rule's ``readout`` that lets validation choose the block whose scores decide."""
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bpfree import stats
-from bpfree.algorithms import Algorithm, Phase, State, Value
+from bpfree.algorithms import Algorithm, Phase, State, Value, check_net, maths_used, params
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost, n_parameters, step_cost, warm_up
@@ -94,7 +94,7 @@ def check_runnable(setting: Setting, arms: Sequence[Arm]) -> None:
     """
     net = setting.build_net()
     for arm in arms:
-        arm.build({}).check_net(net)
+        check_net(arm.build({}), net)
     check_supported(setting.ruleset, arms, net)
     check_passes(setting.ruleset, arms, net, setting.data.name, setting.net)
 
@@ -256,7 +256,7 @@ class _Writer:
             arm=self.arm.label,
             algorithm=self.algorithm.name,
             variant=self.arm.variant,
-            params={**self.algorithm.params()},
+            params={**params(self.algorithm)},
             dataset=setting.data.name,
             split=setting.data.split_digest,
             net=setting.net,
@@ -292,7 +292,7 @@ class _Writer:
             peak_memory_bytes=peak,
             memory=memory,
             tier="eager",
-            maths=self.algorithm.maths_used(self.net),
+            maths=maths_used(self.algorithm, self.net),
             history=self.history,
             environment_digest=environment.digest(setting.facts),
             started_at=self.started_at,

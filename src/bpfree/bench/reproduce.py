@@ -17,6 +17,7 @@ import torch
 
 from bpfree import data as datasets
 from bpfree import rulesets
+from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.compare import Comparison, Observer, SilentObserver
@@ -148,7 +149,7 @@ class Reproduction:
         try:
             net = build(line.row.net, size.in_shape, size.n_classes)
             check_supported(rules, [arm], net)
-            arm.under(rules).build({}).check_net(net)
+            check_net(arm.under(rules).build({}), net)
             own = rules.for_arm(arm.label, line.row.dataset, line.row.net)
             net.check_batches(size.n_train, own.batch_size)
         except BpfreeError as error:

@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
+from bpfree.algorithms import check_net, params
 from bpfree.analysis import Plan, record_series
 from bpfree.bench import Arm, environment, fresh_path
 from bpfree.cli.analyse_figure import draw_series
@@ -55,9 +56,9 @@ def analyse_command(kind: str, asked: Asked, *, out: Path | None, as_json: bool,
         n_examples=min(asked.examples, data.n("validation")), seed=asked.seed,
     )  # fmt: skip
     rule, net = arm.build({}), setting.build_net()
-    rule.check_net(net)  # before anything is written
+    check_net(rule, net)  # before anything is written
     identity = {
-        "arm": arm.label, "params": {**rule.params()}, "net": setting.net, "dataset": data.name, "split": data.split_digest,
+        "arm": arm.label, "params": {**params(rule)}, "net": setting.net, "dataset": data.name, "split": data.split_digest,
         "n_train": data.n("train"),
     }  # fmt: skip
     facts = {"command": command_line(), "versions": environment.versions()}

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from bpfree import data
 from bpfree.bench import parse_arms
-from bpfree.bench.cost_table import MAIN_ARMS, CostRow, cost_rows, ratios
+from bpfree.bench.cost_table import CostRow, cost_rows, main_arms, ratios
 from bpfree.errors import UsageError
 from bpfree.files import write_atomic
 from bpfree.meter import device_peak, resident_peak_bytes
@@ -40,7 +40,7 @@ def count(
     batch_size = BATCH_SIZE if batch_size is None else batch_size
     if batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {batch_size}")
-    chosen = parse_arms(arms if arms is not None else ",".join(MAIN_ARMS))
+    chosen = parse_arms(arms if arms is not None else ",".join(main_arms()))
     loaded = data.load(dataset or DATASET, data_dir=data_dir).without_test()
     loaded.batches("train", batch_size)  # refuses a batch larger than the set
     with Console(stderr=True, quiet=quiet).status("") as status:

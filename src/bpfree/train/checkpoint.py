@@ -20,8 +20,8 @@ from bpfree.tensor_files import fill_tensors, read_metadata, write_tensors
 
 __all__ = ["Snapshot", "load", "read_header", "save"]
 
-FORMAT = 1
-"""Version of the layout of a checkpoint."""
+FORMAT = 2
+"""Version of the layout of a checkpoint; 2 keeps the hyper-parameters once, and a count of steps for every rule."""
 
 KIND = "bpfree"
 """Under which a file's metadata has the header of a checkpoint."""
@@ -75,7 +75,12 @@ def read_header(path: Path) -> dict[str, Any]:
         raise DataError(f"{path} is a safetensors file, but not a checkpoint of bpfree")
     header = json.loads(metadata[KIND])
     if header["format"] > FORMAT:
-        raise DataError(f"{path} has format {header['format']}, this bpfree reads up to {FORMAT}; update bpfree")
+        raise DataError(f"{path} has format {header['format']}, this bpfree reads format {FORMAT}; update bpfree")
+    if header["format"] < FORMAT:
+        raise DataError(
+            f"{path} was written by an older bpfree (format {header['format']}, this one reads format {FORMAT}); delete it to "
+            "start afresh, or finish that run with the older version"
+        )
     return header
 
 

@@ -16,7 +16,7 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, Phase, State, check_net, step
 from bpfree.data import Dataset
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
@@ -24,6 +24,7 @@ from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry
 from bpfree.train import checkpoint as checkpoints
 from bpfree.train.evaluation import evaluate
+from bpfree.train.features import read_by
 from bpfree.train.stop import Patience, StopRule, Watch, stop_in
 
 __all__ = ["LR_SCHEDULES", "Clock", "Progress", "WallClock", "check_budget", "initialise", "past", "training"]
@@ -134,7 +135,7 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
     Raises:
         UsageError: the rule cannot train this net.
     """
-    algorithm.check_net(net)
+    check_net(algorithm, net)
     net.to("cpu")
     state = algorithm.init(net, torch.Generator().manual_seed(seed))
     net.to(device)
@@ -229,7 +230,7 @@ def training(
     while cursor.phase < len(phases) and not cursor.ended:
         phase = phases[cursor.phase]
         if reading is None or reading[0] is not phase:
-            reading = (phase, *algorithm.inputs(net, state, data, phase))
+            reading = (phase, *read_by(net, data, phase))
         _, inputs, reader = reading
         rule = stop_in(stop, phase)
         watch = cursor.watch or Watch(_cap(rule, cursor.passes, phase))
@@ -239,7 +240,7 @@ def training(
             state.scale_lr(factor)
             train_loss = _one_pass(algorithm, net, state, inputs, reader, batch_size, seed, cursor.passes)
             _check_schedule(algorithm, state, [lr * factor for lr in own_lrs])
-            algorithm.end_pass(net, state, phase)
+            algorithm.close(net, state, phase)
             before_s = clock.elapsed_s()
             result = evaluate(
                 algorithm, net, state, inputs, "validation", reader, with_loss=rule.metric == "validation-loss", choosing=True
@@ -261,7 +262,7 @@ def training(
             progress, diverged = None, False
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
         if diverged or cursor.ended or watch.over(rule):
-            _close_phase(algorithm, net, state, phase, snapshot)
+            snapshot.restore()
             cursor.phase, cursor.watch = cursor.phase + 1, None
         if checkpoint is not None:
             checkpoints.save(checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity})
@@ -289,22 +290,16 @@ def _cap(stop: Patience, used: int, phase: Phase) -> int:
     return cap if phase.max_passes is None else min(cap, phase.max_passes)
 
 
-def _close_phase(algorithm: Algorithm, net: Chain, state: State, phase: Phase, snapshot: checkpoints.Snapshot) -> None:
-    snapshot.restore()
-    algorithm.end_phase(net, state, phase)
-    snapshot.take()
-
-
 def _one_pass(
     algorithm: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase, batch_size: int, seed: int, index: int
 ) -> float:
     """One sweep over the training split; returns the mean loss, the only value that is waited for."""
     total: Tensor | None = None
-    # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume, and the caller's stay his.
+    # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume; the caller's is left unchanged.
     with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
         torch.manual_seed(stream_key(seed, index))
         for batch in data.batches("train", batch_size, pass_index=index, seed=seed):
-            loss = algorithm.step(net, state, batch, phase).mean() * len(batch.y)
+            loss = step(algorithm, net, state, batch, phase).mean() * len(batch.y)
             total = loss if total is None else total + loss
     assert total is not None  # a training split is never empty
     return float(total) / data.n("train")

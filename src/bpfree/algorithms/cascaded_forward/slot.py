@@ -1,115 +1,69 @@
-"""What Cascaded-Forward keeps: for a block its predictor, the sums of a ridge, the feedback; for all examples their features."""
+"""What Cascaded-Forward keeps for a block: its predictor, what trains it, the sums of a ridge solution, the feedback."""
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Iterator
-from typing import TYPE_CHECKING
-
-import psutil
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms._closed_form import block_activity
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._state import Optimiser, Slot
-from bpfree.data import Dataset, Examples
-from bpfree.errors import UsageError
-from bpfree.nets import Chain
-from bpfree.numerics.ridge import ridge_solution
-from bpfree.units import format_bytes
+from bpfree.numerics.ridge import gather_, ridge_solution
 
-if TYPE_CHECKING:
-    from bpfree.algorithms.cascaded_forward.rule import CascadedForward
-
-__all__ = ["CascadeSlot", "cached_features", "features_of", "split_features"]
-
-CACHED_AT_ONCE = 500
-"""Examples whose features are computed in one batch."""
+__all__ = ["CascadeSlot", "RidgeSums"]
 
 
-class CascadeSlot(Slot):
-    """A predictor that starts at 0, and what trains it and its block.
+class RidgeSums(nn.Module):
+    """Sums over batches, and how many batches were added since the last solution (the host may read that).
 
     Attributes:
-        block_optimiser: of the block (the last one's also of the net's output), where blocks learn.
-        feedback: (classes, features), rows of length 1, where a block learns by feedback.
-        gram, cross: sums over batches, where the predictor is a ridge solution.
-        unsolved: batches in the sums since the last solution; the host may read it.
+        gram: Σ Hᵀ H, (features, features).
+        cross: Σ Hᵀ Y, (features, classes).
     """
 
-    def __init__(self, rule: CascadedForward, net: Chain, k: int, generator: torch.Generator) -> None:
-        width = net[k].n_features
-        projection = nn.Parameter(torch.zeros(net.n_classes, width, dtype=net.dtype, device=net.device))
-        by_steps = rule.predictor != "ridge"
-        super().__init__(rule._hyper(net), rule._optimiser([projection]) if by_steps else None, projection)
-        self.unsolved = StepCount()
-        self.block_optimiser: Optimiser
-        self.feedback: Tensor
+    def __init__(self, n_features: int, n_classes: int, dtype: torch.dtype, device: torch.device) -> None:
+        super().__init__()
         self.gram: Tensor
         self.cross: Tensor
-        last = k == len(net) - 1
-        if rule.blocks == "dfa":
-            parameters: list[Tensor] = [*net[k].parameters(), *(net.output.parameters() if last else ())]
-            self.block_optimiser = rule._optimiser(parameters, lr=rule.block_lr, weight_decay=rule.block_weight_decay)
-            if not last:
-                feedback = torch.empty_like(projection, requires_grad=False).normal_(generator=generator)
-                self.register_buffer("feedback", feedback / feedback.norm(dim=1, keepdim=True))
-        if not by_steps:
-            dtype = torch.float64 if rule.sums == "float64" or net.dtype == torch.float64 else torch.float32
-            self.register_buffer("gram", torch.zeros(width, width, dtype=dtype, device=net.device))
-            self.register_buffer("cross", torch.zeros(width, net.n_classes, dtype=dtype, device=net.device))
+        self.register_buffer("gram", torch.zeros(n_features, n_features, dtype=dtype, device=device))
+        self.register_buffer("cross", torch.zeros(n_features, n_classes, dtype=dtype, device=device))
+        self.unsolved = StepCount()
 
-    def solve(self) -> None:
-        """Put the ridge solution of the sums into the predictor, if they have changed since."""
+    def add(self, h: Tensor, targets: Tensor) -> None:
+        """Add a batch: features (n, features) and one-hot targets (n, classes)."""
+        gather_(self.gram, self.cross, h, targets)
+        self.unsolved.advance()
+
+    def solve_into(self, projection: Tensor, ridge: Tensor) -> None:
+        """Write the ridge solution (classes, features) into ``projection``, if a batch was added since the last one."""
         if self.unsolved.value > 0:
-            solution = ridge_solution(self.gram, self.cross, self.hyper.ridge)
-            self.projection.copy_(solution.t())
+            projection.copy_(ridge_solution(self.gram, self.cross, ridge).t())
             self.unsolved.steps.zero_()
 
 
-def features_of(net: Chain, x: Tensor, last: int) -> Iterator[Tensor]:
-    """Features (n, dᵢ) of the frozen blocks 0 to ``last``, one at a time: each may be freed before the next is computed."""
-    for block in list(net)[: last + 1]:
-        x = block_activity(block, x)
-        yield block.features(x)
+class CascadeSlot(Slot):
+    """A predictor and what trains it and its block.
 
-
-def split_features(net: Chain, x: Tensor, last: int) -> Iterator[Tensor]:
-    """The same from rows of a cache, (n, Σ dᵢ)."""
-    yield from x.split([block.n_features for block in list(net)[: last + 1]], dim=1)
-
-
-@torch.no_grad()
-def cached_features(net: Chain, data: Dataset, last: int) -> Dataset:
-    """``data`` with the features of blocks 0 to ``last`` as its examples, (n, Σ dᵢ), on its device; without a test split.
-
-    Raises:
-        UsageError: the training batches are augmented, so no two passes see the same features, or the memory does not suffice
-            (saying how many bytes are needed and free).
+    Attributes:
+        projection: the predictor (classes, features).
+        optimiser: of the predictor; None where it is a ridge solution.
+        sums: of the ridge solution; None where the predictor learns by steps.
+        block_optimiser: of the block (the last one's also of the net's output); None where blocks are random.
+        feedback: (classes, features), rows of length 1; None for the last block, and where blocks are random.
     """
-    if data.augmentation != "none":
-        raise UsageError(
-            f"cascaded-forward: features of augmented examples cannot be cached ({data.name}: {data.augmentation}); set "
-            " cache_features=false, or augmentation none in the ruleset"
-        )
-    data = data.without_test()
-    width = sum(block.n_features for block in list(net)[: last + 1])
-    needed_bytes = sum(data.n(split) for split in data.splits) * width * net.dtype.itemsize
-    free_bytes = torch.cuda.mem_get_info(data.device)[0] if data.device.type == "cuda" else psutil.virtual_memory().available
-    if needed_bytes > free_bytes:
-        raise UsageError(
-            f"cascaded-forward: the features of {data.name} take {format_bytes(needed_bytes)}, and {format_bytes(free_bytes)} "
-            "are free; set cache_features=false"
-        )
-    was_training = net.training
-    net.eval()
-    splits = {}
-    for split, examples in data.splits.items():
-        x = torch.empty(len(examples.y), width, dtype=net.dtype, device=data.device)
-        size = min(CACHED_AT_ONCE, len(examples.y))
-        for k, batch in enumerate(data.batches(split, size, shuffle=False)):
-            x[k * size : k * size + len(batch.y)] = torch.cat(list(features_of(net, batch.x, last)), dim=1)
-        splits[split] = Examples(x, examples.y)
-    net.train(was_training)
-    return dataclasses.replace(data, in_shape=(width,), splits=splits, normalisation=None)
+
+    def __init__(
+        self,
+        projection: nn.Parameter,
+        *,
+        optimiser: Optimiser | None = None,
+        sums: RidgeSums | None = None,
+        block_optimiser: Optimiser | None = None,
+        feedback: Tensor | None = None,
+    ) -> None:
+        super().__init__()
+        self.projection = projection
+        self.optimiser = optimiser
+        self.sums = sums
+        self.block_optimiser = block_optimiser
+        self.feedback: Tensor | None
+        self.register_buffer("feedback", feedback)
