@@ -82,20 +82,22 @@ class SweptAlgorithm(BlockGradients[S]):
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         s = shape
         return Cost(
-            learn=s.n * (3 * (s.forward + s.output) - s.first),
+            learn=None if self.maths == "autograd" else s.n * (3 * (s.forward + s.output) - s.first),  # the oracle needs more
             evaluation=s.n * (s.forward + s.output),
             moments=tuple(self._moments(s)),
         )
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
         made = self._made_in_a_step(s)
+        if made is None:
+            return
         gradients = s.output_parameters
         for k in reversed(range(len(s.blocks))):
             gradients += s.blocks[k].parameters
             yield gradients, s.sweep(k) + 2 * s.n * s.classes + made
 
-    def _made_in_a_step(self, s: Shape) -> int:
-        """Numbers in the matrices that are made anew in every step."""
+    def _made_in_a_step(self, s: Shape) -> int | None:
+        """Numbers in the matrices that are made anew in every step; None where no formula is known."""
         del s
         return 0
 
