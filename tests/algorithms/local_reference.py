@@ -9,7 +9,7 @@ from collections.abc import Callable
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, Phase, State, numeric
 from bpfree.data import Batch
 from bpfree.nets import Chain, ConvBlock, DenseBlock, ModuleBlock
 from bpfree.testing.bench import Bench, make_batch
@@ -51,7 +51,7 @@ def batch_of(n: int, index: int = 0) -> Batch:
 def stepped(rule: Algorithm, net: Chain, batch: Batch, phase: Phase | None = None) -> tuple[Bench, dict[str, Tensor], Tensor]:
     """A bench as it was before one step, the gradients of the step by name (those that are not 0), and its losses."""
     plain = {"optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0}
-    rates = {name: 1.0 for name in rule.numeric() if name == "lr" or name.endswith("_lr")}
+    rates = {name: 1.0 for name in numeric(rule) if name == "lr" or name.endswith("_lr")}
     rule = dataclasses.replace(rule, **plain, **rates)
     bench = Bench.start(rule, net)
     before = bench.copy()

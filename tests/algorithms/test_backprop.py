@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from bpfree.algorithms import Backprop
+from bpfree.algorithms import Backprop, check_net, maths_used
 from bpfree.errors import UsageError
 from bpfree.nets import mlp
 from bpfree.testing.bench import BLOCK_KINDS, Bench, chain
@@ -44,13 +44,13 @@ def test_scores_are_the_net() -> None:
 
 def test_closed_form_is_refused_where_there_is_none() -> None:
     with pytest.raises(UsageError, match=r"block 0 \(ForeignBlock\) has no closed form; use maths=auto"):
-        Backprop(maths="closed").check_net(chain(BLOCK_KINDS["foreign"], (12,), (9,), 4))
+        check_net(Backprop(maths="closed"), chain(BLOCK_KINDS["foreign"], (12,), (9,), 4))
 
 
 def test_the_record_says_how_it_was_computed() -> None:
     dense, foreign = BLOCK_KINDS["dense"], BLOCK_KINDS["foreign"]
-    assert Backprop().maths_used(chain(dense, (12,), (9, 7), 4)) == "closed"
-    assert Backprop(maths="autograd").maths_used(chain(dense, (12,), (9, 7), 4)) == "autograd"
-    assert Backprop().maths_used(chain(foreign, (12,), (9,), 4)) == "autograd"
+    assert maths_used(Backprop(), chain(dense, (12,), (9, 7), 4)) == "closed"
+    assert maths_used(Backprop(maths="autograd"), chain(dense, (12,), (9, 7), 4)) == "autograd"
+    assert maths_used(Backprop(), chain(foreign, (12,), (9,), 4)) == "autograd"
     makers = iter((dense, foreign))
-    assert Backprop().maths_used(chain(lambda shape, width: next(makers)(shape, width), (12,), (9, 7), 4)) == "mixed"
+    assert maths_used(Backprop(), chain(lambda shape, width: next(makers)(shape, width), (12,), (9, 7), 4)) == "mixed"

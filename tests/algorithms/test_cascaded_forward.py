@@ -96,14 +96,14 @@ def test_ridge_is_solved_before_the_validation_of_its_pass() -> None:
     assert progress.val_accuracy > 0.85
 
 
-def test_without_end_pass_the_end_of_the_phase_solves() -> None:
+def test_close_solves_once_for_what_was_gathered() -> None:
     bench = Bench.start(CascadedForward(predictor="ridge"), dense())
     bench.steps([8, 8])
     assert bench.state.slot(0).projection.abs().max() == 0
-    bench.algorithm.end_phase(bench.net, bench.state, bench.last_phase)
+    bench.algorithm.close(bench.net, bench.state, bench.last_phase)
     solved = bench.state.slot(0).projection.clone()
     assert solved.abs().max() > 0
-    bench.algorithm.end_phase(bench.net, bench.state, bench.last_phase)
+    bench.algorithm.close(bench.net, bench.state, bench.last_phase)
     assert torch.equal(bench.state.slot(0).projection, solved)
 
 

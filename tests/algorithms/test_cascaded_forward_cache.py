@@ -10,12 +10,11 @@ import torch
 
 from bpfree import Patience, fit, training
 from bpfree.algorithms import Algorithm, CascadedForward, Phase
-from bpfree.algorithms import _cascade_parts as parts
 from bpfree.bench.cost import step_cost
 from bpfree.data import Dataset, load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, mlp
-from bpfree.train import FitResult, initialise
+from bpfree.train import FitResult, features, initialise, read_by
 
 VARIANTS = [
     {},
@@ -50,8 +49,8 @@ def test_cached_features_give_the_same_predictors(variant: dict[str, object]) ->
 
 def test_the_blocks_run_once_for_every_example(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    original = parts.features_of
-    monkeypatch.setattr(parts, "features_of", lambda net, x, last: seen.append(len(x)) or original(net, x, last))
+    original = features.frozen_features
+    monkeypatch.setattr(features, "frozen_features", lambda net, x, n: seen.append(len(x)) or original(net, x, n))
     data = digits().without_test()
     trained({}, cache=True, net=mlp(data.in_shape, (32, 16), 10))
     assert sum(seen) == data.n("train") + data.n("validation")
@@ -103,7 +102,7 @@ def test_the_cache_is_in_the_bill() -> None:
 def test_augmented_examples_are_refused() -> None:
     data = dataclasses.replace(digits(), augmentation="crop-flip")
     with pytest.raises(UsageError, match=r"digits\[300\]: crop-flip.*cache_features=false"):
-        parts.cached_features(mlp(data.in_shape, (8,), 10), data, 0)
+        features.cached_features(mlp(data.in_shape, (8,), 10), data, 1)
 
 
 def test_too_little_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -111,14 +110,14 @@ def test_too_little_memory_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     class Memory:
         available: int = 1000
 
-    monkeypatch.setattr(parts.psutil, "virtual_memory", Memory)
+    monkeypatch.setattr(features.psutil, "virtual_memory", Memory)
     with pytest.raises(UsageError, match=r"features of digits.* take .*are free; set cache_features=false"):
-        parts.cached_features(mlp((1, 8, 8), (8,), 10), digits(), 0)
+        features.cached_features(mlp((1, 8, 8), (8,), 10), digits(), 1)
 
 
 def test_by_default_a_phase_reads_the_data_as_they_are() -> None:
     rule, net, data = CascadedForward(), mlp((1, 8, 8), (8,), 10), digits()
     phase: Phase = rule.phases(net)[-1]
-    inputs, reader = rule.inputs(net, initialise(rule, net, 0), data, phase)
+    inputs, reader = read_by(net, data, phase)
     assert inputs is data
     assert reader is phase

@@ -20,7 +20,6 @@ from bpfree.testing.golden import file_name
 DENSE = {kind: maker for kind, maker in BLOCK_KINDS.items() if kind.startswith("dense")}
 WIDE_ENOUGH = AlgorithmContract.dtypes[:2]  # bfloat16 is refused: see test_foton.py and test_pepita.py
 MIRRORING = {name: {"mirroring": True, "sign": "minus", "premirror_steps": 2} for name in ("mirror_lr", "mirror_decay")}
-UNCOMPILED = "what is done every k-th step is decided by the host: compile what lies between"
 
 
 def label(algorithm: Algorithm) -> str:
@@ -92,7 +91,6 @@ class TestPepitaWithMirroring(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
     easy_params = {"lr": 0.03, "optimiser": "sgd"}
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture
     def algorithm(self) -> Algorithm:
@@ -103,7 +101,6 @@ class TestPepitaWithMirroring(AlgorithmContract):
 class TestFoton(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture(
         params=[
@@ -122,7 +119,6 @@ class TestFotonWithSquaredError(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
     matters_with = {"temperature": {"loss": "cross-entropy"}}
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture
     def algorithm(self) -> Algorithm:
@@ -145,7 +141,6 @@ class TestBackpropOnAnOrthogonalNet(AlgorithmContract):
 class TestBackpropOnANetKeptOrthogonal(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
-    exceptions = {"test_compiled_equals_eager": UNCOMPILED}
 
     @pytest.fixture
     def algorithm(self) -> Algorithm:

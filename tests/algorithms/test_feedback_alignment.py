@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bpfree.algorithms import Backprop, FeedbackAlignment, Foton
+from bpfree.algorithms import Backprop, FeedbackAlignment, Foton, check_net
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
 from bpfree.testing.bench import Bench, ForeignBlock, blobs
@@ -63,6 +63,6 @@ def test_weights_turn_towards_the_feedback() -> None:
 def test_other_blocks_are_refused_with_the_cure() -> None:
     net = Chain([ForeignBlock((6,), 5)], 3)
     with pytest.raises(UsageError, match=r"block 0 .* direct-feedback-alignment, which takes any block"):
-        FeedbackAlignment().check_net(net)
+        check_net(FeedbackAlignment(), net)
     with pytest.raises(UsageError, match="block 0"):
-        Foton().check_net(net)
+        check_net(Foton(), net)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from bpfree.algorithms import MonoForward, choice, flag, make, names, natural, number, parse, registry
+from bpfree.algorithms import MonoForward, choice, flag, make, names, natural, number, numeric, params, parse, registry
 from bpfree.algorithms._fields import check
 from bpfree.errors import UnknownNameError, UsageError
 
@@ -103,5 +103,5 @@ def test_rules_are_made_by_name() -> None:
 
 def test_numeric_and_structural_hyper_parameters_are_told_apart() -> None:
     rule = MonoForward(lr=1)  # a whole number for a float stays numeric
-    assert rule.numeric() == {"lr": 1.0, "weight_decay": 0.0, "momentum": 0.9}
-    assert set(rule.params()) >= {*rule.numeric(), "optimiser", "maths", "schedule", "readout"}
+    assert numeric(rule) == {"lr": 1.0, "weight_decay": 0.0, "momentum": 0.9}
+    assert set(params(rule)) >= {*numeric(rule), "optimiser", "maths", "schedule", "readout"}

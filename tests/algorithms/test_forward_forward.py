@@ -10,8 +10,8 @@ import torch.nn.functional as F
 from local_reference import EXACT, IN_SHAPE, N_CLASSES, NETS, assert_same, batch_of, by_autograd, dense, stepped
 from torch import Tensor
 
-from bpfree.algorithms import ForwardForward, State
-from bpfree.algorithms._overlay import NEUTRAL, labelled, neutral
+from bpfree.algorithms import ForwardForward, State, check_net, params
+from bpfree.algorithms.forward_forward.overlay import NEUTRAL, labelled, neutral
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
 from bpfree.numerics.goodness import length_normalise
@@ -72,7 +72,7 @@ def _reference(rule: ForwardForward, net: Chain, state: State) -> Tensor:
 @pytest.mark.parametrize("kind", ["dense", "module"])
 @pytest.mark.parametrize("variant", list(VARIANTS))
 def test_gradient_is_that_of_the_local_losses(variant: str, kind: str, maths: str) -> None:
-    rule = of_ones(**{**VARIANTS[variant].params(), "maths": maths})
+    rule = of_ones(**{**params(VARIANTS[variant]), "maths": maths})
     bench, gradients, losses = stepped(rule, NETS[kind](), BATCH)
     assert losses.shape == (len(bench.net),)
     assert_same(gradients, by_autograd(lambda net, state: _reference(rule, net, state), bench))
@@ -171,7 +171,7 @@ def test_what_cannot_be_trained_is_refused_with_the_cure() -> None:
         of_ones(negatives="hybrid")
     hybrid = of_ones(negatives="hybrid", inference="head")
     with pytest.raises(UsageError, match="images"):
-        hybrid.check_net(mlp(20, (5,), 3))
+        check_net(hybrid, mlp(20, (5,), 3))
     with pytest.raises(UsageError, match="label pixels"):
-        of_ones().check_net(mlp(3, (5,), 3))
-    hybrid.check_net(mlp((1, 1, 3), (5,), 3))  # no labels are painted
+        check_net(of_ones(), mlp(3, (5,), 3))
+    check_net(hybrid, mlp((1, 1, 3), (5,), 3))  # no labels are painted

@@ -9,12 +9,13 @@ import warnings
 import pytest
 import torch
 
-from bpfree.algorithms import Backprop, Foton, NotOrthogonalWarning
+from bpfree.algorithms import Backprop, Foton, NotOrthogonalWarning, check_net, step
+from bpfree.bench.counting import ApartCount, apart_flops
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.meter import count_flops, live_memory
 from bpfree.nets import Chain, mlp
-from bpfree.numerics.orthogonal import defect
+from bpfree.numerics.orthogonal import METHODS, defect
 from bpfree.testing.bench import Bench, make_batch
 
 INPUTS, CLASSES = 20, 5
@@ -32,7 +33,7 @@ def moved(rule: Foton | Backprop, net: Chain, examples: Batch) -> list[torch.Ten
     values = {name: value.clone() for name, value in net.state_dict().items()}
     state = rule.init(net, torch.Generator().manual_seed(0))
     net.load_state_dict(values)
-    rule.step(net, state, examples, rule.phases(net)[0])
+    step(rule, net, state, examples, rule.phases(net)[0])
     return [values[name] - value.detach() for name, value in net.named_parameters()]
 
 
@@ -168,22 +169,22 @@ def test_the_count_stays_in_host_memory() -> None:
 
 def test_widening_warns_once_and_names_the_block() -> None:
     with pytest.warns(NotOrthogonalWarning, match="block 1 widens from 8 to 12") as seen:
-        Foton().check_net(mlp(10, (8, 12, 12), 4))
+        check_net(Foton(), mlp(10, (8, 12, 12), 4))
     assert len(seen) == 1
     assert "guarantee" in str(seen[0].message)
     assert "\n" not in str(seen[0].message)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Foton().check_net(mlp(10, (10, 8), 4))
-        Foton().check_net(mlp(10, (3,), 4))
+        check_net(Foton(), mlp(10, (10, 8), 4))
+        check_net(Foton(), mlp(10, (3,), 4))
     with pytest.warns(NotOrthogonalWarning, match="the output widens from 3 to 4"):
-        Foton(output="orthonormal").check_net(mlp(10, (3,), 4))
+        check_net(Foton(output="orthonormal"), mlp(10, (3,), 4))
 
 
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
 def test_narrow_numbers_are_refused(dtype: torch.dtype) -> None:
     with pytest.raises(UsageError, match="cancels; use float32"):
-        Foton().check_net(mlp(10, (8,), 4).to(dtype))
+        check_net(Foton(), mlp(10, (8,), 4).to(dtype))
 
 
 @pytest.mark.parametrize("field", ["orthogonalise_every", "orthogonalise_steps", "refresh_every"])
@@ -215,12 +216,14 @@ def test_counted_operations_are_the_formula_of_the_docstring(memory: str, passes
 def test_upkeep_is_counted_too() -> None:
     """One Björck step on a wide matrix: 2 o² i multiply-adds, and eight products with the Gram matrix for the scale."""
     bench = Bench.start(Foton(), mlp(INPUTS, (18, 12), CLASSES))
-    rule: Foton = bench.algorithm
     macs = sum(2 * o * o * i + 8 * o * o for o, i in ((18, INPUTS), (12, 18)))
-    assert count_flops(lambda: rule.orthogonalise(bench.net)) == 2 * macs
+    counted = {by: apart_flops(Foton(orthogonalise_by=by), bench.net, bench.state, bench.batch(4)) for by in METHODS}
+    assert counted["bjorck"] == ApartCount("orthogonalise", 10, 2 * macs)
+    assert counted["none"] is None
     for by in ("newton-schulz", "svd"):
-        exact = Foton(orthogonalise_by=by)
-        assert count_flops(lambda exact=exact: exact.orthogonalise(bench.net)) > 2 * macs
+        exact = counted[by]
+        assert exact is not None
+        assert exact.flops > 2 * macs
 
 
 def test_masks_are_the_same_in_both_passes() -> None:
@@ -259,9 +262,9 @@ def test_a_control_kept_orthogonal_only_adds_the_upkeep() -> None:
 def test_backprops_controls_refuse_what_foton_refuses() -> None:
     rule = Backprop(orthogonal="kept")
     with pytest.warns(NotOrthogonalWarning, match="backprop: block 1 widens from 8 to 12"):
-        rule.check_net(mlp(10, (8, 12), 4))
+        check_net(rule, mlp(10, (8, 12), 4))
     with pytest.raises(UsageError, match="bfloat16, in which no rows can be made orthonormal; use float32"):
-        rule.check_net(mlp(10, (8,), 4).to(torch.bfloat16))
+        check_net(rule, mlp(10, (8,), 4).to(torch.bfloat16))
     with pytest.raises(UsageError, match="orthogonalise_every must be a whole number at least 1, got 0"):
         Backprop(orthogonal="kept", orthogonalise_every=0)
-    Backprop().check_net(mlp(10, (8, 12), 4).to(torch.bfloat16))
+    check_net(Backprop(), mlp(10, (8, 12), 4).to(torch.bfloat16))

@@ -8,11 +8,10 @@ import warnings
 import pytest
 import torch
 
-from bpfree.algorithms import Backprop, Foton, NotOrthogonalWarning
-from bpfree.algorithms import _operator as operator
+from bpfree.algorithms import Backprop, Foton, NotOrthogonalWarning, check_net
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Block, Chain, ConvBlock, DenseBlock, build
+from bpfree.nets import Block, Chain, ConvBlock, DenseBlock, build, operator
 from bpfree.numerics.feedback import compose
 from bpfree.numerics.orthogonal import defect
 from bpfree.testing.bench import Bench, make_batch
@@ -141,7 +140,7 @@ def test_low_memory_form_agrees_on_a_relu_conv_net(kind: str) -> None:
 )
 def test_what_has_no_orthonormal_operator_is_refused_in_one_line(block: ConvBlock, words: str) -> None:
     with pytest.raises(UsageError, match=words) as seen:
-        Foton().check_net(Chain([block], 3))
+        check_net(Foton(), Chain([block], 3))
     assert "\n" not in str(seen.value)
 
 
@@ -171,14 +170,14 @@ def test_lenet5_by_patches_is_an_orthogonal_net(shape: tuple[int, ...]) -> None:
 )
 def test_a_convolution_that_cannot_be_orthonormal_warns(block: ConvBlock, words: str) -> None:
     with pytest.warns(NotOrthogonalWarning, match=words):
-        Foton().check_net(Chain([block], 3))
+        check_net(Foton(), Chain([block], 3))
 
 
 @pytest.mark.parametrize("block", [patches((3, 8, 8), 12, 2), ConvBlock((3, 8, 8), 12, 3, stride=2, padding=0)])
 def test_the_widest_that_can_be_orthonormal_does_not(block: ConvBlock) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Foton().check_net(Chain([block], 3))
+        check_net(Foton(), Chain([block], 3))
 
 
 def test_a_kernel_as_large_as_its_image_is_a_matrix() -> None:
@@ -202,8 +201,8 @@ def test_weights_in_channels_last_are_drawn_and_kept() -> None:
 @pytest.mark.parametrize("method", ["svd", "newton-schulz"])
 def test_overlapping_patches_are_kept_by_bjorck_alone(method: str) -> None:
     with pytest.raises(UsageError, match=f"patches of block 0 overlap, where orthogonalise_by={method} has no form; use"):
-        Foton(orthogonalise_by=method).check_net(Chain([ConvBlock((3, 8, 8), 12, 3, stride=2, padding=0)], 3))
-    Foton(orthogonalise_by=method).check_net(Chain([patches((3, 8, 8), 12, 2)], 3))
+        check_net(Foton(orthogonalise_by=method), Chain([ConvBlock((3, 8, 8), 12, 3, stride=2, padding=0)], 3))
+    check_net(Foton(orthogonalise_by=method), Chain([patches((3, 8, 8), 12, 2)], 3))
 
 
 @pytest.mark.parametrize("name", ["lenet5", "pepita-conv:pool=average", "patches:overlap=1"])

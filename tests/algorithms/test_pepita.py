@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bpfree.algorithms import Pepita
+from bpfree.algorithms import Pepita, check_net
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
 from bpfree.numerics.feedback import compose
@@ -112,6 +112,6 @@ def test_bad_input() -> None:
     with pytest.raises(UsageError, match="needs sign=minus, got plus"):
         Pepita(mirroring=True, sign="plus")
     with pytest.raises(UsageError, match="cancels; use float32"):
-        Pepita().check_net(mlp(6, (5,), 3).to(torch.bfloat16))
+        check_net(Pepita(), mlp(6, (5,), 3).to(torch.bfloat16))
     with pytest.raises(UsageError, match="block 0 is a ForeignBlock"):
-        Pepita().check_net(Chain([ForeignBlock((6,), 5)], 3))
+        check_net(Pepita(), Chain([ForeignBlock((6,), 5)], 3))

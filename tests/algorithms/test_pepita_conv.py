@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bpfree.algorithms import Pepita
-from bpfree.algorithms._responses import products, respond
+from bpfree.algorithms import Pepita, check_net
+from bpfree.algorithms.pepita.responses import respond, response_gradients
 from bpfree.data import load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, build
@@ -80,7 +80,7 @@ def test_one_place_is_a_dense_block() -> None:
         x = torch.randn(5, 2, 3, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
         torch.testing.assert_close(respond(conv, x)[1].flatten(1), respond(dense, x)[1])
         difference = torch.randn(5, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
-        ours, theirs = products(conv, difference[:, :, None, None], x), products(dense, difference, x)
+        ours, theirs = response_gradients(conv, difference[:, :, None, None], x), response_gradients(dense, difference, x)
     torch.testing.assert_close(ours[0].flatten(1), theirs[0])
     torch.testing.assert_close(ours[1], theirs[1])
 
@@ -136,5 +136,5 @@ def test_learns_digits() -> None:
 )
 def test_what_cannot_learn_so_is_refused_in_one_line(block: ConvBlock, options: dict[str, bool], words: str) -> None:
     with pytest.raises(UsageError, match=words) as seen:
-        Pepita(**options).check_net(Chain([block], 3))
+        check_net(Pepita(**options), Chain([block], 3))
     assert "\n" not in str(seen.value)

@@ -7,7 +7,7 @@ import dataclasses
 import pytest
 import torch
 
-from bpfree.algorithms import Backprop, ForwardForward, MonoForward, Optimiser
+from bpfree.algorithms import Backprop, ForwardForward, MonoForward, Optimiser, reset
 from bpfree.errors import UsageError
 from bpfree.nets import mlp
 from bpfree.testing.bench import Bench
@@ -30,7 +30,7 @@ def test_an_optimiser_allocates_everything_at_once() -> None:
 def test_hyper_parameters_are_never_narrower_than_float32(dtype: torch.dtype, expected: torch.dtype) -> None:
     bench = Bench.start(MonoForward(lr=1e-3), mlp(12, (9,), 4).to(dtype))
     slot = bench.state.slot(0)
-    assert slot.hyper.lr.dtype == slot.optimiser.lr.dtype == expected
+    assert bench.state.hyper.lr.dtype == slot.optimiser.lr.dtype == expected
     assert float(slot.optimiser.lr) == pytest.approx(1e-3, rel=1e-6)
     assert slot.optimiser.first_0.dtype == dtype
 
@@ -73,10 +73,10 @@ def test_weight_decay_shrinks_what_has_no_gradient() -> None:
 def test_reset_refuses_a_state_of_another_kind() -> None:
     adam = Bench.start(MonoForward(), mlp(12, (9,), 4))
     with pytest.raises(UsageError, match="another rule or for another net"):
-        dataclasses.replace(adam.algorithm, optimiser="sgd").reset(adam.net, adam.state, torch.Generator())
+        reset(dataclasses.replace(adam.algorithm, optimiser="sgd"), adam.net, adam.state, torch.Generator())
     other = mlp(12, (8,), 4)
     with pytest.raises(UsageError, match="another rule or for another net"):
-        adam.algorithm.reset(other, adam.state, torch.Generator())
+        reset(adam.algorithm, other, adam.state, torch.Generator())
 
 
 def test_reset_switches_the_decay_on_and_off() -> None:
@@ -85,7 +85,7 @@ def test_reset_switches_the_decay_on_and_off() -> None:
         fresh = Bench.start(MonoForward(weight_decay=then), mlp(12, (9,), 4))
         used.steps([8])
         used.algorithm = fresh.algorithm
-        used.algorithm.reset(used.net, used.state, torch.Generator().manual_seed(0))
+        reset(used.algorithm, used.net, used.state, torch.Generator().manual_seed(0))
         for bench in (used, fresh):
             bench.steps([8, 8])
         assert all(torch.equal(value, fresh.tensors()[name]) for name, value in used.tensors().items())

@@ -7,8 +7,8 @@ import dataclasses
 import pytest
 import torch
 
-from bpfree.algorithms import Algorithm, Backprop, FeedbackAlignment, SignSymmetry
-from bpfree.algorithms._transport import later_weights
+from bpfree.algorithms import Algorithm, Backprop, FeedbackAlignment, SignSymmetry, check_net
+from bpfree.algorithms._sweep import later_weights
 from bpfree.data import load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, build
@@ -103,7 +103,7 @@ def test_a_chain_with_another_block_is_refused() -> None:
         with pytest.raises(
             UsageError, match=r"block 1 \(ForeignBlock\) has no feedback matrix; .*lenet5.*direct-feedback"
         ) as seen:
-            rule.check_net(mixed)
+            check_net(rule, mixed)
         assert "\n" not in str(seen.value)
 
 

@@ -252,9 +252,9 @@ class TestTheBestStateChosenOnTest:
 class Cooling(Backprop):
     """Backprop that lowers its learning rate by itself."""
 
-    def step(self, net: Chain, state: State, batch: Any, phase: Any) -> torch.Tensor:
+    def learn(self, net: Chain, state: State, batch: Any, phase: Any) -> torch.Tensor:
         state.scale_lr(0.5)
-        return super().step(net, state, batch, phase)
+        return super().learn(net, state, batch, phase)
 
 
 class TestAScheduleOpenToOneArmOnly:

@@ -11,7 +11,7 @@ import pytest
 from optuna.trial import TrialState
 
 from bpfree import rulesets
-from bpfree.algorithms import Algorithm, names
+from bpfree.algorithms import Algorithm, names, numeric
 from bpfree.bench import Arm, check_supported, study
 from bpfree.bench.spaces import fixed_though_searched, space_for
 from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
@@ -137,7 +137,7 @@ def test_every_key_names_a_rule_and_numbers_of_it(spaces: str) -> None:
     for key in (*keys, *names()):
         arm = Arm.parse(key)
         values = {name: bounds.low for name, bounds in space_for(rules, arm).items()}
-        assert {name: arm.build(values).numeric()[name] for name in values} == values
+        assert {name: numeric(arm.build(values))[name] for name in values} == values
         assert values, key
 
 

@@ -8,7 +8,7 @@ from torch import nn
 
 import bpfree
 from bpfree.errors import UsageError
-from bpfree.nets import Chain, ConvBlock, DenseBlock, MeanOverTokens, ModuleBlock
+from bpfree.nets import ConvBlock, DenseBlock, MeanOverTokens, ModuleBlock, from_module
 
 
 class Residual(nn.Module):
@@ -48,7 +48,7 @@ def digits():
 
 def test_five_lines(digits):
     net = a_user_net()
-    chain = Chain.from_module(net, digits.in_shape)
+    chain = from_module(net, digits.in_shape)
     result = bpfree.fit(bpfree.algorithms.MonoForward(lr=1e-2), chain, digits, bpfree.Patience(5, max_passes=5))
     trained = chain.to_module()
     assert trained is net and type(trained) is nn.Sequential
@@ -62,7 +62,7 @@ def test_five_lines(digits):
 def test_every_rule_trains_it_in_place(rule, digits):
     net = a_user_net()
     before = [parameter.detach().clone() for parameter in net.parameters()]
-    chain = Chain.from_module(net, digits.in_shape)
+    chain = from_module(net, digits.in_shape)
     result = bpfree.fit(bpfree.algorithms.make(rule), chain, digits, bpfree.Patience(1, max_passes=1), batch_size=359)
     assert result.status == "ok"
     moved = [not torch.equal(old, new) for old, new in zip(before, net.parameters(), strict=True)]
@@ -70,7 +70,7 @@ def test_every_rule_trains_it_in_place(rule, digits):
 
 
 def test_it_says_where_it_cut():
-    chain = Chain.from_module(a_user_net(), (1, 8, 8))
+    chain = from_module(a_user_net(), (1, 8, 8))
     assert [type(block) for block in chain] == [ConvBlock, ModuleBlock, ModuleBlock]
     assert chain.describe() == [
         "block 0: ConvBlock (1, 8, 8) -> (8, 4, 4), 80 parameters; 0 Conv2d, 1 ReLU, 2 MaxPool2d",
@@ -81,7 +81,7 @@ def test_it_says_where_it_cut():
 
 
 def kinds(net, in_shape, **options):
-    return [type(block) for block in Chain.from_module(net, in_shape, **options)]
+    return [type(block) for block in from_module(net, in_shape, **options)]
 
 
 @pytest.mark.parametrize(
@@ -106,6 +106,11 @@ def kinds(net, in_shape, **options):
         ([nn.Conv2d(1, 2, 3, padding_mode="reflect", padding=1), nn.Flatten(), nn.Linear(32, 3)], (1, 4, 4), [ModuleBlock]),
         ([nn.Conv2d(1, 2, (3, 1)), nn.Flatten(), nn.Linear(16, 3)], (1, 4, 4), [ModuleBlock]),
         ([nn.Conv2d(1, 2, 3), nn.MaxPool2d(2, padding=1), nn.Flatten(), nn.Linear(8, 3)], (1, 4, 4), [ModuleBlock]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(3, stride=2), nn.Flatten(), nn.Linear(8, 3)], (1, 7, 7), [ModuleBlock]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d(2, stride=3), nn.Flatten(), nn.Linear(8, 3)], (1, 7, 7), [ModuleBlock]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AvgPool2d(3, stride=2), nn.Flatten(), nn.Linear(8, 3)], (1, 7, 7), [ModuleBlock]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.AvgPool2d(2, stride=3), nn.Flatten(), nn.Linear(8, 3)], (1, 7, 7), [ModuleBlock]),
+        ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.MaxPool2d((2, 2)), nn.Flatten(), nn.Linear(8, 3)], (1, 7, 7), [ConvBlock]),
         ([nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2, affine=False), nn.Flatten(), nn.Linear(8, 3)], (1, 4, 4), [ModuleBlock]),
         ([nn.Conv2d(1, 2, 3), nn.ReLU(), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)], (1, 4, 4), [ModuleBlock]),
         ([nn.Conv2d(1, 2, 3), nn.Flatten(), nn.Dropout(), nn.Linear(8, 5), nn.Linear(5, 3)], (1, 4, 4), [ConvBlock, ModuleBlock]),
@@ -117,7 +122,7 @@ def kinds(net, in_shape, **options):
 def test_where_it_cuts_and_what_it_recognises(modules, in_shape, expected):
     net = nn.Sequential(*modules)
     assert kinds(net, in_shape) == expected
-    chain = Chain.from_module(net, in_shape)
+    chain = from_module(net, in_shape)
     assert {id(parameter) for parameter in chain.parameters()} == {id(parameter) for parameter in net.parameters()}
     x = torch.randn(3, *in_shape, generator=torch.Generator().manual_seed(0))
     with torch.no_grad():
@@ -130,12 +135,12 @@ def test_nested_sequences_stay_whole_on_request():
 
     assert kinds(net(), (4,)) == [DenseBlock, DenseBlock]
     assert kinds(net(), (4,), open_nested=False) == [ModuleBlock]
-    assert Chain.from_module(net(), (4,)).describe()[1].endswith("0.2 Linear, 0.3 ReLU")
+    assert from_module(net(), (4,)).describe()[1].endswith("0.2 Linear, 0.3 ReLU")
 
 
 def test_a_body_gets_an_output():
     body = nn.Sequential(nn.Linear(4, 8), nn.ReLU()).double()
-    chain = Chain.from_module(body, (4,), n_classes=3)
+    chain = from_module(body, (4,), n_classes=3)
     assert chain.output.out_features == 3 and chain.dtype == torch.float64
     x = torch.randn(2, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     assert torch.equal(chain.to_module()(x), chain(x))
@@ -145,17 +150,17 @@ def test_a_body_gets_an_output():
 def test_seeds_redraw_and_kept_weights_stay():
     net = a_user_net()
     given = {name: value.clone() for name, value in net.state_dict().items()}
-    kept = Chain.from_module(net, (1, 8, 8), keep_weights=True)
+    kept = from_module(net, (1, 8, 8), keep_weights=True)
     with torch.no_grad():
         net[0].weight.zero_()
     kept.reset_parameters(torch.Generator().manual_seed(0))
     assert all(torch.equal(value, given[name]) for name, value in net.state_dict().items())
-    Chain.from_module(net, (1, 8, 8)).reset_parameters(torch.Generator().manual_seed(0))
+    from_module(net, (1, 8, 8)).reset_parameters(torch.Generator().manual_seed(0))
     assert not torch.equal(net[0].weight, given["0.weight"])
 
 
 def test_a_copy_has_its_own_net():
-    chain = Chain.from_module(a_user_net(), (1, 8, 8))
+    chain = from_module(a_user_net(), (1, 8, 8))
     twin = copy.deepcopy(chain)
     assert twin.to_module() is not chain.to_module()
     assert {id(p) for p in twin.to_module().parameters()} == {id(p) for p in twin.parameters()}
@@ -163,7 +168,7 @@ def test_a_copy_has_its_own_net():
 
 def test_a_net_in_evaluation_mode_is_trained_all_the_same():
     net = a_user_net().eval()
-    chain = Chain.from_module(net, (1, 8, 8))
+    chain = from_module(net, (1, 8, 8))
     assert all(part.training for part in chain.modules())
 
 
@@ -195,4 +200,4 @@ def test_a_net_in_evaluation_mode_is_trained_all_the_same():
 )  # fmt: skip
 def test_bad_nets(net, in_shape, words):
     with pytest.raises(UsageError, match=words):
-        Chain.from_module(net, in_shape)
+        from_module(net, in_shape)

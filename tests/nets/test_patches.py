@@ -6,7 +6,7 @@ import warnings
 
 import pytest
 
-from bpfree.algorithms import Foton
+from bpfree.algorithms import Foton, check_net
 from bpfree.errors import UsageError
 from bpfree.nets.patches import PATCH_FAMILIES, patches
 from bpfree.nets.spec import Spec
@@ -21,7 +21,7 @@ def test_default_net_suits_foton(in_shape: tuple[int, ...], shapes: list[tuple[i
     assert [block.out_shape for block in net] == shapes
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        Foton().check_net(net)
+        check_net(Foton(), net)
     assert "\n" not in help_line
 
 
@@ -43,7 +43,7 @@ def test_overlap_widens_patches_and_foton_takes_them() -> None:
         assert [tuple(block.conv.kernel_size) for block in net[:2]] == [(5, 5), (3, 3)]
         with warnings.catch_warnings():
             warnings.simplefilter("error")
-            Foton().check_net(net)
+            check_net(Foton(), net)
     with pytest.raises(UsageError, match="overlap must be a whole number of at least 0, got '-1'"):
         builder(Spec("patches:overlap=-1"), (3, 32, 32), 10)
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from bpfree import data, rulesets
+from bpfree.algorithms import params
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
@@ -135,7 +136,7 @@ def make_record(
         "arm": arm,
         "algorithm": algorithm,
         "variant": variant,
-        "params": Arm.parse(arm).build(tuned).params() if arm in ARMS else template().params | tuned,
+        "params": params(Arm.parse(arm).build(tuned)) if arm in ARMS else template().params | tuned,
         "dataset": dataset,
         "net": net,
         "seed": seed,

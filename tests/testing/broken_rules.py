@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms import Backprop, MonoForward, Slot, State, Traits, number
+from bpfree.algorithms import Backprop, HeadSlot, MonoForward, State, Traits, number
 from bpfree.algorithms._closed_form import block_forward, block_gradients
 from bpfree.nets import Block, Chain
 from bpfree.numerics.losses import cross_entropy, softmax_residual
@@ -17,7 +17,7 @@ from bpfree.numerics.losses import cross_entropy, softmax_residual
 class Honest(MonoForward):
     """Mono-Forward written out once more, with places to break."""
 
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         a, saved = block_forward(block, carry, self.maths)
         h = block.features(a)
         g = h @ slot.projection.t()
@@ -89,7 +89,7 @@ class PythonRate(Honest):
 
 
 class Rebinds(Honest):
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         out = super().block_step(block, slot, carry, y, learn)
         block.linear.bias = nn.Parameter(block.linear.bias.detach().clone())
         return out
@@ -98,7 +98,7 @@ class Rebinds(Honest):
 class Counts(Honest):
     """Keeps a count in the instance: two trainings by it feel each other."""
 
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         count = self.__dict__.get("count", 0)
         object.__setattr__(self, "count", count + 1)
         return super().block_step(block, slot, carry + 0.01 * count, y, learn)
@@ -107,7 +107,7 @@ class Counts(Honest):
 class Unregistered(Honest):
     """Keeps a running mean in the slot that is no buffer."""
 
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         mean = slot.__dict__.get("mean", torch.zeros(()))
         slot.__dict__["mean"] = 0.9 * mean + carry.mean()
         return super().block_step(block, slot, carry + mean, y, learn)
@@ -121,17 +121,21 @@ class Peeks(Honest):
 
 
 class Keeps(Honest):
-    """Holds every block's activity until the end."""
+    """Holds every block's activity until the end, in a list that only one training may use."""
 
-    @property
-    def keeps_carries(self) -> bool:
-        return True
+    def enter(self, net: Chain, batch) -> Tensor:
+        object.__setattr__(self, "activities", [])
+        return super().enter(net, batch)
+
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+        self.__dict__["activities"].append(carry)
+        return super().block_step(block, slot, carry, y, learn)
 
 
 class Graph(Honest):
     """Lets autograd record its products, and says that it does not use it."""
 
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             block(carry)
         return super().block_step(block, slot, carry, y, learn)
@@ -186,5 +190,5 @@ class TakesOnce(Honest):
             slot.temperature = self.temperature
         return state
 
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         return super().block_step(block, slot, carry * slot.temperature, y, learn)

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from scripted_validation import learned
 
 from bpfree import tensor_files
-from bpfree.algorithms import Backprop, ForwardForward, MonoForward
+from bpfree.algorithms import Backprop, ForwardForward, MonoForward, params, step
 from bpfree.errors import DataError, StorageError, UsageError
 from bpfree.nets import Chain, DenseBlock, ModuleBlock, mlp
 from bpfree.testing.bench import fingerprint, tensors_of
@@ -34,7 +34,7 @@ JOINT = MonoForward()
 
 
 def ids(rule) -> str:
-    return "-".join([rule.name, *(str(v) for k, v in rule.params().items() if k in ("schedule", "inference"))])
+    return "-".join([rule.name, *(str(v) for k, v in params(rule).items() if k in ("schedule", "inference"))])
 
 
 def new_net(data):
@@ -185,7 +185,14 @@ def test_a_file_of_something_else_is_refused(data, tmp_path: Path) -> None:
 def test_a_file_of_a_newer_bpfree_is_refused(data, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 99})})
-    with pytest.raises(DataError, match="has format 99, this bpfree reads up to 2; update"):
+    with pytest.raises(DataError, match="has format 99, this bpfree reads format 2; update"):
+        train(MonoForward(), new_net(data), data, path)
+
+
+def test_a_file_of_an_older_layout_is_refused_with_a_cure(data, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 1})})
+    with pytest.raises(DataError, match=r"older bpfree \(format 1, this one reads format 2\); delete it to start afresh"):
         train(MonoForward(), new_net(data), data, path)
 
 
@@ -258,7 +265,7 @@ def test_a_snapshot_restores_what_was_learned_and_nothing_else(data) -> None:
     snapshot = checkpoint.Snapshot(net, state)
     before, moments = learned(net, state), state.slot(0).optimiser.first_0
     batch = next(data.batches("train", 40))
-    MonoForward(lr=0.1).step(net, state, batch, MonoForward().phases(net)[0])
+    step(MonoForward(lr=0.1), net, state, batch, MonoForward().phases(net)[0])
     assert learned(net, state) != before
     snapshot.restore()
     assert learned(net, state) == before

@@ -119,7 +119,7 @@ def test_the_loss_can_be_watched(data, net, script) -> None:
 
 def _poison(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """From pass ``at`` on, every step leaves NaN in the net and in its loss."""
-    honest, calls = Backprop.step, []
+    honest, calls = Backprop.learn, []
 
     def step(self, net, state, batch, phase):
         loss = honest(self, net, state, batch, phase)
@@ -129,7 +129,7 @@ def _poison(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             return loss * math.nan
         return loss
 
-    monkeypatch.setattr(Backprop, "step", step)
+    monkeypatch.setattr(Backprop, "learn", step)
 
 
 @pytest.mark.parametrize("restore_best", [True, False])
@@ -247,9 +247,9 @@ def test_each_phase_may_have_a_stop_rule_of_its_own(data, net, script) -> None:
 def test_a_rule_with_a_schedule_of_its_own_is_refused(data, net) -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Cooling(Backprop):
-        def step(self, net, state, batch, phase):
+        def learn(self, net, state, batch, phase):
             state.scale_lr(0.9)
-            return super().step(net, state, batch, phase)
+            return super().learn(net, state, batch, phase)
 
     with pytest.raises(UsageError, match=r"changed its learning rate by itself.*open to every arm or to none"):
         run(Cooling(lr=0.01), net, data, Patience(None, 2))
@@ -276,23 +276,23 @@ def test_a_rule_that_cannot_train_the_net_is_refused() -> None:
 
 
 class Nudging(MonoForward):
-    """Changes the net when a phase ends, as a closed form or a fold does."""
+    """Changes the net when a pass ends, as a closed form or a fold does."""
 
-    def end_phase(self, net, state, phase) -> None:
-        super().end_phase(net, state, phase)
+    def close(self, net, state, phase) -> None:
+        super().close(net, state, phase)
         net.output.weight.detach().add_(1.0 + phase.index)
 
 
-def test_what_the_end_of_a_phase_changes_is_part_of_the_state_that_the_next_restores(data, net, script) -> None:
+def test_what_the_end_of_a_pass_changes_is_part_of_the_state_that_the_next_phase_restores(data, net, script) -> None:
     """The second phase has no finite value, so it ends in the state that the first has left, its closing included."""
     scripted = script(0.5, math.nan)
     rule = Nudging(lr=0.01, schedule="staged")
     progresses = training(rule, net, data, Patience(None, 2), batch_size=40)
     first = next(progresses)
-    assert learned(net, first.state) != scripted.seen[0]  # closed before it is seen
+    assert learned(net, first.state) == scripted.seen[0]  # closed before it is scored, and restored so
     output = net.output.weight.detach().clone()
     next(progresses)
-    assert torch.equal(net.output.weight.detach(), output + 2.0)  # restored, then closed in its turn
+    assert torch.equal(net.output.weight.detach(), output)
 
 
 class Drawing(torch.nn.Module):

@@ -1,68 +1,112 @@
-"""Learning rules: one file each, its mathematics in the docstring. Third parties add theirs by the entry point below."""
+"""Learning rules: a file or a package each, its mathematics in the docstring. Third parties add theirs by the entry point below.
+
+A rule is an :class:`Algorithm`; ``step``, ``check_net``, ``reset`` and the like are functions that take one.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
 from importlib.metadata import entry_points
+from typing import Any
 
-from bpfree.algorithms._base import Algorithm, Carry, LocalAlgorithm, Phase, Traits
-from bpfree.algorithms._fields import Value, choice, flag, natural, number, parse
-from bpfree.algorithms._state import Hyper, Optimiser, Slot, State, model_tensors, named_tensors
+from bpfree.algorithms._base import Algorithm, BlockGradients, ChoosesReadout, LocalAlgorithm
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features, has_closed_form
+from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
+from bpfree.algorithms._declared import Phase, Traits, Upkeep
+from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
+from bpfree.algorithms._running import check_net, cost_of, maths_used, reset, step
+from bpfree.algorithms._state import (
+    HeadSlot,
+    Hyper,
+    LearningSlot,
+    NetState,
+    Optimiser,
+    ProjectionSlot,
+    Slot,
+    State,
+    model_tensors,
+    named_tensors,
+)
 from bpfree.algorithms.backprop import Backprop
 from bpfree.algorithms.cascaded_forward import CascadedForward
 from bpfree.algorithms.deep_supervision import DeepSupervision
 from bpfree.algorithms.direct_feedback_alignment import DirectFeedbackAlignment
 from bpfree.algorithms.feedback_alignment import FeedbackAlignment
 from bpfree.algorithms.forward_forward import ForwardForward
-from bpfree.algorithms.foton import Foton, NotOrthogonalWarning
+from bpfree.algorithms.foton import Foton
 from bpfree.algorithms.local_similarity import LocalSimilarity
-from bpfree.algorithms.mono_forward import MonoForward
+from bpfree.algorithms.mono_forward import BEST_PREFIX, MonoForward
 from bpfree.algorithms.pepita import Pepita
 from bpfree.algorithms.sign_symmetry import SignSymmetry
 from bpfree.algorithms.spatial_goodness import SpatialGoodness
 from bpfree.errors import unknown_name
+from bpfree.nets.orthogonal import NotOrthogonalWarning
 
 __all__ = [
+    "BEST_PREFIX",
     "ENTRY_POINT_GROUP",
     "Algorithm",
     "Backprop",
-    "Carry",
+    "BlockGradients",
+    "BlockShape",
     "CascadedForward",
+    "ChoosesReadout",
+    "Cost",
     "DeepSupervision",
     "DirectFeedbackAlignment",
     "FeedbackAlignment",
     "ForwardForward",
     "Foton",
+    "HeadSlot",
     "Hyper",
+    "LearningSlot",
     "LocalAlgorithm",
     "LocalSimilarity",
     "MonoForward",
+    "NetState",
     "NotOrthogonalWarning",
     "Optimiser",
     "Pepita",
     "Phase",
+    "ProjectionSlot",
+    "Shape",
     "SignSymmetry",
     "Slot",
     "SpatialGoodness",
     "State",
     "Traits",
+    "Upkeep",
     "Value",
+    "block_activity",
+    "block_forward",
+    "block_gradients",
+    "check_net",
     "choice",
+    "cost_of",
     "flag",
+    "frozen_features",
+    "has_closed_form",
     "make",
+    "maths_used",
     "model_tensors",
     "named_tensors",
     "names",
     "natural",
     "number",
+    "numeric",
+    "params",
+    "readout_field",
     "registry",
+    "reset",
+    "shape_of",
+    "step",
 ]
 
 ENTRY_POINT_GROUP = "bpfree.algorithms"
 """Packages that declare an entry point of this group (name = "package.module:Class") add a rule."""
 
-_OWN: tuple[type[Algorithm], ...] = (
+_OWN: tuple[type[Algorithm[Any]], ...] = (
     Backprop,
     CascadedForward,
     DeepSupervision,
@@ -79,7 +123,7 @@ _OWN: tuple[type[Algorithm], ...] = (
 
 
 @cache
-def registry() -> dict[str, type[Algorithm]]:
+def registry() -> dict[str, type[Algorithm[Any]]]:
     """Name to class of every rule that is installed: ours, then those of third parties."""
     rules = {rule.name: rule for rule in _OWN}
     for point in entry_points(group=ENTRY_POINT_GROUP):
@@ -92,7 +136,7 @@ def names() -> tuple[str, ...]:
     return tuple(sorted(registry()))
 
 
-def make(name: str, params: Mapping[str, str | Value] | None = None) -> Algorithm:
+def make(name: str, params: Mapping[str, str | Value] | None = None) -> Algorithm[Any]:
     """Build a rule by name; values may be text, as on the command line.
 
     Raises:

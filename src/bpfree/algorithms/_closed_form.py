@@ -1,7 +1,7 @@
 """Forward pass of a block and its local gradients: closed form by a table of block types, autograd inside the block otherwise.
 
 The table maps a block type to the formulas of :mod:`bpfree.numerics.local` and :mod:`bpfree.numerics.conv`. A type without an
-entry (anybody's module) falls back to autograd *inside one block*: its input is detached, so no gradient crosses a block
+entry (a user's module) falls back to autograd *inside one block*: its input is detached, so no gradient crosses a block
 boundary in either case. Both ways are tested equal in float64.
 """
 
@@ -15,12 +15,20 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.nets import Block, ConvBlock, DenseBlock
+from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.nets.probe import evaluating
 from bpfree.numerics.conv import ConvSaved, Statistics, conv_activity, conv_gradients
 from bpfree.numerics.local import dense_activity, dense_gradients
 
-__all__ = ["MATHS", "block_activity", "block_forward", "block_gradients", "has_closed_form"]
+__all__ = [
+    "MATHS",
+    "block_activity",
+    "block_forward",
+    "block_gradients",
+    "frozen_features",
+    "has_closed_form",
+    "maths_in",
+]
 
 MATHS = ("auto", "closed", "autograd")
 """How gradients inside a block are computed; ``auto`` is closed form wherever there is one."""
@@ -32,7 +40,7 @@ Saved = Any
 @dataclass(frozen=True)
 class _Formulas:
     forward: Callable[[Any, Tensor, Statistics], tuple[Tensor, Saved]]
-    gradients: Callable[[Any, Saved, Tensor, bool], tuple[list[Tensor], Tensor | None]]
+    gradients: Callable[[Any, Saved, Tensor, bool, Tensor | None], tuple[list[Tensor], Tensor | None]]
 
 
 def _dense_forward(block: DenseBlock, x: Tensor, _: Statistics) -> tuple[Tensor, Saved]:
@@ -41,12 +49,13 @@ def _dense_forward(block: DenseBlock, x: Tensor, _: Statistics) -> tuple[Tensor,
     return a, (flat, a)
 
 
-def _dense_gradients(block: DenseBlock, saved: Saved, delta: Tensor, need_input: bool) -> tuple[list[Tensor], Tensor | None]:
+def _dense_gradients(
+    block: DenseBlock, saved: Saved, delta: Tensor, need_input: bool, through: Tensor | None
+) -> tuple[list[Tensor], Tensor | None]:
     x, a = saved
     has_bias = block.linear.bias is not None
-    gradients, by_input = dense_gradients(
-        x, a, block.linear.weight, delta, block.activation, bias=has_bias, need_input=need_input
-    )
+    matrix = block.linear.weight if through is None else through
+    gradients, by_input = dense_gradients(x, a, matrix, delta, block.activation, bias=has_bias, need_input=need_input)
     return gradients, None if by_input is None else by_input.reshape(-1, *block.in_shape)
 
 
@@ -56,11 +65,13 @@ def _conv_forward(block: ConvBlock, x: Tensor, statistics: Statistics) -> tuple[
     return conv_activity(x, block.conv.weight, block.conv.bias, block.norm_tensors(), block.plan, statistics)
 
 
-def _conv_gradients(block: ConvBlock, saved: ConvSaved, delta: Tensor, need_input: bool) -> tuple[list[Tensor], Tensor | None]:
+def _conv_gradients(
+    block: ConvBlock, saved: ConvSaved, delta: Tensor, need_input: bool, through: Tensor | None
+) -> tuple[list[Tensor], Tensor | None]:
     return conv_gradients(
         saved,
         delta,
-        block.conv.weight,
+        block.conv.weight if through is None else through,
         None if block.norm is None else block.norm.weight,
         block.plan,
         bias=block.conv.bias is not None,
@@ -77,6 +88,14 @@ _CLOSED: dict[type[Block], _Formulas] = {
 def has_closed_form(block: Block) -> bool:
     """Whether the block's type has an entry in the table."""
     return type(block) in _CLOSED
+
+
+def maths_in(net: Chain, maths: str) -> str:
+    """``"closed"``, ``"autograd"`` or ``"mixed"``: how ``maths`` computes gradients inside the blocks of a net."""
+    if maths == "autograd":
+        return "autograd"
+    kinds = {has_closed_form(block) for block in net}
+    return {frozenset({True}): "closed", frozenset({False}): "autograd"}.get(frozenset(kinds), "mixed")
 
 
 def _uses_autograd(block: Block, maths: str) -> bool:
@@ -124,7 +143,7 @@ def block_forward(block: Block, x: Tensor, maths: str = "auto", *, statistics: S
 
 @torch.no_grad()
 def block_activity(block: Block, x: Tensor, *, statistics: Statistics = "running") -> Tensor:
-    """The block's activity alone, of which no gradient will be asked: by default that of a frozen block.
+    """The block's activity alone, without keeping what gradients need: by default that of a frozen block.
 
     Args:
         statistics: see :func:`block_forward`.
@@ -135,17 +154,32 @@ def block_activity(block: Block, x: Tensor, *, statistics: Statistics = "running
         return block(x)
 
 
+def frozen_features(net: Chain, x: Tensor, n_blocks: int) -> Iterator[Tensor]:
+    """Features (n, dᵢ) of the first ``n_blocks`` blocks, frozen, one at a time: each may be freed before the next is computed."""
+    for block in list(net)[:n_blocks]:
+        x = block_activity(block, x)
+        yield block.features(x)
+
+
 def block_gradients(
-    block: Block, saved: Saved, delta: Tensor, *, maths: str = "auto", need_input: bool = False
+    block: Block,
+    saved: Saved,
+    delta: Tensor,
+    *,
+    maths: str = "auto",
+    need_input: bool = False,
+    through: Tensor | None = None,
 ) -> tuple[list[Tensor], Tensor | None]:
     """Gradients of a loss by the block's parameters (in the order of ``block.parameters()``), and by its input on request.
 
     Args:
         saved: from :func:`block_forward`, same ``maths``.
         delta: derivative of the mean loss by the block's activity, in the activity's shape.
+        through: in the shape of the block's weight, stands for it in the gradient by the input (feedback alignment); by default
+            the weight itself. It is read by the closed form alone: with autograd the forward pass decides.
     """
     if not _uses_autograd(block, maths):
-        return _CLOSED[type(block)].gradients(block, saved, delta, need_input)
+        return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through)
     leaf, a = saved
     wanted: Sequence[Tensor] = [*block.parameters(), *([leaf] if need_input else [])]
     gradients = list(torch.autograd.grad(a, wanted, delta, materialize_grads=True))  # an unused parameter's is zero

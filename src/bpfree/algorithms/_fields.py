@@ -14,7 +14,7 @@ from typing import Any, cast
 
 from bpfree.errors import UsageError, unknown_name
 
-__all__ = ["Value", "check", "choice", "flag", "natural", "number", "parse"]
+__all__ = ["Value", "check", "choice", "flag", "natural", "number", "numeric", "params", "parse", "readout_field"]
 
 Value = bool | int | float | str
 
@@ -26,6 +26,7 @@ class _Range:
     high: float = math.inf
     open_low: bool = False
     choices: tuple[str, ...] = ()
+    readout: bool = False
 
     def words(self) -> str:
         if self.choices:
@@ -70,9 +71,14 @@ def natural(default: int, *, low: int = 1, high: float = math.inf) -> Any:
     return dataclasses.field(default=default, metadata={"range": _Range(int, low, high)})
 
 
-def choice(default: str, options: Sequence[str]) -> Any:
-    """A structural choice between names."""
-    return dataclasses.field(default=default, metadata={"range": _Range(str, choices=tuple(options))})
+def choice(default: str, options: Sequence[str], *, readout: bool = False) -> Any:
+    """A structural choice between names.
+
+    Args:
+        readout: whether it says how classes are read out of the learned weights, and nothing else: the same weights may then be
+            asked in each of these ways. At most one field of a rule does.
+    """
+    return dataclasses.field(default=default, metadata={"range": _Range(str, choices=tuple(options), readout=readout)})
 
 
 def flag(default: bool) -> Any:
@@ -82,6 +88,26 @@ def flag(default: bool) -> Any:
 
 def _range(field: dataclasses.Field[Any]) -> _Range:
     return cast(_Range, field.metadata["range"])
+
+
+def readout_field(rule: Any) -> tuple[str, tuple[str, ...]] | None:
+    """Name and values of the field that says how classes are read out; None where the net's output is the only way."""
+    for field in dataclasses.fields(rule):
+        if _range(field).readout:
+            return field.name, _range(field).choices
+    return None
+
+
+def params(rule: Any) -> dict[str, Value]:
+    """All hyper-parameters of a rule, for the record."""
+    return {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule)}
+
+
+def numeric(rule: Any) -> dict[str, float]:
+    """The numeric hyper-parameters (floats) of a rule, which a search may change without recompiling."""
+    return {
+        field.name: float(getattr(rule, field.name)) for field in dataclasses.fields(rule) if isinstance(field.default, float)
+    }
 
 
 def check(name: str, instance: Any) -> None:

@@ -11,7 +11,7 @@ from typing import cast
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms._state import State
+from bpfree.algorithms._state import ProjectionSlot, State
 from bpfree.nets import Chain
 
 __all__ = ["READOUTS", "each_heads_scores", "head_scores", "n_head_parameters", "new_head", "new_heads"]
@@ -38,16 +38,16 @@ def n_head_parameters(net: Chain) -> int:
     return sum(net.n_classes * block.n_features for block in list(net)[:-1])
 
 
-def each_heads_scores(net: Chain, state: State, x: Tensor, last: int) -> Tensor:
+def each_heads_scores(net: Chain, state: State[ProjectionSlot], x: Tensor, last: int) -> Tensor:
     """Class scores (last + 1, n, classes) of every head up to block ``last``."""
-    found = []
+    scores = []
     for k in range(last + 1):
         x = net[k](x)
-        found.append(net[k].features(x) @ state.slot(k).projection.t())
-    return torch.stack(found)
+        scores.append(net[k].features(x) @ state.slot(k).projection.t())
+    return torch.stack(scores)
 
 
-def head_scores(net: Chain, state: State, x: Tensor, last: int, readout: str) -> Tensor:
+def head_scores(net: Chain, state: State[ProjectionSlot], x: Tensor, last: int, readout: str) -> Tensor:
     """Class scores (n, classes) of the heads up to block ``last``: that block's, or the sum."""
     total: Tensor | None = None
     for k in range(last + 1):

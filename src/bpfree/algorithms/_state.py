@@ -6,14 +6,27 @@ and addresses are stable for compiled and captured steps.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from bpfree.algorithms._count import StepCount
 from bpfree.numerics.updates import adam_step_, decay_, sgd_step_
 
-__all__ = ["Hyper", "Optimiser", "Slot", "State", "model_tensors", "named_tensors"]
+__all__ = [
+    "HeadSlot",
+    "Hyper",
+    "LearningSlot",
+    "NetState",
+    "Optimiser",
+    "ProjectionSlot",
+    "Slot",
+    "State",
+    "model_tensors",
+    "named_tensors",
+]
 
 
 def _hyper_dtype(dtype: torch.dtype) -> torch.dtype:
@@ -41,6 +54,10 @@ class Optimiser(nn.Module):
         kind: ``"adam"`` or ``"sgd"``.
         momentum: of ``"sgd"``.
         lr, weight_decay: 0-D values; ``weight_decay`` 0 at construction leaves the decay out of the step.
+
+    Attributes:
+        observer: called with the gradients of every step before they are used; None (the default) for nobody. A count of
+            memory sets it on a copy.
     """
 
     def __init__(
@@ -53,6 +70,7 @@ class Optimiser(nn.Module):
         momentum: float = 0.9,
     ) -> None:
         super().__init__()
+        self.observer: Callable[[Sequence[Tensor]], None] | None = None
         self.kind = kind
         self.momentum = momentum
         self.decays = weight_decay != 0.0
@@ -78,6 +96,8 @@ class Optimiser(nn.Module):
         def of(name: str) -> list[Tensor]:
             return [getattr(self, f"{name}_{first + k}") for k in range(len(parameters))]
 
+        if self.observer is not None:
+            self.observer(gradients)
         if self.decays:
             decay_(parameters, self.lr_now, self.weight_decay)
         if self.kind == "adam":
@@ -93,37 +113,54 @@ class Optimiser(nn.Module):
 
 
 class Slot(nn.Module):
-    """What belongs to one block: its head (if the rule has one), its optimiser, its hyper-parameters.
+    """What belongs to one block beside its parameters; a rule derives its own."""
+
+
+class LearningSlot(Slot):
+    """A slot with the optimiser of the block's parameters."""
+
+    def __init__(self, optimiser: Optimiser) -> None:
+        super().__init__()
+        self.optimiser = optimiser
+
+
+class ProjectionSlot(Slot):
+    """A slot with the block's head, a parameter (classes, features)."""
+
+    def __init__(self, projection: nn.Parameter) -> None:
+        super().__init__()
+        self.projection = projection
+
+
+class HeadSlot(ProjectionSlot):
+    """A head, and one optimiser over the block's parameters followed by the head."""
+
+    def __init__(self, optimiser: Optimiser, projection: nn.Parameter) -> None:
+        super().__init__(projection)
+        self.optimiser = optimiser
+
+
+SlotT_co = TypeVar("SlotT_co", bound=Slot, covariant=True)
+
+
+class State(nn.Module, Generic[SlotT_co]):
+    """Everything that a rule learns or needs beside the net; a rule derives its own and registers what else it needs.
+
+    Args:
+        hyper: the numeric hyper-parameters of the rule, once for the whole state.
+        slots: one per block, or none.
 
     Attributes:
-        projection: head of the block, a parameter, or None.
-        optimiser: over the block's parameters followed by the projection, or None for a block that never learns.
-        hyper: all numeric hyper-parameters of the rule.
+        count: training steps since the state was made or reset; it decides when periodic work is due.
     """
 
-    def __init__(self, hyper: Hyper, optimiser: Optimiser | None, projection: nn.Parameter | None = None) -> None:
+    def __init__(self, hyper: Hyper, slots: Iterable[SlotT_co] = ()) -> None:
         super().__init__()
         self.hyper = hyper
-        self.optimiser: Optimiser
-        self.projection: nn.Parameter
-        self.optimiser = optimiser  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
-        self.projection = projection  # pyright: ignore[reportAttributeAccessIssue]  # the same
-
-
-class State(nn.Module):
-    """Everything that a rule learns or needs beside the net: one slot per block, and whatever else a rule registers.
-
-    Attributes:
-        optimiser: over the whole net, of a rule that updates everything at once; None for the others.
-    """
-
-    def __init__(self, slots: Iterable[Slot] = (), optimiser: Optimiser | None = None) -> None:
-        super().__init__()
         self.slots = nn.ModuleList(slots)
-        self.optimiser: Optimiser
-        self.optimiser = optimiser  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
+        self.count = StepCount()
 
-    def slot(self, k: int) -> Slot:
+    def slot(self, k: int) -> SlotT_co:
         """The slot of block k."""
         return self.slots[k]  # pyright: ignore[reportReturnType]  # nn.ModuleList is not generic
 
@@ -135,6 +172,14 @@ class State(nn.Module):
         """Set every learning rate to ``factor`` times its own value (a schedule that the ruleset opens to all arms)."""
         for optimiser in self.optimisers():
             optimiser.lr_now.copy_(optimiser.lr * factor)
+
+
+class NetState(State[SlotT_co]):
+    """A state with an optimiser that belongs to no single block: of the whole net, or of its output."""
+
+    def __init__(self, hyper: Hyper, optimiser: Optimiser, slots: Iterable[SlotT_co] = ()) -> None:
+        super().__init__(hyper, slots)
+        self.optimiser = optimiser
 
 
 def named_tensors(net: nn.Module, state: State) -> Iterator[tuple[str, Tensor]]:

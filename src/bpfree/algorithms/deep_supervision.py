@@ -80,17 +80,20 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._base import Algorithm, Phase, Traits
+from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_heads
-from bpfree.algorithms._state import Slot, State
+from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.losses import cross_entropy, softmax_residual
@@ -100,42 +103,42 @@ __all__ = ["DeepSupervision"]
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class DeepSupervision(Algorithm):
+class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
     """Deep supervision; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "deep-supervision"
     lr: float = number(2.2e-4, above=0.0)
     aux_weight: float = number(1.0, low=0.0)
-    readout: str = choice("last", READOUTS)
+    readout: str = choice("last", READOUTS, readout=True)
 
     def traits(self, net: Chain) -> Traits:
         return Traits(
             forward_passes=1.0,
             gradient_path=len(net) + 1,
             local=False,
-            autograd=self.maths_used(net) != "closed",
+            autograd=self._uses_autograd(net),
             trains_output=True,
             extra_parameters=n_head_parameters(net),
             note="backpropagation through Mono-Forward's heads",
         )
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> NetState[ProjectionSlot]:
         net.reset_parameters(generator)
         heads = new_heads(net, generator)
         blocks = [parameter for block in net for parameter in block.parameters()]
-        return State((Slot(self._hyper(net), None, head) for head in heads), self._optimiser([*blocks, *heads]))
+        return NetState(self._hyper(net), self._optimiser([*blocks, *heads]), [ProjectionSlot(head) for head in heads])
 
     @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        x, kept, residuals, of_heads, losses = batch.x, [], [], [], []
+    def learn(self, net: Chain, state: NetState[ProjectionSlot], batch: Batch, phase: Phase) -> Tensor:
+        x, activities, residuals, of_heads, losses = batch.x, [], [], [], []
         for k, block in enumerate(net):
             x, saved = block_forward(block, x, self.maths)
             h = block.features(x)  # (n, o)
             g = h @ state.slot(k).projection.t()  # (n, c)
             residual = softmax_residual(g, batch.y)
             if k < len(net) - 1:
-                residual = residual * state.slot(k).hyper.aux_weight.to(residual.dtype)
-            kept.append(saved)
+                residual = residual * state.hyper.aux_weight.to(residual.dtype)
+            activities.append(saved)
             residuals.append(residual)
             of_heads.append(residual.t() @ h)
             losses.append(cross_entropy(g, batch.y))
@@ -145,12 +148,27 @@ class DeepSupervision(Algorithm):
             delta = net[k].features_gradient(residuals[k] @ state.slot(k).projection)
             if by_input is not None:
                 delta = delta + by_input
-            of_block, by_input = block_gradients(net[k], kept.pop(), delta, maths=self.maths, need_input=k > 0)
+            of_block, by_input = block_gradients(net[k], activities.pop(), delta, maths=self.maths, need_input=k > 0)
             of_blocks = [*of_block, *of_blocks]
         parameters = [parameter for block in net for parameter in block.parameters()]
         heads = [state.slot(k).projection for k in range(len(net))]
         state.optimiser.step([*parameters, *heads], [*of_blocks, *of_heads])
         return torch.stack(losses)
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: NetState[ProjectionSlot], x: Tensor, phase: Phase) -> Tensor:
         return head_scores(net, state, x, len(net) - 1, self.readout)
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        s = shape
+        return Cost(
+            learn=s.n * (3 * s.forward - s.first + 3 * s.heads),
+            evaluation=s.n * (s.forward + (s.output if self.readout == "last" else s.heads)),
+            moments=tuple(self._moments(s)),
+        )
+
+    def _moments(self, s: Shape) -> Iterator[Moment]:
+        n_blocks, gradients = len(s.blocks), s.heads
+        for k in reversed(range(n_blocks)):
+            gradients += s.blocks[k].parameters
+            from_above = s.n * s.blocks[k].rows if k < n_blocks - 1 else 0
+            yield gradients, s.sweep(k) + from_above + (n_blocks + 1) * s.n * s.classes

@@ -92,16 +92,19 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._base import Algorithm, Phase, Traits
+from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
-from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms._state import LearningSlot, NetState, Optimiser
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
@@ -110,18 +113,18 @@ from bpfree.numerics.losses import cross_entropy, one_hot, softmax_residual
 __all__ = ["DirectFeedbackAlignment"]
 
 
-class _FeedbackSlot(Slot):
+class FeedbackSlot(LearningSlot):
     """A slot with the block's fixed matrix (classes, o)."""
 
-    def __init__(self, hyper: Hyper, optimiser: Optimiser | None, feedback: Tensor) -> None:
-        super().__init__(hyper, optimiser)
+    def __init__(self, optimiser: Optimiser, feedback: Tensor) -> None:
+        super().__init__(optimiser)
         self.feedback: Tensor
         self.register_buffer("feedback", feedback)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class DirectFeedbackAlignment(Algorithm):
+class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
     """Direct feedback alignment and DRTP; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "direct-feedback-alignment"
@@ -135,49 +138,59 @@ class DirectFeedbackAlignment(Algorithm):
             forward_passes=1.0,
             gradient_path=1,
             local=self.target == "labels",  # though the step is not folded block by block
-            autograd=self.maths_used(net) != "closed",
+            autograd=self._uses_autograd(net),
             trains_output=True,
             extra_parameters=0,
             note="direct random target projection" if self.target == "labels" else "",
         )
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> NetState[FeedbackSlot]:
         net.reset_parameters(generator)
         slots = [self._slot(net, block, generator) for block in net]
-        return State(slots, self._optimiser(list(net.output.parameters())))
+        return NetState(self._hyper(net), self._optimiser(list(net.output.parameters())), slots)
 
-    def _slot(self, net: Chain, block: Block, generator: torch.Generator) -> _FeedbackSlot:
+    def _slot(self, net: Chain, block: Block, generator: torch.Generator) -> FeedbackSlot:
         shape = (net.n_classes, block.n_features)
         std = self.feedback_scale * net.n_classes**-0.5
         feedback = random_feedback(shape, self.feedback, std, generator, like=net.output.weight)
-        parameters: list[Tensor] = list(block.parameters())
-        return _FeedbackSlot(self._hyper(net), self._optimiser(parameters) if parameters else None, feedback)
+        return FeedbackSlot(self._optimiser(list(block.parameters())), feedback)
 
     @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        x, kept = batch.x, []
+    def learn(self, net: Chain, state: NetState[FeedbackSlot], batch: Batch, phase: Phase) -> Tensor:
+        x, activities = batch.x, []
         projected = self.target == "labels"
         signal = -one_hot(batch.y, net.n_classes, net.dtype) / len(batch.y)  # DRTP's; DFA's comes with the output
         for k, block in enumerate(net):
             x, saved = block_forward(block, x, self.maths)
             if projected:
-                self._learn(block, cast(_FeedbackSlot, state.slot(k)), saved, signal)
+                self._update(block, state.slot(k), saved, signal)
             else:
-                kept.append(saved)
+                activities.append(saved)
         h = net[-1].features(x)
         g = net.output(h)
         residual = softmax_residual(g, batch.y)
-        for k, saved in enumerate(kept):
-            self._learn(net[k], cast(_FeedbackSlot, state.slot(k)), saved, residual)
+        for k, saved in enumerate(activities):
+            self._update(net[k], state.slot(k), saved, residual)
         state.optimiser.step(list(net.output.parameters()), [residual.t() @ h, residual.sum(0)])
         return cross_entropy(g, batch.y).reshape(1)
 
-    def _learn(self, block: Block, slot: _FeedbackSlot, saved: tuple[Tensor, ...], signal: Tensor) -> None:
-        parameters: list[Tensor] = list(block.parameters())
-        if parameters:
-            delta = block.features_gradient(signal @ slot.feedback)
-            gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-            slot.optimiser.step(parameters, gradients)
+    def _update(self, block: Block, slot: FeedbackSlot, saved: tuple[Tensor, ...], signal: Tensor) -> None:
+        delta = block.features_gradient(signal @ slot.feedback)
+        gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
+        slot.optimiser.step(list(block.parameters()), gradients)
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: NetState[FeedbackSlot], x: Tensor, phase: Phase) -> Tensor:
         return net(x)
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        s = shape
+        return Cost(
+            learn=s.n * (2 * (s.forward + s.output) + s.heads),
+            evaluation=s.n * (s.forward + s.output),
+            moments=tuple(self._moments(s)),
+        )
+
+    def _moments(self, s: Shape) -> Iterator[Moment]:
+        for k, block in enumerate(s.blocks):
+            alive = s.stored(len(s.blocks) - 1) if self.target == "error" else s.input(k) + s.n * block.rows
+            yield block.parameters, alive + 2 * s.n * block.rows + 3 * s.n * s.classes

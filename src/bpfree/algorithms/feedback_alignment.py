@@ -85,8 +85,8 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms._fields import choice, number
-from bpfree.algorithms._state import Optimiser, State
-from bpfree.algorithms._transport import SweptAlgorithm, later_weights, n_positions
+from bpfree.algorithms._state import Hyper, NetState, Optimiser, Slot
+from bpfree.algorithms._sweep import SweptAlgorithm, later_weights, n_positions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
@@ -94,11 +94,11 @@ from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
 __all__ = ["FeedbackAlignment"]
 
 
-class _FeedbackState(State):
+class FeedbackState(NetState[Slot]):
     """One optimiser over the net, and the fixed matrices: ``feedback_1`` … of the blocks, the last of the output."""
 
-    def __init__(self, optimiser: Optimiser, feedback: list[Tensor]) -> None:
-        super().__init__(optimiser=optimiser)
+    def __init__(self, hyper: Hyper, optimiser: Optimiser, feedback: list[Tensor]) -> None:
+        super().__init__(hyper, optimiser)
         self.n_feedback = len(feedback)
         for k, matrix in enumerate(feedback, start=1):
             self.register_buffer(f"feedback_{k}", matrix)
@@ -110,7 +110,7 @@ class _FeedbackState(State):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class FeedbackAlignment(SweptAlgorithm):
+class FeedbackAlignment(SweptAlgorithm[FeedbackState]):
     """Feedback alignment; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "feedback-alignment"
@@ -119,16 +119,15 @@ class FeedbackAlignment(SweptAlgorithm):
     feedback: str = choice("uniform", DISTRIBUTIONS)
     feedback_scale: float = number(1.0, above=0.0)
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> FeedbackState:
         net.reset_parameters(generator)
         feedback = [self._draw(weight, generator) for weight in later_weights(net)]
-        return _FeedbackState(self._optimiser(list(net.parameters())), feedback)
+        return FeedbackState(self._hyper(net), self._optimiser(list(net.parameters())), feedback)
 
     def _draw(self, weight: Tensor, generator: torch.Generator) -> Tensor:
         std = self.feedback_scale * (weight.shape[0] * n_positions(weight)) ** -0.5
         rows, columns = weight.flatten(1).shape
         return random_feedback((rows, columns), self.feedback, std, generator, like=weight).reshape(weight.shape)
 
-    def matrices(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
-        assert isinstance(state, _FeedbackState)
+    def matrices(self, net: Chain, state: FeedbackState, batch: Batch) -> list[Tensor]:
         return state.feedback()

@@ -94,17 +94,20 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, cast, final
+from typing import ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
+from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_heads
-from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms._state import HeadSlot, Hyper, Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.dropout import consistent_mask
@@ -114,14 +117,14 @@ from bpfree.numerics.similarity import label_similarity, similarity_loss_and_gra
 __all__ = ["LocalSimilarity"]
 
 
-def _puts_out_maps(block: Block) -> bool:
+def _has_positions(block: Block) -> bool:
     """Whether the activity has positions over which channels could vary."""
     return len(block.out_shape) == 3 and math.prod(block.out_shape[1:]) > 1
 
 
 def _map_shape(block: Block) -> tuple[int, ...]:
     """Of U: a 3 x 3 convolution for maps, a square matrix on the features otherwise."""
-    if _puts_out_maps(block):
+    if _has_positions(block):
         return (block.out_shape[0], block.out_shape[0], 3, 3)
     return (block.n_features, block.n_features)
 
@@ -134,25 +137,25 @@ class _Passed(NamedTuple):
     block: int
 
 
-class _SimilaritySlot(Slot):
-    """A head, and the map before the similarities."""
+class SimilaritySlot(HeadSlot):
+    """A head, the map before the similarities (None with similarity_map=none), and the hyper-parameters of the rule."""
 
     def __init__(self, hyper: Hyper, optimiser: Optimiser, head: nn.Parameter, similarity: nn.Parameter | None) -> None:
-        super().__init__(hyper, optimiser, head)
-        self.similarity: nn.Parameter
-        self.similarity = similarity  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
+        super().__init__(optimiser, head)
+        self.hyper = hyper
+        self.similarity = similarity
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class LocalSimilarity(LocalAlgorithm):
+class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Passed], BlockGradients[State[SimilaritySlot]]):
     """Local similarity; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "local-similarity"
     lr: float = number(5e-4, above=0.0)
     beta: float = number(0.99, low=0.0, high=1.0)
     similarity_map: str = choice("learned", ("learned", "none"))
-    readout: str = choice("last", READOUTS)
+    readout: str = choice("last", READOUTS, readout=True)
     dropout: float = number(0.0, low=0.0, high=0.9)
 
     def traits(self, net: Chain) -> Traits:
@@ -161,15 +164,15 @@ class LocalSimilarity(LocalAlgorithm):
             forward_passes=1.0,
             gradient_path=1,
             local=True,
-            autograd=self.maths_used(net) != "closed",
+            autograd=self._uses_autograd(net),
             trains_output=True,
             extra_parameters=n_head_parameters(net) + maps,
             note="the loss couples the examples of a batch",
         )
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> State[SimilaritySlot]:
         net.reset_parameters(generator)
-        slots = []
+        hyper, slots = self._hyper(net), []
         for block, head in zip(net, new_heads(net, generator), strict=True):
             learned: list[Tensor] = [*block.parameters(), head]
             similarity = None
@@ -177,18 +180,18 @@ class LocalSimilarity(LocalAlgorithm):
                 similarity = nn.Parameter(torch.empty(_map_shape(block), dtype=net.dtype, device=net.device))
                 nn.init.kaiming_uniform_(similarity, a=math.sqrt(5), generator=generator)
                 learned.append(similarity)
-            slots.append(_SimilaritySlot(self._hyper(net), self._optimiser(learned), head, similarity))
-        return State(slots)
+            slots.append(SimilaritySlot(hyper, self._optimiser(learned), head, similarity))
+        return State(hyper, slots)
 
     def enter(self, net: Chain, batch: Batch) -> _Passed:
         return _Passed(batch.x, batch.key, 0)
 
-    def block_step(self, block: Block, slot: Slot, carry: _Passed, y: Tensor, learn: bool) -> tuple[_Passed, Tensor]:
+    def block_step(self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor, learn: bool) -> tuple[_Passed, Tensor]:
         a, saved = block_forward(block, carry.x, self.maths)
         h = block.features(a)  # (n, o)
         g = h @ slot.projection.t()  # (n, c)
         beta = slot.hyper.beta
-        similarity, delta, of_map = self._similarity(block, cast(_SimilaritySlot, slot), a, h, y, g.shape[1])
+        similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1])
         loss = (1 - beta) * cross_entropy(g, y) + beta * similarity
         if learn:
             residual = softmax_residual(g, y) * (1 - beta).to(g.dtype)
@@ -196,8 +199,8 @@ class LocalSimilarity(LocalAlgorithm):
             gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
             parameters: list[Tensor] = [*block.parameters(), slot.projection]
             gradients = [*gradients, residual.t() @ h]
-            if of_map is not None:
-                parameters.append(cast(_SimilaritySlot, slot).similarity)
+            if of_map is not None and slot.similarity is not None:
+                parameters.append(slot.similarity)
                 gradients.append(of_map * beta.to(of_map.dtype))
             slot.optimiser.step(parameters, gradients)
         if self.dropout > 0:
@@ -205,19 +208,17 @@ class LocalSimilarity(LocalAlgorithm):
         return _Passed(a, carry.key, carry.block + 1), loss
 
     def _similarity(
-        self, block: Block, slot: _SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int
+        self, block: Block, slot: SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The similarity loss, and its derivatives by the activity (in its shape) and by the map."""
-        maps, learned = _puts_out_maps(block), self.similarity_map == "learned"
-        u = slot.similarity
-        source = a if maps else h
-        mapped = source
-        if learned:
+        maps, u = _has_positions(block), slot.similarity
+        mapped = a if maps else h
+        if u is not None:
             mapped = nn.functional.conv2d(a, u, padding=1) if maps else h @ u.t()
         target = label_similarity(y, n_classes, slot.hyper.beta.dtype)
         loss, by_features = similarity_loss_and_gradient(spread(mapped) if maps else mapped, target)
         by_mapped = spread_gradient(mapped, by_features) if maps else by_features
-        if not learned:
+        if u is None:
             return loss, by_mapped if maps else block.features_gradient(by_mapped), None
         if maps:
             by_source, by_map, _ = torch.ops.aten.convolution_backward(
@@ -226,5 +227,26 @@ class LocalSimilarity(LocalAlgorithm):
             return loss, by_source, by_map
         return loss, block.features_gradient(by_mapped @ u), by_mapped.t() @ h
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: State[SimilaritySlot], x: Tensor, phase: Phase) -> Tensor:
         return head_scores(net, state, x, len(net) - 1, self.readout)
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        s = shape
+        evaluation = s.n * (s.forward + (s.output if self.readout == "last" else s.heads))
+        if not s.dense:  # the products of maps are not written down
+            return Cost(learn=None, evaluation=evaluation)
+        maps = 3 * sum(b.n_features**2 for b in s.blocks) if self.similarity_map == "learned" else 0
+        similarities = 2 * s.n * sum(b.n_features for b in s.blocks)
+        return Cost(
+            learn=s.n * (2 * s.forward + 3 * s.heads + similarities + maps),
+            evaluation=evaluation,
+            moments=tuple(self._moments(s)),
+        )
+
+    def _moments(self, s: Shape) -> Iterator[Moment]:
+        for k, block in enumerate(s.blocks):
+            of_map = block.rows**2 if self.similarity_map == "learned" else 0
+            rest = s.input(k) + of_map + 2 * s.n * s.classes
+            yield 0, s.input(k) + 4 * s.n**2 + s.n * block.rows  # similarities of all pairs
+            yield block.parameters, rest + 3 * s.n * block.rows
+            yield block.parameters + s.classes * block.rows + of_map, rest + 2 * s.n * block.rows

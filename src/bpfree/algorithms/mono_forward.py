@@ -91,22 +91,25 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
+from bpfree.algorithms._base import BlockGradients, ChoosesReadout, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
+from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, number
 from bpfree.algorithms._heads import READOUTS, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
-from bpfree.algorithms._state import Slot, State
+from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
-__all__ = ["MonoForward"]
+__all__ = ["BEST_PREFIX", "MonoForward"]
 
 BEST_PREFIX = "best-prefix"
 """The readout that validation chooses after each pass: the net up to some block, and that block's scores."""
@@ -115,26 +118,25 @@ RAW_INPUT = "raw input"
 """Name of the phase in which M₀ learns alone."""
 
 
-class _MonoState(State):
-    """The slots of the blocks, that of M₀, and the chosen block: both only where they are wanted."""
+class MonoState(State[HeadSlot]):
+    """The slots of the blocks, that of M₀ with raw_projection, and the chosen block with readout=best-prefix."""
 
-    def __init__(self, slots: list[Slot], raw: Slot | None, prefix: Tensor | None) -> None:
-        super().__init__(slots)
-        self.raw: Slot
-        self.prefix: nn.Parameter
-        self.raw = raw  # pyright: ignore[reportAttributeAccessIssue]  # None: reading it is the rule's mistake
-        self.prefix = None if prefix is None else nn.Parameter(prefix, requires_grad=False)  # pyright: ignore[reportAttributeAccessIssue]
+    def __init__(self, hyper: Hyper, slots: list[HeadSlot], raw: HeadSlot | None, prefix: Tensor | None) -> None:
+        super().__init__(hyper, slots)
+        self.raw = raw
+        self.prefix = None if prefix is None else nn.Parameter(prefix, requires_grad=False)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MonoForward(LocalAlgorithm):
+class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[MonoState], BlockGradients[MonoState]):
     """Mono-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "mono-forward"
+    variants: ClassVar[tuple[str, ...]] = ("schedule=staged",)
     lr: float = number(4.7e-4, above=0.0)
     schedule: str = choice("joint", ("joint", "staged"))
-    readout: str = choice("last", (*READOUTS, BEST_PREFIX))
+    readout: str = choice("last", (*READOUTS, BEST_PREFIX), readout=True)
     raw_projection: bool = flag(False)
 
     def traits(self, net: Chain) -> Traits:
@@ -142,7 +144,7 @@ class MonoForward(LocalAlgorithm):
             forward_passes=1.0,
             gradient_path=1,
             local=True,
-            autograd=self.maths_used(net) != "closed",
+            autograd=self._uses_autograd(net),
             trains_output=True,
             extra_parameters=n_head_parameters(net)
             + (net.n_classes * math.prod(net.in_shape) if self.raw_projection else 0)
@@ -150,20 +152,20 @@ class MonoForward(LocalAlgorithm):
             note="all blocks on every batch" if self.schedule == "joint" else "one block after another",
         )
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> MonoState:
         net.reset_parameters(generator)
         slots = [
-            Slot(self._hyper(net), self._optimiser([*block.parameters(), head]), head)
+            HeadSlot(self._optimiser([*block.parameters(), head]), head)
             for block, head in zip(net, new_heads(net, generator), strict=True)
         ]
         raw = prefix = None
         if self.raw_projection:
             head = new_head(net.n_classes, math.prod(net.in_shape), net, generator)
-            raw = Slot(self._hyper(net), self._optimiser([head]), head)
+            raw = HeadSlot(self._optimiser([head]), head)
         if self.readout == BEST_PREFIX:
             prefix = torch.zeros(len(net), dtype=net.dtype, device=net.device)
             prefix[-1] = 1
-        return _MonoState(slots, raw, prefix)
+        return MonoState(self._hyper(net), slots, raw, prefix)
 
     def phases(self, net: Chain) -> tuple[Phase, ...]:
         if self.schedule == "joint":
@@ -173,10 +175,10 @@ class MonoForward(LocalAlgorithm):
             stages.insert(0, ((), RAW_INPUT))
         return tuple(Phase(index, len(stages), learning, name) for index, (learning, name) in enumerate(stages))
 
-    def prepare(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Batch:
+    def prepare(self, net: Chain, state: MonoState, batch: Batch, phase: Phase) -> Batch:
         """M₀ learns here, if at all: it belongs to no block."""
-        if self.raw_projection and (self.schedule == "joint" or phase.name == RAW_INPUT):
-            slot, x = cast(_MonoState, state).raw, batch.x.flatten(1)
+        if state.raw is not None and (self.schedule == "joint" or phase.name == RAW_INPUT):
+            slot, x = state.raw, batch.x.flatten(1)
             residual = softmax_residual(x @ slot.projection.t(), batch.y)
             slot.optimiser.step([slot.projection], [residual.t() @ x])
         return batch
@@ -184,7 +186,7 @@ class MonoForward(LocalAlgorithm):
     def enter(self, net: Chain, batch: Batch) -> Tensor:
         return batch.x
 
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         if not learn:  # frozen: running statistics, as at evaluation
             return block_activity(block, carry), carry.new_zeros(())
         a, saved = block_forward(block, carry, self.maths)
@@ -196,24 +198,44 @@ class MonoForward(LocalAlgorithm):
         slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, residual.t() @ h])
         return a, cross_entropy(g, y)
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
-        if phase.name == RAW_INPUT:
-            return x.flatten(1) @ cast(_MonoState, state).raw.projection.t()
+    def scores(self, net: Chain, state: MonoState, x: Tensor, phase: Phase) -> Tensor:
+        if state.raw is not None and phase.name == RAW_INPUT:
+            return x.flatten(1) @ state.raw.projection.t()
         last = max(phase.learning)
-        if self.readout != BEST_PREFIX:
+        if self.readout != BEST_PREFIX or state.prefix is None:
             return head_scores(net, state, x, last, self.readout)
-        chosen = cast(_MonoState, state).prefix[: last + 1]
-        return torch.einsum("k,knc->nc", chosen, each_heads_scores(net, state, x, last))
+        return torch.einsum("k,knc->nc", state.prefix[: last + 1], each_heads_scores(net, state, x, last))
 
-    def candidates(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
-        """The scores of every block so far, where validation is to choose one."""
+    def candidates(self, net: Chain, state: MonoState, x: Tensor, phase: Phase) -> Tensor:
+        """The scores of every block so far with readout=best-prefix, else those of the one readout."""
         if self.readout != BEST_PREFIX or phase.name == RAW_INPUT:
-            return super().candidates(net, state, x, phase)
+            return self.scores(net, state, x, phase).unsqueeze(0)
         return each_heads_scores(net, state, x, max(phase.learning))
 
-    def choose(self, state: State, index: int) -> None:
+    def choose(self, state: MonoState, index: int) -> None:
         """Read out block ``index``."""
-        if self.readout == BEST_PREFIX:
-            prefix = cast(_MonoState, state).prefix
-            prefix.zero_()
-            prefix[index] = 1
+        if self.readout == BEST_PREFIX and state.prefix is not None:
+            state.prefix.zero_()
+            state.prefix[index] = 1
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        s = shape
+        trains_raw = self.raw_projection and (self.schedule == "joint" or not phase.learning)
+        reached = s.blocks[: max(phase.learning, default=-1) + 1]
+        learning = [s.blocks[k] for k in phase.learning]
+        each = 2 * s.classes * s.inputs if trains_raw else 0
+        each += sum(b.macs for b in reached) + sum(b.macs + 3 * s.classes * b.n_features for b in learning)
+        heads = {"last": reached[-1:], "sum": reached}.get(self.readout)  # best-prefix: validation decides which are computed
+        evaluation = None if heads is None else sum(b.macs for b in reached) + s.classes * sum(b.n_features for b in heads)
+        if phase.name == RAW_INPUT:
+            evaluation = s.classes * s.inputs
+        return Cost(
+            learn=s.n * each,
+            evaluation=None if evaluation is None else s.n * evaluation,
+            moments=tuple(self._moments(s, phase)),
+        )
+
+    def _moments(self, s: Shape, phase: Phase) -> Iterator[Moment]:
+        for k in phase.learning:
+            block = s.blocks[k]
+            yield block.parameters, s.input(k) + 3 * s.n * block.rows + 2 * s.n * s.classes

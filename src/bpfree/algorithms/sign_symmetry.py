@@ -92,9 +92,10 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
+from bpfree.algorithms._cost import Shape
 from bpfree.algorithms._fields import choice, number
-from bpfree.algorithms._state import Hyper, Optimiser, State
-from bpfree.algorithms._transport import SweptAlgorithm, later_weights, n_positions
+from bpfree.algorithms._state import Hyper, NetState, Optimiser, Slot
+from bpfree.algorithms._sweep import SweptAlgorithm, later_weights, n_positions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import random_feedback
@@ -103,19 +104,23 @@ from bpfree.numerics.streams import normal
 __all__ = ["SignSymmetry"]
 
 
-class _SignState(State):
+class SignState(NetState[Slot]):
     """One optimiser over the net; for frSF the fixed magnitudes."""
 
-    def __init__(self, optimiser: Optimiser, hyper: Hyper, magnitudes: list[Tensor]) -> None:
-        super().__init__(optimiser=optimiser)
-        self.hyper = hyper
+    def __init__(self, hyper: Hyper, optimiser: Optimiser, magnitudes: list[Tensor]) -> None:
+        super().__init__(hyper, optimiser)
+        self.n_magnitudes = len(magnitudes)
         for k, magnitude in enumerate(magnitudes, start=1):
             self.register_buffer(f"magnitude_{k}", magnitude)
+
+    def magnitudes(self) -> list[Tensor]:
+        """From the second block's to the output's; none but for frSF."""
+        return [getattr(self, f"magnitude_{k}") for k in range(1, self.n_magnitudes + 1)]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SignSymmetry(SweptAlgorithm):
+class SignSymmetry(SweptAlgorithm[SignState]):
     """Sign-symmetric feedback; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "sign-symmetry"
@@ -124,26 +129,30 @@ class SignSymmetry(SweptAlgorithm):
     variant: str = choice("usf", ("usf", "brsf", "frsf"))
     feedback_scale: float = number(1.0, above=0.0)
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> SignState:
         net.reset_parameters(generator)
         fixed = later_weights(net) if self.variant == "frsf" else []
         magnitudes = [self._magnitude(weight, generator) for weight in fixed]
-        return _SignState(self._optimiser(list(net.parameters())), self._hyper(net), magnitudes)
+        return SignState(self._hyper(net), self._optimiser(list(net.parameters())), magnitudes)
 
     @staticmethod
     def _magnitude(weight: Tensor, generator: torch.Generator) -> Tensor:
         rows, columns = weight.flatten(1).shape
         return random_feedback((rows, columns), "normal", 1.0, generator, like=weight).abs_().reshape(weight.shape)
 
-    def matrices(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
-        assert isinstance(state, _SignState)
-        made = []
-        for k, weight in enumerate(later_weights(net), start=1):
+    def matrices(self, net: Chain, state: SignState, batch: Batch) -> list[Tensor]:
+        fixed, matrices = state.magnitudes(), []
+        for k, weight in enumerate(later_weights(net)):
             fans = sum(weight.shape[:2]) * n_positions(weight)
             matrix = weight.sign() * (state.hyper.feedback_scale * (2.0 / fans) ** 0.5)
             if self.variant == "brsf":
-                matrix = matrix * normal(batch.key, weight.shape, salt=k, dtype=weight.dtype).abs()
+                matrix = matrix * normal(batch.key, weight.shape, salt=k + 1, dtype=weight.dtype).abs()
             elif self.variant == "frsf":
-                matrix = matrix * getattr(state, f"magnitude_{k}")
-            made.append(matrix)
-        return made
+                matrix = matrix * fixed[k]
+            matrices.append(matrix)
+        return matrices
+
+    def _made_in_a_step(self, s: Shape) -> int | None:
+        if self.variant == "brsf":
+            return None  # the numbers that are drawn for a matrix lie beside it for a while
+        return sum(b.rows * b.columns for b in s.blocks[1:]) + s.output

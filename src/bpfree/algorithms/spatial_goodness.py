@@ -82,17 +82,20 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
+from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._heads import READOUTS, new_head
-from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms._state import HeadSlot, Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.losses import cross_entropy, softmax_residual
@@ -102,7 +105,7 @@ __all__ = ["SpatialGoodness"]
 
 
 def grids(net: Chain) -> list[int]:
-    """P of each block; 1 for blocks that put out no maps."""
+    """P of each block; 1 for blocks whose output has no positions."""
     most = max((block.out_shape[0] for block in net if len(block.out_shape) == 3), default=1)
     return [grid_size(shape[0], most, *shape[1:]) if len(shape) == 3 else 1 for shape in (b.out_shape for b in net)]
 
@@ -114,64 +117,75 @@ def _width(block: Block, grid: int) -> int:
     return block.out_shape[-1] if len(block.out_shape) == 2 else torch.Size(block.out_shape).numel()
 
 
-class _SpatialSlot(Slot):
-    """A slot that knows its grid."""
+class SpatialSlot(HeadSlot):
+    """A head, and the grid P that it reads."""
 
-    def __init__(self, hyper: Hyper, optimiser: Optimiser, projection: nn.Parameter, grid: int) -> None:
-        super().__init__(hyper, optimiser, projection)
+    def __init__(self, optimiser: Optimiser, projection: nn.Parameter, grid: int) -> None:
+        super().__init__(optimiser, projection)
         self.grid = grid
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class SpatialGoodness(LocalAlgorithm):
+class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], BlockGradients[State[SpatialSlot]]):
     """Spatial goodness; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "spatial-goodness"
     lr: float = number(1e-3, above=0.0)
-    readout: str = choice("sum", READOUTS)
+    readout: str = choice("sum", READOUTS, readout=True)
 
     def traits(self, net: Chain) -> Traits:
         return Traits(
             forward_passes=1.0,
             gradient_path=1,
             local=True,
-            autograd=self.maths_used(net) != "closed",
+            autograd=self._uses_autograd(net),
             trains_output=False,
             extra_parameters=net.n_classes * sum(_width(b, p) for b, p in zip(net, grids(net), strict=True)),
             note="ASGE-style, not ASGE",
         )
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> State[SpatialSlot]:
         net.reset_parameters(generator)
         slots = []
         for block, grid in zip(net, grids(net), strict=True):
             head = new_head(net.n_classes, _width(block, grid), net, generator)
-            slots.append(_SpatialSlot(self._hyper(net), self._optimiser([*block.parameters(), head]), head, grid))
-        return State(slots)
+            slots.append(SpatialSlot(self._optimiser([*block.parameters(), head]), head, grid))
+        return State(self._hyper(net), slots)
 
     def enter(self, net: Chain, batch: Batch) -> Tensor:
         return batch.x
 
-    def block_step(self, block: Block, slot: Slot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
-        grid = cast(_SpatialSlot, slot).grid
+    def block_step(self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         a, saved = block_forward(block, carry, self.maths)
-        goodness = spatial_goodness(a, grid).to(a.dtype)  # (n, C P²)
+        goodness = spatial_goodness(a, slot.grid).to(a.dtype)  # (n, C P²)
         g = goodness @ slot.projection.t()  # (n, c)
         if learn:
             residual = softmax_residual(g, y)
-            delta = spatial_goodness_gradient(a, residual @ slot.projection, grid)
+            delta = spatial_goodness_gradient(a, residual @ slot.projection, slot.grid)
             gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
             slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, residual.t() @ goodness])
         return a, cross_entropy(g, y)
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: State[SpatialSlot], x: Tensor, phase: Phase) -> Tensor:
         total: Tensor | None = None
         for k, block in enumerate(net):
             x = block(x)
             if k == len(net) - 1 or self.readout == "sum":
-                slot = cast(_SpatialSlot, state.slot(k))
+                slot = state.slot(k)
                 g = spatial_goodness(x, slot.grid).to(x.dtype) @ slot.projection.t()
                 total = g if total is None else total + g
-        assert total is not None  # the range is never empty
+        assert total is not None  # a chain has blocks
         return total
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        s = shape
+        return Cost(
+            learn=s.n * (2 * s.forward + 3 * s.extra),
+            evaluation=s.n * (s.forward + s.extra) if self.readout == "sum" else None,
+            moments=tuple(self._moments(s)),
+        )
+
+    def _moments(self, s: Shape) -> Iterator[Moment]:
+        for k, block in enumerate(s.blocks):
+            yield block.parameters, s.input(k) + 4 * s.n * block.rows + 2 * s.n * s.classes

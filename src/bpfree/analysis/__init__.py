@@ -1,4 +1,4 @@
-"""What a rule does beside reaching an accuracy: how its updates lie to backprop's, and whether its weights stay orthogonal."""
+"""What a rule does beside learning: how well its updates align with backprop's, and whether its weights stay orthogonal."""
 
 from bpfree.analysis.alignment import Alignment, alignment, alignment_over_training
 from bpfree.analysis.orthogonality import defects, orthogonality_over_training

@@ -1,7 +1,7 @@
-"""How a rule's update lies to backprop's gradient, block by block: cosine and ratio of norms.
+"""How well a rule's update aligns with backprop's gradient, block by block: cosine and ratio of norms.
 
-Any rule can be asked, because nothing is read but its step: on float64 twins of net and state, with plain SGD at learning rate
-1 and without decay, dropout or upkeep, the change of the parameters *is* the update before the optimiser. For every block the
+Any rule can be asked, because nothing is read but its ``learn``: on float64 twins of net and state, with plain SGD at learning
+rate 1 and without decay or dropout, the change of the parameters *is* the update before the optimiser. For every block the
 changes of all its parameters are one vector; backprop's, by the same batch, another.
 """
 
@@ -17,7 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms import Algorithm, Backprop, Optimiser, Phase, State
+from bpfree.algorithms import Algorithm, Backprop, Optimiser, Phase, State, params
 from bpfree.analysis._training import over_training
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Chain
@@ -31,10 +31,8 @@ _PLAIN: dict[str, Any] = {
     "lr": 1.0,
     "weight_decay": 0.0,
     "dropout": 0.0,
-    "orthogonalise_by": "none",
-    "mirroring": False,
 }
-"""What makes a rule's step show its bare update; a rule has some of these."""
+"""What makes ``learn`` show the bare update: values of the shared hyper-parameters, and dropout off in a rule that has it."""
 
 
 @dataclass(frozen=True)
@@ -99,10 +97,11 @@ def alignment_over_training(
     yield from over_training(rule, net, data, stop, look, **options)
 
 
+@torch.no_grad()
 def _update(rule: Algorithm, net: Chain, state: State | None, batch: Batch, phase: Phase | None) -> list[Tensor]:
     """What the rule takes away from the parameters: one vector per block, then one for the output."""
-    own = {field.name for field in dataclasses.fields(rule)}
-    plain = dataclasses.replace(rule, **{name: value for name, value in _PLAIN.items() if name in own})
+    known = params(rule)
+    plain = dataclasses.replace(rule, **{name: value for name, value in _PLAIN.items() if name in known})
     twin = copy.deepcopy(net).to(torch.float64)
     twin_state = plain.init(twin.to("cpu"), torch.Generator().manual_seed(0))
     twin.to(net.device)
@@ -112,7 +111,7 @@ def _update(rule: Algorithm, net: Chain, state: State | None, batch: Batch, phas
         _copy_all_but_optimisers(twin_state, state)
     before = [_flat(part) for part in (*twin, twin.output)]
     exact = Batch(batch.x.to(torch.float64), batch.y, batch.key)
-    plain.step(twin, twin_state, exact, phase or plain.phases(twin)[-1])
+    plain.learn(twin, twin_state, exact, phase or plain.phases(twin)[-1])
     return [old - _flat(part) for old, part in zip(before, (*twin, twin.output), strict=True)]
 
 

@@ -8,10 +8,9 @@ from typing import Any
 import torch
 
 from bpfree.algorithms import Algorithm, Phase, State
-from bpfree.algorithms import _operator as operator
 from bpfree.analysis._training import over_training
 from bpfree.data import Dataset
-from bpfree.nets import Chain
+from bpfree.nets import Chain, operator
 from bpfree.numerics.orthogonal import defect
 from bpfree.train import Patience
 

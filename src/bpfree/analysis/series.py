@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bpfree.algorithms import Algorithm
+from bpfree.algorithms import Algorithm, check_net
 from bpfree.analysis.alignment import alignment_over_training
 from bpfree.analysis.orthogonality import orthogonality_over_training
 from bpfree.data import Dataset
@@ -88,7 +88,7 @@ def record_series(
         StorageError: it cannot be written.
         UsageError: a rule that cannot train the net.
     """
-    rule.check_net(net)
+    check_net(rule, net)
     with writing(directory):
         directory.mkdir(parents=True, exist_ok=True)
     path, checkpoint = directory / f"{kind}.json", directory / f"{kind}.safetensors"

@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from bpfree.algorithms import Algorithm, Value, make
+from bpfree.algorithms import BEST_PREFIX, Algorithm, Value, make
 from bpfree.errors import RulesetError, UsageError
 from bpfree.rulesets import Ruleset
 from bpfree.text import key_values
 
 __all__ = ["Arm", "parse_arms", "with_control"]
-
-BEST_PREFIX = "best-prefix"
-"""The value of a rule's ``readout`` that lets validation choose the block whose scores decide."""
 
 
 CONTROL = "#control"

@@ -13,20 +13,20 @@ from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State
 from bpfree.bench.counting import (
+    ApartCount,
+    apart_flops,
     end_of_pass_flops,
     evaluation_flops,
+    every_step,
     live_step,
-    orthogonalisation_flops,
-    orthogonalised_every,
     step_flops,
     twins,
-    without_first_work,
 )
 from bpfree.data import Batch, Dataset, Examples
 from bpfree.meter import FlopCountError, live_memory, tensor_bytes
 from bpfree.nets import Chain
 from bpfree.records import Flops, Memory
-from bpfree.train import evaluate
+from bpfree.train import evaluate, read_by
 from bpfree.train.evaluation import EVALUATION_BATCH
 
 __all__ = ["StepCost", "n_parameters", "step_cost", "warm_up"]
@@ -44,7 +44,7 @@ class StepCost:
         by_phase: FLOPs of a training step in each phase; ``flops.train_step`` is their mean.
         end_of_pass: FLOPs of what closes a pass, besides its steps; ``None`` where that is nothing.
         ends_by_phase: the same for each phase, 0 where it is nothing.
-        orthogonalised_every: steps between two orthogonalisations, ``None`` for a rule that has none.
+        apart: the periodic work that is reported beside the step, ``None`` where there is none.
         evaluation_peak_bytes: most live bytes while the validation split is scored, what persists included.
     """
 
@@ -55,11 +55,11 @@ class StepCost:
     by_phase: tuple[int, ...] = ()
     end_of_pass: int | None = None
     ends_by_phase: tuple[int, ...] = ()
-    orthogonalised_every: int | None = None
+    apart: ApartCount | None = None
     evaluation_peak_bytes: int = 0
 
     def run_flops(self, passes: Mapping[int, int], steps: int, examples: int) -> int | None:
-        """FLOPs of a whole training: every phase by its passes, orthogonalisation by its share of the steps, solves at pass ends.
+        """FLOPs of a whole training: every phase by its passes, work apart by its share of the steps, solves at pass ends.
 
         Args:
             passes: of each phase, by index.
@@ -69,8 +69,8 @@ class StepCost:
             return None
         in_pass = examples / self.flops.batch_size / sum(passes.values())  # full steps that a pass amounts to
         total = sum(count * (in_pass * self.by_phase[phase] + self.ends_by_phase[phase]) for phase, count in passes.items())
-        if self.flops.orthogonalisation is not None and self.orthogonalised_every is not None:
-            total += self.flops.orthogonalisation * (steps // self.orthogonalised_every)
+        if self.apart is not None:
+            total += self.apart.flops * (steps // self.apart.every)
         return round(total)
 
 
@@ -80,7 +80,7 @@ class _Counts:
 
     by_phase: list[int] = field(default_factory=list)
     evaluation: int | None = None
-    orthogonalisation: int | None = None
+    apart: ApartCount | None = None
     ends: list[int] = field(default_factory=list)
 
     @property
@@ -93,7 +93,7 @@ def warm_up(algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch
     net, state = twins(net, state)
     phase = algorithm.phases(net)[-1]
     batch = next(iter(data.batches("train", batch_size)))
-    without_first_work(algorithm).step(net, state, batch, phase)
+    every_step(algorithm, net, state, batch, phase)
     net.eval()
     algorithm.scores(net, state, batch.x, phase)
 
@@ -104,18 +104,18 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
     Orthogonalisation, and what closes a pass, are counted apart; bytes are those of the phase that needs most.
     """
     batch = next(iter(data.batches("train", batch_size)))
-    read = _read_by_phases(algorithm, net, state, data, batch, batch_size)
+    read = _read_by_phases(algorithm, net, data, batch, batch_size)
     reasons: dict[str, str] = {}
     counts = _Counts()
     try:
         counts.by_phase = [step_flops(algorithm, net, state, given, phase) for given, phase in read]
         counts.evaluation = evaluation_flops(algorithm, net, state, batch, algorithm.phases(net)[-1])
-        counts.orthogonalisation = orthogonalisation_flops(algorithm, net, state)
+        counts.apart = apart_flops(algorithm, net, state, batch)
         counts.ends = [end_of_pass_flops(algorithm, net, state, given, phase) or 0 for given, phase in read]
     except FlopCountError as error:
         counts = _Counts()
         reasons |= dict.fromkeys(("flops.train_step", "flops.evaluation", "flops.orthogonalisation"), str(error))
-    if counts.orthogonalisation is None:
+    if counts.apart is None:
         reasons.setdefault("flops.orthogonalisation", NO_ORTHOGONALISATION)
 
     live = max((live_step(algorithm, net, state, given, phase) for given, phase in read), key=lambda step: step.peak_bytes)
@@ -133,16 +133,16 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
     flops = Flops(
         train_step=round(sum(counts.by_phase) / len(counts.by_phase)) if counts.by_phase else None,
         evaluation=counts.evaluation,
-        orthogonalisation=counts.orthogonalisation,
+        orthogonalisation=None if counts.apart is None else counts.apart.flops,
         batch_size=len(batch.y),
-        method=_flops_method(algorithm, counts),
+        method=_flops_method(counts),
     )
     parts = (memory.weights, memory.auxiliary, memory.gradients, memory.optimiser, memory.activations, cache_bytes)
     peak_bytes = sum(part for part in parts if part is not None)
     lasting = peak_bytes - live.peak_bytes
     return StepCost(
         flops, memory, peak_bytes, reasons, tuple(counts.by_phase), counts.end_of_pass, tuple(counts.ends),
-        orthogonalised_every(algorithm), lasting + _evaluation_bytes(algorithm, net, state, data),
+        counts.apart, lasting + _evaluation_bytes(algorithm, net, state, data),
     )  # fmt: skip
 
 
@@ -156,10 +156,10 @@ def _evaluation_bytes(algorithm: Algorithm, net: Chain, state: State, data: Data
     return live_memory(lambda: evaluate(algorithm, twin, twin_state, small, "validation", phase, choosing=True)).peak_bytes
 
 
-def _flops_method(algorithm: Algorithm, counts: _Counts) -> str:
+def _flops_method(counts: _Counts) -> str:
     words = FLOPS_METHOD
-    if counts.orthogonalisation is not None:
-        words += f"; one orthogonalisation apart, done every {orthogonalised_every(algorithm)} steps"
+    if counts.apart is not None:
+        words += f"; one orthogonalisation apart, done every {counts.apart.every} steps"
     if counts.end_of_pass is not None:
         words += f"; besides, {counts.end_of_pass} at the end of each pass (decompositions as in Golub and Van Loan)"
     return words
@@ -172,24 +172,22 @@ def _auxiliary_bytes(net: Chain, state: State) -> int:
     return tensor_bytes([t for t in (*state.parameters(), *state.buffers()) if t.dim() > 0 and id(t) not in elsewhere])
 
 
-def _read_by_phases(
-    algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch: Batch, batch_size: int
-) -> list[tuple[Batch, Phase]]:
+def _read_by_phases(algorithm: Algorithm, net: Chain, data: Dataset, batch: Batch, batch_size: int) -> list[tuple[Batch, Phase]]:
     """For every phase the batch that it reads, and the phase that reads it."""
-    cached = _cached(algorithm, net, state, data, batch_size)
+    cached = _cached(algorithm, net, data, batch_size)
     return [cached.get(phase.index, (batch, phase)) for phase in algorithm.phases(net)]
 
 
-def _cached(algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> dict[int, tuple[Batch, Phase]]:
-    """What the phases read that read something computed once (see ``Algorithm.inputs``): a batch of it, by index of the phase."""
+def _cached(algorithm: Algorithm, net: Chain, data: Dataset, batch_size: int) -> dict[int, tuple[Batch, Phase]]:
+    """What the phases read that read something computed once (see ``Phase.frozen``): a batch of it, by index of the phase."""
     few = {name: Examples(e.x[:batch_size], e.y[:batch_size]) for name, e in data.without_test().splits.items()}
     small = dataclasses.replace(data, splits=few)
-    found = {}
+    cached = {}
     for phase in algorithm.phases(net):
-        inputs, reader = algorithm.inputs(*twins(net, state), small, phase)
+        inputs, reader = read_by(net, small, phase)
         if reader.cached:
-            found[phase.index] = (next(iter(inputs.batches("train", batch_size))), reader)
-    return found
+            cached[phase.index] = (next(iter(inputs.batches("train", batch_size))), reader)
+    return cached
 
 
 def _used_parameters(algorithm: Algorithm, net: Chain) -> list[Tensor]:

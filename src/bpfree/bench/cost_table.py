@@ -9,27 +9,15 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bpfree.algorithms import Algorithm
+from bpfree.algorithms import Algorithm, Backprop, Cost, check_net, cost_of, registry
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import n_parameters, step_cost
-from bpfree.bench.counting import orthogonalised_every
-from bpfree.bench.memory_formulas import StepBytes, step_bytes
-from bpfree.bench.step_formulas import end_of_pass_macs, evaluation_macs, orthogonalisation_macs, step_macs
 from bpfree.data import Dataset
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, build
 from bpfree.train import initialise
 
-__all__ = ["MAIN_ARMS", "ByFormula", "CostRow", "MemoryBytes", "cost_rows", "ratios"]
-
-MAIN_ARMS = (
-    "backprop", "backprop:update=in-sweep", "backprop:checkpoint_every=2", "backprop:checkpoint_every=6",
-    "backprop:checkpoint_every=6:update=in-sweep", "deep-supervision", "mono-forward", "mono-forward:schedule=staged",
-    "forward-forward", "forward-forward:inference=head", "cascaded-forward", "cascaded-forward:blocks=dfa",
-    "cascaded-forward:predictor=ridge", "spatial-goodness", "local-similarity", "feedback-alignment",
-    "direct-feedback-alignment", "sign-symmetry", "pepita", "pepita:mirroring=true", "foton", "foton:memory=low",
-)  # fmt: skip
-"""Every rule, and the variants that cost something else."""
+__all__ = ["ByFormula", "CostRow", "MemoryBytes", "cost_rows", "main_arms", "ratios", "step_macs"]
 
 UNKNOWN = "no formula is known for this rule on this net"
 
@@ -97,6 +85,12 @@ class CostRow:
         return dataclasses.asdict(self)
 
 
+def main_arms() -> tuple[str, ...]:
+    """Every registered rule, the baseline first, each followed by its variants that cost something else."""
+    rules = sorted(registry().items(), key=lambda item: (item[0] != Backprop.name, item[0]))
+    return tuple(text for name, rule in rules for text in (name, *(f"{name}:{variant}" for variant in rule.variants)))
+
+
 def cost_rows(
     arms: Sequence[Arm], nets: Sequence[str], data: Dataset, batch_size: int, on_row: Callable[[CostRow], None] = lambda _: None
 ) -> list[CostRow]:
@@ -120,12 +114,13 @@ def cost_rows(
 def _row(arm: Arm, spec: str, data: Dataset, batch_size: int) -> CostRow:
     rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes)
     try:
-        rule.check_net(net)
+        check_net(rule, net)
     except UsageError as error:
         return CostRow(arm.label, spec, batch_size, refusal=str(error))
     state = initialise(rule, net, 0, data.device)
     cost = step_cost(rule, net, state, data.without_test(), batch_size)
-    every, flops, memory = orthogonalised_every(rule), cost.flops, cost.memory
+    flops, memory = cost.flops, cost.memory
+    every = None if cost.apart is None else cost.apart.every
     by_formula = _by_formula(rule, net, batch_size)
     reasons = {name.removeprefix("flops."): why for name, why in cost.reasons.items()}
     if every is None:
@@ -156,24 +151,42 @@ def _macs(flops: int | None) -> int | None:
 
 def _by_formula(rule: Algorithm, net: Chain, n: int) -> ByFormula:
     phases = rule.phases(net)
-    steps = [step_macs(rule, net, n, phase) for phase in phases]
-    known = [step for step in steps if step is not None]
-    ends = [end for phase in phases if (end := end_of_pass_macs(rule, net, phase)) is not None]
-    moments = [found for phase in phases if phase.learning and (found := step_bytes(rule, net, n, phase)) is not None]
-    highest: StepBytes | None = max(moments, key=lambda found: found.gradients + found.activations, default=None)
+    costs = [cost_of(rule, net, n, phase) for phase in phases]
+    steps = [step_macs(rule, cost) for cost in costs]
+    known = [macs for macs in steps if macs is not None]
+    last = costs[-1]
+    closing = sum(cost.close or 0 for cost in costs if cost is not None)
+    apart = [work.name for work in rule.upkeep() if work.apart]
+    orthogonalisation = [last.upkeep[name] for name in apart if name in last.upkeep] if last is not None else []
+    moments = [cost.peak for phase, cost in zip(phases, costs, strict=True) if phase.learning and cost and cost.peak is not None]
+    highest = max(moments, key=sum, default=None)
+    size = net.dtype.itemsize
     return ByFormula(
         step=round(sum(known) / len(known)) if len(known) == len(steps) else None,
-        evaluation=evaluation_macs(rule, net, n),
-        orthogonalisation=orthogonalisation_macs(rule, net),
-        end_of_pass=sum(ends) or None,
-        gradients_bytes=None if highest is None else highest.gradients,
-        activations_bytes=None if highest is None else highest.activations,
+        evaluation=None if last is None or last.evaluation is None else round(last.evaluation),
+        orthogonalisation=round(sum(orthogonalisation)) if apart and len(orthogonalisation) == len(apart) else None,
+        end_of_pass=round(closing) or None,
+        gradients_bytes=None if highest is None else highest[0] * size,
+        activations_bytes=None if highest is None else highest[1] * size,
     )
+
+
+def step_macs(rule: Algorithm, cost: Cost | None) -> int | None:
+    """Multiply-adds of a training step in the long run by the rule's formula: ``learn`` and the shares of periodic work."""
+    if cost is None or cost.learn is None:
+        return None
+    total = float(cost.learn)
+    for work in rule.upkeep():
+        if work.every is not None and not work.apart:
+            if work.name not in cost.upkeep:
+                return None
+            total += cost.upkeep[work.name] / work.every
+    return round(total)
 
 
 def ratios(rows: Sequence[CostRow], quantity: Callable[[CostRow], float | None]) -> Iterator[float | None]:
     """Each row's ``quantity`` over that of plain backprop on the same net; ``None`` where one of them is not known."""
-    base = {row.net: quantity(row) for row in rows if row.arm == "backprop"}
+    base = {row.net: quantity(row) for row in rows if row.arm == Backprop.name}
     for row in rows:
         mine, theirs = quantity(row), base.get(row.net)
         yield mine / theirs if mine is not None and theirs else None

@@ -1,44 +1,35 @@
-"""Counting one step of a rule on twins: operations and live bytes, the work of every k-th step and of a pass's end apart.
+"""Counting what a rule does on twins: operations and live bytes, periodic work and the end of a pass each by itself.
 
-A twin is a deep copy of net and state, so that counting changes nothing.
+A twin is a deep copy of net and state, so that counting changes nothing. Nothing is known here of any rule: what is periodic, how
+often, and what is reported apart, each rule declares (:meth:`bpfree.algorithms.Algorithm.upkeep`).
 """
 
 from __future__ import annotations
 
 import copy
-import dataclasses
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
+import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State
-from bpfree.algorithms._state import Optimiser
+from bpfree.algorithms import Algorithm, Phase, State, Upkeep
 from bpfree.data import Batch
 from bpfree.meter import IN_PLACE_FORMULAS, Labels, count_flops, live_memory
 from bpfree.nets import Chain
 
 __all__ = [
+    "ApartCount",
     "LiveStep",
+    "apart_flops",
     "end_of_pass_flops",
     "evaluation_flops",
+    "every_step",
     "live_step",
-    "orthogonalisation_flops",
-    "orthogonalised_every",
     "step_flops",
     "twins",
-    "without_first_work",
 ]
 
-_ONCE = {"premirror_steps": 0}
-"""Work of the first step only, by the field that says how much: no part of a step."""
-
-_PERIODIC = ("mirror_every", "refresh_every")
-"""Fields that give work to every k-th step: a step is charged a k-th of it."""
-
-_ORTHOGONALISE = "orthogonalise_every"
-_NEVER = 1 << 40
 GRADIENTS = "gradients"
 
 
@@ -47,36 +38,52 @@ def twins(net: Chain, state: State) -> tuple[Chain, State]:
     return copy.deepcopy((net, state))
 
 
-def _with(algorithm: Algorithm, values: Mapping[str, Any]) -> Algorithm:
-    """The rule with those of ``values`` that are hyper-parameters of it."""
-    known = algorithm.params()
-    return dataclasses.replace(algorithm, **{name: value for name, value in values.items() if name in known})
-
-
-def without_first_work(algorithm: Algorithm) -> Algorithm:
-    """The rule less what it does once, in its first step (PEPITA's mirroring before training)."""
-    return _with(algorithm, _ONCE)
-
-
+@torch.no_grad()
 def step_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> int:
-    """FLOPs of one training step in the long run: all passes of the rule, orthogonalisation apart, periodic work shared out.
+    """FLOPs of one training step in the long run: ``learn``, and of each periodic work its share, but for what is apart.
+
+    Work done once, before the first step, is no part of a step.
 
     Raises:
         FlopCountError: an operation that multiplies matrices has no formula.
     """
-    rest = {**_ONCE, **dict.fromkeys((*_PERIODIC, _ORTHOGONALISE), _NEVER)}
-    plain = _step(_with(algorithm, rest), net, state, batch, phase)
-    total = float(plain)
-    for name in _PERIODIC:
-        if (every := algorithm.params().get(name)) is not None:
-            with_it = _step(_with(algorithm, {**rest, name: 1}), net, state, batch, phase)
-            total += (with_it - plain) / float(every)
+    twin, twin_state = twins(net, state)
+    total = float(count_flops(lambda: algorithm.learn(twin, twin_state, batch, phase)))
+    for work in algorithm.upkeep():
+        if work.every is not None and not work.apart:
+            total += _upkeep_flops(work, net, state, batch) / work.every
     return round(total)
 
 
-def _step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> int:
+@torch.no_grad()
+def _upkeep_flops(work: Upkeep, net: Chain, state: State, batch: Batch) -> int:
     twin, twin_state = twins(net, state)
-    return count_flops(lambda: algorithm.step(twin, twin_state, batch, phase))
+    # A count that saw no operation at all is refused, hence the one that costs nothing.
+    return count_flops(
+        lambda: (work.do(twin, twin_state, batch), twin.output.weight.detach().clone()), formulas=IN_PLACE_FORMULAS
+    )
+
+
+@dataclass(frozen=True)
+class ApartCount:
+    """Work that is reported beside the step: its name, the steps between two times, FLOPs of one."""
+
+    name: str
+    every: int
+    flops: int
+
+
+def apart_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch) -> ApartCount | None:
+    """The periodic work that is reported apart (orthogonalisation); None for a rule that has none.
+
+    Several works of a rule count as one: their names joined, FLOPs of each by its share in the most frequent one's period.
+    """
+    works = [(work, work.every) for work in algorithm.upkeep() if work.apart and work.every is not None]
+    if not works:
+        return None
+    every = min(every for _, every in works)
+    flops = sum(_upkeep_flops(work, net, state, batch) * every / its for work, its in works)
+    return ApartCount(" and ".join(work.name for work, _ in works), every, round(flops))
 
 
 def evaluation_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> int:
@@ -86,34 +93,17 @@ def evaluation_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batc
     return count_flops(lambda: algorithm.scores(twin, twin_state, batch.x, phase))
 
 
-def orthogonalised_every(algorithm: Algorithm) -> int | None:
-    """Steps between two orthogonalisations; ``None`` for a rule that has none."""
-    params = algorithm.params()
-    every = params.get(_ORTHOGONALISE)
-    off = params.get("orthogonalise_by") == "none" or params.get("orthogonal", "kept") != "kept"
-    return None if every is None or off else int(every)
-
-
-def orthogonalisation_flops(algorithm: Algorithm, net: Chain, state: State) -> int | None:
-    """FLOPs of one whole orthogonalisation; ``None`` for a rule that has none."""
-    orthogonalise = getattr(algorithm, "orthogonalise", None)
-    if orthogonalise is None or orthogonalised_every(algorithm) is None:
-        return None
-    twin, _ = twins(net, state)
-    return count_flops(lambda: orthogonalise(twin), formulas=IN_PLACE_FORMULAS)
-
-
+@torch.no_grad()
 def end_of_pass_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> int | None:
-    """FLOPs of what closes each pass of ``phase`` (Cascaded-Forward's ridge); ``None`` where that multiplies nothing.
+    """FLOPs of what closes each pass of ``phase`` (a ridge solution); ``None`` where that multiplies nothing.
 
     torch's own counter is blind to decompositions; they count as in Golub and Van Loan (:mod:`bpfree.meter.flop_formulas`).
     """
-    if type(algorithm).end_pass is Algorithm.end_pass:
+    if type(algorithm).close is Algorithm.close:
         return None
     twin, twin_state = twins(net, state)
-    algorithm.step(twin, twin_state, batch, phase)  # there must be something to solve
-    # A count that saw no operation at all is refused, hence the one that costs nothing.
-    flops = count_flops(lambda: (algorithm.end_pass(twin, twin_state, phase), twin.output.weight.clone()))
+    algorithm.learn(twin, twin_state, batch, phase)  # there must be something to close
+    flops = count_flops(lambda: (algorithm.close(twin, twin_state, phase), twin.output.weight.clone()))
     return flops or None
 
 
@@ -129,24 +119,29 @@ class LiveStep:
         return self.gradients_bytes + self.activations_bytes
 
 
+@torch.no_grad()
+def every_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> None:
+    """What every training step does: ``learn``, and the upkeep that is due each time."""
+    works = [work for work in algorithm.upkeep() if work.every == 1]
+    for work in works:
+        if work.before:
+            work.do(net, state, batch)
+    algorithm.learn(net, state, batch, phase)
+    for work in works:
+        if not work.before:
+            work.do(net, state, batch)
+
+
 def live_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> LiveStep:
-    """Follow one training step. A gradient is a tensor that an optimiser of the state is handed in the step."""
-    algorithm = without_first_work(algorithm)
+    """Follow what every training step does. A gradient is a tensor that an optimiser of the state is handed in the step."""
     twin, twin_state = twins(net, state)
     labels = Labels()
+
+    def label(gradients: Sequence[Tensor]) -> None:
+        labels.name(list(gradients), GRADIENTS)
+
     for optimiser in twin_state.optimisers():
-        _tell(optimiser, labels)
-    live = live_memory(lambda: algorithm.step(twin, twin_state, batch, phase), labels=labels)
+        optimiser.observer = label
+    live = live_memory(lambda: every_step(algorithm, twin, twin_state, batch, phase), labels=labels)
     gradients = live.labelled_bytes.get(GRADIENTS, 0)
     return LiveStep(gradients, live.peak_bytes - gradients)
-
-
-def _tell(optimiser: Optimiser, labels: Labels) -> None:
-    original = optimiser.step
-
-    def step(parameters: list[Tensor], gradients: Iterable[Tensor], first: int = 0) -> None:
-        kept = list(gradients)
-        labels.name(kept, GRADIENTS)
-        original(parameters, kept, first)
-
-    optimiser.step = step

@@ -10,13 +10,12 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, Phase, State, check_net, step
 from bpfree.bench.arm import Arm
-from bpfree.bench.counting import without_first_work
 from bpfree.data import Dataset
 from bpfree.meter import Meter, Repeated, measure_repeated
 from bpfree.nets import Chain, build
-from bpfree.train import evaluate, initialise
+from bpfree.train import evaluate, initialise, read_by
 
 __all__ = ["PassCost", "pass_costs"]
 
@@ -71,12 +70,12 @@ def pass_costs(
     rows = []
     for arm in arms:
         rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes).to(data.device)
-        rule.check_net(net)
-        rule = without_first_work(rule)
+        check_net(rule, net)
         state = initialise(rule, net, 0, data.device)
+        state.count.advance()  # work of the first step alone is no part of a pass
         phases = rule.phases(net)
         for phase in dict.fromkeys((phases[0], phases[-1])):
-            read, reader = rule.inputs(net, state, data.without_test(), phase)
+            read, reader = read_by(net, data.without_test(), phase)
             train = _training_pass(rule, net, state, read, reader, batch_size)
             for kind, call in (("training", train), ("evaluation", _evaluation_pass(rule, net, state, read, reader))):
                 rows.append(_row(arm, spec, phase, kind, measure_repeated(meter, call, min_s=min_s, max_s=max_s)))
@@ -90,8 +89,8 @@ def _training_pass(rule: Algorithm, net: Chain, state: State, data: Dataset, pha
     def one_pass() -> None:
         nonlocal index
         for batch in data.batches("train", batch_size, pass_index=index, seed=0):
-            rule.step(net, state, batch, phase)
-        rule.end_pass(net, state, phase)
+            step(rule, net, state, batch, phase)
+        rule.close(net, state, phase)
         index += 1
 
     return one_pass

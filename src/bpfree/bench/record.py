@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bpfree import stats
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, Phase, State, maths_used, params
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost, n_parameters
@@ -106,7 +106,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         arm=run.arm.label,
         algorithm=run.algorithm.name,
         variant=run.arm.variant,
-        params={**run.algorithm.params()},
+        params={**params(run.algorithm)},
         dataset=setting.data.name,
         split=setting.data.split_digest,
         data_digest=setting.data.data_digest,
@@ -154,7 +154,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         evaluation_peak_bytes=run.cost.evaluation_peak_bytes,
         memory=run.cost.memory.model_copy(update={"allocator_peak": allocator.allocated_bytes}),
         tier="eager",
-        maths=run.algorithm.maths_used(run.net),
+        maths=maths_used(run.algorithm, run.net),
         history=run.history,
         environment_digest=environment.digest(setting.facts),
         started_at=run.started_at,

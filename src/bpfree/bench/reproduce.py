@@ -18,6 +18,7 @@ import torch
 
 from bpfree import data as datasets
 from bpfree import rulesets
+from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
@@ -154,7 +155,7 @@ class Reproduction:
             net = build(line.row.net, size.in_shape, size.n_classes)
             arm = self.arm_rules(line)
             check_supported(arm.ruleset, [arm.arm], net)
-            arm.chosen.build({}).check_net(net)
+            check_net(arm.chosen.build({}), net)
             net.check_batches(size.n_train, arm.rules.batch_size)
         except BpfreeError as error:
             return str(error)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 
+from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost
@@ -89,6 +90,6 @@ def check_runnable(setting: Setting, arms: Sequence[Arm]) -> None:
     """
     net = setting.build_net()
     for arm in arms:
-        arm.build({}).check_net(net)
+        check_net(arm.build({}), net)
     check_supported(setting.ruleset, arms, net)
     check_passes(setting.ruleset, arms, net, setting.data.name, setting.net)

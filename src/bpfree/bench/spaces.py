@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from optuna.distributions import FloatDistribution
 
-from bpfree.algorithms import names
+from bpfree.algorithms import names, numeric, params
 from bpfree.bench.arm import Arm
 from bpfree.errors import RulesetError
 from bpfree.rulesets import Range, Ruleset, ranges_of
@@ -30,13 +30,13 @@ def fixed_though_searched(rules: Ruleset, arm: Arm) -> list[str]:
 
 def _searched(rules: Ruleset, arm: Arm) -> dict[str, Range]:
     rule = arm.build({})
-    options = {**{name: str(value) for name, value in rule.params().items()}, **arm.fixed}
+    options = {**{name: str(value) for name, value in params(rule).items()}, **arm.fixed}
     found = ranges_of(rules.search.spaces or {}, arm.algorithm, options)
-    unknown = [name for name in found if name not in rule.numeric()]
+    unknown = [name for name in found if name not in numeric(rule)]
     if unknown:
         raise RulesetError(
             f"ruleset {rules.name} searches {unknown[0]}, which is no number of {arm.algorithm}; its numbers: "
-            f"{', '.join(rule.numeric())}"
+            f"{', '.join(numeric(rule))}"
         )
     return found
 

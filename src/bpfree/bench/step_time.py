@@ -8,6 +8,7 @@ import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+from bpfree.algorithms import step
 from bpfree.bench.arm import Arm
 from bpfree.data import Batch, Dataset
 from bpfree.meter.meter import synchronise
@@ -56,7 +57,7 @@ def step_times(
         state = initialise(rule, chain, 0, data.device)
         chain.train()
         runs.append((rule, chain, state, rule.phases(chain)[0], _endless(data, batch_size)))
-        rule.step(chain, state, next(runs[-1][-1]), runs[-1][-2])
+        step(rule, chain, state, next(runs[-1][-1]), runs[-1][-2])
     seconds: list[list[float]] = [[] for _ in arms]
     for _ in range(windows):
         for (rule, chain, state, phase, batches), of_arm in zip(runs, seconds, strict=True):
@@ -64,7 +65,7 @@ def step_times(
             synchronise(data.device)
             begin = time.perf_counter()
             for batch in ready:
-                rule.step(chain, state, batch, phase)
+                step(rule, chain, state, batch, phase)
             synchronise(data.device)
             of_arm.append((time.perf_counter() - begin) / steps)
     return [StepTimes(arm.label, tuple(of_arm)) for arm, of_arm in zip(arms, seconds, strict=True)]

@@ -8,6 +8,7 @@ from typing import Any
 
 import typer
 
+from bpfree.algorithms import check_net, params
 from bpfree.analysis import Plan, record_series
 from bpfree.bench import Arm, environment, fresh_path
 from bpfree.cli.analyse import SeriesOptions
@@ -45,10 +46,10 @@ def analyse_command(
         seed=options.seed,
     )
     rule, net = arm.build({}), setting.build_net()
-    rule.check_net(net)  # before anything is written
+    check_net(rule, net)  # before anything is written
     identity = {
         "arm": arm.label,
-        "params": {**rule.params()},
+        "params": {**params(rule)},
         "net": setting.net,
         "dataset": data.name,
         "split": data.split_digest,

@@ -11,7 +11,7 @@ import typer
 
 from bpfree import data
 from bpfree.bench import parse_arms
-from bpfree.bench.cost_table import MAIN_ARMS, CostRow, cost_rows, ratios
+from bpfree.bench.cost_table import CostRow, cost_rows, main_arms, ratios
 from bpfree.cli.measure import CountOptions
 from bpfree.cli.output import console, print_json, print_table
 from bpfree.errors import UsageError
@@ -37,7 +37,7 @@ def count(options: CountOptions, *, quiet: bool) -> list[CostRow]:
     batch_size = BATCH_SIZE if options.batch_size is None else options.batch_size
     if batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {batch_size}")
-    chosen = parse_arms(options.arms if options.arms is not None else ",".join(MAIN_ARMS))
+    chosen = parse_arms(options.arms if options.arms is not None else ",".join(main_arms()))
     loaded = data.load(options.dataset or DATASET, data_dir=options.data_dir).without_test()
     loaded.batches("train", batch_size)  # refuses a batch larger than the set
     with console(stderr=True, quiet=quiet).status("") as status:

@@ -5,42 +5,37 @@ from __future__ import annotations
 import copy
 import dataclasses
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from typing import Any
 
 import torch
 
-from bpfree.algorithms import Algorithm, NotOrthogonalWarning
+from bpfree.algorithms import Algorithm, NotOrthogonalWarning, readout_field
 from bpfree.errors import UsageError
 from bpfree.models.saved import Model
 
-__all__ = ["READOUT_FIELDS", "all_readouts", "readout_of", "readouts"]
-
-READOUT_FIELDS = ("readout", "inference", "combine")
-"""Hyper-parameters that say how classes are read out; each rule has at most one of them."""
-
-
-def _field(algorithm: Algorithm) -> dataclasses.Field[object] | None:
-    return next((field for field in dataclasses.fields(algorithm) if field.name in READOUT_FIELDS), None)
+__all__ = ["all_readouts", "readout_of", "readouts"]
 
 
 def readout_of(algorithm: Algorithm) -> str:
-    """``"readout=last"``, ``"inference=head"``, ``"combine=logits"``; ``"output"`` where the net's output is the only one."""
-    field = _field(algorithm)
-    return "output" if field is None else f"{field.name}={getattr(algorithm, field.name)}"
+    """The rule's readout as ``"field=value"``; ``"output"`` where the net's output is the only one."""
+    field = readout_field(algorithm)
+    return "output" if field is None else f"{field[0]}={getattr(algorithm, field[0])}"
 
 
 def readouts(algorithm: Algorithm) -> tuple[Algorithm, ...]:
     """The rule with every readout that it knows, its own first; all else is as it was."""
-    field = _field(algorithm)
+    field = readout_field(algorithm)
     if field is None:
         return (algorithm,)
-    return tuple(sorted(_each(algorithm, field), key=lambda rule: rule != algorithm))
+    return tuple(sorted(_each(algorithm, *field), key=lambda rule: rule != algorithm))
 
 
-def _each(algorithm: Algorithm, field: dataclasses.Field[object]) -> Iterator[Algorithm]:
-    for value in field.metadata["range"].choices:
+def _each(algorithm: Algorithm, name: str, values: Sequence[str]) -> Iterator[Algorithm]:
+    for value in values:
+        changed: dict[str, Any] = {name: value}
         try:
-            yield dataclasses.replace(algorithm, **{field.name: value})  # pyright: ignore[reportArgumentType]  # checked by the rule
+            yield dataclasses.replace(algorithm, **changed)
         except UsageError:  # some readouts need what another hyper-parameter rules out
             continue
 
@@ -51,11 +46,11 @@ def all_readouts(model: Model) -> tuple[Model, ...]:
     Forward-Forward trained without a head cannot be read out by one; Mono-Forward's heads give their sum as well.
     """
     mine = {name for name, _ in model.state.named_parameters()}
-    found = []
+    models = []
     for rule in readouts(model.algorithm):
         if rule == model.algorithm or _needs(rule, model) <= mine:
-            found.append(dataclasses.replace(model, algorithm=rule))
-    return tuple(found)
+            models.append(dataclasses.replace(model, algorithm=rule))
+    return tuple(models)
 
 
 def _needs(rule: Algorithm, model: Model) -> set[str]:

@@ -10,6 +10,7 @@ A model has no optimiser moments: it is for use; training goes on from a checkpo
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import platform
 import warnings
@@ -23,7 +24,7 @@ from torch import Tensor
 
 from bpfree import nets
 from bpfree._version import __version__
-from bpfree.algorithms import Algorithm, NotOrthogonalWarning, Phase, State, make, model_tensors, names
+from bpfree.algorithms import Algorithm, NotOrthogonalWarning, Phase, State, make, model_tensors, names, params, registry
 from bpfree.data import Dataset
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
@@ -145,7 +146,7 @@ def save(
         tensors |= {"normalisation.shift": normalisation.shift, "normalisation.factor": normalisation.factor}
     header = ModelHeader(
         algorithm=algorithm.name,
-        params=algorithm.params(),
+        params=params(algorithm),
         net=spec,
         in_shape=net.in_shape,
         n_classes=net.n_classes,
@@ -230,8 +231,10 @@ def _algorithm(path: Path, header: ModelHeader) -> Algorithm:
         raise UsageError(
             f"{path} was trained by a rule that is not installed here: {unknown_name('algorithm', header.algorithm, names())}"
         )
-    try:
-        return make(header.algorithm, header.params)
+    known = {field.name for field in dataclasses.fields(registry()[header.algorithm])}
+    given = {name: value for name, value in header.params.items() if name in known or name != "maths"}
+    try:  # maths was once recorded of rules that never read it
+        return make(header.algorithm, given)
     except BpfreeError as error:
         raise DataError(f"{path} was trained by another version of the rule: {error}") from error
 

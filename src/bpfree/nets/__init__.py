@@ -5,6 +5,7 @@ from bpfree.nets.chain import Chain
 from bpfree.nets.cnns import cnn
 from bpfree.nets.conv import ConvBlock
 from bpfree.nets.module import MeanOverTokens, ModuleBlock
+from bpfree.nets.split import from_module
 from bpfree.nets.zoo import build, describe, mlp, names
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "build",
     "cnn",
     "describe",
+    "from_module",
     "mlp",
     "names",
 ]

@@ -26,68 +26,39 @@ class Chain(nn.Module):
         blocks: at least one; each block's input shape is the shape that the block before it puts out.
         n_classes: at least 2.
         output: the linear output, if it exists already; with a bias. By default one is made.
+        source: the user's module that the blocks and the output share all parameters with; :meth:`to_module` returns it.
+        parts: one text per block for :meth:`describe`: the user's modules in it.
+        keep_weights: start every run from the weights that blocks and output have now.
 
     Raises:
         UsageError: no blocks, a block without parameters, two blocks that share some, shapes that do not chain (each naming
             the block), fewer than two classes.
     """
 
-    def __init__(self, blocks: Sequence[Block], n_classes: int, *, output: nn.Linear | None = None) -> None:
+    def __init__(
+        self,
+        blocks: Sequence[Block],
+        n_classes: int,
+        *,
+        output: nn.Linear | None = None,
+        source: nn.Module | None = None,
+        parts: Sequence[str] = (),
+        keep_weights: bool = False,
+    ) -> None:
         super().__init__()
         _check(blocks, n_classes, output)
         self.blocks = nn.ModuleList(blocks)
         self.output = output or nn.Linear(blocks[-1].n_features, n_classes)
-        self._source: tuple[nn.Module | None, tuple[str, ...]] = (None, ())  # a tuple, so that torch does not register it
-        self._given: dict[str, Tensor] = {}
-
-    @classmethod
-    def from_module(
-        cls,
-        net: nn.Module,
-        in_shape: tuple[int, ...],
-        n_classes: int | None = None,
-        *,
-        open_nested: bool = True,
-        keep_weights: bool = False,
-    ) -> Chain:
-        """Split a user's ``nn.Sequential`` into blocks that share its parameters: the net is trained in place.
-
-        A block starts at each module with parameters; what has none (activation, pooling, dropout) and normalisations join the
-        block before them. The last ``nn.Linear`` becomes the output. Blocks with a closed form are recognised; the others use
-        autograd inside themselves. :meth:`describe` says where the net was cut.
-
-        Args:
-            in_shape: of one example.
-            n_classes: only where the net does not end in its output: a new linear output is then appended.
-            open_nested: whether an ``nn.Sequential`` inside is split too; if not, it is one block.
-            keep_weights: start every run from the weights that the net has now. Forward-Forward draws those of dense blocks
-                all the same.
-
-        Example:
-            >>> import torch, bpfree
-            >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.GELU(), torch.nn.Linear(32, 10))
-            >>> chain = bpfree.nets.Chain.from_module(net, in_shape=(1, 8, 8))
-            >>> chain.describe()[0]
-            'block 0: ModuleBlock of Sequential (1, 8, 8) -> (32,), 2080 parameters; 0 Flatten, 1 Linear, 2 GELU'
-            >>> chain.to_module() is net
-            True
-
-        Raises:
-            UsageError: a net that is no ``nn.Sequential``, that has no hidden block or no output, or whose parts cannot be
-                blocks (naming the part and the cure).
-        """
-        from bpfree.nets.split import split  # imports this module
-
-        chain = split(net, tuple(in_shape), n_classes, open_nested=open_nested)
-        if keep_weights:
-            chain._given = {name: tensor.detach().clone() for name, tensor in chain.state_dict().items()}
-        return chain
+        self._source = (source,)  # a tuple, so that torch does not register the module a second time
+        self._parts = tuple(parts)
+        given = self.state_dict() if keep_weights else {}
+        self._given = {name: tensor.detach().clone() for name, tensor in given.items()}
 
     def to_module(self) -> nn.Module:
         """The net as a plain ``nn.Module`` that needs no bpfree, sharing all parameters.
 
-        A net from :meth:`from_module` that ended in its output comes back as the user's own object. Of a sequence of tokens the
-        mean is taken by one small module of bpfree.
+        A net from :func:`bpfree.nets.from_module` that ended in its output comes back as the user's own object. The mean over a
+        sequence of tokens is taken by one small module of bpfree.
         """
         if self._source[0] is not None:
             return self._source[0]
@@ -98,7 +69,7 @@ class Chain(nn.Module):
         """One line per block and one for the output: shapes, parameters, and what modules of a user's net it holds."""
         lines = []
         for k, block in enumerate(self):
-            parts = self._source[1][k] if self._source[1] else ""
+            parts = self._parts[k] if self._parts else ""
             n_parameters = sum(parameter.numel() for parameter in block.parameters())
             line = f"block {k}: {block.title} {block.in_shape} -> {block.out_shape}, {n_parameters} parameters"
             lines.append(f"{line}; {parts}" if parts else line)

@@ -1,4 +1,4 @@
-"""Where a user's ``nn.Sequential`` is cut into blocks, and which pieces have a closed form."""
+"""A user's ``nn.Sequential`` as a chain: where it is cut into blocks, and which pieces have a closed form."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bpfree.nets.probe import evaluating
 from bpfree.numerics.activations import LEAKY_SLOPE
 from bpfree.numerics.conv import STAGES
 
-__all__ = ["split"]
+__all__ = ["from_module"]
 
 _JOINING = (*BATCH_NORMS, nn.LayerNorm, nn.GroupNorm, nn.modules.instancenorm._InstanceNorm, nn.LocalResponseNorm, nn.PReLU)
 """Modules that may have parameters, but start no block: normalisations, and the activation that learns its slope."""
@@ -41,8 +41,41 @@ class _Piece:
         return ", ".join(f"{name} {type(module).__name__}" for name, module in zip(self.names, self.modules, strict=True))
 
 
-def split(net: nn.Module, in_shape: tuple[int, ...], n_classes: int | None, *, open_nested: bool) -> Chain:
-    """See :meth:`bpfree.nets.Chain.from_module`."""
+def from_module(
+    net: nn.Module,
+    in_shape: tuple[int, ...],
+    n_classes: int | None = None,
+    *,
+    open_nested: bool = True,
+    keep_weights: bool = False,
+) -> Chain:
+    """Split a user's ``nn.Sequential`` into blocks that share its parameters: the net is trained in place.
+
+    A block starts at each module with parameters; what has none (activation, pooling, dropout) and normalisations join the
+    block before them. The last ``nn.Linear`` becomes the output. Blocks with a closed form are recognised; the others use
+    autograd inside themselves. :meth:`Chain.describe` says where the net was cut.
+
+    Args:
+        in_shape: of one example.
+        n_classes: only where the net does not end in its output: a new linear output is then appended.
+        open_nested: whether an ``nn.Sequential`` inside is split too; if not, it is one block.
+        keep_weights: start every run from the weights that the net has now. Forward-Forward draws those of dense blocks
+            all the same.
+
+    Example:
+        >>> import torch, bpfree
+        >>> net = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.GELU(), torch.nn.Linear(32, 10))
+        >>> chain = bpfree.nets.from_module(net, in_shape=(1, 8, 8))
+        >>> chain.describe()[0]
+        'block 0: ModuleBlock of Sequential (1, 8, 8) -> (32,), 2080 parameters; 0 Flatten, 1 Linear, 2 GELU'
+        >>> chain.to_module() is net
+        True
+
+    Raises:
+        UsageError: a net that is no ``nn.Sequential``, that has no hidden block or no output, or whose parts cannot be
+            blocks (naming the part and the cure).
+    """
+    in_shape = tuple(in_shape)
     if not _is_sequence(net):
         raise UsageError(
             f"only an nn.Sequential can be split into blocks, got {type(net).__name__}; "
@@ -63,13 +96,19 @@ def split(net: nn.Module, in_shape: tuple[int, ...], n_classes: int | None, *, o
             f"the output takes {output.in_features} features, but block {len(blocks) - 1} ({pieces[-1].words()}) puts out "
             f"{blocks[-1].out_shape}, of which scores are taken from {blocks[-1].n_features}; change one of them"
         )
-    chain = Chain(blocks, output.out_features if output is not None else n_classes or 0, output=output)
+    chain = Chain(
+        blocks,
+        output.out_features if output is not None else n_classes or 0,
+        output=output,
+        source=net if output is not None else None,
+        parts=[piece.words() for piece in pieces],
+        keep_weights=keep_weights,
+    )
     if output is None:
         chain.output.to(next(net.parameters()))
     else:
         _check_equal(net, chain)
     chain.train()  # parts that the user had put into evaluation mode would not agree with their blocks
-    chain._source = (net if output is not None else None, tuple(piece.words() for piece in pieces))
     return chain
 
 

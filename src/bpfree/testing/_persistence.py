@@ -9,7 +9,7 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import Algorithm
+from bpfree.algorithms import Algorithm, numeric, reset
 from bpfree.testing._setting import Setting
 from bpfree.testing.bench import Bench, fingerprint
 from bpfree.testing.elsewhere import trained_elsewhere, trained_here
@@ -36,7 +36,7 @@ class Persistence(Setting):
     """Addresses, reset, checkpoints, other processes, compilation."""
 
     def test_addresses_stay(self, algorithm: Algorithm, block_kind: str, tmp_path: Path) -> None:
-        """Every parameter and buffer keeps its storage over steps, ``end_phase``, ``reset`` and the loading of a checkpoint."""
+        """Every parameter and buffer keeps its storage over steps, ``close``, ``reset`` and the loading of a checkpoint."""
         bench = Bench.start(algorithm, self.make_net(block_kind))
         before = _addresses(bench)
         bench.all_phases([8, 8, 5])
@@ -44,7 +44,7 @@ class Persistence(Setting):
         path = tmp_path / "checkpoint.safetensors"
         snapshot = checkpoint.Snapshot(bench.net, bench.state)
         checkpoint.save(path, bench.net, bench.state, snapshot, {})
-        algorithm.reset(bench.net, bench.state, torch.Generator().manual_seed(1))
+        reset(algorithm, bench.net, bench.state, torch.Generator().manual_seed(1))
         assert _addresses(bench) == before, "reset moves a tensor"
         checkpoint.load(path, bench.net, bench.state, snapshot)
         snapshot.restore()
@@ -66,7 +66,7 @@ class Persistence(Setting):
         net = self.make_net(block_kind)
         used, fresh = Bench.start(algorithm, net), Bench.start(algorithm, net, seed=4)
         used.all_phases([8, 8])
-        algorithm.reset(used.net, used.state, torch.Generator().manual_seed(4))
+        reset(algorithm, used.net, used.state, torch.Generator().manual_seed(4))
         _bitwise(used, fresh, "after reset")
         for bench in (used, fresh):
             bench.all_phases([8, 5])
@@ -75,11 +75,11 @@ class Persistence(Setting):
     def test_reset_takes_the_new_trials_hyper_parameters(self, algorithm: Algorithm) -> None:
         """Each numeric hyper-parameter of another instance takes effect through ``reset``, as through a fresh ``init``."""
         net = self.make_net()
-        for name, value in algorithm.numeric().items():
+        for name, value in numeric(algorithm).items():
             trial = dataclasses.replace(algorithm, **{name: value / 2 if value else 0.25})
             used, fresh = Bench.start(algorithm, net), Bench.start(trial, net, seed=4)
             used.all_phases([8])
-            trial.reset(used.net, used.state, torch.Generator().manual_seed(4))
+            reset(trial, used.net, used.state, torch.Generator().manual_seed(4))
             used.algorithm = trial
             for bench in (used, fresh):
                 bench.all_phases([8, 5])
@@ -89,7 +89,7 @@ class Persistence(Setting):
         """Another value gives another training: no hyper-parameter is taken and forgotten."""
         net = self.make_net()
         matters_with = {"momentum": {"optimiser": "sgd"}, **self.matters_with}
-        for name, value in algorithm.numeric().items():
+        for name, value in numeric(algorithm).items():
             rule = dataclasses.replace(algorithm, **matters_with.get(name, {}))
             other = dataclasses.replace(rule, **{name: value / 2 if value else 0.25})
             ends = []
@@ -111,7 +111,7 @@ class Persistence(Setting):
             assert header["mark"] == phase.index
             for bench in (whole, again):
                 bench.steps([8, 5], first=10, phase=phase)
-                algorithm.end_phase(bench.net, bench.state, phase)
+                algorithm.close(bench.net, bench.state, phase)
             _bitwise(again, whole, "continued from a checkpoint")
 
     def test_same_seed_in_another_process(self, algorithm: Algorithm) -> None:
@@ -120,7 +120,7 @@ class Persistence(Setting):
         assert trained_elsewhere(algorithm, net) == trained_here(algorithm, net)
 
     def test_compiled_equals_eager(self, algorithm: Algorithm) -> None:
-        """``step`` compiles as one graph, once: not again for another batch, learning rate or trial; its results agree."""
+        """``learn`` compiles as one graph, once: not again for another batch, learning rate or trial; its results agree."""
         from torch._dynamo.testing import CompileCounterWithBackend  # deferred: it takes seconds, and only this needs it
 
         net = self.make_net()
@@ -128,23 +128,23 @@ class Persistence(Setting):
         addresses = _addresses(compiled)
         torch._dynamo.reset()
         counter = CompileCounterWithBackend("aot_eager")
-        step = torch.compile(type(algorithm).step, backend=counter, fullgraph=True)
+        learn = torch.compile(type(algorithm).learn, backend=counter, fullgraph=True)
         phase = eager.last_phase
         trial = dataclasses.replace(algorithm, lr=algorithm.lr / 3, weight_decay=algorithm.weight_decay / 2)
-        with _autograd_traced():
+        with _autograd_traced(), torch.no_grad():
             for rule in (algorithm, trial):
                 if rule is trial:
                     for bench in (eager, compiled):
-                        trial.reset(bench.net, bench.state, torch.Generator().manual_seed(1))
+                        reset(trial, bench.net, bench.state, torch.Generator().manual_seed(1))
                 for k in range(3):
-                    ours = rule.step(eager.net, eager.state, eager.batch(8, k), phase)
-                    theirs = step(rule, compiled.net, compiled.state, compiled.batch(8, k), phase)
+                    ours = rule.learn(eager.net, eager.state, eager.batch(8, k), phase)
+                    theirs = learn(rule, compiled.net, compiled.state, compiled.batch(8, k), phase)
                     torch.testing.assert_close(theirs, ours, **COMPILED)
                 _close_enough(compiled, eager)
             eager.state.scale_lr(0.5)
             compiled.state.scale_lr(0.5)
-            step(trial, compiled.net, compiled.state, compiled.batch(8, 4), phase)
-            trial.step(eager.net, eager.state, eager.batch(8, 4), phase)
+            learn(trial, compiled.net, compiled.state, compiled.batch(8, 4), phase)
+            trial.learn(eager.net, eager.state, eager.batch(8, 4), phase)
         _close_enough(compiled, eager)
         assert counter.frame_count == 1, f"compiled {counter.frame_count} times; one is expected"
         assert _addresses(compiled) == addresses

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase
+from bpfree.algorithms import Algorithm, Phase, params
 from bpfree.meter import live_memory
 from bpfree.testing._setting import Setting
 from bpfree.testing.bench import Bench
@@ -132,7 +132,7 @@ class Place(Setting):
             for k, n in enumerate([8, 5]):
                 other.step(other.batch(6, 40 + k), phase)
                 one.step(one.batch(n, phase.index * 2 + k), phase)
-            algorithm.end_phase(one.net, one.state, phase)
+            algorithm.close(one.net, one.state, phase)
         assert torch.equal(torch.get_rng_state(), before), "the step draws from torch's own generator, not from batch.key"
         for name, value in alone.tensors().items():
             assert torch.equal(value, one.tensors()[name]), f"{name} depends on more than the arguments of step"
@@ -159,7 +159,7 @@ class Place(Setting):
 
     def test_hyper_parameters_are_frozen_and_travel(self, algorithm: Algorithm) -> None:
         """An instance cannot be changed, and its ``params`` make an equal one."""
-        values: dict[str, Any] = dict(algorithm.params())
+        values: dict[str, Any] = dict(params(algorithm))
         assert type(algorithm)(**values) == algorithm
         try:
             algorithm.lr = 1.0  # pyright: ignore[reportAttributeAccessIssue]  # that is the point

@@ -10,8 +10,7 @@ from typing import Any, ClassVar
 import pytest
 import torch
 
-from bpfree.algorithms import Algorithm
-from bpfree.algorithms._closed_form import has_closed_form
+from bpfree.algorithms import Algorithm, has_closed_form
 from bpfree.nets import Chain
 from bpfree.testing.bench import BLOCK_KINDS, IN_SHAPE, N_CLASSES, WIDTHS, BlockMaker, chain
 

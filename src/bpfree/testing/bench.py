@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, Phase, State, check_net, step
 from bpfree.data import Batch, Dataset, from_arrays
 from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.numerics.streams import integers, normal, stream_key
@@ -30,7 +30,7 @@ N_CLASSES = 4
 
 
 class ForeignBlock(Block):
-    """A block of nobody's acquaintance: no closed form knows it, so a rule must fall back to autograd inside it.
+    """A block type without a closed form: a rule must fall back to autograd inside it.
 
     a = swish(x Wᵀ + b) ⊙ s, with a parameter s of another shape than W's rows would suggest.
     """
@@ -118,7 +118,7 @@ class Bench:
     def start(cls, algorithm: Algorithm, net: Chain, *, seed: int = 0) -> Bench:
         """On a copy of ``net``, freshly initialised from ``seed``."""
         net = copy.deepcopy(net)
-        algorithm.check_net(net)
+        check_net(algorithm, net)
         return cls(algorithm, net, algorithm.init(net, torch.Generator().manual_seed(seed)))
 
     @property
@@ -137,18 +137,18 @@ class Bench:
 
     def step(self, batch: Batch, phase: Phase | None = None) -> Tensor:
         """One step, by default in the last phase."""
-        return self.algorithm.step(self.net, self.state, batch, phase or self.last_phase)
+        return step(self.algorithm, self.net, self.state, batch, phase or self.last_phase)
 
     def steps(self, sizes: Sequence[int], *, first: int = 0, phase: Phase | None = None) -> list[Tensor]:
         """One step for each size, on batches ``first``, ``first + 1``, ..."""
         return [self.step(self.batch(n, first + k), phase) for k, n in enumerate(sizes)]
 
     def all_phases(self, sizes: Sequence[int]) -> list[Tensor]:
-        """The steps in every phase, each closed by the rule's ``end_phase``."""
+        """The steps in every phase, each closed by the rule's ``close``."""
         losses = []
         for phase in self.phases:
             losses += self.steps(sizes, first=phase.index * len(sizes), phase=phase)
-            self.algorithm.end_phase(self.net, self.state, phase)
+            self.algorithm.close(self.net, self.state, phase)
         return losses
 
     def copy(self) -> Bench:

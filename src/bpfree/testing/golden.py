@@ -2,7 +2,7 @@
 
 A change of a formula, of an initialisation or of the order of draws shows here, wanted or not. Write them anew with
 
-    python -m bpfree.testing.golden DIR                                    every file of DIR, from its own header
+    python -m bpfree.testing.golden DIR                                    every file of DIR, from its name
     python -m bpfree.testing.golden DIR mono-forward:schedule=staged ...   these rules, new files or old
 
 and say in the change why the numbers moved.
@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import Algorithm, make
+from bpfree.algorithms import Algorithm, make, params
 from bpfree.files import write_atomic, writing
 from bpfree.nets import DenseBlock
 from bpfree.testing.bench import Bench, chain
@@ -52,7 +52,7 @@ def trajectory(algorithm: Algorithm) -> dict[str, Any]:
     scores = algorithm.scores(bench.net, bench.state, bench.batch(2, 99).x, bench.last_phase)
     return {
         "algorithm": algorithm.name,
-        "params": algorithm.params(),
+        "params": params(algorithm),
         "losses": losses,
         "scores": scores.tolist(),
         "learned": {name: value.tolist() for name, value in bench.parameters()},
@@ -109,8 +109,7 @@ def main(arguments: Sequence[str]) -> int:
     if rules:
         algorithms = [_parse(words) for words in rules]
     else:
-        headers = [json.loads(path.read_text()) for path in sorted(Path(folder).glob("*.json"))]
-        algorithms = [make(header["algorithm"], header["params"]) for header in headers]
+        algorithms = [_parse(path.stem.replace(",", ":")) for path in sorted(Path(folder).glob("*.json"))]
     for algorithm in algorithms:
         print(f"wrote {write(algorithm, Path(folder))}")  # noqa: T201  # a command's result
     return 0

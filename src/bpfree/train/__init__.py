@@ -3,6 +3,7 @@
 from bpfree.rulesets import Patience, StopRule, stop_in
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.evaluation import Evaluation, evaluate
+from bpfree.train.features import read_by
 from bpfree.train.fit import FitResult, best_of, fit
 from bpfree.train.schedules import LR_SCHEDULES
 from bpfree.train.training import Progress, check_budget, counted, initialise, past, training
@@ -23,6 +24,7 @@ __all__ = [
     "fit",
     "initialise",
     "past",
+    "read_by",
     "stop_in",
     "training",
 ]

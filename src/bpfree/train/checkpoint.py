@@ -21,7 +21,7 @@ from bpfree.tensor_files import fill_tensors, read_metadata, write_tensors
 __all__ = ["Snapshot", "load", "read_header", "save"]
 
 FORMAT = 2
-"""Version of the layout of a checkpoint. 2: what the loop counted, and how phases ended."""
+"""Version of the layout of a checkpoint; 2 keeps the hyper-parameters once, and counts steps, examples and how phases ended."""
 
 KIND = "bpfree"
 """Key of the header in the metadata of a file."""
@@ -74,10 +74,13 @@ def read_header(path: Path) -> dict[str, Any]:
     if KIND not in metadata:
         raise DataError(f"{path} is a safetensors file, but not a checkpoint of bpfree")
     header = json.loads(metadata[KIND])
-    if header["format"] < FORMAT:
-        raise DataError(f"{path} has format {header['format']}, of an earlier bpfree; delete it to start afresh")
     if header["format"] > FORMAT:
-        raise DataError(f"{path} has format {header['format']}, this bpfree reads up to {FORMAT}; update bpfree")
+        raise DataError(f"{path} has format {header['format']}, this bpfree reads format {FORMAT}; update bpfree")
+    if header["format"] < FORMAT:
+        raise DataError(
+            f"{path} was written by an older bpfree (format {header['format']}, this one reads format {FORMAT}); delete it to "
+            "start afresh, or finish that run with the older version"
+        )
     return header
 
 

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, ChoosesReadout, Phase, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.numerics.losses import cross_entropy
@@ -43,30 +41,30 @@ def evaluate(
     """Score a split in its stored order.
 
     Args:
-        choosing: choose among the readouts of the algorithm by this split (by accuracy, the first where several are best); for
-            validation.
+        choosing: let the split decide among the readouts of a rule that chooses one (by accuracy, the first where several are
+            best); for validation.
 
     Raises:
         TestSplitError: the test split was asked of data that do not hold it.
     """
+    chooser = algorithm if choosing and isinstance(algorithm, ChoosesReadout) else None
     net.eval()
     correct, losses = [], []
     for batch in data.batches(
         split, EVALUATION_BATCH if split != "train" else min(EVALUATION_BATCH, data.n("train")), shuffle=False
     ):
-        every = (algorithm.candidates if choosing else _as_chosen(algorithm))(net, state, batch.x, phase)  # (r, n, c)
+        if chooser is None:
+            every = algorithm.scores(net, state, batch.x, phase).unsqueeze(0)
+        else:
+            every = chooser.candidates(net, state, batch.x, phase)  # (r, n, c)
         correct.append(every.argmax(2) == batch.y)
         if with_loss:
             losses.append(torch.stack([cross_entropy(scores, batch.y) * len(batch.y) for scores in every]))
     net.train()
     hits = torch.cat(correct, 1)
     best = int(hits.sum(1).argmax())
-    if choosing:
-        algorithm.choose(state, best)
+    if chooser is not None:
+        chooser.choose(state, best)
     hits = hits[best]
     loss = float(torch.stack(losses).sum(0)[best]) / len(hits) if with_loss else None
     return Evaluation(float(hits.double().mean()), loss, hits)
-
-
-def _as_chosen(algorithm: Algorithm) -> Callable[[Chain, State, Tensor, Phase], Tensor]:
-    return lambda net, state, x, phase: algorithm.scores(net, state, x, phase).unsqueeze(0)

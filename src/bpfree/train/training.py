@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, Phase, State, check_net, step
 from bpfree.data import Dataset
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
@@ -25,6 +25,7 @@ from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, sto
 from bpfree.train import checkpoint as checkpoints
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.evaluation import evaluate
+from bpfree.train.features import read_by
 from bpfree.train.schedules import LR_SCHEDULES
 
 __all__ = ["Progress", "check_budget", "counted", "initialise", "past", "training"]
@@ -91,7 +92,7 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
     Raises:
         UsageError: the rule cannot train this net.
     """
-    algorithm.check_net(net)
+    check_net(algorithm, net)
     net.to("cpu")
     state = algorithm.init(net, torch.Generator().manual_seed(seed))
     net.to(device)
@@ -203,8 +204,7 @@ def training(
     while cursor.phase < len(phases) and not cursor.ended:
         phase = phases[cursor.phase]
         if reading is None or reading[0] is not phase:
-            reading = (phase, *algorithm.inputs(net, state, data, phase))
-            _check_inputs(algorithm, data, reading[1])
+            reading = (phase, *read_by(net, data, phase))
         _, inputs, reader = reading
         rule = stop_in(stop, phase)
         watch = cursor.watch or Watch(phase_cap(rule, cursor.passes, phase))
@@ -216,7 +216,7 @@ def training(
             _check_pass(algorithm, data, batch_size, steps, examples)
             cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
             _check_schedule(algorithm, state, [lr * factor for lr in own_lrs])
-            algorithm.end_pass(net, state, phase)
+            algorithm.close(net, state, phase)
             before_s = clock.elapsed_s()
             result = evaluate(
                 algorithm, net, state, inputs, "validation", reader, with_loss=rule.metric == "validation-loss", choosing=True
@@ -238,7 +238,7 @@ def training(
             progress, diverged = None, False
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
         if diverged or cursor.ended or watch.over(rule):
-            _close_phase(algorithm, net, state, phase, snapshot)
+            snapshot.restore()
             reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
             assert reason is not None
             cursor.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes))
@@ -263,29 +263,6 @@ def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule
         )
 
 
-def _close_phase(algorithm: Algorithm, net: Chain, state: State, phase: Phase, snapshot: checkpoints.Snapshot) -> None:
-    snapshot.restore()
-    algorithm.end_phase(net, state, phase)
-    snapshot.take()
-
-
-def _check_inputs(algorithm: Algorithm, data: Dataset, read: Dataset) -> None:
-    """What a phase reads may be computed anew, but not be other examples: the labels tell.
-
-    Raises:
-        UsageError: the rule's ``inputs`` changes how many examples there are, or their order.
-    """
-    if read is data:
-        return
-    for split in ("train", "validation"):
-        given, now = data.splits[split].y, read.splits[split].y
-        if not torch.equal(given, now.to(given.device)):
-            raise UsageError(
-                f"{algorithm.name}: inputs() made {len(now)} {split} examples of {len(given)}, or changed their order or labels; "
-                "it may compute something for each example, but a pass must stay the same examples in the same order"
-            )
-
-
 def _check_pass(algorithm: Algorithm, data: Dataset, batch_size: int, steps: int, examples: int) -> None:
     """A pass is every training example once; counted where the batches go by.
 
@@ -306,11 +283,11 @@ def _one_pass(
     """One sweep over the training split: the mean loss (the only value that is waited for), steps, and examples."""
     total: Tensor | None = None
     steps = examples = 0
-    # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume, and the caller's stay his.
+    # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume; the caller's is left unchanged.
     with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
         torch.manual_seed(stream_key(seed, index))
         for batch in data.batches("train", batch_size, pass_index=index, seed=seed):
-            loss = algorithm.step(net, state, batch, phase).mean() * len(batch.y)
+            loss = step(algorithm, net, state, batch, phase).mean() * len(batch.y)
             total = loss if total is None else total + loss
             steps, examples = steps + 1, examples + len(batch.y)
     assert total is not None  # a training split is never empty

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 
-from bpfree.algorithms import Phase
+from bpfree.algorithms import Phase, step
 from bpfree.bench.arm import Arm
 from bpfree.bench.suites.sizes import Size
 from bpfree.data import Batch
@@ -78,7 +78,7 @@ def time_steps(arm: Arm, net: str, size: Size, batch_size: int, device: torch.de
             return float(algorithm.scores(chain, state, batch.x, phases[-1]).sum())  # waits for the device
 
     with meter.window() as window:
-        steps = tuple(_mean_s(lambda p=phase: float(algorithm.step(chain, state, batch, p).sum())) for phase in phases)
+        steps = tuple(_mean_s(lambda p=phase: float(step(algorithm, chain, state, batch, p).sum())) for phase in phases)
         score_s = _mean_s(scored) / batch_size
     reading = window.reading
     assert reading is not None

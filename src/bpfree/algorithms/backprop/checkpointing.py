@@ -14,7 +14,12 @@ from torch import Tensor
 from bpfree.algorithms._closed_form import block_activity, block_forward, has_closed_form
 from bpfree.nets import Chain
 
-__all__ = ["Activities"]
+__all__ = ["Activities", "n_run_again"]
+
+
+def n_run_again(n_blocks: int, every: int) -> int:
+    """Blocks that run forward twice: all before the last segment; none where everything is kept (``every`` 0)."""
+    return (n_blocks - 1) // every * every if every else 0
 
 
 class Activities:
@@ -27,20 +32,20 @@ class Activities:
     def __init__(self, net: Chain, maths: str, every: int = 0) -> None:
         self._net, self._maths = net, maths
         self._every = every or len(net)
+        self._last = n_run_again(len(net), self._every)  # the first block of the last segment
         self._inputs: dict[int, Tensor] = {}
         self._random: dict[int, list[Tensor]] = {}
         self._saved: dict[int, Any] = {}
 
     def forward(self, x: Tensor) -> Tensor:
         """Activity of the last block; in training mode BatchNorm's running statistics move, once."""
-        last = (len(self._net) - 1) // self._every * self._every
-        for first in range(0, last, self._every):
+        for first in range(0, self._last, self._every):
             self._inputs[first] = x
             if self._draws(first):
                 self._random[first] = _random_state(x)
             for k in range(first, first + self._every):
                 x = block_activity(self._net[k], x, statistics="update")
-        return self._run(last, x, "update")
+        return self._run(self._last, x, "update")
 
     def pop(self, k: int) -> Any:
         """What block ``k`` has saved; asked once each, from the last block to the first."""

@@ -15,18 +15,30 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bpfree.nets import Block, ConvBlock, DenseBlock
+from bpfree.nets.blocks import Block, DenseBlock
+from bpfree.nets.conv import ConvBlock
 from bpfree.numerics.orthogonal import defect as matrix_defect
 from bpfree.numerics.orthogonal import orthogonal_, orthonormalise
 from bpfree.numerics.orthogonal_conv import bjorck_kernel, kernel_defect, orthogonal_kernel_, overlap
 
-__all__ = ["defect", "draw_", "gain", "overlaps", "products", "refusal", "renew_", "shortfall", "transposed", "weight_of"]
+__all__ = [
+    "defect",
+    "draw_",
+    "gain",
+    "orthonormalise_",
+    "overlaps",
+    "transposed",
+    "weight_gradients",
+    "weight_of",
+    "why_not_linear",
+    "why_not_orthonormal",
+]
 
 _POOLED_GAIN = 2.0
 """1 / √¼: an average of four orthonormal rows has length ½."""
 
 
-def refusal(block: Block) -> str | None:
+def why_not_linear(block: Block) -> str | None:
     """Why the operator of a block cannot be kept orthonormal, with the cure; None if it can."""
     if isinstance(block, DenseBlock):
         return None
@@ -43,7 +55,7 @@ def weight_of(block: Block) -> Tensor:
     """The weight of an admitted block, in its own shape."""
     if isinstance(block, DenseBlock):
         return block.linear.weight
-    assert isinstance(block, ConvBlock)  # by refusal
+    assert isinstance(block, ConvBlock)  # by why_not_linear
     return block.conv.weight
 
 
@@ -59,7 +71,7 @@ def overlaps(block: Block) -> bool:
     return max(_beyond_first_patch(block)) >= block.plan.stride
 
 
-def shortfall(block: Block) -> str | None:
+def why_not_orthonormal(block: Block) -> str | None:
     """What keeps the rows of an admitted block's operator from being orthonormal, and the cure; None if they can be."""
     weight = weight_of(block)
     rows, columns = weight.flatten(1).shape
@@ -90,7 +102,7 @@ def draw_(block: Block, generator: torch.Generator) -> None:
 
 
 @torch.no_grad()
-def renew_(block: Block, method: str, steps: int) -> None:
+def orthonormalise_(block: Block, method: str, steps: int) -> None:
     """Take the weight towards orthonormal rows times the gain, in place; of overlapping patches by Björck steps alone."""
     weight, factor = weight_of(block), gain(block)
     scaled = weight if factor == 1.0 else weight / factor
@@ -127,7 +139,7 @@ def transposed(block: Block, rows: Tensor) -> Tensor:
     return F.conv_transpose2d(spread, block.conv.weight, stride=stride, padding=padding, output_padding=rest)
 
 
-def products(block: Block, delta: Tensor, before: Tensor) -> list[Tensor]:
+def weight_gradients(block: Block, delta: Tensor, before: Tensor) -> list[Tensor]:
     """∂⟨delta, operator(before) + bias⟩ by the block's parameters, in their order.
 
     Args:

@@ -105,39 +105,42 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._activities import Activities
-from bpfree.algorithms._base import Algorithm, Phase, Traits
+from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_gradients
-from bpfree.algorithms._count import StepCount
+from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
+from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms._orthogonal_net import check_orthogonal, draw_net_, renew_net_
-from bpfree.algorithms._state import Optimiser, State
+from bpfree.algorithms._state import NetState
+from bpfree.algorithms.backprop.checkpointing import Activities, n_run_again
+from bpfree.algorithms.backprop.cost import learn_macs, moments
 from bpfree.data import Batch
 from bpfree.nets import Chain
+from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["Backprop"]
 
-
-class _CountingState(State):
-    """With the count of steps, which decides when to orthogonalise."""
-
-    def __init__(self, optimiser: Optimiser) -> None:
-        super().__init__(optimiser=optimiser)
-        self.count = StepCount()
+ORTHOGONALISE = "orthogonalise"
+"""Name of the upkeep: one Björck step, FOTON's default."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Backprop(Algorithm):
+class Backprop(BlockGradients[NetState[Any]]):
     """Backpropagation; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "backprop"
+    variants: ClassVar[tuple[str, ...]] = (
+        "update=in-sweep",
+        "checkpoint_every=2",
+        "checkpoint_every=6",
+        "checkpoint_every=6:update=in-sweep",
+    )
     lr: float = number(2.2e-4, above=0.0)
     checkpoint_every: int = natural(0, low=0)
     update: str = choice("after-sweep", ("after-sweep", "in-sweep"))
@@ -145,30 +148,28 @@ class Backprop(Algorithm):
     orthogonalise_every: int = natural(10)
 
     def traits(self, net: Chain) -> Traits:
-        again = (len(net) - 1) // self.checkpoint_every * self.checkpoint_every if self.checkpoint_every else 0
         return Traits(
-            forward_passes=1.0 + again / len(net),
+            forward_passes=1.0 + n_run_again(len(net), self.checkpoint_every) / len(net),
             gradient_path=len(net) + 1,
             local=False,
-            autograd=self.maths_used(net) != "closed",
+            autograd=self._uses_autograd(net),
             trains_output=True,
             extra_parameters=0,
         )
 
-    def check_net(self, net: Chain) -> None:
-        super().check_net(net)
+    def _check_net(self, net: Chain) -> None:
+        super()._check_net(net)
         if self.orthogonal != "none":
             check_orthogonal(self.name, net, lost="the net is not FOTON's orthogonal one")
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> NetState[Any]:
         net.reset_parameters(generator)
         if self.orthogonal != "none":
             draw_net_(net, generator)
-        optimiser = self._optimiser(list(net.parameters()))
-        return _CountingState(optimiser) if self.orthogonal == "kept" else State(optimiser=optimiser)
+        return NetState(self._hyper(net), self._optimiser(list(net.parameters())))
 
     @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+    def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:
         activities = Activities(net, self.maths, self.checkpoint_every)
         x = activities.forward(batch.x)
         h = net[-1].features(x)
@@ -192,13 +193,24 @@ class Backprop(Algorithm):
                 delta = by_input
         if self.update == "after-sweep":
             state.optimiser.step(parameters, gradients)
-        if isinstance(state, _CountingState) and StepCount.due(state.count.advance(), self.orthogonalise_every):
-            self.orthogonalise(net)
         return cross_entropy(g, batch.y).reshape(1)
 
-    def orthogonalise(self, net: Chain) -> None:
-        """Take the hidden weights towards orthonormal rows, in place, by one Björck step: FOTON's default."""
-        renew_net_(net, "bjorck", steps=1)
+    def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:
+        if self.orthogonal != "kept":
+            return ()
+        return (Upkeep(ORTHOGONALISE, self.orthogonalise_every, self._orthogonalise, apart=True),)
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def _orthogonalise(self, net: Chain, state: NetState[Any], batch: Batch) -> None:
+        orthonormalise_net_(net, "bjorck", steps=1)
+
+    def scores(self, net: Chain, state: NetState[Any], x: Tensor, phase: Phase) -> Tensor:
         return net(x)
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        kept = orthogonalisation_macs(shape, "bjorck", 1) if self.orthogonal == "kept" else None
+        return Cost(
+            learn=learn_macs(shape, self.checkpoint_every),
+            evaluation=shape.n * (shape.forward + shape.output),
+            upkeep={} if kept is None else {ORTHOGONALISE: kept},
+            moments=moments(shape, self.checkpoint_every, in_sweep=self.update == "in-sweep"),
+        )

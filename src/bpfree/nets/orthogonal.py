@@ -9,12 +9,12 @@ import warnings
 import torch
 from torch import nn
 
-from bpfree.algorithms import _operator as operator
 from bpfree.errors import UsageError
-from bpfree.nets import Chain
+from bpfree.nets import operator
+from bpfree.nets.chain import Chain
 from bpfree.numerics.orthogonal import orthogonal_, orthonormalise
 
-__all__ = ["NotOrthogonalWarning", "check_orthogonal", "draw_net_", "renew_net_"]
+__all__ = ["NotOrthogonalWarning", "check_orthogonal", "draw_net_", "orthonormalise_net_"]
 
 
 class NotOrthogonalWarning(UserWarning):
@@ -33,11 +33,11 @@ def check_orthogonal(name: str, net: Chain, *, lost: str, output: bool = False) 
         UsageError: naming the block and the cure.
     """
     for k, block in enumerate(net):
-        if why := operator.refusal(block):
+        if why := operator.why_not_linear(block):
             raise UsageError(f"{name}: block {k} ({type(block).__name__}) {why}")
     if net.dtype in (torch.bfloat16, torch.float16):
         raise UsageError(f"{name}: the net is {net.dtype}, in which no rows can be made orthonormal; use float32")
-    short = [f"block {k} {why}" for k, block in enumerate(net) if (why := operator.shortfall(block))]
+    short = [f"block {k} {why}" for k, block in enumerate(net) if (why := operator.why_not_orthonormal(block))]
     o, i = net.output.weight.shape
     if output and o > i:
         short.append(f"the output widens from {i} to {o} (use output=free)")
@@ -58,9 +58,9 @@ def draw_net_(net: Chain, generator: torch.Generator, *, output: bool = False) -
 
 
 @torch.no_grad()
-def renew_net_(net: Chain, method: str, steps: int, *, output: bool = False) -> None:
+def orthonormalise_net_(net: Chain, method: str, steps: int, *, output: bool = False) -> None:
     """``steps`` iterations of ``method`` on every weight that is to be orthonormal, in place."""
     for block in net:
-        operator.renew_(block, method, steps)
+        operator.orthonormalise_(block, method, steps)
     if output:
         net.output.weight.copy_(orthonormalise(net.output.weight, method, steps))

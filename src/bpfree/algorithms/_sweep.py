@@ -5,47 +5,48 @@ Index letters: n example, i input, o output of a block. With a feedback matrix B
     dz = delta ⊙ φ′(z)    dW = dzᵀ x    db = Σₙ dz    dx = dz B
 
 A convolution's B is a kernel (o, c, k, k) in the place of its own; what follows it (pooling, BatchNorm) is as in backprop. The
-closed forms are those of :mod:`bpfree.numerics.local` and :mod:`bpfree.numerics.conv`, in which only dx reads the matrix that
-they are given. As an oracle, ``maths="autograd"`` differentiates z = W x + b + (B x′ − B x′) with the last term constant and x′
-the input: its value is that of the block, its derivative by x′ goes through B.
+closed forms are those of backprop, in which only dx reads the matrix that they are given. As an oracle, ``maths="autograd"``
+differentiates z = W x + b + (B x′ − B x′) with the last term constant and x′ the input: its value is that of the block, its
+derivative by x′ goes through B.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, final
+from typing import Any, ClassVar, TypeVar, final
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bpfree.algorithms._base import Algorithm, Phase, Traits
-from bpfree.algorithms._closed_form import block_forward
-from bpfree.algorithms._operator import weight_of
-from bpfree.algorithms._state import State
+from bpfree.algorithms._base import BlockGradients
+from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._declared import Phase, Traits
+from bpfree.algorithms._state import NetState
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
-from bpfree.numerics.conv import conv_gradients
-from bpfree.numerics.local import dense_gradients
+from bpfree.nets.operator import weight_of
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["SweptAlgorithm", "later_weights", "n_positions", "sweep"]
 
 Saved = Any
+S = TypeVar("S", bound=NetState[Any])
 
 
 @dataclass(frozen=True, kw_only=True)
-class SweptAlgorithm(Algorithm):
+class SweptAlgorithm(BlockGradients[S]):
     """A rule whose step is one forward pass and one sweep back through matrices that it names."""
 
     note: ClassVar[str]
     """What the sweep goes through, for the traits."""
 
     @abstractmethod
-    def matrices(self, net: Chain, state: State, batch: Batch) -> list[Tensor]:
+    def matrices(self, net: Chain, state: S, batch: Batch) -> list[Tensor]:
         """B for each block but the first, then for the output, each in the shape of its weight."""
 
     def traits(self, net: Chain) -> Traits:
@@ -59,8 +60,8 @@ class SweptAlgorithm(Algorithm):
             note=self.note,
         )
 
-    def check_net(self, net: Chain) -> None:
-        super().check_net(net)
+    def _check_net(self, net: Chain) -> None:
+        super()._check_net(net)
         for k, block in enumerate(net):
             if type(block) not in (DenseBlock, ConvBlock):
                 raise UsageError(
@@ -70,13 +71,35 @@ class SweptAlgorithm(Algorithm):
 
     @final
     @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+    def learn(self, net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
         gradients, loss = sweep(net, batch, self.matrices(net, state, batch), self.maths)
         state.optimiser.step(list(net.parameters()), gradients)
         return loss.reshape(1)
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: S, x: Tensor, phase: Phase) -> Tensor:
         return net(x)
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        s = shape
+        return Cost(
+            learn=None if self.maths == "autograd" else s.n * (3 * (s.forward + s.output) - s.first),  # the oracle needs more
+            evaluation=s.n * (s.forward + s.output),
+            moments=tuple(self._moments(s)),
+        )
+
+    def _moments(self, s: Shape) -> Iterator[Moment]:
+        made = self._made_in_a_step(s)
+        if made is None:
+            return
+        gradients = s.output_parameters
+        for k in reversed(range(len(s.blocks))):
+            gradients += s.blocks[k].parameters
+            yield gradients, s.sweep(k) + 2 * s.n * s.classes + made
+
+    def _made_in_a_step(self, s: Shape) -> int | None:
+        """Numbers in the matrices that are made anew in every step; None where no formula is known."""
+        del s
+        return 0
 
 
 def later_weights(net: Chain) -> list[Tensor]:
@@ -89,23 +112,26 @@ def n_positions(weight: Tensor) -> int:
     return weight[0, 0].numel()
 
 
-def _forward(block: Block, x: Tensor, feedback: Tensor | None, autograd: bool) -> tuple[Tensor, Saved]:
-    if not autograd:
-        return block_forward(block, x, "closed")
-    own, *stages = (module for module in block.plain() if not isinstance(module, torch.nn.Flatten))
-    if isinstance(block, DenseBlock):
-        x = x.flatten(1)
+def _forward(block: Block, x: Tensor, feedback: Tensor | None, maths: str) -> tuple[Tensor, Saved]:
+    """As :func:`block_forward`; with autograd, the derivative by the input goes through ``feedback``."""
+    if maths != "autograd":
+        return block_forward(block, x, maths)
+    linear, *stages = (module for module in block.plain() if not isinstance(module, torch.nn.Flatten))
     if block.training:
         block.check_batch(len(x))
     with torch.enable_grad():
         leaf = x.detach().requires_grad_()
-        z = own(x.detach())
+        z = linear(_as_taken(block, x.detach()))
         if feedback is not None:
-            back = _linear(block, leaf, feedback)
+            back = _linear(block, _as_taken(block, leaf), feedback)
             z = z + (back - back.detach())
         for stage in stages:
             z = stage(z)
     return z.detach(), (leaf, z)
+
+
+def _as_taken(block: Block, x: Tensor) -> Tensor:
+    return x.flatten(1) if isinstance(block, DenseBlock) else x
 
 
 def _linear(block: Block, x: Tensor, matrix: Tensor) -> Tensor:
@@ -114,46 +140,22 @@ def _linear(block: Block, x: Tensor, matrix: Tensor) -> Tensor:
     return F.linear(x, matrix)
 
 
-def _gradients(
-    block: Block, saved: Saved, delta: Tensor, feedback: Tensor | None, autograd: bool
-) -> tuple[list[Tensor], Tensor | None]:
-    """By the block's parameters in their order; by its input, in the input's shape, where there is feedback."""
-    need = feedback is not None
-    if autograd:
-        leaf, a = saved
-        gradients = list(torch.autograd.grad(a, [*block.parameters(), *([leaf] if need else [])], delta))
-        by_input = gradients.pop() if need else None
-    elif isinstance(block, ConvBlock):
-        norm = None if block.norm is None else block.norm.weight
-        matrix = block.conv.weight if feedback is None else feedback
-        has_bias = block.conv.bias is not None
-        gradients, by_input = conv_gradients(saved, delta, matrix, norm, block.plan, bias=has_bias, need_input=need)
-    else:
-        assert isinstance(block, DenseBlock)  # by check_net
-        matrix = block.linear.weight if feedback is None else feedback
-        has_bias = block.linear.bias is not None
-        x, a = saved
-        gradients, by_input = dense_gradients(x, a, matrix, delta, block.activation, bias=has_bias, need_input=need)
-    return gradients, None if by_input is None else by_input.reshape(-1, *block.in_shape)
-
-
 def sweep(net: Chain, batch: Batch, feedback: Sequence[Tensor], maths: str) -> tuple[list[Tensor], Tensor]:
     """One forward pass and one sweep back through ``feedback``.
 
     Args:
         net: of dense and convolution blocks.
         feedback: one matrix for each block but the first, in the shape of its weight, then one for the output.
-        maths: ``"autograd"`` or anything else for the closed form.
+        maths: how gradients inside a block are computed.
 
     Returns:
         Gradients in the order of ``net.parameters()``, and the cross-entropy (0-D).
     """
-    autograd = maths == "autograd"
     through: list[Tensor | None] = [None, *feedback[:-1]]  # of block k; the first block's input needs no derivative
-    x, kept = batch.x, []
+    x, activities = batch.x, []
     for k, block in enumerate(net):
-        x, saved = _forward(block, x, through[k], autograd)
-        kept.append(saved)
+        x, saved = _forward(block, x, through[k], maths)
+        activities.append(saved)
     h = net[-1].features(x)
     g = net.output(h)
     residual = softmax_residual(g, batch.y)
@@ -161,6 +163,8 @@ def sweep(net: Chain, batch: Batch, feedback: Sequence[Tensor], maths: str) -> t
     delta: Tensor | None = net[-1].features_gradient(residual @ feedback[-1])
     for k in reversed(range(len(net))):
         assert delta is not None  # only block 0 gives none
-        of_block, delta = _gradients(net[k], kept.pop(), delta, through[k], autograd)
+        of_block, delta = block_gradients(
+            net[k], activities.pop(), delta, maths=maths, need_input=through[k] is not None, through=through[k]
+        )
         gradients = [*of_block, *gradients]
     return gradients, cross_entropy(g, batch.y)

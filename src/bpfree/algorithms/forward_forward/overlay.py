@@ -92,16 +92,16 @@ def _activity(block: DenseBlock, z: Tensor) -> Tensor:
     return ACTIVATIONS[block.activation].apply(z)
 
 
-def labelled_activity(block: DenseBlock, picture: Picture, of_picture: Tensor, labels: Tensor) -> Tensor:
+def labelled_activity(block: DenseBlock, picture: Picture, picture_product: Tensor, labels: Tensor) -> Tensor:
     """The block's activity for every labelling of (k, n): (k n, o)."""
     columns = block.linear.weight.t()[labels]  # (k, n, o)
-    return _activity(block, picture.labelled * (of_picture + columns)).flatten(0, 1)
+    return _activity(block, picture.labelled * (picture_product + columns)).flatten(0, 1)
 
 
-def neutral_activity(block: DenseBlock, picture: Picture, of_picture: Tensor) -> Tensor:
+def neutral_activity(block: DenseBlock, picture: Picture, picture_product: Tensor) -> Tensor:
     """The block's activity for the neutral label: (n, o)."""
     columns = NEUTRAL * block.linear.weight[:, : picture.n_classes].sum(1)  # (o,)
-    return _activity(block, picture.neutral * (of_picture + columns))
+    return _activity(block, picture.neutral * (picture_product + columns))
 
 
 def label_gradients(block: DenseBlock, picture: Picture, labels: Tensor, a: Tensor, delta: Tensor) -> list[Tensor]:

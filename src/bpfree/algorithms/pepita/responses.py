@@ -17,12 +17,12 @@ from bpfree.nets import Block, ConvBlock, DenseBlock
 from bpfree.numerics.conv import ConvSaved, conv_activity, conv_gradients
 from bpfree.numerics.local import dense_activity
 
-__all__ = ["products", "refusal", "respond"]
+__all__ = ["respond", "response_gradients", "why_not"]
 
 _ADMITTED = (("activation",), ("activation", "pool"))
 
 
-def refusal(block: Block) -> str | None:
+def why_not(block: Block) -> str | None:
     """Why a block cannot learn in this way, with the cure; None if it can."""
     if type(block) is DenseBlock:
         return None
@@ -40,12 +40,12 @@ def respond(block: Block, x: Tensor) -> tuple[Tensor, Tensor]:
     if isinstance(block, ConvBlock):
         activity, saved = conv_activity(x, block.conv.weight, block.conv.bias, None, block.plan, "running")
         return activity, saved.stages[0][0]
-    assert isinstance(block, DenseBlock)  # by refusal
+    assert isinstance(block, DenseBlock)  # by why_not
     activity = dense_activity(x.flatten(1), block.linear.weight, block.linear.bias, block.activation)
     return activity, activity
 
 
-def products(block: Block, difference: Tensor, before: Tensor) -> list[Tensor]:
+def response_gradients(block: Block, difference: Tensor, before: Tensor) -> list[Tensor]:
     """[Σₙ difference ⊗ before, Σₙ difference] (the second where there is a bias); of a convolution the mean over its places.
 
     Args:
@@ -55,8 +55,10 @@ def products(block: Block, difference: Tensor, before: Tensor) -> list[Tensor]:
     if isinstance(block, ConvBlock):
         bare = dataclasses.replace(block.plan, stages=())
         weight, has_bias = block.conv.weight, block.conv.bias is not None
-        found, _ = conv_gradients(ConvSaved(before, (), True), difference, weight, None, bare, bias=has_bias, need_input=False)
-        return [product / difference[0, 0].numel() for product in found]
+        gradients, _ = conv_gradients(
+            ConvSaved(before, (), True), difference, weight, None, bare, bias=has_bias, need_input=False
+        )
+        return [gradient / difference[0, 0].numel() for gradient in gradients]
     assert isinstance(block, DenseBlock)
     product = difference.t() @ before.flatten(1)
     return [product] if block.linear.bias is None else [product, difference.sum(0)]

@@ -45,7 +45,7 @@ Symbols
     –       premirror_steps             –               steps of mirroring before the first batch
     –       mirror_every                –               batches between later ones
     –       mirror_lr, mirror_decay     –
-    –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
+    –       optimiser, momentum         –               shared by all rules, see ``Algorithm``
 
 Cost per batch
 --------------
@@ -121,46 +121,41 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms._base import Algorithm, Phase, Traits
-from bpfree.algorithms._count import StepCount
+from bpfree.algorithms._base import Algorithm
+from bpfree.algorithms._cost import Cost, Shape
+from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, flag, natural, number
-from bpfree.algorithms._operator import weight_of
-from bpfree.algorithms._responses import products, refusal, respond
-from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms._state import Hyper, LearningSlot, NetState, Optimiser
+from bpfree.algorithms.pepita.cost import learn_macs, mirror_macs, moments
+from bpfree.algorithms.pepita.mirroring import mirror_, rescale_
+from bpfree.algorithms.pepita.responses import respond, response_gradients, why_not
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
+from bpfree.nets.operator import weight_of
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.feedback import DISTRIBUTIONS, compose, random_feedback
-from bpfree.numerics.local import dense_activity
 from bpfree.numerics.losses import cross_entropy, one_hot
 from bpfree.numerics.orthogonal import orthogonal_
-from bpfree.numerics.streams import normal
 
 __all__ = ["Pepita", "PepitaState"]
 
-NOISE_STD = 0.1
-"""Deviation of the mirroring noise (released code of arXiv 2302.05440)."""
-
-NOISE_ROWS = 64
-"""Rows of noise in a step of mirroring, whatever the batch: the batch size of both papers."""
-
-_NOISE_SALT = 1_000
-"""Streams of one batch: noise from here on; the masks of blocks below."""
+PREMIRROR, MIRROR = "premirror", "mirror"
+"""Names of the upkeep."""
 
 
-class PepitaState(State):
-    """One slot per hidden block, the output's optimiser, the feedback; with mirroring its factors and the count of steps."""
+class PepitaState(NetState[LearningSlot]):
+    """One slot per hidden block, the output's optimiser, the feedback; with mirroring its factors."""
 
-    def __init__(self, slots: list[Slot], optimiser: Optimiser, hyper: Hyper, feedback: Tensor, mirrors: list[Tensor]) -> None:
-        super().__init__(slots, optimiser)
-        self.hyper = hyper
-        self.count = StepCount()
+    def __init__(
+        self, hyper: Hyper, slots: list[LearningSlot], optimiser: Optimiser, feedback: Tensor, mirrors: list[Tensor]
+    ) -> None:
+        super().__init__(hyper, optimiser, slots)
         self.feedback: Tensor
         self.register_buffer("feedback", feedback)
         self.n_mirrors = len(mirrors)
@@ -174,10 +169,11 @@ class PepitaState(State):
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Pepita(Algorithm):
+class Pepita(Algorithm[PepitaState]):
     """PEPITA, with weight mirroring as an option; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "pepita"
+    variants: ClassVar[tuple[str, ...]] = ("mirroring=true",)
     lr: float = number(0.01, above=0.0)
     optimiser: str = choice("sgd", ("adam", "sgd"))
     feedback: str = choice("uniform", DISTRIBUTIONS)
@@ -208,10 +204,10 @@ class Pepita(Algorithm):
             note="no derivative in hidden blocks" + ("; feedback by weight mirroring" if self.mirroring else ""),
         )
 
-    def check_net(self, net: Chain) -> None:
-        super().check_net(net)
+    def _check_net(self, net: Chain) -> None:
+        super()._check_net(net)
         for k, block in enumerate(net):
-            if why := refusal(block):
+            if why := why_not(block):
                 raise UsageError(f"{self.name}: block {k} {why}")
             if self.mirroring and type(block) is not DenseBlock:
                 raise UsageError(
@@ -234,11 +230,11 @@ class Pepita(Algorithm):
         shape = (net.n_classes, math.prod(net.in_shape))
         feedback = random_feedback(shape, self.feedback, self._std(net), generator, like=net.output.weight)
         if mirrors:
-            _rescale(mirrors, self._std(net))
+            rescale_(mirrors, self._std(net))
             feedback = compose(mirrors)
-        slots = [Slot(self._hyper(net), self._optimiser(list(block.parameters()))) for block in net]
+        slots = [LearningSlot(self._optimiser(list(block.parameters()))) for block in net]
         optimiser = self._optimiser(list(net.output.parameters()))
-        return PepitaState(slots, optimiser, self._hyper(net), feedback, mirrors)
+        return PepitaState(self._hyper(net), slots, optimiser, feedback, mirrors)
 
     def _std(self, net: Chain) -> float:
         """Deviation of F: that of uniform numbers in ±scale √(6 / inputs)."""
@@ -248,17 +244,7 @@ class Pepita(Algorithm):
         return [random_feedback((w.shape[0], w.shape[1]), "normal", w.shape[1] ** -0.5, generator, like=w) for w in _weights(net)]
 
     @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        state = cast(PepitaState, state)
-        if self.mirroring:
-            first = state.count.value == 0
-            for k in range(self.premirror_steps if first else 0):
-                self._mirror(net, state, batch, k)
-            if StepCount.due(state.count.advance(), self.mirror_every):
-                self._mirror(net, state, batch, self.premirror_steps)
-        return self._learn(net, state, batch).reshape(1)
-
-    def _learn(self, net: Chain, state: PepitaState, batch: Batch) -> Tensor:
+    def learn(self, net: Chain, state: PepitaState, batch: Batch, phase: Phase) -> Tensor:
         n = len(batch.y)
         masks = list(self._masks(net, state, batch))
         standard, responses = [batch.x], []
@@ -274,16 +260,17 @@ class Pepita(Algorithm):
         for k, (block, mask) in enumerate(zip(net, masks, strict=True)):
             after, response = _masked(block, modulated, mask)
             if self.presynaptic == "mixed":
-                pairs = zip(products(block, responses[k] / n, standard[k]), products(block, response / n, modulated), strict=True)
-                gradients = [clean - shifted for clean, shifted in pairs]
+                clean = response_gradients(block, responses[k] / n, standard[k])
+                shifted = response_gradients(block, response / n, modulated)
+                gradients = [one - other for one, other in zip(clean, shifted, strict=True)]
             else:
                 before = modulated if self.presynaptic == "modulated" else standard[k]
-                gradients = products(block, (responses[k] - response) / n, before)
+                gradients = response_gradients(block, (responses[k] - response) / n, before)
             state.slot(k).optimiser.step(list(block.parameters()), gradients)
             modulated = after
         last = h if self.presynaptic == "standard" else net[-1].features(modulated)
         state.optimiser.step(list(net.output.parameters()), [error.t() @ last / n, error.sum(0) / n])
-        return cross_entropy(g, batch.y)
+        return cross_entropy(g, batch.y).reshape(1)
 
     def _masks(self, net: Chain, state: PepitaState, batch: Batch) -> Iterator[Tensor | None]:
         """One mask per block, the same for both passes."""
@@ -294,24 +281,37 @@ class Pepita(Algorithm):
             shape = (len(batch.y), *block.out_shape)
             yield consistent_mask(batch.key, shape, k, state.hyper.dropout, net.dtype)
 
-    def _mirror(self, net: Chain, state: PepitaState, batch: Batch, index: int) -> None:
-        """One step of mirroring on noise, and F composed anew."""
+    def upkeep(self) -> tuple[Upkeep[PepitaState], ...]:
+        if not self.mirroring:
+            return ()
+        mirror = Upkeep(MIRROR, self.mirror_every, self._mirror, before=True)
+        return (Upkeep(PREMIRROR, None, self._premirror, before=True), mirror) if self.premirror_steps else (mirror,)
+
+    def _premirror(self, net: Chain, state: PepitaState, batch: Batch) -> None:
+        for index in range(self.premirror_steps):
+            self._mirror_once(net, state, batch, index)
+
+    def _mirror(self, net: Chain, state: PepitaState, batch: Batch) -> None:
+        self._mirror_once(net, state, batch, self.premirror_steps)
+
+    def _mirror_once(self, net: Chain, state: PepitaState, batch: Batch, index: int) -> None:
+        """Step number ``index`` of a batch, and F composed anew."""
         mirrors = state.mirrors()
-        dense = (cast(DenseBlock, block) for block in net)  # by check_net
-        layers = [(block.linear.weight, block.linear.bias, block.activation) for block in dense]
-        layers.append((net.output.weight, net.output.bias, "identity"))
-        for k, (mirror, (weight, bias, activation)) in enumerate(zip(mirrors, layers, strict=True)):
-            salt = _NOISE_SALT + index * len(layers) + k
-            noise = NOISE_STD * normal(batch.key, (NOISE_ROWS, weight.shape[1]), salt=salt, dtype=weight.dtype)
-            noise = noise - noise.mean(0)
-            answer = dense_activity(noise, weight, bias, activation)
-            change = state.hyper.mirror_lr / NOISE_ROWS * (answer.t() @ noise)
-            mirror.mul_(1.0 - state.hyper.mirror_decay).add_(change)
-        _rescale(mirrors, self._std(net))
+        mirror_(mirrors, net, batch.key, index, lr=state.hyper.mirror_lr, decay=state.hyper.mirror_decay)
+        rescale_(mirrors, self._std(net))
         state.feedback.copy_(compose(mirrors))
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: PepitaState, x: Tensor, phase: Phase) -> Tensor:
         return net(x)
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        mixed = self.presynaptic == "mixed"
+        return Cost(
+            learn=learn_macs(shape, mixed=mixed),
+            evaluation=shape.n * (shape.forward + shape.output),
+            upkeep={MIRROR: mirror_macs(shape), PREMIRROR: self.premirror_steps * mirror_macs(shape)} if self.mirroring else {},
+            moments=() if mixed else tuple(moments(shape, dropout=self.dropout > 0)),
+        )
 
 
 def _weights(net: Chain) -> list[Tensor]:
@@ -325,10 +325,3 @@ def _masked(block: Block, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
         return activity, response
     masked = activity * mask
     return masked, masked if response is activity else response
-
-
-def _rescale(mirrors: list[Tensor], std: float) -> None:
-    """One factor for all, so that their product has entries of deviation ``std``."""
-    factor = (std / compose(mirrors).std()) ** (1.0 / len(mirrors))
-    for mirror in mirrors:
-        mirror.mul_(factor)

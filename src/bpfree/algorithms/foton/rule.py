@@ -26,7 +26,7 @@ own delta, for any V. That needs as many rows as columns at most: it fails from 
 Convolutions: the operator of a block is its kernel applied to every patch, without padding. Where patches do not overlap its
 rows are orthonormal where those of the kernel as a matrix (o, c k²) are; where they overlap, the kernel is drawn and kept by
 :mod:`bpfree.numerics.orthogonal_conv`. Pooling by the average over 2 x 2 enters with its factor of 2
-(:mod:`bpfree.algorithms._operator`). F is found by pushing the rows of V back through the transposed operators, and Dₗ through
+(:mod:`bpfree.nets.operator`). F is found by pushing the rows of V back through the transposed operators, and Dₗ through
 the transpose of the pooling before the products are formed.
 
 Symbols
@@ -50,14 +50,13 @@ Symbols
     –       refresh_every               –               steps between compositions of F
     –       dropout                     –               probability that a hidden activity is masked, alike in both passes
     –       memory                      –               standard keeps the clean activities, low computes them again
-    –       momentum, maths             –               shared by all rules, see ``Algorithm``
+    –       momentum                    –               shared by all rules, see ``Algorithm``
 
 Cost per batch
 --------------
 2 forward passes and the weight gradients: with F = Σ oₗ iₗ over hidden blocks, n (3 F + 2 K o_L + K n₀) multiply-adds;
 memory=low: 3 passes, n (4 F + …). Backprop's is n (3 F − F₁ + 3 K o_L): FOTON is not cheaper in multiply-adds. Besides, K F per
-refresh, and 2 Σ oₗ² iₗ per Björck step (which :meth:`Foton.orthogonalise` alone does, for whoever counts); where patches reach m
-strides into each other, (2m+1)² times that.
+refresh, and 2 Σ oₗ² iₗ per Björck step (reported apart); where patches reach m strides into each other, (2m+1)² times that.
 Extra memory: K n₀ for the feedback; the clean activities of all blocks, or with memory=low those of two neighbouring blocks,
 whatever the depth.
 
@@ -125,45 +124,48 @@ References
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import _operator as operator
-from bpfree.algorithms._base import Algorithm, Phase, Traits
-from bpfree.algorithms._count import StepCount
+from bpfree.algorithms._base import Algorithm
+from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
+from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms._orthogonal_net import NotOrthogonalWarning, check_orthogonal, draw_net_, renew_net_
-from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
+from bpfree.algorithms._state import Hyper, LearningSlot, Optimiser, State
+from bpfree.algorithms.foton.cost import learn_macs, moments
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Chain
+from bpfree.nets import Chain, operator
+from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot
 from bpfree.numerics.orthogonal import METHODS
 
-__all__ = ["Foton", "FotonState", "NotOrthogonalWarning"]
+__all__ = ["Foton", "FotonState"]
+
+ORTHOGONALISE, REFRESH = "orthogonalise", "refresh"
+"""Names of the upkeep."""
 
 
-class FotonState(State):
-    """One slot per hidden block; beside them the output's optimiser, the feedback and the count of steps."""
+class FotonState(State[LearningSlot]):
+    """One slot per hidden block; beside them the output's optimiser and the feedback."""
 
-    def __init__(self, slots: list[Slot], output: Optimiser, hyper: Hyper, feedback: Tensor) -> None:
-        super().__init__(slots)
+    def __init__(self, hyper: Hyper, slots: list[LearningSlot], output: Optimiser, feedback: Tensor) -> None:
+        super().__init__(hyper, slots)
         self.output = output
-        self.hyper = hyper
-        self.count = StepCount()
         self.feedback: Tensor
         self.register_buffer("feedback", feedback)
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class Foton(Algorithm):
+class Foton(Algorithm[FotonState]):
     """FOTON; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "foton"
+    variants: ClassVar[tuple[str, ...]] = ("memory=low",)
     lr: float = number(3e-4, above=0.0)
     optimiser: str = choice("adam", ("adam", "sgd", "rms"))
     eps: float = number(1.0, above=0.0)
@@ -188,8 +190,8 @@ class Foton(Algorithm):
             note="no derivative in hidden blocks; the feedback is the product of the exact weights",
         )
 
-    def check_net(self, net: Chain) -> None:
-        super().check_net(net)
+    def _check_net(self, net: Chain) -> None:
+        super()._check_net(net)
         if net.dtype in (torch.bfloat16, torch.float16):
             raise UsageError(
                 f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
@@ -207,32 +209,17 @@ class Foton(Algorithm):
     def init(self, net: Chain, generator: torch.Generator) -> FotonState:
         net.reset_parameters(generator)
         draw_net_(net, generator, output=self.output == "orthonormal")
-        slots = [Slot(self._hyper(net), self._updater(list(block.parameters()))) for block in net]
-        return FotonState(slots, self._updater(list(net.output.parameters())), self._hyper(net), self._compose(net))
-
-    def _updater(self, parameters: list[Tensor]) -> Optimiser:
-        kind = "adam" if self.optimiser == "adam" else "sgd"
-        return Optimiser(parameters, kind=kind, lr=self.lr, weight_decay=self.weight_decay, momentum=self.momentum)
+        slots = [LearningSlot(self._optimiser(list(block.parameters()))) for block in net]
+        return FotonState(self._hyper(net), slots, self._optimiser(list(net.output.parameters())), _compose(net))
 
     @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        state = cast(FotonState, state)
-        loss = self._learn(net, state, batch)
-        count = state.count.advance()
-        if self.orthogonalise_by != "none" and StepCount.due(count, self.orthogonalise_every):
-            self.orthogonalise(net)
-        if StepCount.due(count, self.refresh_every):
-            state.feedback.copy_(self._compose(net))
-        return loss.reshape(1)
-
-    def _learn(self, net: Chain, state: FotonState, batch: Batch) -> Tensor:
-        """All but the work of every k-th step."""
-        keep = self.memory == "standard"
-        activity, kept = batch.x, []
+    def learn(self, net: Chain, state: FotonState, batch: Batch, phase: Phase) -> Tensor:
+        stores = self.memory == "standard"
+        activity, stored = batch.x, []
         for k, block in enumerate(net):
             activity = self._masked(block(activity), k, state, batch)
-            if keep:
-                kept.append(activity)
+            if stores:
+                stored.append(activity)
         h = net[-1].features(activity)
         g = net.output(h)
         error, loss = self._error(g, batch.y, state.hyper.temperature)
@@ -243,14 +230,14 @@ class Foton(Algorithm):
         scale = 1.0 / (state.hyper.eps * n)
         for k, block in enumerate(net):
             before = activity
-            if keep:
-                activity, modulated = kept[k], self._masked(block(modulated), k, state, batch)
+            if stores:
+                activity, modulated = stored[k], self._masked(block(modulated), k, state, batch)
             else:  # clean and modulated advance together, in one product
                 halves = block(torch.cat([activity, modulated])).chunk(2)
                 activity, modulated = (self._masked(half, k, state, batch) for half in halves)
-            gradients = operator.products(block, (activity - modulated) * scale, before)
+            gradients = operator.weight_gradients(block, (activity - modulated) * scale, before)
             self._update(state.slot(k).optimiser, list(block.parameters()), gradients)
-        return loss
+        return loss.reshape(1)
 
     def _masked(self, activity: Tensor, k: int, state: FotonState, batch: Batch) -> Tensor:
         """Behind block k, the same mask in every pass of the batch (drawn again rather than kept)."""
@@ -272,18 +259,41 @@ class Foton(Algorithm):
             gradients = [g / g.square().mean().sqrt().clamp_min(torch.finfo(g.dtype).tiny) for g in gradients]
         optimiser.step(parameters, gradients)
 
-    @torch.no_grad()
-    def _compose(self, net: Chain) -> Tensor:
-        """F (classes, inputs): the classes' rows of V pushed back through the blocks' operators."""
-        rows = net[-1].features_gradient(net.output.weight.detach())
-        for block in reversed(list(net)):
-            rows = operator.transposed(block, rows)
-        return rows.flatten(1)
+    def upkeep(self) -> tuple[Upkeep[FotonState], ...]:
+        refresh = Upkeep(REFRESH, self.refresh_every, self._refresh)
+        if self.orthogonalise_by == "none":
+            return (refresh,)
+        return (Upkeep(ORTHOGONALISE, self.orthogonalise_every, self._orthogonalise, apart=True), refresh)
 
-    @torch.no_grad()
-    def orthogonalise(self, net: Chain) -> None:
-        """Take every weight that is to be orthonormal there, in place: the work of each orthogonalise_every-th step."""
-        renew_net_(net, self.orthogonalise_by, self.orthogonalise_steps, output=self.output == "orthonormal")
+    def _orthogonalise(self, net: Chain, state: FotonState, batch: Batch) -> None:
+        """Take every weight that is to be orthonormal there, in place."""
+        orthonormalise_net_(net, self.orthogonalise_by, self.orthogonalise_steps, output=self.output == "orthonormal")
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def _refresh(self, net: Chain, state: FotonState, batch: Batch) -> None:
+        state.feedback.copy_(_compose(net))
+
+    def scores(self, net: Chain, state: FotonState, x: Tensor, phase: Phase) -> Tensor:
         return net(x)
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        low = self.memory == "low"
+        upkeep: dict[str, Any] = {REFRESH: shape.classes * shape.forward}
+        output = self.output == "orthonormal"
+        each = orthogonalisation_macs(shape, self.orthogonalise_by, self.orthogonalise_steps, output=output)
+        if each is not None:
+            upkeep[ORTHOGONALISE] = each
+        return Cost(
+            learn=learn_macs(shape, low=low),
+            evaluation=shape.n * (shape.forward + shape.output),
+            upkeep=upkeep,
+            moments=tuple(moments(shape, low=low)),
+        )
+
+
+@torch.no_grad()
+def _compose(net: Chain) -> Tensor:
+    """F (classes, inputs): the classes' rows of V pushed back through the blocks' operators."""
+    rows = net[-1].features_gradient(net.output.weight.detach())
+    for block in reversed(list(net)):
+        rows = operator.transposed(block, rows)
+    return rows.flatten(1)

@@ -131,16 +131,19 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import ClassVar, Literal, final
 
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms._base import LocalAlgorithm, Phase, Traits
+from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
+from bpfree.algorithms._cost import Cost, Shape
+from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms._forward_parts import ForwardSlot, ForwardState, Rows, Surveyed
-from bpfree.algorithms._overlay import (
+from bpfree.algorithms.forward_forward import cost
+from bpfree.algorithms.forward_forward.loss import local_loss
+from bpfree.algorithms.forward_forward.overlay import (
     Picture,
     blank_picture,
     label_gradients,
@@ -150,44 +153,36 @@ from bpfree.algorithms._overlay import (
     neutral_activity,
     product,
 )
-from bpfree.algorithms._state import Slot, State
+from bpfree.algorithms.forward_forward.passes import class_goodness, neutral_pass, paints_in_weights
+from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, HardBatch, Passed, Rows
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
-from bpfree.numerics.goodness import (
-    GoodnessKind,
-    goodness,
-    goodness_gradient,
-    length_normalise,
-    logistic_loss,
-    logistic_residual,
-    pair_loss,
-    pair_residual,
-)
+from bpfree.numerics.goodness import length_normalise
 from bpfree.numerics.losses import softmax_residual
 from bpfree.numerics.negatives import hard_labels, hybrid_images, wrong_labels
-from bpfree.numerics.peers import peer_gradient, peer_loss, update_mean_
 
 __all__ = ["ForwardForward"]
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class ForwardForward(LocalAlgorithm):
+class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGradients[ForwardState]):
     """Forward-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "forward-forward"
+    variants: ClassVar[tuple[str, ...]] = ("inference=head",)
     lr: float = number(5e-4, above=0.0)
     weight_decay: float = number(3e-4, low=0.0)
     threshold: float = number(2.0, above=0.0)
     temperature: float = number(0.1, above=0.0)
     label_value: int = natural(3)
-    goodness: str = choice("sum", ("sum", "mean"))
+    goodness: Literal["sum", "mean"] = choice("sum", ("sum", "mean"))
     goodness_blocks: str = choice("all-but-first", ("all-but-first", "all"))
     loss: str = choice("logistic", ("logistic", "symba"))
     alpha: float = number(64.0, above=0.0)
     negatives: str = choice("uniform", ("uniform", "hard", "hybrid"))
-    inference: str = choice("goodness", ("goodness", "head"))
+    inference: str = choice("goodness", ("goodness", "head"), readout=True)
     peer_normalisation: float = number(0.0, low=0.0)
     head_lr: float = number(1e-3, above=0.0)
     head_weight_decay: float = number(3e-3, low=0.0)
@@ -202,11 +197,15 @@ class ForwardForward(LocalAlgorithm):
         return self.inference == "head" or self.negatives == "hard"
 
     @property
-    def _kind(self) -> GoodnessKind:
-        return cast(GoodnessKind, self.goodness)
+    def _reads_rows_behind(self) -> bool:
+        """Whether the head reads the rows behind every block; that of hard negatives reads a pass of its own."""
+        return self._has_head and self.negatives != "hard"
+
+    def _first_voting(self, n_blocks: int) -> int:
+        return 1 if self.goodness_blocks == "all-but-first" and n_blocks > 1 else 0
 
     def _voting(self, net: Chain) -> range:
-        return range(1 if self.goodness_blocks == "all-but-first" and len(net) > 1 else 0, len(net))
+        return range(self._first_voting(len(net)), len(net))
 
     def traits(self, net: Chain) -> Traits:
         reads_neutral = self._has_head and self.negatives != "hybrid"
@@ -218,7 +217,7 @@ class ForwardForward(LocalAlgorithm):
             forward_passes=3.0 if reads_neutral else 2.0,
             gradient_path=1,
             local=self.negatives != "hard",
-            autograd=self.maths_used(net) != "closed",
+            autograd=self._uses_autograd(net),
             trains_output=False,
             extra_parameters=net.n_classes * self._head_width(net) if self._has_head else 0,
             note="; ".join(notes),
@@ -227,8 +226,8 @@ class ForwardForward(LocalAlgorithm):
     def _head_width(self, net: Chain) -> int:
         return sum(net[k].n_features for k in self._voting(net))
 
-    def check_net(self, net: Chain) -> None:
-        super().check_net(net)
+    def _check_net(self, net: Chain) -> None:
+        super()._check_net(net)
         if self.negatives == "hybrid":
             if len(net.in_shape) != 3:
                 raise UsageError(
@@ -240,143 +239,106 @@ class ForwardForward(LocalAlgorithm):
                 "use another rule, such as mono-forward"
             )
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
         net.reset_parameters(generator)
         for block in net:
             if isinstance(block, DenseBlock):  # N(0, 1 / fan_out): loeweX/Forward-Forward
                 nn.init.normal_(block.linear.weight, std=block.n_features**-0.5, generator=generator)
-        slots = [ForwardSlot(self._hyper(net), self._optimiser(list(block.parameters())), block.n_features) for block in net]
+        hyper = self._hyper(net)
+        slots = [ForwardSlot(hyper, self._optimiser(list(block.parameters())), block.n_features) for block in net]
         if not self._has_head:
-            return ForwardState(slots, None, None)
+            return ForwardState(hyper, slots, None, None)
         head = nn.Parameter(torch.zeros(net.n_classes, self._head_width(net), dtype=net.dtype, device=net.device))
         optimiser = self._optimiser([head], lr=self.head_lr, weight_decay=self.head_weight_decay)
-        return ForwardState(slots, head, optimiser)
+        return ForwardState(hyper, slots, head, optimiser)
 
-    def _lit(self, x: Tensor) -> Tensor:
-        """The examples by the light of the label: painting 1 on x / v is painting v on x, since rows are length-normalised."""
+    def _scaled(self, x: Tensor) -> Tensor:
+        """Examples divided by the label value: to paint 1 on x / v is to paint v on x, since rows are length-normalised."""
         return x / self.label_value
 
-    def _paints_in_weights(self, block: Block) -> bool:
-        return type(block) is DenseBlock and self.maths != "autograd"
-
-    def prepare(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Batch:
+    def prepare(self, net: Chain, state: ForwardState, batch: Batch, phase: Phase) -> Batch:
         """Hard negatives: the neutral input goes through the net, and its head says which wrong label to paint."""
         if self.negatives != "hard":
             return batch
-        h, of_picture = self._neutral_pass(net, batch.x)
-        wrong = hard_labels(h @ cast(ForwardState, state).head.t(), batch.y, batch.key)
-        return Surveyed(batch.x, batch.y, batch.key, wrong, h, of_picture)
+        h, picture_product = neutral_pass(net, self._scaled(batch.x), self._voting(net), self.maths)
+        assert state.head is not None  # hard negatives have one
+        wrong = hard_labels(h @ state.head.t(), batch.y, batch.key)
+        return HardBatch(batch.x, batch.y, batch.key, wrong, h, picture_product)
 
-    def _neutral_pass(self, net: Chain, x: Tensor) -> tuple[Tensor, Tensor | None]:
-        """What the head reads, (n, Σ o), and the first dense block's product with the picture."""
-        of_picture: Tensor | None = None
-        parts = []
-        x = self._lit(x)
-        a = x if self.negatives == "hybrid" else neutral(x, net.n_classes)
-        for k, block in enumerate(net):
-            if k == 0 and self.negatives != "hybrid" and self._paints_in_weights(block):
-                dense, picture = cast(DenseBlock, block), blank_picture(x, net.n_classes)
-                of_picture = product(dense, picture)
-                a = neutral_activity(dense, picture, of_picture)
-            else:
-                a = block_activity(block, length_normalise(a), statistics="batch")
-            if k in self._voting(net):
-                parts.append(block.features(length_normalise(a)))
-        return torch.cat(parts, 1), of_picture
+    def enter(self, net: Chain, batch: Batch) -> Passed:
+        return Passed(self._painted(net, batch), ())
 
-    def enter(self, net: Chain, batch: Batch) -> Rows:
-        y, key, n_classes, x = batch.y, batch.key, net.n_classes, self._lit(batch.x)
+    def _painted(self, net: Chain, batch: Batch) -> Rows:
+        """The rows that the first block receives."""
+        y, key, n_classes, x = batch.y, batch.key, net.n_classes, self._scaled(batch.x)
         if self.negatives == "hybrid":
             rows = torch.cat([x, hybrid_images(x, key)])
             return Rows(length_normalise(rows), y, None, False)
-        wrong = batch.wrong if isinstance(batch, Surveyed) else wrong_labels(y, n_classes, key)
+        wrong = batch.wrong if isinstance(batch, HardBatch) else wrong_labels(y, n_classes, key)
         labels = torch.stack([y, wrong])  # (2, n): positives first
-        reads_neutral = self.keeps_carries
-        if self._paints_in_weights(net[0]):
+        if paints_in_weights(net[0], self.maths):
             picture = blank_picture(x, n_classes)
-            if isinstance(batch, Surveyed):
+            if isinstance(batch, HardBatch):
                 picture = picture._replace(product=batch.product)
-            return Rows(picture, labels, None, reads_neutral)
+            return Rows(picture, labels, None, self._reads_rows_behind)
         rows = torch.cat([labelled(x, row, n_classes) for row in labels])
-        aside = length_normalise(neutral(x, n_classes)) if reads_neutral else None
-        return Rows(length_normalise(rows), labels, aside, reads_neutral)
+        neutral_rows = length_normalise(neutral(x, n_classes)) if self._reads_rows_behind else None
+        return Rows(length_normalise(rows), labels, neutral_rows, self._reads_rows_behind)
 
-    def block_step(self, block: Block, slot: Slot, carry: Rows, y: Tensor, learn: bool) -> tuple[Rows, Tensor]:
-        rows, aside = carry.learning, carry.neutral
+    def block_step(self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool) -> tuple[Passed, Tensor]:
+        rows, neutral_rows, labels = carry.rows.learning, carry.rows.neutral, carry.rows.labels
+        saved = None
         if isinstance(rows, Picture):
-            dense = cast(DenseBlock, block)
-            of_picture, saved = product(dense, rows), None
-            a = labelled_activity(dense, rows, of_picture, carry.labels)
-            aside = neutral_activity(dense, rows, of_picture) if carry.reads_neutral else None
+            assert isinstance(block, DenseBlock)  # by paints_in_weights
+            picture_product = product(block, rows)
+            a = labelled_activity(block, rows, picture_product, labels)
+            neutral_rows = neutral_activity(block, rows, picture_product) if carry.rows.reads_neutral else None
         else:
             a, saved = block_forward(block, rows, self.maths)
-            if aside is not None:
-                aside = block_activity(block, aside, statistics="batch")
-        h = block.features(a)
-        loss, of_features = self._local_loss(block, slot, h, learn)
+            if neutral_rows is not None:
+                neutral_rows = block_activity(block, neutral_rows, statistics="batch")
+        h, pairs, peers = block.features(a), self.loss == "symba", self.peer_normalisation > 0
+        loss, of_features = local_loss(h, slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
         if learn:
             delta = block.features_gradient(of_features)
             if isinstance(rows, Picture):
-                gradients = label_gradients(cast(DenseBlock, block), rows, carry.labels, a, delta)
+                assert isinstance(block, DenseBlock)
+                gradients = label_gradients(block, rows, labels, a, delta)
             else:
                 gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
             slot.optimiser.step(list(block.parameters()), gradients)
-        return Rows(length_normalise(a), carry.labels, None if aside is None else length_normalise(aside), False), loss
+        after = Rows(length_normalise(a), labels, None if neutral_rows is None else length_normalise(neutral_rows), False)
+        return Passed(after, (*carry.behind, after) if self._reads_rows_behind else ()), loss
 
-    def _local_loss(self, block: Block, slot: Slot, h: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
-        """A block's loss, and its derivative by the features (2n, o)."""
-        g = goodness(h, self._kind)
-        units = block.n_features if self.goodness == "sum" else 1
-        if self.loss == "symba":
-            alpha = slot.hyper.alpha / units
-            loss, residual = pair_loss(g, alpha), pair_residual(g, alpha)
-        else:
-            threshold, temperature = slot.hyper.threshold * units, slot.hyper.temperature * units
-            loss, residual = logistic_loss(g, threshold, temperature), logistic_residual(g, threshold, temperature)
-        gradient = goodness_gradient(h, residual, self._kind)
-        if self.peer_normalisation > 0:
-            mean, n, weight = cast(ForwardSlot, slot).mean_activity, h.shape[0] // 2, slot.hyper.peer_normalisation
-            if learn:
-                update_mean_(mean, h[:n])
-            gradient[:n] += (weight * peer_gradient(mean, n)).to(h.dtype)
-            loss = loss + weight * peer_loss(mean)
-        return loss, gradient
-
-    @property
-    def keeps_carries(self) -> bool:
-        return self._has_head and self.negatives != "hard"
-
-    def leave(self, net: Chain, state: State, batch: Batch, carries: list[Rows], learn: bool) -> None:
+    def leave(self, net: Chain, state: ForwardState, batch: Batch, carry: Passed) -> None:
         """One step of the softmax head on detached activity."""
-        if not (self._has_head and learn):
+        head, optimiser = state.head, state.optimiser
+        if head is None or optimiser is None:
             return
-        if isinstance(batch, Surveyed):
+        if isinstance(batch, HardBatch):
             h = batch.head_input
         else:
             n = batch.y.shape[0]
-            read = [cast(Tensor, carry.learning)[:n] if carry.neutral is None else carry.neutral for carry in carries]
-            h = torch.cat([net[k].features(read[k]) for k in self._voting(net)], 1)
-        head = cast(ForwardState, state).head
+            h = torch.cat([net[k].features(carry.behind[k].head_rows(n)) for k in self._voting(net)], 1)
         residual = softmax_residual(h @ head.t(), batch.y)
-        state.optimiser.step([head], [residual.t() @ h])
+        optimiser.step([head], [residual.t() @ h])
 
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: ForwardState, x: Tensor, phase: Phase) -> Tensor:
         """Of the head; or the summed goodness of the voting blocks with each label painted in, all in one batched pass."""
-        if self.inference == "head":
-            return self._neutral_pass(net, x)[0] @ cast(ForwardState, state).head.t()
-        n, n_classes = x.shape[0], net.n_classes
-        x = self._lit(x)
-        every = torch.arange(n_classes, device=x.device).unsqueeze(1).expand(n_classes, n)
-        total = torch.zeros(n_classes * n, device=x.device)
-        a = x
-        for k, block in enumerate(net):
-            if k == 0 and self._paints_in_weights(block):
-                picture = blank_picture(x, n_classes)
-                a = labelled_activity(cast(DenseBlock, block), picture, product(cast(DenseBlock, block), picture), every)
-            else:
-                if k == 0:
-                    a = torch.cat([labelled(x, row, n_classes) for row in every])
-                a = block(length_normalise(a))
-            if k in self._voting(net):
-                total = total + goodness(block.features(a), self._kind)
-        return total.reshape(n_classes, n).t()
+        x, voting = self._scaled(x), self._voting(net)
+        if self.inference == "goodness":
+            return class_goodness(net, x, voting, self.maths, self.goodness)
+        assert state.head is not None  # by init
+        return neutral_pass(net, x, voting, self.maths, painted=self.negatives != "hybrid")[0] @ state.head.t()
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        first_voting, paints, by_head = self._first_voting(len(shape.blocks)), self.maths != "autograd", self.inference == "head"
+        evaluation = cost.evaluation_macs(shape, first_voting=first_voting, paints_in_weights=paints, by_head=by_head)
+        if self.negatives == "hybrid":  # the masks of hybrid images are blurred by a convolution of their own: not written down
+            return Cost(learn=None, evaluation=evaluation)
+        hard = self.negatives == "hard"
+        return Cost(
+            learn=cost.learn_macs(shape, first_voting=first_voting, paints_in_weights=paints, head=self._has_head, hard=hard),
+            evaluation=evaluation,
+            moments=() if hard else tuple(cost.moments(shape, first_voting=first_voting, by_head=by_head)),
+        )

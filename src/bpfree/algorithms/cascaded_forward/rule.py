@@ -26,7 +26,7 @@ Symbols
 -------
     Hᵢ      block.features(A)           (n, dᵢ)
     Pᵢ      slot.projection             (classes, dᵢ)   predictor: no bias, starts at 0
-    C, D    slot.gram, slot.cross       (dᵢ, dᵢ), (dᵢ, classes)     sums of the ridge solution
+    C, D    slot.sums                   (dᵢ, dᵢ), (dᵢ, classes)     sums of the ridge solution
     λ       ridge                       –               relative to the mean eigenvalue of C
     Bᵢ      slot.feedback               (classes, dᵢ)   fixed; normal entries, each row of length 1
     V, c    net.output                  (classes, d_L), (classes,)  used to train blocks, not to predict
@@ -39,7 +39,8 @@ Symbols
     –       combine                     –               probabilities or logits
     –       sums                        –               float32 or float64: dtype in which C and D are gathered
     –       cache_features              –               compute each example's features once, keep them on the device
-    –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
+    –       maths                       –               of block training, see ``BlockGradients``; auto where blocks are random
+    –       optimiser, momentum         –               shared by all rules, see ``Algorithm``
 
 Cost per batch
 --------------
@@ -114,23 +115,25 @@ References
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
-from bpfree.algorithms._base import Algorithm, Phase, Traits
-from bpfree.algorithms._cascade_parts import CascadeSlot, cached_features, features_of, split_features
-from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
+from bpfree.algorithms._base import BlockGradients
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features
+from bpfree.algorithms._cost import Cost, Shape
+from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, natural, number
 from bpfree.algorithms._state import State
-from bpfree.data import Batch, Dataset
+from bpfree.algorithms.cascaded_forward import cost
+from bpfree.algorithms.cascaded_forward.slot import CascadeSlot, RidgeSums
+from bpfree.data import Batch
+from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual
-from bpfree.numerics.ridge import gather_
 from bpfree.numerics.sparsemax import sparsemax, sparsemax_loss, sparsemax_residual
 
 __all__ = ["CascadedForward"]
@@ -141,10 +144,11 @@ BLOCKS, STATISTICS = "blocks", "statistics"
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class CascadedForward(Algorithm):
+class CascadedForward(BlockGradients[State[CascadeSlot]]):
     """Cascaded-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "cascaded-forward"
+    variants: ClassVar[tuple[str, ...]] = ("blocks=dfa", "predictor=ridge")
     lr: float = number(4.2e-4, above=0.0)
     blocks: str = choice("random", ("random", "dfa"))
     block_lr: float = number(5e-4, above=0.0)
@@ -152,10 +156,18 @@ class CascadedForward(Algorithm):
     block_passes: int = natural(0, low=0)
     predictor: str = choice("cross-entropy", ("cross-entropy", "ridge", "sparsemax"))
     predictors: str = choice("joint", ("joint", "staged"))
-    combine: str = choice("probabilities", ("probabilities", "logits"))
+    combine: str = choice("probabilities", ("probabilities", "logits"), readout=True)
     ridge: float = number(1e-3, above=0.0)
     sums: str = choice("float32", ("float32", "float64"))
     cache_features: bool = flag(False)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.blocks == "random" and self.maths != "auto":
+            raise UsageError(
+                f"{self.name}: blocks=random takes no gradient inside a block, so maths={self.maths} would do nothing; "
+                "leave maths out, or set blocks=dfa"
+            )
 
     def traits(self, net: Chain) -> Traits:
         dfa = self.blocks == "dfa"
@@ -163,7 +175,7 @@ class CascadedForward(Algorithm):
             forward_passes=1.0,
             gradient_path=2 if dfa else 1,
             local=not dfa,
-            autograd=dfa and self.maths_used(net) != "closed",
+            autograd=dfa and self._uses_autograd(net),
             trains_output=dfa,
             extra_parameters=sum(net.n_classes * block.n_features for block in net),
             note="blocks by direct feedback, then frozen; the output is only their auxiliary head"
@@ -171,9 +183,30 @@ class CascadedForward(Algorithm):
             else "blocks are random",
         )
 
-    def init(self, net: Chain, generator: torch.Generator) -> State:
+    def init(self, net: Chain, generator: torch.Generator) -> State[CascadeSlot]:
         net.reset_parameters(generator)
-        return State(CascadeSlot(self, net, k, generator) for k in range(len(net)))
+        return State(self._hyper(net), [self._slot(net, k, generator) for k in range(len(net))])
+
+    def _slot(self, net: Chain, k: int, generator: torch.Generator) -> CascadeSlot:
+        width, last = net[k].n_features, k == len(net) - 1
+        projection = nn.Parameter(torch.zeros(net.n_classes, width, dtype=net.dtype, device=net.device))
+        block_optimiser = feedback = sums = None
+        if self.blocks == "dfa":
+            parameters: list[Tensor] = [*net[k].parameters(), *(net.output.parameters() if last else ())]
+            block_optimiser = self._optimiser(parameters, lr=self.block_lr, weight_decay=self.block_weight_decay)
+            if not last:
+                feedback = torch.empty_like(projection, requires_grad=False).normal_(generator=generator)
+                feedback = feedback / feedback.norm(dim=1, keepdim=True)
+        if self.predictor == "ridge":
+            wide = self.sums == "float64" or net.dtype == torch.float64
+            sums = RidgeSums(width, net.n_classes, torch.float64 if wide else torch.float32, net.device)
+        return CascadeSlot(
+            projection,
+            optimiser=self._optimiser([projection]) if sums is None else None,
+            sums=sums,
+            block_optimiser=block_optimiser,
+            feedback=feedback,
+        )
 
     def phases(self, net: Chain) -> tuple[Phase, ...]:
         every = tuple(range(len(net)))
@@ -182,15 +215,26 @@ class CascadedForward(Algorithm):
             stretches.append((every, BLOCKS, self.block_passes or None))
         elif any(block.normalises_batch for block in net):
             stretches.append(((), STATISTICS, 1))
+        first_predictor = len(stretches)
         passes = 1 if self.predictor == "ridge" else None
         if self.predictors == "joint":
             stretches.append((every, "all predictors", passes))
         else:
             stretches += [((k,), f"predictor {k + 1} of {len(net)}", passes) for k in every]
-        return tuple(Phase(index, len(stretches), learning, name, most) for index, (learning, name, most) in enumerate(stretches))
+        return tuple(
+            Phase(
+                index,
+                len(stretches),
+                learning,
+                name,
+                most,
+                frozen=max(learning) + 1 if self.cache_features and index >= first_predictor else 0,
+            )
+            for index, (learning, name, most) in enumerate(stretches)
+        )
 
     @torch.no_grad()
-    def step(self, net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+    def learn(self, net: Chain, state: State[CascadeSlot], batch: Batch, phase: Phase) -> Tensor:
         if phase.name == BLOCKS:
             return self._train_blocks(net, state, batch)
         if phase.name == STATISTICS:
@@ -199,77 +243,66 @@ class CascadedForward(Algorithm):
                 x = block_activity(block, x, statistics="update")
             return torch.zeros(1, device=x.device)
         losses = [
-            self._train_predictor(cast(CascadeSlot, state.slot(k)), h, batch.y)
-            for k, h in enumerate(self._features(net, batch.x, phase))
+            self._train_predictor(state.slot(k), h, batch.y)
+            for k, h in enumerate(_features(net, batch.x, phase))
             if k in phase.learning
         ]
         return torch.stack(losses)
 
-    def inputs(self, net: Chain, state: State, data: Dataset, phase: Phase) -> tuple[Dataset, Phase]:
-        """cache_features: the predictors read the features of the frozen blocks, computed once."""
-        if not self.cache_features or phase.name in (BLOCKS, STATISTICS):
-            return data, phase
-        return cached_features(net, data, max(phase.learning)), dataclasses.replace(phase, cached=True)
-
-    def _features(self, net: Chain, x: Tensor, phase: Phase) -> Iterator[Tensor]:
-        return (split_features if phase.cached else features_of)(net, x, max(phase.learning, default=len(net) - 1))
-
     def _train_predictor(self, slot: CascadeSlot, h: Tensor, y: Tensor) -> Tensor:
         scores = h @ slot.projection.t()
-        if self.predictor == "ridge":
+        if slot.sums is not None:
             targets = one_hot(y, scores.shape[1], h.dtype)
-            gather_(slot.gram, slot.cross, h, targets)
-            slot.unsolved.advance()
+            slot.sums.add(h, targets)
             return 0.5 * at_least_float32(scores - targets).square().sum(1).mean()
         loss, residual = (
             (sparsemax_loss(scores, y), sparsemax_residual(scores, y))
             if self.predictor == "sparsemax"
             else (cross_entropy(scores, y), softmax_residual(scores, y))
         )
+        assert slot.optimiser is not None  # without sums there is one
         slot.optimiser.step([slot.projection], [residual.t() @ h])
         return loss
 
-    def _train_blocks(self, net: Chain, state: State, batch: Batch) -> Tensor:
+    def _train_blocks(self, net: Chain, state: State[CascadeSlot], batch: Batch) -> Tensor:
         """One step of direct feedback alignment: forward, then every block by itself."""
-        x, kept = batch.x, []
+        x, activities = batch.x, []
         for block in net:
             x, saved = block_forward(block, x, self.maths)
-            kept.append(saved)
+            activities.append(saved)
         h = net[-1].features(x)
         g = net.output(h)
         error = softmax_residual(g, batch.y)
         for k in reversed(range(len(net))):
-            block, slot = net[k], cast(CascadeSlot, state.slot(k))
-            last = k == len(net) - 1
-            delta = block.features_gradient(error @ (net.output.weight if last else slot.feedback))
-            gradients, _ = block_gradients(block, kept.pop(), delta, maths=self.maths)
+            block, slot = net[k], state.slot(k)
+            matrix = net.output.weight if slot.feedback is None else slot.feedback  # the last block has no feedback
+            delta = block.features_gradient(error @ matrix)
+            gradients, _ = block_gradients(block, activities.pop(), delta, maths=self.maths)
             parameters: list[Tensor] = list(block.parameters())
-            if last:
+            if slot.feedback is None:
                 parameters += [net.output.weight, net.output.bias]
                 gradients = [*gradients, error.t() @ h, error.sum(0)]
+            assert slot.block_optimiser is not None  # blocks=dfa
             slot.block_optimiser.step(parameters, gradients)
         return cross_entropy(g, batch.y).reshape(1)
 
     @torch.no_grad()
-    def end_pass(self, net: Chain, state: State, phase: Phase) -> None:
+    def close(self, net: Chain, state: State[CascadeSlot], phase: Phase) -> None:
         """Ridge: turn the sums into predictors."""
-        if self.predictor != "ridge" or phase.name in (BLOCKS, STATISTICS):
+        if phase.name in (BLOCKS, STATISTICS):
             return
-        for k in phase.learning:
-            cast(CascadeSlot, state.slot(k)).solve()
+        for slot in (state.slot(k) for k in phase.learning):
+            if slot.sums is not None:
+                slot.sums.solve_into(slot.projection, state.hyper.ridge)
 
-    def end_phase(self, net: Chain, state: State, phase: Phase) -> None:
-        """The same, where a caller has not closed the passes."""
-        self.end_pass(net, state, phase)
-
-    def scores(self, net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    def scores(self, net: Chain, state: State[CascadeSlot], x: Tensor, phase: Phase) -> Tensor:
         if phase.name == BLOCKS:
             for block in net:
                 x = block_activity(block, x)
             return net.output(net[-1].features(x))
         total: Tensor | None = None
         k = 0
-        for k, h in enumerate(self._features(net, x, phase)):
+        for k, h in enumerate(_features(net, x, phase)):
             o = at_least_float32(h @ state.slot(k).projection.t())
             if self.combine == "probabilities":
                 o = sparsemax(o) if self.predictor == "sparsemax" else torch.softmax(o, dim=1)
@@ -278,3 +311,17 @@ class CascadedForward(Algorithm):
         if self.combine == "logits":
             return total
         return (total / (k + 1)).clamp_min(torch.finfo(total.dtype).tiny).log()  # the order of classes is that of the sum
+
+    def cost(self, shape: Shape, phase: Phase) -> Cost:
+        if phase.name == BLOCKS:
+            return cost.of_blocks(shape)
+        predictors = cost.of_predictors(shape, phase, ridge=self.predictor == "ridge", solves=phase.name != STATISTICS)
+        return predictors if self.sums == "float32" else predictors.without_moments()  # wider sums, of which none are written
+
+
+def _features(net: Chain, x: Tensor, phase: Phase) -> Iterator[Tensor]:
+    """Features of the blocks that the phase's predictors read: computed, or cut from the rows of a cache (n, Σ dᵢ)."""
+    n_blocks = max(phase.learning, default=len(net) - 1) + 1
+    if not phase.cached:
+        return frozen_features(net, x, n_blocks)
+    return iter(x.split([block.n_features for block in list(net)[:n_blocks]], dim=1))

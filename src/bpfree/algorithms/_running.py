@@ -1,0 +1,92 @@
+"""What is done with a rule, the same for all: check a net, take a training step, start again, say what was used."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any, TypeVar
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms._base import Algorithm
+from bpfree.algorithms._closed_form import maths_in
+from bpfree.algorithms._cost import Cost, shape_of
+from bpfree.algorithms._declared import Phase
+from bpfree.algorithms._state import State
+from bpfree.data import Batch
+from bpfree.errors import UsageError
+from bpfree.nets import Chain
+
+__all__ = ["check_net", "cost_of", "maths_used", "reset", "step"]
+
+S = TypeVar("S", bound=State[Any])
+
+
+def check_net(rule: Algorithm[Any], net: Chain) -> None:
+    """Refuse a net that the rule cannot train.
+
+    Raises:
+        UsageError: naming the block and the cure.
+    """
+    rule._check_net(net)
+
+
+@torch.no_grad()
+def step(rule: Algorithm[S], net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
+    """One training step in place: ``rule.learn``, and the upkeep that is due before and after it.
+
+    Returns:
+        The losses of ``learn``, on the device.
+    """
+    number = state.count.advance()
+    due = [work for work in rule.upkeep() if work.due(number)]
+    for work in due:
+        if work.before:
+            work.do(net, state, batch)
+    losses = rule.learn(net, state, batch, phase)
+    for work in due:
+        if not work.before:
+            work.do(net, state, batch)
+    return losses
+
+
+def reset(rule: Algorithm[S], net: Chain, state: S, generator: torch.Generator) -> None:
+    """Start a new trial of a rule in a state that its ``init`` made, at the same addresses.
+
+    The result is bitwise that of a fresh ``init`` from the same generator.
+
+    Raises:
+        UsageError: the state was made with other structural hyper-parameters, or for another net.
+    """
+    twin = copy.deepcopy(net).to("cpu")  # drawn on the CPU, as by train.initialise: the same on every device
+    fresh = rule.init(twin, generator)
+    for mine, theirs in ((net.state_dict(), twin.state_dict()), (state.state_dict(), fresh.state_dict())):
+        if {name: t.shape for name, t in mine.items()} != {name: t.shape for name, t in theirs.items()}:
+            raise UsageError(f"{rule.name}: this state was made by another rule or for another net; make one with init")
+        for name, tensor in mine.items():
+            tensor.copy_(theirs[name])
+    for mine, theirs in zip(state.optimisers(), fresh.optimisers(), strict=True):
+        mine.decays, mine.momentum = theirs.decays, theirs.momentum
+
+
+def maths_used(rule: Algorithm[Any], net: Chain) -> str:
+    """``"closed"``, ``"autograd"`` or ``"mixed"``: how the rule computes gradients inside the blocks of this net, for the record.
+
+    A rule that uses no automatic differentiation is ``"closed"``.
+    """
+    if not rule.traits(net).autograd:
+        return "closed"
+    used = maths_in(net, getattr(rule, "maths", "autograd"))
+    return "autograd" if used == "closed" else used  # it uses autograd elsewhere
+
+
+def cost_of(rule: Algorithm[Any], net: Chain, n: int, phase: Phase) -> Cost | None:
+    """What the rule says that a batch of ``n`` examples costs on this net; None where no formula is known.
+
+    Moments of memory are those of dense blocks in closed form, and are left out of the answer for any other net.
+    """
+    shape = shape_of(net, n, rule.traits(net).extra_parameters)
+    cost = None if shape is None else rule.cost(shape, phase)
+    if shape is None or cost is None:
+        return None
+    return cost if shape.dense and maths_used(rule, net) == "closed" else cost.without_moments()

@@ -1,0 +1,34 @@
+"""What backprop's step costs: every product of the sweep, and what is alive while it passes each block."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpfree.algorithms._cost import Moment, Shape
+from bpfree.algorithms.backprop.checkpointing import n_run_again
+
+__all__ = ["learn_macs", "moments"]
+
+
+def learn_macs(s: Shape, checkpoint_every: int) -> int:
+    """n (3 (F + O) − F₁ + F of the blocks that run twice)."""
+    again = s.blocks[: n_run_again(len(s.blocks), checkpoint_every)]
+    return s.n * (3 * (s.forward + s.output) - s.first + sum(block.macs for block in again))
+
+
+def moments(s: Shape, checkpoint_every: int, *, in_sweep: bool) -> tuple[Moment, ...]:
+    """One for each block as the sweep passes it."""
+    return tuple(_moments(s, checkpoint_every or len(s.blocks), in_sweep))
+
+
+def _moments(s: Shape, segment: int, in_sweep: bool) -> Iterator[Moment]:
+    last = len(s.blocks) - 1
+    gradients = s.output_parameters
+    for k in reversed(range(len(s.blocks))):
+        first = k // segment * segment
+        alive = [*range(segment - 1, first, segment), *range(first, k + 1)]  # inputs of segments, activities of this one
+        if last not in alive:
+            alive.append(last)
+        rows = sum(s.blocks[j].rows for j in alive) + 2 * s.blocks[k].rows + 2 * s.classes
+        gradients = s.blocks[k].parameters + (0 if in_sweep else gradients)
+        yield gradients, s.n * rows + s.input(k)

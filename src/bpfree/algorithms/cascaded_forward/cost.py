@@ -1,0 +1,52 @@
+"""What a step of Cascaded-Forward costs: of block training by direct feedback, and of the predictors on frozen blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._declared import Phase
+
+__all__ = ["of_blocks", "of_predictors"]
+
+
+def of_blocks(s: Shape) -> Cost:
+    """Block training: n (2 (F + O) + P), forward and weight gradients."""
+    return Cost(
+        learn=s.n * (2 * (s.forward + s.output) + s.heads),
+        evaluation=s.n * (s.forward + s.output),
+        moments=tuple(_moments_of_blocks(s)),
+    )
+
+
+def of_predictors(s: Shape, phase: Phase, *, ridge: bool, solves: bool) -> Cost:
+    """Predictors: n (F + 2 K d), with a ridge Σ dᵢ² more; where a pass solves for it, Cholesky and two triangular solves."""
+    reached = s.blocks[: max(phase.learning, default=len(s.blocks) - 1) + 1]
+    learning = [s.blocks[k] for k in phase.learning]
+    each = 0 if phase.cached else sum(b.macs for b in reached)
+    each += sum(b.n_features**2 for b in learning) if ridge else 0
+    each += 2 * s.classes * sum(b.n_features for b in learning)
+    solution = sum(b.n_features**3 / 6 + s.classes * b.n_features**2 for b in learning)
+    return Cost(
+        learn=s.n * each,
+        evaluation=s.n * sum((0 if phase.cached else b.macs) + s.classes * b.n_features for b in reached),
+        close=solution if ridge and solves else None,
+        moments=tuple(_moments_of_predictors(s, phase, ridge)),
+    )
+
+
+def _moments_of_blocks(s: Shape) -> Iterator[Moment]:
+    for k, block in enumerate(s.blocks):
+        before = s.blocks[k + 1].parameters if k + 1 < len(s.blocks) else 0  # freed when the next gradients are there
+        yield block.parameters + before, s.stored(k) + s.tail(k) + 2 * s.n * block.rows + 2 * s.n * s.classes
+
+
+def _moments_of_predictors(s: Shape, phase: Phase, ridge: bool) -> Iterator[Moment]:
+    if phase.cached:
+        return
+    for k, block in enumerate(s.blocks[: max(phase.learning, default=-1) + 1]):
+        features = s.n * block.rows
+        yield 0, s.input(k) + 2 * features
+        if k in phase.learning:
+            gradient, sums = (0, block.rows**2) if ridge else (s.classes * block.rows, 0)
+            yield gradient, features + sums + 2 * s.n * s.classes

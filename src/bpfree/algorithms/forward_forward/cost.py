@@ -1,0 +1,52 @@
+"""What a step of Forward-Forward costs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpfree.algorithms._cost import Moment, Shape
+
+__all__ = ["evaluation_macs", "learn_macs", "moments"]
+
+
+def _once(s: Shape, paints_in_weights: bool) -> int:
+    """Multiply-adds of the first block, which multiplies a picture once for all its labellings; 0 where it does not."""
+    return s.first if paints_in_weights and s.blocks[0].dense else 0
+
+
+def _head(s: Shape, first_voting: int) -> int:
+    """K Σ o of the voting blocks."""
+    return s.classes * sum(block.n_features for block in s.blocks[first_voting:])
+
+
+def learn_macs(s: Shape, *, first_voting: int, paints_in_weights: bool, head: bool, hard: bool) -> int:
+    """n (4 F − 2 F₁), with a head n (5 F − 3 F₁ + 2 K Σ o); hard negatives ask the head once more before they are painted."""
+    once = _once(s, paints_in_weights)
+    if not head:
+        return s.n * (4 * s.forward - 2 * once)
+    return s.n * (5 * s.forward - 3 * once + (3 if hard else 2) * _head(s, first_voting))
+
+
+def evaluation_macs(s: Shape, *, first_voting: int, paints_in_weights: bool, by_head: bool) -> int:
+    """By the head n (F + K Σ o); by goodness n (F₁ + K (F − F₁))."""
+    if by_head:
+        return s.n * (s.forward + _head(s, first_voting))
+    once = _once(s, paints_in_weights)
+    return s.n * (s.classes * (s.forward - once) + once)
+
+
+def moments(s: Shape, *, first_voting: int, by_head: bool) -> Iterator[Moment]:
+    """One for each block, and one for the head."""
+    behind = 0
+    for k, block in enumerate(s.blocks):
+        neutral = s.n * block.rows if by_head else 0
+        if k == 0:  # the picture without its label columns, its product with the weights, and both labellings
+            picture = s.n * (2 * s.inputs - s.classes)
+            yield block.rows * block.columns, picture + 7 * s.n * block.rows + neutral
+        else:
+            carry = 0 if by_head else 2 * s.n * block.columns
+            yield block.parameters, behind + carry + 6 * s.n * block.rows + neutral
+        behind += 3 * s.n * block.rows if by_head else 0
+    if by_head:  # the rows of all blocks, and once more those that the head reads
+        read = sum(block.rows for block in s.blocks[first_voting:])
+        yield s.classes * read, behind + s.n * (read + s.classes)

@@ -1,0 +1,47 @@
+"""The local loss of a Forward-Forward block."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from bpfree.algorithms.forward_forward.rows import ForwardSlot
+from bpfree.numerics.goodness import (
+    GoodnessKind,
+    goodness,
+    goodness_gradient,
+    logistic_loss,
+    logistic_residual,
+    pair_loss,
+    pair_residual,
+)
+from bpfree.numerics.peers import peer_gradient, peer_loss, update_mean_
+
+__all__ = ["local_loss"]
+
+
+def local_loss(
+    h: Tensor, slot: ForwardSlot, kind: GoodnessKind, *, pairs: bool, peers: bool, learn: bool
+) -> tuple[Tensor, Tensor]:
+    """A block's loss (0-D), and its derivative by the features.
+
+    Args:
+        h: features (2n, o), positive rows first.
+        pairs: the loss of pairs (symba) instead of the logistic one.
+        peers: whether peer normalisation is on; its running mean moves where the block learns.
+    """
+    g = goodness(h, kind)
+    units = h.shape[1] if kind == "sum" else 1
+    if pairs:
+        alpha = slot.hyper.alpha / units
+        loss, residual = pair_loss(g, alpha), pair_residual(g, alpha)
+    else:
+        threshold, temperature = slot.hyper.threshold * units, slot.hyper.temperature * units
+        loss, residual = logistic_loss(g, threshold, temperature), logistic_residual(g, threshold, temperature)
+    gradient = goodness_gradient(h, residual, kind)
+    if peers:
+        mean, n, weight = slot.mean_activity, h.shape[0] // 2, slot.hyper.peer_normalisation
+        if learn:
+            update_mean_(mean, h[:n])
+        gradient[:n] += (weight * peer_gradient(mean, n)).to(h.dtype)
+        loss = loss + weight * peer_loss(mean)
+    return loss, gradient

@@ -1,0 +1,30 @@
+"""What a step of PEPITA costs, and a step of mirroring."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from bpfree.algorithms._cost import Moment, Shape
+from bpfree.algorithms.pepita.mirroring import NOISE_ROWS
+
+__all__ = ["learn_macs", "mirror_macs", "moments"]
+
+
+def learn_macs(s: Shape, *, mixed: bool) -> int:
+    """n (3 F + 2 K o_L + K n₀); mixed: each block's two products of activities instead of one, n F more."""
+    return s.n * ((4 if mixed else 3) * s.forward + 2 * s.output + s.classes * s.inputs)
+
+
+def mirror_macs(s: Shape) -> int:
+    """2 m (F + K o_L) for the answers and their products with the noise; composing F twice: K F each."""
+    return 2 * NOISE_ROWS * (s.forward + s.output) + 2 * s.classes * s.forward
+
+
+def moments(s: Shape, *, dropout: bool) -> Iterator[Moment]:
+    """While the modulated pass is at each block; with dropout the masks lie beside the activities."""
+    stored = (2 if dropout else 1) * s.stored(len(s.blocks) - 1)
+    before = 0
+    for block in s.blocks:
+        rows = s.n * (s.inputs + block.columns + 3 * block.rows) + 2 * s.n * s.classes
+        yield block.parameters + before, stored + rows
+        before = block.parameters
