@@ -99,3 +99,10 @@ def test_a_name_would_be_found(text: str) -> None:
 def test_every_exception_is_needed() -> None:
     fields = {field.name for rule in OURS.values() for field in dataclasses.fields(rule)} - shared()
     assert set(OTHER_MEANINGS) <= fields
+
+
+def test_the_protocol_is_small() -> None:
+    """Eight public methods, four of them to be written; what is done with a rule is a function."""
+    public = {name for name in dir(Algorithm) if not name.startswith("_") and callable(getattr(Algorithm, name))}
+    assert public == {"traits", "init", "learn", "scores", "phases", "close", "upkeep", "cost"}
+    assert Algorithm.__abstractmethods__ == {"traits", "init", "learn", "scores"}
