@@ -37,8 +37,9 @@ def of_predictors(s: Shape, phase: Phase, *, ridge: bool, solves: bool) -> Cost:
 
 def _moments_of_blocks(s: Shape) -> Iterator[Moment]:
     for k, block in enumerate(s.blocks):
-        before = s.blocks[k + 1].parameters if k + 1 < len(s.blocks) else 0  # freed when the next gradients are there
-        yield block.parameters + before, s.stored(k) + s.tail(k) + 2 * s.n * block.rows + 2 * s.n * s.classes
+        of_output = s.output_parameters if k == len(s.blocks) - 1 else 0  # updated together with the last block
+        yield of_output, s.at_delta(k) + s.n * s.classes
+        yield block.parameters + of_output, s.at_product(k) - s.input(k) + s.n * s.classes
 
 
 def _moments_of_predictors(s: Shape, phase: Phase, ridge: bool) -> Iterator[Moment]:
@@ -46,7 +47,7 @@ def _moments_of_predictors(s: Shape, phase: Phase, ridge: bool) -> Iterator[Mome
         return
     for k, block in enumerate(s.blocks[: max(phase.learning, default=-1) + 1]):
         features = s.n * block.rows
-        yield 0, s.input(k) + 2 * features
+        yield 0, s.input(k) + features
         if k in phase.learning:
             gradient, sums = (0, block.rows**2) if ridge else (s.classes * block.rows, 0)
             yield gradient, features + sums + 2 * s.n * s.classes
