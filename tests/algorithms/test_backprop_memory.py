@@ -1,7 +1,7 @@
 """Backprop here holds no more memory than what every user of torch has: ``nn.Sequential``, autograd and a fused AdamW.
 
-Both are measured by the same tool in the same test: bytes that were there before the step and that it uses (weights, moments, batch),
-and the most that it makes on top. The parameters have the same shapes; torch's moments are there from a step before.
+Both are measured by the same tool in the same test: bytes that were there before the step and that it uses (weights, moments,
+batch), and the most that it makes on top. The parameters have the same shapes; torch's moments are there from a step before.
 """
 
 from __future__ import annotations

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 from functools import partial
+from typing import Literal
 
 import pytest
 import torch
 from torch import Tensor, nn
 
-from bpfree.algorithms import ForwardForward, check_net
+from bpfree.algorithms import ForwardForward, Hyper, Optimiser, check_net
+from bpfree.algorithms.forward_forward.loss import local_loss
 from bpfree.algorithms.forward_forward.overlay import labelled
+from bpfree.algorithms.forward_forward.rows import ForwardSlot
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, DenseBlock, mlp
@@ -197,3 +200,17 @@ def test_a_label_value_of_v_paints_v(maths: str) -> None:
     scores = bench.algorithm.scores(bench.net, bench.state, x, bench.algorithm.phases(bench.net)[0])
     normalised = painted / (painted.square().mean(1, keepdim=True).sqrt() + 1e-8)
     torch.testing.assert_close(scores[torch.arange(6), y].double(), bench.net[0](normalised).square().sum(1), check_dtype=False)
+
+
+@pytest.mark.parametrize("kind", ["sum", "mean"])
+def test_the_steepness_of_pairs_is_per_unit(kind: Literal["sum", "mean"]) -> None:
+    """softplus(−α (g₊ − g₋)) with α = alpha / o for the sum of o squares, alpha for their mean: the same number for both."""
+    alpha, n, o = 6.0, 5, 7
+    h = torch.rand(2 * n, o, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    hyper = Hyper({"lr": 0.1, "alpha": alpha}, torch.float64)
+    slot = ForwardSlot(hyper, Optimiser([torch.zeros(1, dtype=torch.float64)], kind="sgd", lr=0.1), o)
+    loss, by_features = local_loss(h, slot, kind, pairs=True, peers=False, learn=True)
+    difference = h[:n].square().mean(1) - h[n:].square().mean(1)
+    torch.testing.assert_close(loss, torch.log1p(torch.exp(-alpha * difference)).mean())
+    slope = -alpha / (1 + torch.exp(alpha * difference)) / n * 2 / o
+    torch.testing.assert_close(by_features, torch.cat([slope, -slope]).unsqueeze(1) * h)

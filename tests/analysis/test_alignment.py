@@ -23,6 +23,18 @@ def test_backprop_is_aligned_with_itself(rule: Backprop) -> None:
     assert found.norm_ratio == pytest.approx([1.0] * 3, abs=1e-12)
 
 
+@pytest.mark.parametrize("every", [1, 10])
+@pytest.mark.parametrize("steps", [2, 9])
+def test_what_keeps_a_net_orthogonal_is_no_part_of_the_update(every: int, steps: int) -> None:
+    """Also where the next step would orthogonalise."""
+    rule = Backprop(orthogonal="kept", orthogonalise_every=every, lr=0.05)
+    bench = Bench.start(rule, mlp(12, (9, 8), 4))
+    bench.steps([8] * steps)
+    found = alignment(rule, bench.net, bench.state, bench.batch(16, 50))
+    assert found.cosine == pytest.approx([1.0] * 3, abs=1e-12)
+    assert found.norm_ratio == pytest.approx([1.0] * 3, abs=1e-12)
+
+
 def test_foton_on_a_linear_orthonormal_net() -> None:
     """Aligned at the start; no longer once training without upkeep has carried the weights away."""
     rule = Foton(orthogonalise_by="none", lr=0.05)

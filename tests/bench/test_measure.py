@@ -97,7 +97,7 @@ def test_the_test_split_is_read_once_and_only_after_training(monkeypatch: pytest
 
 def test_a_run_that_breaks_leaves_a_record(monkeypatch: pytest.MonkeyPatch) -> None:
     calls = {"n": 0}
-    original = Backprop.step
+    original = Backprop.learn
 
     def breaking(self: Algorithm, *args: object) -> torch.Tensor:
         calls["n"] += 1
@@ -105,7 +105,7 @@ def test_a_run_that_breaks_leaves_a_record(monkeypatch: pytest.MonkeyPatch) -> N
             raise RuntimeError("the device is on fire")
         return original(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Backprop, "step", breaking)
+    monkeypatch.setattr(Backprop, "learn", breaking)
     with pytest.raises(RunFailed) as failure:
         measure(setting(), Arm.parse("backprop"), {}, 0, None)
     record = failure.value.record

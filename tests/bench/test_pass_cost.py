@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
         return timed
 
-    monkeypatch.setattr(MonoForward, "step", taking(0.01, MonoForward.step))
+    monkeypatch.setattr(MonoForward, "learn", taking(0.01, MonoForward.learn))
     monkeypatch.setattr(MonoForward, "scores", taking(0.05, MonoForward.scores))
     return clock
 
@@ -94,14 +94,14 @@ def test_a_training_pass_holds_no_evaluation(monkeypatch: pytest.MonkeyPatch) ->
 
         return called
 
-    for name in ("step", "scores"):
+    for name in ("learn", "scores"):
         monkeypatch.setattr(MonoForward, name, spied(name, getattr(MonoForward, name)))
     pass_costs(
         parse_arms("mono-forward"), "mlp:1x16", DIGITS, Meter("cpu"), batch_size=128, min_s=0.01,
         on_row=lambda row: seen.append(row.kind),
     )  # fmt: skip
     at = seen.index("training")
-    assert set(seen[:at]) == {"step"}
+    assert set(seen[:at]) == {"learn"}
     assert set(seen[at + 1 : -1]) == {"scores"}
 
 

@@ -186,7 +186,7 @@ def test_no_call_of_the_meter_inside_a_step(monkeypatch: pytest.MonkeyPatch) -> 
     source, probe = ReplaySource([0.0, 1e6], [0.0, 1e6]), ReplayProbe(spiky(), name="x")
     state = {"in_step": False}
     seen: list[str] = []
-    original_step = Backprop.step
+    original_step = Backprop.learn
 
     def step(self, *args):
         state["in_step"] = True
@@ -203,7 +203,7 @@ def test_no_call_of_the_meter_inside_a_step(monkeypatch: pytest.MonkeyPatch) -> 
 
         return called
 
-    monkeypatch.setattr(Backprop, "step", step)
+    monkeypatch.setattr(Backprop, "learn", step)
     monkeypatch.setattr(source, "joules", spy("joules", source.joules))
     monkeypatch.setattr(probe, "sample", spy("sample", probe.sample))
     monkeypatch.setattr(meter_module, "synchronise", spy("synchronise", meter_module.synchronise))

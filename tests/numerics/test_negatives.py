@@ -57,6 +57,15 @@ def test_hybrids_mix_two_different_images() -> None:
     assert not torch.equal(hybrids, hybrid_images(x, KEY + 1))
 
 
+@pytest.mark.parametrize("index", range(20))
+def test_of_two_images_each_is_mixed_with_the_other_one(index: int) -> None:
+    key = torch.tensor(stream_key(5, index))
+    x = torch.tensor([1.0, 2.0]).reshape(2, 1, 1, 1).expand(2, 1, 12, 12)
+    mask = smooth_masks(key, 2, 12, 12, torch.float32)
+    assert 0 < float(mask.mean()) < 1
+    assert torch.equal(hybrid_images(x, key), mask * x + (1 - mask) * x.flip(0))
+
+
 def test_a_batch_of_one_has_no_partner() -> None:
     x = torch.randn(1, 1, 8, 8)
     assert torch.equal(hybrid_images(x, KEY), x)

@@ -185,7 +185,14 @@ def test_a_file_of_something_else_is_refused(data, tmp_path: Path) -> None:
 def test_a_file_of_a_newer_bpfree_is_refused(data, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 99})})
-    with pytest.raises(DataError, match="has format 99, this bpfree reads up to 1; update"):
+    with pytest.raises(DataError, match="has format 99, this bpfree reads format 2; update"):
+        train(MonoForward(), new_net(data), data, path)
+
+
+def test_a_file_of_an_older_layout_is_refused_with_a_cure(data, tmp_path: Path) -> None:
+    path = tmp_path / "c.safetensors"
+    save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 1})})
+    with pytest.raises(DataError, match=r"older bpfree \(format 1, this one reads format 2\); delete it to start afresh"):
         train(MonoForward(), new_net(data), data, path)
 
 

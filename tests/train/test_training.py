@@ -117,7 +117,7 @@ def test_the_loss_can_be_watched(data, net, script) -> None:
 
 def _poison(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """From pass ``at`` on, every step leaves NaN in the net and in its loss."""
-    honest, calls = Backprop.step, []
+    honest, calls = Backprop.learn, []
 
     def step(self, net, state, batch, phase):
         loss = honest(self, net, state, batch, phase)
@@ -127,7 +127,7 @@ def _poison(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             return loss * math.nan
         return loss
 
-    monkeypatch.setattr(Backprop, "step", step)
+    monkeypatch.setattr(Backprop, "learn", step)
 
 
 @pytest.mark.parametrize("restore_best", [True, False])

@@ -11,7 +11,7 @@ from importlib.metadata import entry_points
 from typing import Any
 
 from bpfree.algorithms._base import Algorithm, BlockGradients, ChoosesReadout, LocalAlgorithm
-from bpfree.algorithms._closed_form import frozen_features, has_closed_form
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features, has_closed_form
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
@@ -78,6 +78,9 @@ __all__ = [
     "Traits",
     "Upkeep",
     "Value",
+    "block_activity",
+    "block_forward",
+    "block_gradients",
     "check_net",
     "choice",
     "cost_of",

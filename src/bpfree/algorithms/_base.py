@@ -69,7 +69,7 @@ class Algorithm(ABC, Generic[S]):
         """Update net and state in place from one batch; returns losses (one per learning block, or one), on the device.
 
         This is what is compiled, captured and compared with backprop: no decision is taken by the host. What is due every k-th
-        step belongs into :meth:`upkeep`. Train with :func:`bpfree.algorithms.step`, which does both.
+        step belongs into :meth:`upkeep`. Train with :func:`bpfree.algorithms.step`, which does both, with autograd switched off.
         """
 
     @abstractmethod

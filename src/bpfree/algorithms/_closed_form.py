@@ -36,7 +36,7 @@ MATHS = ("auto", "closed", "autograd")
 """How gradients inside a block are computed; ``auto`` is closed form wherever there is one."""
 
 Saved = Any
-"""What a block's own gradient formula needs; its entry in the table decides. It is used up: each tensor is freed after its use."""
+"""What a block's own gradient formula needs; its entry in the table decides. It is used up: a tensor is freed after its use."""
 
 
 @dataclass(frozen=True)
@@ -197,8 +197,8 @@ def block_gradients(
 class _Root(torch.autograd.Function):
     """A 0-D tensor whose derivative by the activity is what is handed over.
 
-    ``grad_outputs`` and the activity itself would be alive until the last gradient of the block is there; behind this node autograd
-    frees both when its first node has used them.
+    ``grad_outputs`` and the activity itself would be alive until the last gradient of the block is there; behind this node
+    autograd frees both when its first node has used them.
     """
 
     @staticmethod

@@ -69,7 +69,7 @@ class Upkeep(Generic[S]):
     Attributes:
         name: what is done, unique within the rule; a key of :attr:`Cost.upkeep`.
         every: steps between two times; None for work done once, before the first step, which is charged to no step.
-        do: the work, in place: (net, state, batch of the step).
+        do: the work, in place: (net, state, batch of the step). It is called with autograd switched off.
         before: whether it is done before ``learn`` in its step, or after.
         apart: whether its operations are reported beside those of a step instead of within them (orthogonalisation).
     """

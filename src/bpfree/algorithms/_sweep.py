@@ -86,22 +86,25 @@ class SweptAlgorithm(BlockGradients[S]):
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         s = shape
         return Cost(
-            learn=s.n * (3 * (s.forward + s.output) - s.first),
+            learn=None if self.maths == "autograd" else s.n * (3 * (s.forward + s.output) - s.first),  # the oracle needs more
             evaluation=s.n * (s.forward + s.output),
             moments=tuple(self._moments(s)),
         )
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
+        if self._made(0) is None:
+            return
         gradients, last = s.output_parameters, len(s.blocks) - 1
-        yield 0, s.at_delta(last) + s.n * s.classes + self._made(s.output)
+        yield 0, s.at_delta(last) + s.n * s.classes + (self._made(s.output) or 0)
         for k in reversed(range(len(s.blocks))):
             block = s.blocks[k]
-            yield gradients, s.at_delta(k) + (self._made(block.rows * block.columns) if k > 0 else 0)
+            made = (self._made(block.rows * block.columns) or 0) if k > 0 else 0
+            yield gradients, s.at_delta(k) + made
             gradients += block.parameters
-            yield gradients, s.at_product(k) + (self._made(block.rows * block.columns) if k > 0 else 0)
+            yield gradients, s.at_product(k) + made
 
-    def _made(self, size: int) -> int:
-        """Numbers in a matrix of ``size`` that is made anew in every step; 0 where it is kept."""
+    def _made(self, size: int) -> int | None:
+        """Numbers that making a matrix of ``size`` in a step takes; 0 where it is kept, None where no formula is known."""
         del size
         return 0
 

@@ -141,15 +141,17 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
             of_heads.append(of_head)
         del x, saved, residual
         of_blocks: list[Tensor] = []
-        by_input: Tensor | None = None
+        above: list[Tensor] = []  # the derivative from the block behind this one
         for k in reversed(range(len(net))):
             delta = net[k].features_gradient(residuals.pop() @ state.slot(k).projection)
-            if by_input is not None:  # tokens share a row of the features' derivative, which cannot be added to in place
-                delta = delta.add_(by_input) if delta.is_contiguous() else delta + by_input
+            if above:  # tokens share a row of the features' derivative, which cannot be added to in place
+                delta = delta.add_(above.pop()) if delta.is_contiguous() else delta + above.pop()
             given = Handover(delta)
-            del delta, by_input
+            del delta
             of_block, by_input = block_gradients(net[k], activities.pop(), given, maths=self.maths, need_input=k > 0)
             of_blocks = [*of_block, *of_blocks]
+            above = [] if by_input is None else [by_input]
+            del by_input
         parameters = [parameter for block in net for parameter in block.parameters()]
         heads = [state.slot(k).projection for k in range(len(net))]
         state.optimiser.step([*parameters, *heads], [*of_blocks, *of_heads])

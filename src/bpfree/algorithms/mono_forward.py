@@ -212,19 +212,19 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         if state.raw is not None and phase.name == RAW_INPUT:
             return x.flatten(1) @ state.raw.projection.t()
         last = max(phase.learning)
-        if state.prefix is None:
+        if self.readout != BEST_PREFIX or state.prefix is None:
             return head_scores(net, state, x, last, self.readout)
         return torch.einsum("k,knc->nc", state.prefix[: last + 1], each_heads_scores(net, state, x, last))
 
     def candidates(self, net: Chain, state: MonoState, x: Tensor, phase: Phase) -> Tensor:
         """The scores of every block so far with readout=best-prefix, else those of the one readout."""
-        if state.prefix is None or phase.name == RAW_INPUT:
+        if self.readout != BEST_PREFIX or phase.name == RAW_INPUT:
             return self.scores(net, state, x, phase).unsqueeze(0)
         return each_heads_scores(net, state, x, max(phase.learning))
 
     def choose(self, state: MonoState, index: int) -> None:
         """Read out block ``index``."""
-        if state.prefix is not None:
+        if self.readout == BEST_PREFIX and state.prefix is not None:
             state.prefix.zero_()
             state.prefix[index] = 1
 
@@ -235,10 +235,13 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         learning = [s.blocks[k] for k in phase.learning]
         each = 2 * s.classes * s.inputs if trains_raw else 0
         each += sum(b.macs for b in reached) + sum(b.macs + 3 * s.classes * b.n_features for b in learning)
-        scored = {"last": s.output, "sum": s.heads}.get(self.readout)
+        heads = {"last": reached[-1:], "sum": reached}.get(self.readout)  # best-prefix: validation decides which are computed
+        evaluation = None if heads is None else sum(b.macs for b in reached) + s.classes * sum(b.n_features for b in heads)
+        if phase.name == RAW_INPUT:
+            evaluation = s.classes * s.inputs
         return Cost(
             learn=s.n * each,
-            evaluation=None if scored is None else s.n * (s.forward + scored),
+            evaluation=None if evaluation is None else s.n * evaluation,
             moments=tuple(self._moments(s, phase)),
         )
 

@@ -149,5 +149,5 @@ class SignSymmetry(SweptAlgorithm[SignState]):
             matrix.mul_(state.magnitudes()[k - 1])
         return matrix
 
-    def _made(self, size: int) -> int:
-        return size
+    def _made(self, size: int) -> int | None:
+        return None if self.variant == "brsf" else size  # the numbers that brSF draws lie beside the matrix for a while

@@ -97,6 +97,7 @@ def alignment_over_training(
     yield from over_training(rule, net, data, stop, look, **options)
 
 
+@torch.no_grad()
 def _update(rule: Algorithm, net: Chain, state: State | None, batch: Batch, phase: Phase | None) -> list[Tensor]:
     """What the rule takes away from the parameters: one vector per block, then one for the output."""
     known = params(rule)

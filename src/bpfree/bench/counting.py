@@ -10,6 +10,7 @@ import copy
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State, Upkeep
@@ -37,6 +38,7 @@ def twins(net: Chain, state: State) -> tuple[Chain, State]:
     return copy.deepcopy((net, state))
 
 
+@torch.no_grad()
 def step_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> int:
     """FLOPs of one training step in the long run: ``learn``, and of each periodic work its share, but for what is apart.
 
@@ -53,6 +55,7 @@ def step_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, pha
     return round(total)
 
 
+@torch.no_grad()
 def _upkeep_flops(work: Upkeep, net: Chain, state: State, batch: Batch) -> int:
     twin, twin_state = twins(net, state)
     # A count that saw no operation at all is refused, hence the one that costs nothing.
@@ -90,6 +93,7 @@ def evaluation_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batc
     return count_flops(lambda: algorithm.scores(twin, twin_state, batch.x, phase))
 
 
+@torch.no_grad()
 def end_of_pass_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> int | None:
     """FLOPs of what closes each pass of ``phase`` (a ridge solution); ``None`` where that multiplies nothing.
 
@@ -115,6 +119,7 @@ class LiveStep:
         return self.gradients_bytes + self.activations_bytes
 
 
+@torch.no_grad()
 def every_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> None:
     """What every training step does: ``learn``, and the upkeep that is due each time."""
     works = [work for work in algorithm.upkeep() if work.every == 1]

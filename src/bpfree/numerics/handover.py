@@ -1,8 +1,8 @@
 """A tensor that is handed over: who takes it holds it alone, may write over it, and frees it by dropping it.
 
-Python keeps the arguments of a call alive as long as the caller's names for them. A derivative of (n, width) that is passed on as an
-argument therefore lives to the end of the call, which torch's autograd does not pay for: it frees each derivative when the next
-one is there. A handover is an argument that does not hold what it brings once it has been taken.
+Python keeps an argument alive as long as the caller has a name for it. A derivative of (n, width) that is passed on therefore
+lives to the end of the call. torch's autograd does not pay for that: it frees each derivative when the next is there. A handover
+is an argument that no longer holds what it brings once it has been taken.
 """
 
 from __future__ import annotations

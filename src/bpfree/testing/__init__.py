@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 __all__ = ["AlgorithmContract", "DatasetContract", "SourceContract"]
 
 _HOMES = {"AlgorithmContract": "algorithm", "DatasetContract": "dataset", "SourceContract": "source"}
-_WITH_ASSERTS = ("_mathematics", "_place", "_persistence", "algorithm", "dataset", "source")
+_WITH_ASSERTS = ("_costs", "_mathematics", "_place", "_persistence", "algorithm", "dataset", "source")
 
 
 def __getattr__(name: str) -> Any:

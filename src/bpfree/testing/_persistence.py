@@ -131,7 +131,7 @@ class Persistence(Setting):
         learn = torch.compile(type(algorithm).learn, backend=counter, fullgraph=True)
         phase = eager.last_phase
         trial = dataclasses.replace(algorithm, lr=algorithm.lr / 3, weight_decay=algorithm.weight_decay / 2)
-        with _autograd_traced():
+        with _autograd_traced(), torch.no_grad():
             for rule in (algorithm, trial):
                 if rule is trial:
                     for bench in (eager, compiled):

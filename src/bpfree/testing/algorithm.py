@@ -15,6 +15,7 @@ and inherits every check. A rule that cannot be held to one says so by name, wit
 from __future__ import annotations
 
 from bpfree.algorithms import Algorithm
+from bpfree.testing._costs import Costs
 from bpfree.testing._mathematics import Mathematics
 from bpfree.testing._persistence import Persistence
 from bpfree.testing._place import Place
@@ -23,7 +24,7 @@ from bpfree.testing.docstrings import problems, run_example
 __all__ = ["AlgorithmContract"]
 
 
-class AlgorithmContract(Mathematics, Place, Persistence):
+class AlgorithmContract(Mathematics, Place, Persistence, Costs):
     """Every check of a rule; subclass it and give it a fixture ``algorithm``. What can be set: see ``Setting``."""
 
     def test_docstring_has_every_section(self, algorithm: Algorithm) -> None:

@@ -61,7 +61,7 @@ class Rows(NamedTuple):
 
 
 class Passed(NamedTuple):
-    """The carry: the rows for the next block, and what the head will read behind every block so far, each (n, *shape), if one does."""
+    """The carry: the rows for the next block, and behind every block so far what a head will read, (n, *shape), if one does."""
 
     rows: Rows
     behind: tuple[Tensor, ...]

@@ -349,5 +349,5 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         return Cost(
             learn=cost.learn_macs(shape, first_voting=first_voting, paints_in_weights=paints, head=self._has_head, hard=hard),
             evaluation=evaluation,
-            moments=tuple(cost.moments(shape, first_voting=first_voting, by_head=by_head)),
+            moments=() if hard else tuple(cost.moments(shape, first_voting=first_voting, by_head=by_head)),
         )
