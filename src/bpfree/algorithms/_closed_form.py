@@ -185,12 +185,15 @@ def block_gradients(
     """
     if not _uses_autograd(block, maths):
         return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through)
-    given = delta if isinstance(delta, Handover) else Handover(delta)
-    with torch.enable_grad():
-        root = _Root.apply(saved.pop(), given)
-    leaf = saved.pop()
+    a, leaf = saved.pop(), saved.pop()
     wanted: list[Tensor] = [*block.parameters(), *([leaf] if need_input else [])]
-    gradients = list(torch.autograd.grad(root, wanted, materialize_grads=True))  # an unused parameter's is zero
+    if torch.compiler.is_compiling():  # a compiler plans the memory itself, and does not trace the root
+        outputs, given = a, taken(delta)[0]
+    else:
+        with torch.enable_grad():
+            outputs, given = _Root.apply(a, delta if isinstance(delta, Handover) else Handover(delta)), None
+    del a
+    gradients = list(torch.autograd.grad(outputs, wanted, given, materialize_grads=True))  # an unused parameter's is zero
     return gradients, (gradients.pop() if need_input else None)
 
 

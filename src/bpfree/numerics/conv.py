@@ -107,7 +107,8 @@ def conv_activity(
     kept: list[tuple[Tensor, ...]] = []
     for stage in plan.stages:
         if stage == "activation":
-            a = ACTIVATIONS[plan.activation].apply_(a)  # no stage keeps what it puts out but this one
+            by_name = ACTIVATIONS[plan.activation]
+            a = by_name.apply(a) if a.requires_grad else by_name.apply_(a)  # no stage but this one keeps what it puts out
             kept.append((a,))
         elif stage == "pool":
             a, saved = _pooled(a, plan.pool)
@@ -166,7 +167,7 @@ def conv_gradients(
             derivative = _unpooled(derivative, kept, plan.pool)
         else:
             derivative, *of_norm = _unnormalised(derivative, kept, norm_weight, plan, saved.by_batch)
-        writable = True
+        writable = not torch.is_grad_enabled()  # made here
         del kept  # freed before the next stage makes its derivative
     stride, padding = [plan.stride] * 2, [plan.padding] * 2
     by_input, by_weight, by_bias = _aten.convolution_backward(

@@ -7,6 +7,7 @@ is an argument that no longer holds what it brings once it has been taken.
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 __all__ = ["Handover", "taken"]
@@ -32,7 +33,7 @@ class Handover:
 
 
 def taken(given: Tensor | Handover) -> tuple[Tensor, bool]:
-    """The tensor, and whether it may be written over: only one that was handed over."""
+    """The tensor, and whether it may be written over: only one that was handed over, and not while autograd records."""
     if isinstance(given, Handover):
-        return given.take(), True
+        return given.take(), not torch.is_grad_enabled()
     return given, False

@@ -23,6 +23,8 @@ def mirror_macs(s: Shape) -> int:
 def moments(s: Shape, *, dropout: bool) -> Iterator[Moment]:
     """While the modulated pass is at each block; with dropout the masks lie beside the activities."""
     each = 2 if dropout else 1
+    if dropout:  # while the last mask is drawn: two int64 for each of its numbers
+        yield 0, s.n * (sum(block.rows for block in s.blocks[:-1]) + 4 * s.blocks[-1].rows)
     yield 0, s.n * (each * sum(block.rows for block in s.blocks) + s.inputs + s.classes)
     for k, block in enumerate(s.blocks):
         behind = each * s.n * sum(later.rows for later in s.blocks[k + 1 :])
