@@ -321,7 +321,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         if phase.name == BLOCKS:
             return cost.of_blocks(shape)
-        predictors = cost.of_predictors(shape, phase, ridge=self.predictor == "ridge", solves=phase.name != STATISTICS)
+        predictors = cost.of_predictors(shape, phase, predictor=self.predictor, solves=phase.name != STATISTICS)
         return predictors if self.sums == "float32" else predictors.without_moments()  # wider sums, of which none are written
 
 
