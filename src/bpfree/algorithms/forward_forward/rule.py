@@ -145,13 +145,11 @@ from bpfree.algorithms.forward_forward import cost
 from bpfree.algorithms.forward_forward.loss import local_loss
 from bpfree.algorithms.forward_forward.overlay import (
     Picture,
+    activities,
     blank_picture,
     label_gradients,
     labelled,
-    labelled_activity,
     neutral,
-    neutral_activity,
-    product,
 )
 from bpfree.algorithms.forward_forward.passes import class_goodness, neutral_pass, paints_in_weights
 from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, HardBatch, Passed, Rows
@@ -291,9 +289,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         saved = None
         if isinstance(rows, Picture):
             assert isinstance(block, DenseBlock)  # by paints_in_weights
-            picture_product = product(block, rows)
-            a = labelled_activity(block, rows, picture_product, labels)
-            neutral_rows = neutral_activity(block, rows, picture_product) if carry.rows.reads_neutral else None
+            a, neutral_rows = activities(block, rows, labels, reads_neutral=carry.rows.reads_neutral)
         else:
             a, saved = block_forward(block, rows, self.maths)
             if neutral_rows is not None:
