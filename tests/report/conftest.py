@@ -22,7 +22,9 @@ from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, measure
-from bpfree.bench.study import Tuned, search
+from bpfree.bench.outcome import Tuned
+from bpfree.bench.study import search
+from bpfree.bench.tuned import TunedRow
 from bpfree.meter import CarbonFactor, Meter, co2e_g
 from bpfree.records import Record
 
@@ -195,7 +197,7 @@ def write_run(
         for record in records:
             directory.append(record)
         if tuned is not None:
-            directory.keep_tuned(list(tuned))
+            directory.add_tuned([TunedRow.model_validate(entry) for entry in tuned])
     return path
 
 

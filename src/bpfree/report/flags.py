@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from bpfree.report.audit import Flag, audit, copied, mistake
+from bpfree.report.cost_flags import cost_flags, directory_flags
+from bpfree.report.identity_flags import identity_flags
 from bpfree.report.material import Material
 from bpfree.report.model import Table
 
@@ -18,9 +20,16 @@ def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
     of_tables = [
         dataclasses.replace(flag, task=table.task_text) if len(tables) > 1 else flag
         for table in tables
-        for flag in (*audit(table, material), *_unequal(table, material), *_lost(table), *_measured(table))
+        for flag in (
+            *identity_flags(table, material),
+            *audit(table, material),
+            *_unequal(table, material),
+            *_lost(table),
+            *cost_flags(table, material),
+            *_measured(table),
+        )
     ]
-    return [*copied(tables, material), *of_tables]
+    return [*copied(tables, material), *of_tables, *directory_flags(material)]
 
 
 def _unequal(table: Table, material: Material) -> Iterator[Flag]:
@@ -41,9 +50,6 @@ def _unequal(table: Table, material: Material) -> Iterator[Flag]:
     if len(tiers) > 1:
         text = f"the arms were executed in different ways ({', '.join(tiers)}); times and energies differ by that too."
         yield Flag("different-execution", text)
-    if len({run.environment_digest for run in table.runs}) > 1:
-        text = "the runs come from different machines or versions: times and energies cannot be compared."
-        yield Flag("different-machines", text)
 
 
 def _unequal_search(table: Table, material: Material) -> Iterator[Flag]:
