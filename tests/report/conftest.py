@@ -147,6 +147,9 @@ def make_record(
         "val_accuracy": accuracy and max(entry["val_accuracy"] for entry in passed),
         "test_accuracy": accuracy,
         "passes": passes,
+        **counted(passes),
+        "cpu_s": 0.95 * time_s,
+        "other_load": 0.02,
         "forward_passes": 1.0 * passes,
         "time_s": time_s,
         "eval_time_s": time_s * 0.1,
@@ -154,7 +157,8 @@ def make_record(
         "history": passed,
         "tuning_energy": tuned_of(arm, dataset, net, energy).cost.model_dump(),
     }
-    reasons = dict(record["reasons"]) | {"inference": "a record of an earlier version"}
+    reasons = {key: why for key, why in record["reasons"].items() if key != "other_load"}
+    reasons |= {"inference": "a record of an earlier version"}
     if energy:
         record |= with_energy(joules or 0.0, 0.6 * (joules or 0.0))
         reasons = {key: why for key, why in reasons.items() if key.partition(".")[0] not in ("energy", "co2e_g", "carbon")}
@@ -163,6 +167,18 @@ def make_record(
     if status != "ok":
         reasons |= dict.fromkeys(("test_accuracy", "val_accuracy", "status"), f"the run {status}")
     return Record.model_validate(record | {"reasons": reasons} | changes)
+
+
+def counted(passes: int) -> dict[str, Any]:
+    """What the loop counted in a run of one phase that ended by patience, of the same steps in every pass as the template."""
+    steps, examples = template().steps, template().examples_seen
+    assert steps is not None
+    assert examples is not None
+    return {
+        "steps": steps * passes,
+        "examples_seen": examples * passes,
+        "stops": [{"phase": 0, "reason": "patience", "passes": passes}],
+    }
 
 
 def with_energy(joules: float, net_joules: float, factor: CarbonFactor = FACTOR) -> dict[str, Any]:

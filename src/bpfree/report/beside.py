@@ -110,7 +110,7 @@ def measured_beside(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Ma
     measured: dict[tuple[str, str, str, str], ArmRow] = {}
     for key, path in directories.items():
         if read_records(path / "records.jsonl"):
-            for table in build_tables(read_material([path])):
+            for table in build_tables(read_material([path], accept_other_code=True)):
                 measured |= {(key, *table.task, row.arm): row for row in table.rows}
     beside = []
     for row in rows:

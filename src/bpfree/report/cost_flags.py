@@ -33,15 +33,15 @@ def directory_flags(material: Material) -> Iterator[Flag]:
     for one, other, count in simultaneous(material.records, material.origins):
         yield Flag(
             "simultaneous-directories",
-            f"{count} of {counts[one]} runs in {one.name} were measured while runs in {other.name} were: they took processor time "
-            "from each other, so times and energies of the two cannot be compared.",
+            f"{count} of {counts[one]} runs in {one.name} were measured while runs in {other.name} were: they took processor "
+            "time from each other, so times and energies of the two cannot be compared.",
         )
 
 
 def _ends(table: Table, material: Material) -> Iterator[Flag]:
     """Runs that ended at the cap or by the clock, and arms that ended in different ways."""
     rules = material.ruleset
-    told = {row.label: run_ends(row.runs, rules) for row in table.rows}
+    told = {row.label: run_ends(row.runs) for row in table.rows}
     for row in table.rows:
         hours, n = told[row.label]["hours"], told[row.label].total()
         if hours:
@@ -49,12 +49,12 @@ def _ends(table: Table, material: Material) -> Iterator[Flag]:
             after = f" after {limit:g} hours" if limit is not None else ""
             yield mistake(
                 "cut-by-the-clock",
-                f"{hours} of {n} runs of {row.label} were ended by the clock{after}, before patience or the cap on passes; on another "
-                "machine they would end elsewhere, so their accuracies depend on its speed.",
+                f"{hours} of {n} runs of {row.label} were ended by the clock{after}, before patience or the cap on passes; on "
+                "another machine they would end elsewhere, so their accuracies depend on its speed.",
             )
     capped, n = sum(ends["cap"] for ends in told.values()), sum(ends.total() for ends in told.values())
-    unequal = len({_shares(row, material) for row in table.rows if told[row.label]}) > 1
-    by_arm = "; ".join(f"{row.label} {ends_in_words(row.runs, rules)}" for row in table.rows if told[row.label])
+    unequal = len({_shares(row) for row in table.rows if told[row.label]}) > 1
+    by_arm = "; ".join(f"{row.label} {ends_in_words(row.runs)}" for row in table.rows if told[row.label])
     if unequal:
         more = " More passes might help those that ended at the cap." if capped else ""
         yield Flag("unequal-ends", f"training did not end in the same way for all arms ({by_arm}).{more}")
@@ -66,9 +66,9 @@ def _ends(table: Table, material: Material) -> Iterator[Flag]:
         )
 
 
-def _shares(row: ArmRow, material: Material) -> frozenset[tuple[str, Fraction]]:
+def _shares(row: ArmRow) -> frozenset[tuple[str, Fraction]]:
     """The share of runs that ended in each way."""
-    counts = run_ends(row.runs, material.ruleset)
+    counts = run_ends(row.runs)
     return frozenset((end, Fraction(count, counts.total())) for end, count in counts.items())
 
 
@@ -114,7 +114,7 @@ def _turns(table: Table) -> Iterator[Flag]:
         more = f"; and {len(pairs) - MOST_PAIRS} more pairs" if len(pairs) > MOST_PAIRS else ""
         yield Flag(
             "not-interleaved",
-            f"the arms did not take turns ({which}{more}): what else the machine did then is in the ratios of times and energies.",
+            f"the arms did not take turns ({which}{more}): what else the machine did then is in ratios of times and energies.",
         )
 
 

@@ -87,7 +87,7 @@ def code_differences(runs: Sequence[Record]) -> dict[str, list[str]]:
 
 def _placed(placed: Sequence[tuple[Path, Record]], name: str) -> str:
     """``"torch 2.12 in runs/a, 2.13 in runs/b"``."""
-    return f"{name} {', '.join(f'{value} in {", ".join(places)}' for value, places in _places(placed, name))}"
+    return f"{name} " + ", ".join(f"{value} in {', '.join(places)}" for value, places in _places(placed, name))
 
 
 def _places(placed: Sequence[tuple[Path, Record]], name: str) -> Iterator[tuple[str, list[str]]]:

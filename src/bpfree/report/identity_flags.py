@@ -66,8 +66,8 @@ def _old_records(table: Table) -> Iterator[Flag]:
     if any(run.schema_version < 2 for run in table.runs):
         yield Flag(
             "old-records",
-            "the records are of version 1. Their rules leave out the search spaces, and their data the normalisation, so that two "
-            "tables with the same digests may differ in both; steps, processor time and the load by other processes were not "
+            "the records are of version 1. Their rules leave out the search spaces, and their data the normalisation, so that "
+            "two tables with the same digests may differ in both; steps, processor time and the load by other processes were not "
             "recorded, so that nothing here checks them.",
         )
     on_gpu = sum(run.schema_version < 2 and str(run.plan.get("device", "")).startswith("cuda") for run in table.runs)

@@ -12,6 +12,7 @@ from bpfree import rulesets
 from bpfree.errors import RunDirectoryError
 from bpfree.records import Record, read_records
 from bpfree.report.identity import check_identity
+from bpfree.report.phase_ends import with_ends
 
 __all__ = ["Material", "Task", "read_material"]
 
@@ -21,7 +22,7 @@ Task = tuple[str, str]
 
 @dataclass(frozen=True)
 class Material:
-    """Contents of the run directories; nothing here is computed.
+    """Contents of the run directories; nothing here is computed, but for why the phases of old records ended.
 
     Attributes:
         records: one for each cell. origins: the directory of each, in the same order.
@@ -78,7 +79,7 @@ def read_material(directories: Sequence[Path], *, accept_other_code: bool = Fals
     return Material(
         directories=paths,
         ruleset=ruleset,
-        records=tuple(record for _path, record in chosen),
+        records=tuple(with_ends(record, ruleset) for _path, record in chosen),
         environments=environments,
         tuned=tuple(tuned),
         origins=tuple(path for path, _record in chosen),

@@ -11,7 +11,7 @@ from bpfree.records import HistoryEntry, PhaseEnd, Record
 from bpfree.rulesets import EndReason, Ruleset, Watch, end_reason
 from bpfree.rulesets.stopping import phase_cap
 
-__all__ = ["END_WORDS", "ends_in_words", "end_of_run", "phase_ends", "run_ends"]
+__all__ = ["END_WORDS", "end_of_run", "ends_in_words", "run_ends", "with_ends"]
 
 END_WORDS: dict[EndReason, str] = {
     "hours": "cut by the clock",
@@ -20,7 +20,7 @@ END_WORDS: dict[EndReason, str] = {
     "itself": "by itself",
     "diverged": "diverged",
 }
-"""How a run ended. Where its phases ended in several ways, the first of these counts: more passes might have helped that phase."""
+"""How a run ended. Of several phases the first of these counts: more passes might have helped that phase."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class _Phase:
     max_passes: int | None
 
 
-def phase_ends(run: Record, ruleset: Ruleset) -> tuple[PhaseEnd, ...]:
-    """Why each phase ended, by phase; a phase of which it cannot be told is left out."""
-    return tuple(run.stops) if run.stops else tuple(_replayed(run, ruleset))
+def with_ends(run: Record, ruleset: Ruleset) -> Record:
+    """The record with why its phases ended; a phase of which it cannot be told is left out."""
+    return run if run.stops else run.model_copy(update={"stops": list(_replayed(run, ruleset))})
 
 
 def _replayed(run: Record, ruleset: Ruleset) -> Iterator[PhaseEnd]:
@@ -62,20 +62,20 @@ def _reason(run: Record, entries: Sequence[HistoryEntry], phase: _Phase, used: i
     return end_reason(watch, stop, phase, time_s=last.time_s, diverged=last.train_loss is None)
 
 
-def end_of_run(run: Record, ruleset: Ruleset) -> EndReason | None:
+def end_of_run(run: Record) -> EndReason | None:
     """How a run ended as a whole, see :data:`END_WORDS`; None where it cannot be told."""
-    reasons = {end.reason for end in phase_ends(run, ruleset)}
+    reasons = {end.reason for end in run.stops}
     return next((reason for reason in END_WORDS if reason in reasons), None)
 
 
-def run_ends(runs: Sequence[Record], ruleset: Ruleset) -> Counter[EndReason]:
+def run_ends(runs: Sequence[Record]) -> Counter[EndReason]:
     """How many of the finished runs ended in which way."""
-    ends = (end_of_run(run, ruleset) for run in runs if run.status == "ok")
+    ends = (end_of_run(run) for run in runs if run.status == "ok")
     return Counter(end for end in ends if end is not None)
 
 
-def ends_in_words(runs: Sequence[Record], ruleset: Ruleset) -> str:
+def ends_in_words(runs: Sequence[Record]) -> str:
     """``"ended at the cap: 2 of 5, by patience: 3 of 5"``; empty where it cannot be told."""
-    counts, n = run_ends(runs, ruleset), sum(run.status == "ok" for run in runs)
+    counts, n = run_ends(runs), sum(run.status == "ok" for run in runs)
     told = [f"{words}: {counts[end]} of {n}" for end, words in END_WORDS.items() if counts[end]]
     return f"ended {', '.join(told)}" if told else ""
