@@ -166,7 +166,7 @@ class TestACopiedHyperParameter:
                 record["params"]["lr"] = 3.21e-4
 
         flag = flagged("COPIED HYPER-PARAMETERS", edited(fair, tmp_path / "R", by_hand))
-        assert "the runs of mono-forward (joint) used lr = 0.000321, but its own search found" in flag
+        assert "the runs of mono-forward (joint) used lr = 0.000321, but its search chose" in flag
 
     def test_the_points_that_all_arms_share_are_no_copies(self, fair: Path) -> None:
         best = [row["best"]["lr"] for row in json.loads((fair / "tuned.json").read_text())]

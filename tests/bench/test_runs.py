@@ -11,7 +11,6 @@ from bpfree import data
 from bpfree.bench import Arm, Comparison, RunDirectory, Setting, SilentObserver
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.runs import measure_into
-from bpfree.bench.stops import stop_rule
 from bpfree.errors import RulesetError
 from bpfree.meter import Meter, ReplaySource, carbon_factor
 from bpfree.rulesets import load
@@ -141,7 +140,7 @@ def test_the_rules_of_an_arm_are_those_of_its_exceptions() -> None:
     assert under.rules != rules
     assert under.passes == under.rules.passes("cifar10")
     assert under.trial_passes == under.rules.trial_passes("cifar10")
-    assert under.cell(7) == (arm.label, "cifar10", "mlp:3x2000", 7)
+    assert under.cell(7) == (arm.label, "cifar10", "", "mlp:3x2000", 7)
 
 
 def test_trials_and_runs_of_an_arm_stop_by_caps_of_their_own() -> None:
@@ -151,7 +150,7 @@ def test_trials_and_runs_of_an_arm_stop_by_caps_of_their_own() -> None:
     assert isinstance(run, Patience)
     assert isinstance(trial, Patience)
     assert (run.max_passes, trial.max_passes) == (under.passes, under.trial_passes) == (9, 4)
-    assert run == stop_rule(rules, "backprop", "digits", "mlp:1x16")
+    assert run == rules.stop_rule("backprop", "digits", "mlp:1x16")
 
 
 def test_the_ruleset_chooses_the_readout_of_an_arm() -> None:

@@ -27,7 +27,7 @@ def row(tmp_path: Path) -> TunedRow:
 
 
 def test_a_search_gives_a_row_of_this_form(row: TunedRow) -> None:
-    assert row.key == ("backprop", "digits", "mlp:2x16")
+    assert row.key == ("backprop", "digits", row.data_digest, "mlp:2x16", None)
     assert set(row.as_json()) == set(TunedRow.model_fields)
 
 

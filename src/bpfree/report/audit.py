@@ -44,7 +44,8 @@ class Flag:
 
 def mistake(key: str, text: str) -> Flag:
     """A flag whose text begins with the name of the mistake in capitals."""
-    return Flag(key, f"{key.replace('-', ' ').upper()}: {text}")
+    name = key.replace("-", " ").upper().replace("HYPER PARAMETERS", "HYPER-PARAMETERS")
+    return Flag(key, f"{name}: {text}")
 
 
 def audit(table: Table, material: Material) -> Iterator[Flag]:
