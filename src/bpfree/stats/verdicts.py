@@ -197,10 +197,7 @@ def compare_tables(
     """
     alpha = 1 - level if alpha is None else alpha
     both = {
-        (key, arm): _paired(table, arm, level)
-        for key, table in tables.items()
-        for arm in table.values
-        if arm != table.baseline
+        (key, arm): _paired(table, arm, level) for key, table in tables.items() for arm in table.values if arm != table.baseline
     }
     paired = {name: pairs for name, (pairs, _) in both.items()}
     equivalences = {name: _equivalence(*of_arm, tables[name[0]].margin, alpha) for name, of_arm in both.items()}
