@@ -71,12 +71,17 @@ def searched(arm: str, values: tuple[tuple[str, float], ...], joules: float | No
     one = setting(QUICK)
     storage = optuna.storages.InMemoryStorage()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=f"{arm}@{one.data.name}@{one.net}", storage=storage, direction="maximize")
+    study = optuna.create_study(
+        study_name=f"{arm}@{one.data.name}@{one.net}@data {one.data.data_digest[:16]}", storage=storage, direction="maximize"
+    )
     ranges = {name: optuna.distributions.FloatDistribution(1e-9, 10.0, log=True) for name, _value in values}
     user = {"passes": 15, "time_s": 1.025, "joules": joules, "method": None if joules is None else "nvml-counter"}
     for index in range(8):
         trial = optuna.trial.create_trial(
-            params=dict(values), distributions=ranges, value=0.9766 - index / 100, user_attrs={**user, "diverged": index == 7}
+            params=dict(values),
+            distributions=ranges,
+            value=0.9766 - index / 100,
+            user_attrs={**user, "seed": index, "diverged": index == 7},
         )
         study.add_trial(trial)
     return search(one, Arm.parse(arm), storage)

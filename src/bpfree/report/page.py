@@ -12,6 +12,7 @@ from markupsafe import Markup
 from bpfree import rulesets
 from bpfree.files import write_atomic, writing
 from bpfree.report.charts import Chart, charts, front_in_words
+from bpfree.report.evidence import evidence_caption, evidence_headings, evidence_notes, evidence_rows
 from bpfree.report.facts import commands, environments, missing, tuned_values
 from bpfree.report.flags import flags
 from bpfree.report.looks import glyph
@@ -21,6 +22,7 @@ from bpfree.report.needs import NEEDS_CAPTION, NEEDS_HEADINGS, memory_chart, nee
 from bpfree.report.passes import PASSES_CAPTION, PASSES_HEADINGS, passes_rows
 from bpfree.report.profiles import profile_chart
 from bpfree.report.rendering import fill
+from bpfree.report.replicates import number_words
 from bpfree.report.summary import markdown, summary
 from bpfree.report.svg import inline, standalone
 from bpfree.report.tables import (
@@ -36,7 +38,7 @@ from bpfree.report.tables import (
 )
 from bpfree.report.targets import Target
 from bpfree.report.timelines import timeline_charts
-from bpfree.report.words import answer, conditions, next_commands
+from bpfree.report.words import LOOK, answer, conditions, next_commands, standing
 from bpfree.text import slug
 
 __all__ = ["ReportPaths", "build", "headline_rows", "summarise"]
@@ -62,7 +64,8 @@ def summarise(directories: Sequence[Path], target: Target = None, *, accept_othe
 def headline_rows(directories: Sequence[Path], target: Target = None, *, accept_other_code: bool = False) -> list[TextTable]:
     """The headline table of every data set and net as text, for a terminal."""
     material = read_material(directories, accept_other_code=accept_other_code)
-    return [text_table(table, material.ruleset.stamps) for table in build_tables(material, target)]
+    kind = (LOOK,) if standing(material) else ()
+    return [text_table(table, (*material.ruleset.stamps, *kind)) for table in build_tables(material, target)]
 
 
 def build(
@@ -126,14 +129,15 @@ def _slug(text: str) -> str:
 
 
 def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: Chart | None, material: Material) -> str:
-    rules = material.ruleset
+    rules, raised = material.ruleset, flags(tables, material)
     return fill(
         "page.html.j2",
         title="bpfree: " + "; ".join(table.task_text for table in tables),
         stamps=rules.stamps,
-        answers=[answer(table, material) for table in tables],
+        standing=standing(material),
+        answers=[answer(table, material, raised) for table in tables],
         facts=_facts(tables, material),
-        flags=[str(flag) for flag in flags(tables, material)],
+        flags=[str(flag) for flag in raised],
         sections=[_section(k, table, made) for k, (table, made) in enumerate(zip(tables, drawn, strict=True))],
         profiles=profiles and _drawing(profiles, "chart-profiles"),
         target_headings=TARGET_HEADINGS,
@@ -160,11 +164,11 @@ def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: C
 
 def _facts(tables: Sequence[Table], material: Material) -> list[str]:
     n_runs, n_arms = len(material.records), max(len(table.rows) for table in tables)
-    n_seeds = max(len(row.runs) for table in tables for row in table.rows)
+    draws = dict.fromkeys(number_words(table.numbers, table.noun) for table in tables)
     dates = sorted(record.started_at[:10] for record in material.records)
     return [
         f"{n_arms} arm{'s' if n_arms != 1 else ''}",
-        f"{n_seeds} seed{'s' if n_seeds != 1 else ''} for each",
+        "; ".join(draws),
         f"{n_runs} measured run{'s' if n_runs != 1 else ''}",
         f"ruleset {material.ruleset.name} {rulesets.short_digest(material.ruleset)}",
         dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
@@ -175,7 +179,7 @@ def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]
     return {
         "heading": f"Results on {table.task_text}",
         "caption": (
-            "Means over seeds with 95 % intervals (±); differences are paired by seed, with interval and "
+            f"Means with 95 % intervals (±); differences are paired by {table.noun}, with interval and "
             "verdict. Time and energy are of the whole run, validation included; × is the ratio to "
             f"{table.baseline_label} with its interval. A dash was not measured."
         ),
@@ -183,13 +187,12 @@ def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]
         "headings": headings(table),
         "rows": [{"displays": arm_displays(row), "glyph": Markup(glyph(row))} for row in table.rows],
         "notes": [
-            *(
-                f"{row.label} against {table.baseline_label}: {row.verdict.sentence}"
-                for row in table.rows
-                if row.verdict.sentence
-            ),
+            *evidence_notes(table),
             *filter(None, [front_in_words(table), left_out(table)]),
         ],
+        "evidence_caption": evidence_caption(table),
+        "evidence_headings": evidence_headings(table),
+        "evidence_rows": evidence_rows(table),
         "target": table.targets and table.targets.caption,
         "target_rows": target_rows(table),
         "needs_rows": needs_rows(table),
