@@ -32,7 +32,7 @@ def directory_flags(material: Material) -> Iterator[Flag]:
     counts = {path: material.origins.count(path) for path in material.origins}
     for one, other, count in simultaneous(material.records, material.origins):
         yield Flag(
-            "simultaneous-directories",
+            "overlapping-windows",
             f"{count} of {counts[one]} runs in {one.name} were measured while runs in {other.name} were: they took processor "
             "time from each other, so times and energies of the two cannot be compared.",
         )
@@ -101,7 +101,7 @@ def _load(table: Table) -> Iterator[Flag]:
     if loaded:
         shares = ", ".join(f"{label} {share:.0%}" for label, share in loaded.items())
         yield Flag(
-            "busy-machine",
+            "other-load",
             f"other processes had a share in the busy processor time ({shares} in the mean over its runs), so times and energies "
             "are those of a busy machine; processor seconds suffer less.",
         )
