@@ -22,6 +22,7 @@ from bpfree.report.material import read_material
 from bpfree.report.model import build_tables
 from bpfree.report.published import suite_summary
 from tests.report.golden import LARGE, OTHER, SMALL, write_first, write_second
+from tests.report.golden_costs import COST_COLUMNS, COST_MEANS, EVALUATION_PEAKS
 
 T = {1: 12.706204736174698, 2: 4.302652729749464, 3: 3.182446305283708}
 """Quantile 0.975 of Student's t by degrees of freedom; with 1 it is tan(0.475 π)."""
@@ -148,6 +149,7 @@ SINGLE_COLUMNS = (
 )  # fmt: skip
 
 MEAN_COLUMNS = {
+    *COST_COLUMNS,
     "test_accuracy_fraction", "difference_fraction", "passes_count", "time_s", "time_ratio", "energy_j", "net_energy_j",
     "energy_ratio", "co2e_g", *inference(1.0, 1.0, 2),
 }  # fmt: skip
@@ -200,10 +202,12 @@ def test_every_number_of_the_csv(paths: report.ReportPaths) -> None:
         single = dict(zip(SINGLE_COLUMNS, SINGLE[key], strict=True))
         expected: dict[str, Any] = {
             **{name: single[name] for name in SINGLE_COLUMNS if name != "verdict"},
-            "target_val_accuracy_fraction": 0.9, "n_interrupted": 0,
+            "target_val_accuracy_fraction": 0.9, "n_interrupted": 0, "evaluation_peak_bytes": EVALUATION_PEAKS[key],
+            **dict.fromkeys(("n_ended_by_hours", "n_ended_by_cap", "n_ended_by_itself"), 0),
+            "n_ended_by_patience": single["n_ok"],
         }  # fmt: skip
         for column in MEAN_COLUMNS:
-            values = MEANS[key].get(column, (None, None, None))
+            values = (MEANS[key] | COST_MEANS[key]).get(column, (None, None, None))
             expected |= {f"{end}_{column}": value for end, value in zip(("mean", "low95", "high95"), values, strict=True)}
         words = {"dataset": key[0][0], "net": key[0][1], "arm": key[1], "baseline": "backprop", "verdict": single["verdict"]}
         assert {name: row[name] for name in (*words, "stamps")} == words | {"stamps": ""}
@@ -228,6 +232,7 @@ def test_every_number_of_the_summary(first: Path) -> None:
                 single["train_step_flops"],
                 single["peak_memory_bytes"],
             )
+            assert row["evaluation_peak_bytes"] == EVALUATION_PEAKS[task, row["arm"]]
             assert row["statuses"].get("ok", 0) == single["n_ok"]
             reached = targets[row["arm"]]
             assert (reached["n_reached"], reached["n_runs"]) == (single["n_reached_target"], single["n_seeds"])
@@ -238,7 +243,7 @@ def test_every_number_of_the_summary(first: Path) -> None:
                 assert reached[f"median_{name}_{unit}"] == expected
             assert reached["median_passes_count"] == PASSES_TO_TARGET[row["arm"]]
             for column in MEAN_COLUMNS:
-                values = MEANS[task, row["arm"]].get(column)
+                values = (MEANS[task, row["arm"]] | COST_MEANS[task, row["arm"]]).get(column)
                 if values is None:
                     assert row[column] is None, column
                 else:

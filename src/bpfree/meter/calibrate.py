@@ -118,9 +118,7 @@ def _power(source: EnergySource, idle_w: dict[str, float], window: Window, not_i
     assert window.reading is not None
     name, joules, idle = f"power:{source.name}", window.reading.sources[source.name], idle_w.get(source.name)
     if joules is not None and not_idle is not None:
-        text = (
-            f"{source.name}: {joules / window.reading.time_s:.4g} W under load; idle power is unknown, since {not_idle}"
-        )
+        text = f"{source.name}: {joules / window.reading.time_s:.4g} W under load; idle power is unknown, since {not_idle}"
         return Check(name, joules / window.reading.time_s, "W", None, text)
     if joules is None or idle is None:
         reason = window.reading.reasons.get(f"energy.sources.{source.name}", "it gave nothing while idle")

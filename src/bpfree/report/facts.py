@@ -31,7 +31,6 @@ _NAMES = {
     "energy_to_target_j": "energy to a target accuracy",
     "status": "the run itself",
     "val_accuracy": "validation accuracy",
-    "flops.train_step": "FLOPs of a step",
     "flops.orthogonalisation": "FLOPs of orthogonalisation",
     "data_digest": "digest of the data",
     "code_digest": "digest of the code",

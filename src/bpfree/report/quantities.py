@@ -14,10 +14,10 @@ from bpfree.records import Record
 from bpfree.units import format_bytes, format_co2, format_count, format_energy, format_percent, format_time
 
 __all__ = [
-    "ACCURACY", "BUSY_PROCESSORS", "CO2E", "CPU_RATIO", "CPU_TIME", "DIFFERENCE", "ENERGY", "ENERGY_RATIO", "EVALUATION_PEAK",
-    "EXAMPLES", "FLOPS", "FLOPS_RATIO", "LATENCIES_P50", "LATENCIES_P95", "NET_ENERGY", "OTHER_LOAD", "PASSES", "PEAK_MEMORY",
-    "QUANTITIES", "RUN_FLOPS", "STEPS", "TIME", "TIME_RATIO", "TRAINING_RATIO", "TRAINING_TIME", "VALIDATION_TIME", "Quantity",
-    "Statistic", "points", "signed",
+    "ACCURACY", "BUSY_PROCESSORS", "CO2E", "COUNTED_FLOPS", "CPU_RATIO", "CPU_TIME", "DIFFERENCE", "ENERGY", "ENERGY_RATIO",
+    "EVALUATION_PEAK", "EXAMPLES", "FLOPS", "FLOPS_RATIO", "LATENCIES_P50", "LATENCIES_P95", "NET_ENERGY", "OTHER_LOAD",
+    "PASSES", "PEAK_MEMORY", "QUANTITIES", "RUN_FLOPS", "STEPS", "TIME", "TIME_RATIO", "TRAINING_RATIO", "TRAINING_TIME",
+    "VALIDATION_TIME", "Quantity", "Statistic", "points", "signed",
 ]  # fmt: skip
 
 Statistic = Literal["mean", "difference", "ratio", "largest"]
@@ -132,6 +132,11 @@ FLOPS = Quantity(
 FLOPS_RATIO = Quantity(
     key="step_flops_ratio", name="ratio of FLOPs of a step", path="flops.mean_step", show=_twofold, statistic="ratio"
 )
+COUNTED_FLOPS = Quantity(
+    key="train_step_flops", name="FLOPs of a step, without orthogonalisation", path="flops.train_step", show=format_count,
+    statistic="largest",
+)  # fmt: skip
+"""Of one step, the mean over phases; that of records of version 1, which have no other."""
 RUN_FLOPS = Quantity(key="run_flops", name="FLOPs of a run", path="flops.run_total", show=format_count)
 PEAK_MEMORY = Quantity(
     key="peak_memory_bytes", name="peak memory of a training step", path="peak_memory_bytes", show=format_bytes,
@@ -164,6 +169,6 @@ QUANTITIES = (
     LATENCIES_P50[0], LATENCIES_P95[0], LATENCIES_P50[1], LATENCIES_P95[1],
     _inference("inference_images_per_s", "examples a second in inference", 128, "images_per_s", format_count),
     _inference("inference_of_1000_j", "energy of inference", 128, "joules_per_1000", format_energy),
-    FLOPS, FLOPS_RATIO, RUN_FLOPS, PEAK_MEMORY, EVALUATION_PEAK,
+    FLOPS, FLOPS_RATIO, RUN_FLOPS, COUNTED_FLOPS, PEAK_MEMORY, EVALUATION_PEAK,
 )  # fmt: skip
 """All of them, in the order of the columns of ``summary.csv``."""
