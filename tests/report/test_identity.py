@@ -194,7 +194,7 @@ def test_old_records_are_reported_and_say_what_they_lack(tmp_path: Path, no_char
     (table,) = summary["tables"]
     assert table["rows"][0]["step_flops"] is None
     page = report.build([path]).page.read_text()
-    assert "Not measured for any arm, with the reasons below: Processor time;" in page
+    assert "Not measured for any arm, with the reasons below: Energy" in page
     assert "What a step needs" in page
 
 

@@ -26,13 +26,19 @@ PASSES_CAPTION = (
 
 def passes_rows(table: Table) -> list[tuple[str, ...]]:
     """Texts of that table, in the order of the arms."""
-    return [(row.label, *(_mean(row, each) for each in _SHOWN), _ends(row)) for row in table.rows]
+    return [(row.label, *(_mean(row, each) + _times(row, each) for each in _SHOWN), _ends(row)) for row in table.rows]
 
 
 def _mean(row: ArmRow, quantity: Quantity) -> str:
     mean = row[quantity]
     show: Callable[[float], str] = quantity.show
     return MISSING if mean is None else show(mean.mean)
+
+
+def _times(row: ArmRow, quantity: Quantity) -> str:
+    """The ratio to the baseline's processor time; other ratios stand in the headline table."""
+    ratio = row[q.CPU_RATIO] if quantity is q.CPU_TIME else None
+    return "" if ratio is None else f" (×{q.CPU_RATIO.show(ratio.mean)})"
 
 
 def _ends(row: ArmRow) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from bpfree.report import quantities as q
 from bpfree.report.model import ArmRow, SeedMean, Table
+from bpfree.report.passes import PASSES_HEADINGS, passes_rows
 from bpfree.report.phase_ends import END_WORDS, ends_in_words, run_ends
 from bpfree.report.quantities import QUANTITIES, Quantity
 from bpfree.report.targets import COSTS_TO_TARGET
@@ -114,7 +115,7 @@ def _times(mean: SeedMean | None, ratio: Quantity) -> str:
 
 def _passes(row: ArmRow) -> Display:
     """Passes, and how the runs ended where they can say it."""
-    return Display(_value(row, q.PASSES), ends_in_words(row.runs))
+    return Display(_value(row, q.PASSES), ends_in_words(row.runs), "ends")
 
 
 def _validation(row: ArmRow) -> Display:
@@ -148,7 +149,6 @@ COLUMNS = (
     Column("passes", q.PASSES.heading, _passes),
     _TIME,
     Column("validation", q.VALIDATION_TIME.heading, _validation),
-    _column("cpu", q.CPU_TIME, ratio=q.CPU_RATIO),
     _ENERGY,
     _column("co2e", q.CO2E),
     _column("flops", q.FLOPS, ratio=q.FLOPS_RATIO),
@@ -227,7 +227,9 @@ def markdown_table(table: Table) -> list[str]:
     for row in table.rows:
         displays = arm_displays(row)
         lines.append(_markdown_row(str(displays[column.key]) for column in columns))
-    return [*lines, "", escape_markdown(absent)] if absent else lines
+    lines += ["", escape_markdown(absent)] if absent else []
+    rule = f"| --- |{' ---: |' * (len(PASSES_HEADINGS) - 1)}"
+    return [*lines, "", _markdown_row(PASSES_HEADINGS), rule, *(_markdown_row(texts) for texts in passes_rows(table))]
 
 
 TARGET_HEADINGS = ("Arm", "Reached by", *(cost.heading for cost in COSTS_TO_TARGET))
