@@ -113,7 +113,7 @@ def history(final: float, rate: float, passes: int, pass_s: float, watts: float 
 def tuned_params(arm: str, dataset: str, net: str) -> dict[str, float]:
     """As a search of its own would find them: other digits in every cell."""
     rng = np.random.default_rng(list(f"{arm}@{dataset}@{net}".encode()))
-    return {"lr": 0.003 * float(np.exp(rng.normal(0, 0.3))), "weight_decay": 1e-5 * float(np.exp(rng.normal(0, 0.3)))}
+    return {"lr": 0.003 * float(np.exp(rng.normal(0, 0.3))), "weight_decay": 0.03 * float(np.exp(rng.normal(0, 0.3)))}
 
 
 def make_record(

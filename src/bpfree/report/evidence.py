@@ -92,7 +92,11 @@ def _values(interval: stats.Interval | None) -> dict[str, Any] | None:
 
 def evidence_notes(table: Table) -> list[str]:
     """The verdicts as sentences with what they rest on; the warning where one says how many seeds would settle it."""
-    notes = [f"{row.label} against {table.baseline_label}: {row.verdict.sentence}" for row in table.rows if row.verdict.sentence]
+    notes = [
+        f"{row.label if row.control else f'{row.label} against {table.baseline_label}'}: {row.verdict.sentence}"
+        for row in table.rows
+        if row.verdict.sentence
+    ]
     if needs_warning([table]):
         notes.append(stats.OPTIONAL_STOPPING)
     return notes

@@ -11,6 +11,7 @@ from typing import Any
 
 from bpfree import stats
 from bpfree.bits import unpack_correct
+from bpfree.errors import RunDirectoryError, UsageError
 from bpfree.records import Record
 from bpfree.report.interim import ALPHA, Looks
 from bpfree.report.material import Material, Task
@@ -154,8 +155,26 @@ def _bootstrap(contest: Contest, arm: str) -> stats.Interval | None:
 
 
 def _correct(runs: Sequence[Record]) -> dict[int, Any]:
-    """Which test examples each finished run classified rightly; none at all where a run has not kept it."""
-    finished = [run for run in runs if run.status == "ok"]
-    if any(run.correct is None or run.n_test is None for run in finished):
-        return {}
-    return {pair_key(run, crossed=False): unpack_correct(f"{run.n_test}:{run.correct}") for run in finished}
+    """Which test examples each finished run classified rightly; none at all where a run has not kept it.
+
+    Nor is there any where they do not give the accuracy of the record: it is then of other examples.
+    """
+    kept: dict[int, Any] = {}
+    for run in (run for run in runs if run.status == "ok"):
+        if run.correct is None or run.n_test is None or run.test_accuracy is None:
+            return {}
+        bits = _unpacked(run)
+        if not abs(float(bits.mean()) - run.test_accuracy) < 0.5 / run.n_test:
+            return {}
+        kept[pair_key(run, crossed=False)] = bits
+    return kept
+
+
+def _unpacked(run: Record) -> Any:
+    try:
+        return unpack_correct(f"{run.n_test}:{run.correct}")
+    except UsageError as error:
+        raise RunDirectoryError(
+            f"the record of {run.arm} on {run.dataset} with {run.net}, seed {run.seed}, has a damaged field correct ({error}); "
+            "remove its line from records.jsonl, and the same command measures it again"
+        ) from None

@@ -84,7 +84,7 @@ def _edges(row: ArmRow, searches: Sequence[Mapping[str, Any]]) -> Iterator[Flag]
         studies = f" in {len(at_edge)} of {len(searches)} searches" if len(searches) > 1 else ""
         tried = _trial_values(name, first)
         text = (
-            f"{name} = {_short(first['best'][name])} of {row.label} lies at an edge of what was searched "
+            f"the {name} of {row.label}, {_short(first['best'][name])}, lies at an edge of what was searched "
             f"({(first.get('space') or {}).get(name, 'range unknown')}){studies}, so a better value may lie outside{tried}."
         )
         yield Flag("edge-of-space", text)

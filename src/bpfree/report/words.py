@@ -19,7 +19,7 @@ LOOK = "A look, not a claim"
 """Begins what stands at the top of a report whose ruleset supports no claim."""
 
 DOUBTFUL_COSTS = frozenset(
-    {"different-machines", "different-execution", "other-load", "not-interleaved", "overlapping-windows", "other-processor-share"}
+    {"different-machines", "different-execution", "different-code", "simultaneous-directories", "busy-machine", "not-interleaved"}
 )
 """Flags under which a ratio of times or energies gets no word."""
 
