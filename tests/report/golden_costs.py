@@ -127,3 +127,17 @@ EVALUATION_PEAKS = {
     (LARGE, "backprop"): 8201, (LARGE, "mono-forward"): 6153, (LARGE, "pepita"): 10249, (LARGE, "forward-forward"): 12291,
     (SMALL, "backprop"): 8195, (SMALL, "mono-forward"): 6147, (OTHER, "backprop"): 8198, (OTHER, "mono-forward"): 6150,
 }  # fmt: skip
+
+PASSES_HEADINGS = (
+    "Arm", "Passes", "Steps", "Examples seen", "Time", "of which validation", "Training", "Processor time",
+    "Processor seconds a second", "Busy by other processes", "How the runs ended",
+)  # fmt: skip
+
+PASSES_TABLE = (
+    # passes, steps, examples, time, validation, training, processor time, a second, load, how it ended
+    ("backprop", "4.5", "45", "346", "47.5 s", "4.75 s", "42.8 s", "23.8 s", "0.50", "2 %", "by patience: 4 of 4"),
+    ("mono-forward (joint)", "4", "40", "308", "2 min 45 s", "41.2 s", "2 min 04 s", "2 min 04 s (×4.24)", "0.75", "2 %",
+     "by patience: 4 of 4"),
+    ("pepita", "4", "40", "308", "47.5 s", "4.75 s", "42.8 s", "23.8 s (×1.00)", "0.50", "2 %", "by patience: 4 of 4"),
+    ("forward-forward", "4.5", "45", "346", "40 s", "20 s", "20 s", "80 s (×10.95)", "2.00", "2 %", "by patience: 2 of 2"),
+)  # fmt: skip

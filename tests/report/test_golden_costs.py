@@ -11,22 +11,13 @@ from pathlib import Path
 import pytest
 
 from bpfree import report
+from bpfree.report import passes
 from bpfree.report.material import read_material
 from bpfree.report.model import Table, build_tables
 from bpfree.report.needs import needs_rows
-from bpfree.report.passes import PASSES_HEADINGS, passes_rows
 from bpfree.report.tables import arm_displays, columns_of, headings, left_out
 from tests.report.golden import LARGE, write_first
-from tests.report.golden_costs import COST_COLUMNS, COST_MEANS, EVALUATION_PEAKS
-
-PASSES_TABLE = (
-    # passes, steps, examples, time, validation, training, processor time, a second, load, how it ended
-    ("backprop", "4.5", "45", "346", "47.5 s", "4.75 s", "42.8 s", "23.8 s", "0.50", "2 %", "by patience: 4 of 4"),
-    ("mono-forward (joint)", "4", "40", "308", "2 min 45 s", "41.2 s", "2 min 04 s", "2 min 04 s (×4.24)", "0.75", "2 %",
-     "by patience: 4 of 4"),
-    ("pepita", "4", "40", "308", "47.5 s", "4.75 s", "42.8 s", "23.8 s (×1.00)", "0.50", "2 %", "by patience: 4 of 4"),
-    ("forward-forward", "4.5", "45", "346", "40 s", "20 s", "20 s", "80 s (×10.95)", "2.00", "2 %", "by patience: 2 of 2"),
-)  # fmt: skip
+from tests.report.golden_costs import COST_COLUMNS, COST_MEANS, EVALUATION_PEAKS, PASSES_HEADINGS, PASSES_TABLE
 
 SHOWN = {
     # "of which validation", FLOPs a step, peak memory
@@ -81,11 +72,8 @@ def check(values: list, expected: Mapping[str, tuple[float, float, float]], colu
 
 
 def test_passes_and_where_the_time_went(table: Table) -> None:
-    assert PASSES_HEADINGS == (
-        "Arm", "Passes", "Steps", "Examples seen", "Time", "of which validation", "Training", "Processor time",
-        "Processor seconds a second", "Busy by other processes", "How the runs ended",
-    )  # fmt: skip
-    assert tuple(passes_rows(table)) == PASSES_TABLE
+    assert passes.PASSES_HEADINGS == PASSES_HEADINGS
+    assert tuple(passes.passes_rows(table)) == PASSES_TABLE
 
 
 def test_the_headline_shows_costs_with_their_ratios(table: Table) -> None:

@@ -23,7 +23,7 @@ from bpfree.report.material import read_material
 from bpfree.report.model import build_tables
 from bpfree.report.published import suite_summary
 from tests.report.golden import LARGE, OTHER, SMALL, write_first, write_second
-from tests.report.golden_costs import COST_COLUMNS, COST_MEANS, EVALUATION_PEAKS
+from tests.report.golden_costs import COST_COLUMNS, COST_MEANS, EVALUATION_PEAKS, PASSES_HEADINGS, PASSES_TABLE
 
 T = {1: 12.706204736174698, 2: 4.302652729749464, 3: 3.182446305283708}
 """Quantile 0.975 of Student's t by degrees of freedom; with 1 it is tan(0.475 π)."""
@@ -168,16 +168,19 @@ MEAN_COLUMNS = {
 }  # fmt: skip
 
 MARKDOWN = (
-    "| Arm | Test accuracy, % | Difference to backprop, points | Passes | Time | Energy, gross / net | CO₂e | FLOPs per step "
-    "| Peak memory | Inference, 1 / 128 examples | Seeds |",
-    "| backprop | 92.00 ± 3.44 | baseline | 4.5 | 47.5 s | 475 J / 300 J | 47.5 mg | 3 M | 4 KiB | – | 4 (4 ok) |",
-    f"| mono-forward (joint) | 95.00 ± 5.66 | +3.00 [+0.75, +5.25] ({FOUR}) | 4 | 2 min 45 s (×2.83 [1.50, 5.35]) "
-    "| 150 J / 80 J (×0.35 [0.19, 0.67]) | 15 mg | 2 M | 3 KiB | 2.5 ms / 25 ms (p95 7.5 ms / 75 ms) | 4 (4 ok) |",
-    f"| pepita | 92.00 ± 3.44 | 0.00 [0.00, 0.00] ({FOUR}) | 4 | 47.5 s (×1.00 [1.00, 1.00]) | – | – | 4 M | 5 KiB | – "
-    "| 4 (4 ok) |",
-    f"| forward-forward | 79.00 ± 12.71 (the 2 of 4 runs that finished) | −12.00 [−37.41, +13.41] ({LOST}) | 4.5 "
-    "| 40 s (×2.74 [0.86, 8.72]) | 550 J / 35 J (×3.46 [0.56, 21.54]) | 55 mg | 5 M | 6 KiB | – "
-    "| 4 (2 ok, 1 diverged, 1 failed) |",
+    "| Arm | Test accuracy, % | Difference to backprop, points | Passes | Time | of which validation | Energy, gross / net "
+    "| CO₂e | FLOPs per step | Peak memory, step / validation | Inference, 1 / 128 examples | Seeds |",
+    "| backprop | 92.00 ± 3.44 | baseline | 4.5 (ended by patience: 4 of 4) | 47.5 s | 4.75 s | 475 J / 300 J | 47.5 mg | 3.5 M "
+    "| 4 KiB / 8.01 KiB | – | 4 (4 ok) |",
+    f"| mono-forward (joint) | 95.00 ± 5.66 | +3.00 [+0.75, +5.25] ({FOUR}) | 4 (ended by patience: 4 of 4) "
+    "| 2 min 45 s (×2.83 [1.50, 5.35]) | 41.2 s (training ×2.36 [1.25, 4.46]) | 150 J / 80 J (×0.35 [0.19, 0.67]) | 15 mg "
+    "| 3 M (×0.81 [0.43, 1.53]) | 3 KiB / 6.01 KiB | 2.5 ms / 25 ms (p95 7.5 ms / 75 ms) | 4 (4 ok) |",
+    f"| pepita | 92.00 ± 3.44 | 0.00 [0.00, 0.00] ({FOUR}) | 4 (ended by patience: 4 of 4) | 47.5 s (×1.00) "
+    "| 4.75 s (training ×1.00) | – | – | 4.5 M (×1.29) | 5 KiB / 10 KiB | – | 4 (4 ok) |",
+    f"| forward-forward | 79.00 ± 12.71 (the 2 of 4 runs that finished) | −12.00 [−37.41, +13.41] ({LOST}) "
+    "| 4.5 (ended by patience: 2 of 2) | 40 s (×2.74 [0.86, 8.72]) | 20 s (training ×1.52 [0.48, 4.85]) "
+    "| 550 J / 35 J (×3.46 [0.56, 21.54]) | 55 mg | 5.5 M (×1.57) | 6 KiB / 12 KiB | – | 4 (2 ok, 1 diverged, 1 failed) |",
+    *(f"| {' | '.join(texts)} |" for texts in (PASSES_HEADINGS, *PASSES_TABLE)),
     "| Arm | Reached by | Passes | Time | Energy |",
     "| backprop | 4 of 4 | 2 | 15 s | 150 J |",
     "| mono-forward (joint) | 4 of 4 | 2 | 40 s | 62.5 J |",

@@ -116,7 +116,8 @@ def test_not_measured_is_never_zero(runs):
     fields = csv_rows(directory)
     assert {row[key] for row in fields for key in row if "energy" in key or "co2e" in key} == {""}
     markdown = report.build([directory]).markdown.read_text()
-    assert "| – | – |" in markdown
+    assert "| Energy, gross / net |" not in markdown
+    assert "Not measured for any arm, with the reasons below: Energy, gross / net; CO₂e" in markdown
     assert "0 J" not in markdown
 
 

@@ -93,7 +93,7 @@ def test_charts_have_words_with_their_main_values(text):
 
 def test_tables_have_scopes_and_captions(text):
     page = Page(text)
-    assert len(page.all("caption")) == len(page.all("table")) == 9
+    assert len(page.all("caption")) == len(page.all("table")) == 11
     assert {a.get("scope") for a in page.all("th")} == {"row", "col"}
     labels = [a for a in page.all("td") if not a.get("data-label")]
     assert labels == [], "on a phone each cell is named by its data-label"
@@ -132,8 +132,8 @@ def test_markdown_tables_are_well_formed(runs):
     arms = ("backprop", "odd|name\nof `two` lines")
     lines = report.build([runs(records=runs.grid(arms=arms))]).markdown.read_text().splitlines()
     rows = [line for line in lines if line.startswith("|")]
-    sizes = (2 + len(arms), 1 + len(arms), 2 + len(arms))
-    assert len(rows) == sum(sizes), "the results, what the verdicts rest on, and the costs to a target"
+    sizes = (2 + len(arms), 2 + len(arms), 1 + len(arms), 2 + len(arms))
+    assert len(rows) == sum(sizes), "the results, passes, what the verdicts rest on, and the costs to a target"
     ends = list(itertools.accumulate(sizes))
     for table in (rows[end - size : end] for size, end in zip(sizes, ends, strict=True)):
         assert len({len(re.findall(r"(?<!\\)\|", line)) for line in table}) == 1
