@@ -87,9 +87,10 @@ def excepting(field: str, value: object, arm: str = "mono-forward") -> Ruleset:
 
 
 def test_a_fair_comparison_has_no_mistake(fair: Path) -> None:
-    """Two short trials are no good search, and the report says so; nothing is unequal."""
+    """Two short trials are no good search, runs end at a low cap, a machine may be busy, and the report says so."""
     assert flags(fair)[0].startswith("Trials were shorter than runs (4 of 12 passes)")
-    rest = [flag for flag in flags(fair)[1:] if "could not tell lr" not in flag and "lies at an edge of what" not in flag]
+    told = ("could not tell lr", "lies at an edge of what", "did not end in the same way", "ended at the cap", "Other processes")
+    rest = [flag for flag in flags(fair)[1:] if not any(words in flag for words in told)]
     assert rest == []
 
 
