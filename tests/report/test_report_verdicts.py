@@ -176,6 +176,10 @@ class TestTheSearch:
             "Trials were shorter than runs (15 of 40 passes, 10,000 of 54,000 training examples)"
         )
 
+    def test_where_nothing_was_left_to_search_no_trial_was_too_short(self, runs: Any) -> None:
+        entries = [self.entry(runs, arm, [(0.003, 0.9)], best={}) for arm in PAIR]
+        assert not [f for f in summary_of(runs, ahead(runs), tuned=entries)["flags"] if "shorter than runs" in f]
+
     def test_trials_as_long_as_runs_are_not_flagged(self, runs: Any) -> None:
         rules = runs.ruleset.with_changes({"search.passes_per_trial": None})
         summary = summary_of(runs, ahead(runs, digest=rulesets.digest(rules)), ruleset=rules)
@@ -368,7 +372,8 @@ class TestPairs:
         evidence = summary_of(runs, with_accuracies(ahead(runs), mono_forward=against))["tables"][0]["rows"][1]["evidence"]
         assert evidence["correlation"] == pytest.approx(-1.0)
         welch, paired = evidence["welch"], stats.paired_difference(against, BASE[:5]).interval
-        assert welch["high"] - welch["low"] < 0.75 * (paired.high - paired.low)
+        assert paired.half_width is not None
+        assert welch["high"] - welch["low"] < 0.75 * 2 * paired.half_width
         assert evidence["bootstrap"] is None, "the test examples that were kept are not those of the accuracies"
 
     def test_splits_are_crossed_with_seeds(self, runs: Any) -> None:
