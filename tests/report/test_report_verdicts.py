@@ -285,6 +285,10 @@ class TestSeeds:
         assert summary["tables"][0]["test_level"] == pytest.approx(stats.spent(0.5)) == pytest.approx(0.00557, abs=1e-5)
         assert flag_with(summary, "a look before the end").startswith("5 of 10 planned seeds have ended in every arm")
         assert verdict_of(summary) == "ahead in this search", "p = .0026 is below .0056"
+        longer = [r.model_copy(update={"plan": r.plan | {"seeds": list(range(20))}}) for r in records]
+        early = summary_of(runs, longer, name="longer")
+        assert early["tables"][0]["test_level"] == pytest.approx(8.9e-5, rel=0.01)
+        assert verdict_of(early) == "inconclusive", "p = .0026 is above .00009"
         three = [r for r in records if r.arm == "backprop" or r.seed < 3]
         (table,) = summary_of(runs, three, name="three")["tables"]
         assert table["test_level"] == pytest.approx(stats.spent(0.3)), "the arm with the fewest seeds counts"
