@@ -103,7 +103,7 @@ def test_an_exception_must_name_a_check_and_a_reason() -> None:
 
 
 def test_a_contributor_subclasses_and_names_exceptions(pytester: pytest.Pytester) -> None:
-    """An exception must fail, or it is an error; without a fixture ``algorithm`` the message says what to do."""
+    """Rules or a fixture ``algorithm`` are named; an exception must fail, or it is an error; naming no rule is one too."""
     pytester.makepyfile(
         """
         import pytest
@@ -112,9 +112,7 @@ def test_a_contributor_subclasses_and_names_exceptions(pytester: pytest.Pytester
 
         class TestNeeded(AlgorithmContract):
             exceptions = {"test_golden_trajectory": "there is none"}
-            @pytest.fixture
-            def algorithm(self):
-                return Backprop()
+            rules = (Backprop(), Backprop(lr=0.5))
 
         class TestNotNeeded(AlgorithmContract):
             exceptions = {"test_phases_are_well_formed": "I was too lazy to look"}
@@ -122,14 +120,14 @@ def test_a_contributor_subclasses_and_names_exceptions(pytester: pytest.Pytester
             def algorithm(self):
                 return Backprop()
 
-        class TestNoFixture(AlgorithmContract):
+        class TestNoRule(AlgorithmContract):
             pass
         """
     )
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-k", "golden or phases", "-rA")
-    result.assert_outcomes(xfailed=1, passed=1, failed=2, errors=2)
+    result.assert_outcomes(xfailed=2, passed=2, failed=2, errors=2)
     result.stdout.fnmatch_lines(["*I was too lazy to look*"])
-    result.stdout.fnmatch_lines(["*give your contract class a fixture `algorithm`*"])
+    result.stdout.fnmatch_lines(["*TestNoRule names no rule to check*"])
 
 
 def test_a_missing_pytest_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:

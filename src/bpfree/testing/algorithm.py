@@ -3,9 +3,7 @@
 A contributor writes
 
     class TestMyRule(AlgorithmContract):
-        @pytest.fixture(params=[MyRule(), MyRule(schedule="staged")], ids=str)
-        def algorithm(self, request):
-            return request.param
+        rules = (MyRule(), MyRule(schedule="staged"))
 
 and inherits every check. A rule that cannot be held to one says so by name, with the reason:
 
@@ -25,7 +23,7 @@ __all__ = ["AlgorithmContract"]
 
 
 class AlgorithmContract(Mathematics, Place, Persistence, Costs):
-    """Every check of a rule; subclass it and give it a fixture ``algorithm``. What can be set: see ``Setting``."""
+    """Every check of a rule; subclass it and name the ``rules``. What can be set: see ``Setting``."""
 
     def test_docstring_has_every_section(self, algorithm: Algorithm) -> None:
         """The docstring has every section, a row for every hyper-parameter, every default with its source, and BibTeX."""

@@ -25,7 +25,7 @@ from bpfree.nets import DenseBlock
 from bpfree.testing.bench import Bench, chain
 from bpfree.text import key_values
 
-__all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "main", "trajectory", "write"]
+__all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "label", "main", "trajectory", "write"]
 
 SIZES = (6, 6, 6, 6, 3)
 """Examples in each of the five steps; the last batch is ragged."""
@@ -34,14 +34,19 @@ TOLERANCE = 1e-10
 """Largest difference that another machine's rounding explains, in float64."""
 
 
-def file_name(algorithm: Algorithm) -> str:
-    """Name and everything that is not a default, such as ``mono-forward,schedule=staged.json``."""
+def label(algorithm: Algorithm) -> str:
+    """Name and everything that is not a default, such as ``mono-forward,schedule=staged``."""
     changed = [
         f"{field.name}={getattr(algorithm, field.name)}"
         for field in dataclasses.fields(algorithm)
         if getattr(algorithm, field.name) != field.default
     ]
-    return ",".join([algorithm.name, *changed]) + ".json"
+    return ",".join([algorithm.name, *changed])
+
+
+def file_name(algorithm: Algorithm) -> str:
+    """The file of a rule's trajectory, such as ``mono-forward,schedule=staged.json``."""
+    return label(algorithm) + ".json"
 
 
 def trajectory(algorithm: Algorithm) -> dict[str, Any]:
