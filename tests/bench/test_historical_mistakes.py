@@ -18,7 +18,7 @@ import torch
 
 from bpfree import report, rulesets
 from bpfree.algorithms import Backprop, State
-from bpfree.bench import Arm, Comparison, RunDirectory, SilentObserver, check_supported, measure, parse_arms
+from bpfree.bench import Arm, ComparisonRun, RunDirectory, SilentObserver, check_supported, measure, parse_arms
 from bpfree.bench.measure import RunFailed
 from bpfree.bench.study import open_storage, search
 from bpfree.data import Dataset, TestSplitError
@@ -43,7 +43,7 @@ def run(path: Path, rules: Ruleset = RULES, arms: str = ARMS, seeds: tuple[int, 
     used = setting(ruleset=rules)
     used.plan |= {"arms": [arm.label for arm in parse_arms(arms)], "seeds": list(seeds)}
     with directory.opened(rules, used.facts):
-        Comparison(used, parse_arms(arms), seeds, directory, SilentObserver()).run()
+        ComparisonRun(used, parse_arms(arms), seeds, directory, SilentObserver()).run()
     return path
 
 

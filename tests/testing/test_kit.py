@@ -13,7 +13,7 @@ import torch
 from bpfree.algorithms import Algorithm, MonoForward
 from bpfree.nets import Chain
 from bpfree.testing import AlgorithmContract
-from bpfree.testing.bench import Bench, blobs, fingerprint, make_batch
+from bpfree.testing.bench import RuleOnNet, blobs, fingerprint, make_batch
 from bpfree.testing.docstrings import bibtex_problems, problems, sections
 from bpfree.testing.guards import BrokenProtocolError, no_waiting
 
@@ -155,7 +155,7 @@ def test_blobs_say_nothing_in_the_label_pixels() -> None:
 
 
 def test_fingerprints_see_every_bit() -> None:
-    bench = Bench.start(MonoForward(), Contract().make_net())
+    bench = RuleOnNet.start(MonoForward(), Contract().make_net())
     before = fingerprint(bench.tensors())
     assert fingerprint(bench.copy().tensors()) == before
     weight = bench.net[0].linear.weight.detach().view(-1)
@@ -164,7 +164,7 @@ def test_fingerprints_see_every_bit() -> None:
 
 
 def test_a_copied_bench_keeps_its_shared_head() -> None:
-    copied = Bench.start(MonoForward(), Contract().make_net()).copy()
+    copied = RuleOnNet.start(MonoForward(), Contract().make_net()).copy()
     assert copied.state.slot(2).projection is copied.net.output.weight
 
 

@@ -2,7 +2,7 @@
 
 Under a ruleset of several studies, search and measurement are one: the best trial of each study is its measured run.
 A cell (arm, data, net, seed or study) is run once. The process may die at any time: the journal and the records are the state,
-and the same command goes on where it was.
+and the same command resumes.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from bpfree.errors import RunDirectoryError
 from bpfree.records import CONTROL_SEEDS, Record
 from bpfree.train import Progress
 
-__all__ = ["Comparison", "Observer", "SilentObserver"]
+__all__ = ["ComparisonRun", "Observer", "SilentObserver"]
 
 
 class Observer(Protocol):
@@ -44,7 +44,7 @@ class Observer(Protocol):
 
 
 class SilentObserver:
-    """Nobody."""
+    """An observer that shows nothing."""
 
     def begin(self, stage: str, n_passes: int) -> None:
         """Nothing."""
@@ -57,7 +57,7 @@ class SilentObserver:
 
 
 @dataclass
-class Comparison:
+class ComparisonRun:
     """Arms, seeds and a setting, to be run in an opened directory.
 
     Attributes:
@@ -165,7 +165,7 @@ class Comparison:
             studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
             for arm in self.arms:
                 if ArmRules.of(setting, arm).cell(number) in done:
-                    studies.pop(arm.label).close()  # killed after its record was kept, it may have left a state behind
+                    studies.pop(arm.label).close()  # killed after its record was written, it may have left a state behind
             for index in range(search.trials):
                 for arm in self._rotated(number * search.trials + index):
                     if arm.label in studies and studies[arm.label].n_done <= index < ArmRules.of(setting, arm).trials:
@@ -174,14 +174,14 @@ class Comparison:
                 self._measure_study(study)
 
     def _run_trial(self, setting: Setting, study: ArmStudy, index: int) -> None:
-        said = f"{study.arm.label}, study {study.number}, trial {index}"
-        self.observer.begin(said, ArmRules.of(setting, study.arm).passes)
+        stage = f"{study.arm.label}, study {study.number}, trial {index}"
+        self.observer.begin(stage, ArmRules.of(setting, study.arm).passes)
         record = study.run_trial(index, on_pass=self.observer.passed, on_trace=self.directory.keep_trace)
         if record.val_accuracy is None:
             came = f"{record.status} ({record.reasons['status']})"
         else:
             came = f"validation accuracy {record.val_accuracy:.4f} after {record.passes} passes in {record.time_s:.2f} s"
-        self._say(f"{said}: {came}")
+        self._say(f"{stage}: {came}")
 
     def _measure_study(self, study: ArmStudy) -> None:
         tuned = study.tuned()

@@ -152,7 +152,7 @@ def run_once(
 
 
 def _of_two_sittings(reading: Reading, history: list[HistoryEntry]) -> Reading:
-    """Seconds of several sittings add up; joules do not, since nobody saw the device in between."""
+    """Seconds of several sittings add up; joules do not, since the device was not metered in between."""
     why = "the run was interrupted and resumed; energies of two sittings are not added"
     reasons = reading.reasons | dict.fromkeys(("energy.joules", "energy.net_joules", "energy.sources"), why)
     sources = dict.fromkeys(reading.sources)

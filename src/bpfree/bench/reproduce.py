@@ -22,7 +22,7 @@ from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
-from bpfree.bench.compare import Comparison, Observer, SilentObserver
+from bpfree.bench.compare import ComparisonRun, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
 from bpfree.bench.suites import Row, Section, Suite
@@ -218,7 +218,7 @@ class Reproduction:
         torch.set_num_threads(threads)
         self._write_plan(out)
 
-    def _run_group(self, comparison: Comparison, accept_other_code: bool) -> None:
+    def _run_group(self, comparison: ComparisonRun, accept_other_code: bool) -> None:
         setting, directory = comparison.setting, comparison.directory
         with directory.opened(setting.ruleset, setting.facts, accept_other_code=accept_other_code):
             try:
@@ -236,7 +236,7 @@ class Reproduction:
 
     def _comparison(
         self, group: ArmGroup, out: Path, device: torch.device, meter: Meter, factor: CarbonFactor | None, command: str
-    ) -> Comparison:
+    ) -> ComparisonRun:
         rules, data = self.rules[group.ruleset], self.data[group.ruleset, group.dataset].to(device)
         plan = {
             "command": command, "suite": self.suite.name, "suite_ruleset": group.ruleset, "suite_dataset": group.dataset,
@@ -244,7 +244,7 @@ class Reproduction:
             "tier": rules.plan.tier, "arms": [arm.label for arm in group.arms], "seeds": list(rules.plan.seeds),
         }  # fmt: skip
         setting = Setting(rules, data, group.net, device, meter, factor, plan, environment.facts(device))
-        return Comparison(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
+        return ComparisonRun(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
 
     def check_place(self, out: Path) -> None:
         """Refuse a directory that holds something else, or this suite under other rules.

@@ -25,7 +25,7 @@ class ConvBlock(Block):
 
     Args:
         in_shape: (channels, height, width) of one example.
-        channels: put out, at least 1.
+        channels: of the output, at least 1.
         kernel: edge of the kernel, at least 1.
         activation: a name of :data:`bpfree.numerics.activations.ACTIVATIONS`.
         pool: ``"none"``, ``"max"`` or ``"average"``, over windows of 2 x 2, step 2.

@@ -18,8 +18,8 @@ class Crossed:
     """The mean of crossed differences.
 
     Attributes:
-        interval: in the unit of the differences; ``n`` is the number of cells, ``reason`` says what the interval leaves out.
-        p_value: two-sided, for no difference; ``None`` where there is no spread or one cell.
+        interval: in the unit of the differences; ``n`` is their number, ``reason`` says what the interval leaves out.
+        p_value: two-sided, for no difference; ``None`` where there is no spread or one difference.
         df: Satterthwaite's degrees of freedom, ``None`` where there is no test.
         sd_studies, sd_splits, sd_rest: standard deviations of the three random effects, 0 where the estimate is below 0;
             ``None`` where they cannot be told apart.
@@ -36,14 +36,14 @@ class Crossed:
 def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Crossed:
     """Interval of the mean of d[s, r], studies s crossed with splits r, both random: d = μ + a_s + b_r + e_sr.
 
-    With mean squares A of studies, B of splits and E of the rest, the variance of the mean of S x R cells is estimated by
+    With mean squares A of studies, B of splits and E of the rest, the variance of the mean of S x R differences is estimated by
     (A + B - E)/(SR), with (A + B - E)² / (A²/(S - 1) + B²/(R - 1) + E²/((S - 1)(R - 1))) degrees of freedom (Satterthwaite 1946,
     "An approximate distribution of estimates of variance components"; Montgomery, ch. 13). A factor whose mean square is below E
     has no sign of an effect and drops out (its estimate would be negative); the larger of A and B always stays, and so does E
     where it exceeds both, with their degrees of freedom. One study or one split leaves a t interval over the other factor.
 
     Args:
-        differences: A - B in any unit, finite, (studies, splits), every cell filled.
+        differences: A - B in any unit, finite, (studies, splits), none missing.
         level: confidence.
 
     Returns:

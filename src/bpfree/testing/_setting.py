@@ -15,10 +15,10 @@ from bpfree.nets import Chain
 from bpfree.testing.bench import BLOCK_KINDS, IN_SHAPE, N_CLASSES, WIDTHS, BlockMaker, chain
 from bpfree.testing.golden import label
 
-__all__ = ["Setting"]
+__all__ = ["ContractSetting"]
 
 
-class Setting:
+class ContractSetting:
     """Class attributes to override, and fixtures. The checks are in the classes that derive from this one."""
 
     rules: ClassVar[Sequence[Algorithm[Any]]] = ()

@@ -1,4 +1,4 @@
-"""The contract of a learning rule: what every rule, ours or anybody's, is held to.
+"""The contract of a learning rule: what every rule, of this package or of another, is held to.
 
 A contributor writes
 
@@ -23,12 +23,12 @@ __all__ = ["AlgorithmContract"]
 
 
 class AlgorithmContract(Mathematics, Place, Persistence, Costs):
-    """Every check of a rule; subclass it and name the ``rules``. What can be set: see ``Setting``."""
+    """Every check of a rule; subclass it and name the ``rules``. What can be set: see ``ContractSetting``."""
 
     def test_docstring_has_every_section(self, algorithm: Algorithm) -> None:
         """The docstring has every section, a row for every hyper-parameter, every default with its source, and BibTeX."""
-        found = problems(type(algorithm))
-        assert not found, "; ".join(found)
+        wrong = problems(type(algorithm))
+        assert not wrong, "; ".join(wrong)
 
     def test_docstring_example_runs(self, algorithm: Algorithm) -> None:
         """The doctest of the docstring passes."""

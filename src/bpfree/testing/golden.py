@@ -22,7 +22,7 @@ import torch
 from bpfree.algorithms import Algorithm, make, params
 from bpfree.files import write_atomic, writing
 from bpfree.nets import DenseBlock
-from bpfree.testing.bench import Bench, chain
+from bpfree.testing.bench import RuleOnNet, chain
 from bpfree.text import key_values
 
 __all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "label", "main", "trajectory", "write"]
@@ -52,7 +52,7 @@ def file_name(algorithm: Algorithm) -> str:
 def trajectory(algorithm: Algorithm) -> dict[str, Any]:
     """Losses of five steps (in each phase), and what was learned at the end, as JSON values."""
     net = chain(DenseBlock, (2, 3), (5, 4), 3).double()
-    bench = Bench.start(algorithm, net, seed=0)
+    bench = RuleOnNet.start(algorithm, net, seed=0)
     losses = [loss.tolist() for loss in bench.all_phases(SIZES)]
     scores = algorithm.scores(bench.net, bench.state, bench.batch(2, 99).x, bench.last_phase)
     return {
@@ -66,14 +66,14 @@ def trajectory(algorithm: Algorithm) -> dict[str, Any]:
 
 def differences(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Where two trajectories differ by more than :data:`TOLERANCE`, one line each."""
-    found = []
+    lines = []
     for key in ("losses", "scores"):
-        found += _compare(key, stored[key], now[key])
+        lines += _compare(key, stored[key], now[key])
     if set(stored["learned"]) != set(now["learned"]):
-        return [*found, f"learned: {sorted(stored['learned'])} became {sorted(now['learned'])}"]
+        return [*lines, f"learned: {sorted(stored['learned'])} became {sorted(now['learned'])}"]
     for name, values in stored["learned"].items():
-        found += _compare(name, values, now["learned"][name])
-    return found
+        lines += _compare(name, values, now["learned"][name])
+    return lines
 
 
 def _compare(name: str, stored: Any, now: Any) -> list[str]:

@@ -45,7 +45,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Upper bound of what one arm of a cell takes: its search and its measured runs; joules None with a reason."""
+    """Upper bound of what one arm takes on a data set with a net: its search and its measured runs; joules None with a reason."""
 
     search_s: float
     runs_s: float
@@ -101,7 +101,7 @@ def _mean_s(work: Callable[[], float]) -> float:
 
 
 def estimate(rules: Ruleset, arm: Arm, dataset: str, net: str, size: Size, timing: Timing, n_seeds: int) -> Estimate:
-    """Cost of one arm in a cell under the suite's ruleset (its exceptions are applied here)."""
+    """Cost of one arm on a data set with a net, under the suite's ruleset (its exceptions are applied here)."""
     trial_s, run_s = (_run_s(rules, arm, dataset, net, size, timing, trial=trial) for trial in (True, False))
     run_s += size.n_test * timing.score_s
     search_s, runs_s = ArmRules(rules, arm, dataset, net).trials * trial_s, n_seeds * run_s
