@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfree import rulesets
-from bpfree.rulesets.schema import UNHASHED, Rules, Sampler
+from bpfree.rulesets.schema import UNHASHED, Rules
+from bpfree.rulesets.search import Sampler
 
 QUICK = rulesets.load("quick")
 LONG = QUICK.with_changes({"search.passes_per_trial": None})  # trials as long as a run

@@ -14,7 +14,7 @@ from optuna.trial import create_trial
 
 from bpfree.records import CONTROL_SEEDS
 from bpfree.rulesets import Range
-from bpfree.rulesets.schema import MOST_TRIALS
+from bpfree.rulesets.search import MOST_TRIALS
 
 __all__ = ["SEARCH_SEEDS", "Sequence", "sequence_number", "study_seed", "trial_seed"]
 

@@ -2,39 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bpfree.cli.options import BatchSize, DataOptions, Device, MaxPasses, OutputOptions, Seed, grouped
+from bpfree.cli.options import DataOptions, OutputOptions, SeriesOptions, grouped
 
-__all__ = ["SeriesOptions", "analyse_app"]
+__all__ = ["analyse_app"]
 
 analyse_app = typer.Typer(
     help="How well a rule's updates align with backprop's gradient, and whether weights stay orthogonal: figures of the papers.",
     no_args_is_help=True,
 )
-
-
-@dataclass(frozen=True)
-class SeriesOptions:
-    """What is trained, and after which passes it is analysed."""
-
-    rule: Annotated[
-        str,
-        typer.Option("--rule", "--arm", help="A rule, or an arm with fixed hyper-parameters: name:key=value.", show_default=True),
-    ] = "foton"
-    max_passes: MaxPasses = None
-    every: Annotated[int, typer.Option(help="Passes between two points; the start and the end are always points.")] = 1
-    limit: Annotated[int | None, typer.Option(help="Training examples to use; all by default.")] = None
-    batch_size: BatchSize = None
-    seed: Seed = 0
-    device: Device = "cpu"
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
-    ] = None
 
 
 @analyse_app.command()

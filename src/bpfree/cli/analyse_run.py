@@ -11,10 +11,9 @@ import typer
 from bpfree.algorithms import check_net, params
 from bpfree.analysis import SeriesPlan, record_series
 from bpfree.bench import Arm, environment, fresh_path
-from bpfree.cli.analyse import SeriesOptions
 from bpfree.cli.analyse_figure import draw_series
 from bpfree.cli.interrupt import raise_if_asked
-from bpfree.cli.options import DataOptions, MeterOptions, OutputOptions, RuleOptions
+from bpfree.cli.options import DataOptions, MeterOptions, OutputOptions, RuleOptions, SeriesOptions
 from bpfree.cli.output import print_json, print_table
 from bpfree.cli.resume import command_line
 from bpfree.cli.session import start

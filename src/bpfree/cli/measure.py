@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bpfree.cli.options import BatchSize, DataDir, DataOptions, Dataset, Json, MeterOptions, grouped
+from bpfree.cli.options import BatchSize, CountOptions, DataOptions, Json, MeterOptions, grouped
 
-__all__ = ["CountOptions", "measure_app"]
+__all__ = ["measure_app"]
 
 measure_app = typer.Typer(
     help="Measure one cost by itself.",
@@ -18,19 +17,6 @@ measure_app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-
-
-@dataclass(frozen=True)
-class CountOptions:
-    """Whose training steps are counted. Nothing is trained."""
-
-    net: Annotated[
-        list[str] | None, typer.Option("--net", help="May be repeated. By default mlp:3x256, mlp:8x256, mlp:32x256.")
-    ] = None
-    arms: Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated. By default every rule.")] = None
-    batch_size: BatchSize = 128
-    dataset: Dataset = None
-    data_dir: DataDir = None
 
 
 @measure_app.command()

@@ -12,7 +12,7 @@ import typer
 from bpfree import data
 from bpfree.bench import parse_arms
 from bpfree.bench.cost_table import CostRow, cost_rows, main_arms, ratios
-from bpfree.cli.measure import CountOptions
+from bpfree.cli.options import CountOptions
 from bpfree.cli.output import console, print_json, print_table
 from bpfree.errors import UsageError
 from bpfree.files import write_atomic

@@ -15,6 +15,7 @@ __all__ = [
     "Arms",
     "BatchSize",
     "CarbonOptions",
+    "CountOptions",
     "DataDir",
     "DataOptions",
     "Dataset",
@@ -29,6 +30,7 @@ __all__ = [
     "RuleOptions",
     "Seed",
     "Seeds",
+    "SeriesOptions",
     "Target",
     "Trials",
     "grouped",
@@ -116,6 +118,38 @@ class OutputOptions:
 
     as_json: Json = False
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress, no table.")] = False
+
+
+@dataclass(frozen=True)
+class SeriesOptions:
+    """What is trained, and after which passes it is analysed."""
+
+    rule: Annotated[
+        str,
+        typer.Option("--rule", "--arm", help="A rule, or an arm with fixed hyper-parameters: name:key=value.", show_default=True),
+    ] = "foton"
+    max_passes: MaxPasses = None
+    every: Annotated[int, typer.Option(help="Passes between two points; the start and the end are always points.")] = 1
+    limit: Annotated[int | None, typer.Option(help="Training examples to use; all by default.")] = None
+    batch_size: BatchSize = None
+    seed: Seed = 0
+    device: Device = "cpu"
+    out: Annotated[
+        Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
+    ] = None
+
+
+@dataclass(frozen=True)
+class CountOptions:
+    """Whose training steps are counted. Nothing is trained."""
+
+    net: Annotated[
+        list[str] | None, typer.Option("--net", help="May be repeated. By default mlp:3x256, mlp:8x256, mlp:32x256.")
+    ] = None
+    arms: Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated. By default every rule.")] = None
+    batch_size: BatchSize = 128
+    dataset: Dataset = None
+    data_dir: DataDir = None
 
 
 def grouped(command: Callable[..., int]) -> Callable[..., int]:

@@ -1,12 +1,12 @@
-"""Numbers as people write them in YAML, checked."""
+"""Numbers as people write them in YAML, checked, and the base of what holds them."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "Fraction", "Natural", "NonNegative", "Positive", "Real", "Share", "Word", "number"]
+__all__ = ["Count", "Fraction", "Natural", "NonNegative", "Part", "Positive", "Real", "Share", "Word", "number"]
 
 
 def number(value: object) -> object:
@@ -29,3 +29,9 @@ Share = Annotated[float, BeforeValidator(number), Field(gt=0, le=1, allow_inf_na
 Count = Annotated[int, BeforeValidator(number), Field(ge=1)]
 Natural = Annotated[int, BeforeValidator(number), Field(ge=0)]
 Word = Annotated[str, Field(min_length=1, pattern=r"\S")]
+
+
+class Part(BaseModel):
+    """A part of a ruleset: frozen, without unknown keys."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)

@@ -11,7 +11,8 @@ from pydantic import ValidationError, model_validator
 
 from bpfree.errors import RulesetError
 from bpfree.rulesets.digest import digest
-from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, Sampler, replace
+from bpfree.rulesets.schema import SCHEMA_VERSION, Rules, replace
+from bpfree.rulesets.search import Sampler
 from bpfree.rulesets.stopping import Patience, PhaseLike, StopRule
 from bpfree.yaml_files import Kind
 

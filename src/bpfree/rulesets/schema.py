@@ -7,17 +7,15 @@ all arms, and what differs for an arm is an :class:`ArmException` with its reaso
 
 from __future__ import annotations
 
-import math
 from collections import Counter
-from collections.abc import Callable, Mapping
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import numpy as np
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from bpfree.errors import RulesetError
-from bpfree.rulesets.numbers import Count, Fraction, Natural, NonNegative, Positive, Share, Word
-from bpfree.rulesets.ranges import Range, Spaces, check_keys, named_spaces
+from bpfree.rulesets.numbers import Count, Fraction, Natural, NonNegative, Part, Positive, Share, Word
+from bpfree.rulesets.search import STANDARD, Search
 from bpfree.rulesets.splits import Split, kind_of, standard_splits
 from bpfree.rulesets.stopping import Metric
 
@@ -27,10 +25,7 @@ __all__ = [
     "Budget",
     "LrSchedule",
     "Plan",
-    "QuasiRandom",
     "Rules",
-    "Sampler",
-    "Search",
     "Stop",
     "whole_name",
 ]
@@ -46,18 +41,11 @@ one search. Such a ruleset can be read and reported, with the digest that it had
 FEWEST_STUDIES = 5
 """Below this the spread over studies is hardly known."""
 
-STANDARD = "standard"
-"""In place of spaces or splits: those of the package under this name."""
-
 Augmentation = Literal["none", "crop-flip"]
 LrSchedule = Literal["constant", "linear-cooldown", "cosine"]
 
 
-class _Part(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Stop(_Part):
+class Stop(Part):
     """When a phase ends, and which state is restored then.
 
     ``patience`` counts passes without an improvement larger than ``min_delta`` (in units of the metric: a fraction of accuracy,
@@ -71,7 +59,7 @@ class Stop(_Part):
     restore_best: bool = True
 
 
-class Budget(_Part):
+class Budget(Part):
     """How long a run may be.
 
     ``per="run"``: ``max_passes`` is the cap on the total, shared by the phases: a phase may use the passes that are left divided
@@ -95,125 +83,7 @@ def whole_name(dataset: str) -> str:
     return dataset.partition("[")[0]
 
 
-def tenth_at_most_25(n: int) -> int:
-    """Of ``n`` finished trials, how many count as good: a tenth, rounded up, at most 25 (as Optuna's default)."""
-    return min(math.ceil(0.1 * n), 25)
-
-
-def newest_25_full(n: int) -> np.ndarray:
-    """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's default)."""
-    if n < 25:
-        return np.ones(n)
-    return np.concatenate([np.linspace(1.0 / n, 1.0, num=n - 25), np.ones(25)])
-
-
-class Sampler(_Part):
-    """Every argument of Optuna's TPE sampler, spelled out, because Optuna 5.0 changed its defaults.
-
-    The values given here are those of Optuna 4.2, which the papers used. ``constant_liar`` is off: with it a
-    killed trial, left behind as running, would change what is sampled after a resume.
-    """
-
-    name: Literal["tpe"] = "tpe"
-    n_startup_trials: Natural = 10
-    n_ei_candidates: Count = 24
-    gamma: Literal["tenth-at-most-25"] = "tenth-at-most-25"
-    weights: Literal["newest-25-full"] = "newest-25-full"
-    prior_weight: Positive = 1.0
-    consider_magic_clip: bool = True
-    consider_endpoints: bool = False
-    multivariate: bool = False
-    group: bool = False
-    constant_liar: bool = False
-    warn_independent_sampling: bool = False
-
-    @model_validator(mode="after")
-    def _group_needs_multivariate(self) -> Sampler:
-        if self.group and not self.multivariate:
-            raise ValueError("group: true needs multivariate: true")
-        return self
-
-    def arguments(self) -> dict[str, Any]:
-        """Keywords for ``optuna.samplers.TPESampler``, all but ``seed`` (from study and trial number).
-
-        ``consider_prior`` is left out: it is always true since Optuna 4.3, and was true by default before.
-        """
-        gammas: dict[str, Callable[[int], int]] = {"tenth-at-most-25": tenth_at_most_25}
-        weights: dict[str, Callable[[int], np.ndarray]] = {"newest-25-full": newest_25_full}
-        given = self.model_dump(exclude={"name"})
-        return given | {"gamma": gammas[self.gamma], "weights": weights[self.weights]}
-
-
-class QuasiRandom(_Part):
-    """One scrambled Sobol sequence over all hyper-parameters of the ruleset, which every arm shares.
-
-    Trial t of study s tries point t of sequence s in every arm, projected on what the arm searches: where two arms search the
-    same hyper-parameter, luck is the same for both.
-    """
-
-    name: Literal["qmc"] = "qmc"
-    sequence: Literal["sobol"] = "sobol"
-    scramble: Literal[True] = True
-
-
-MOST_TRIALS = 10_000
-"""Trials of a search, at most: seeds of two studies must not meet."""
-
-
-class Search(_Part):
-    """The search for hyper-parameters: the same for every arm, on the validation split only.
-
-    ``studies``: with one, its best values are trained on the seeds of the plan. With more, the best trial of each study is the
-    measured run of that study, so that search luck is in the spread. ``trials`` of each study; 0 searches nothing, and every arm
-    has the hyper-parameters that it names. ``passes_per_trial`` counts as the budget does (per run or per phase); ``None`` gives
-    a trial the same passes as a run. The stop rule of a trial is that of a run. ``train_examples``: a trial trains on at most so
-    many; ``None`` gives it those of a run. ``spaces``: see :mod:`bpfree.rulesets.ranges`; a name is short for those of the
-    package, ``None`` stands in rulesets of schema version 1 alone.
-    """
-
-    studies: Annotated[Count, Field(le=MOST_TRIALS)] = 1
-    trials: Annotated[Natural, Field(le=MOST_TRIALS)]
-    passes_per_trial: Count | None = None
-    train_examples: Count | None = None
-    objective: Literal["best-validation-accuracy"] = "best-validation-accuracy"
-    sampler: Annotated[Sampler | QuasiRandom, Field(discriminator="name")] = Field(default_factory=QuasiRandom)
-    pruner: Literal["none"] = "none"
-    spaces: Spaces | None = Field(default_factory=lambda: _ranges(named_spaces(STANDARD)))
-
-    @field_validator("spaces", mode="before")
-    @classmethod
-    def _by_name(cls, value: object) -> object:
-        """``spaces: standard`` is short for those of the package."""
-        if isinstance(value, Mapping):
-            _said(check_keys, value)
-        return _said(named_spaces, value) if isinstance(value, str) else value
-
-    @model_validator(mode="after")
-    def _a_trial_of_several_studies_is_a_run(self) -> Search:
-        if self.studies > 1 and (self.trials == 0 or self.passes_per_trial is not None or self.train_examples is not None):
-            raise ValueError(
-                f"search.studies is {self.studies}, so that the best trial of each study is its measured run: give at least one "
-                "trial, and leave passes_per_trial and train_examples empty"
-            )
-        return self
-
-
-def _ranges(plain: Mapping[str, Mapping[str, Any]]) -> Spaces:
-    return {
-        key: {name: None if ends is None else Range.model_validate(ends) for name, ends in ranges.items()}
-        for key, ranges in plain.items()
-    }
-
-
-def _said(call: Callable[[Any], Any], value: object) -> Any:
-    """An error of ours as one of pydantic's, which adds the field."""
-    try:
-        return call(value)
-    except RulesetError as error:
-        raise ValueError(str(error)) from None
-
-
-class Plan(_Part):
+class Plan(Part):
     """What is run under the rules. Recorded, not hashed, so that seeds can be added and data sets merged.
 
     ``target``: a validation accuracy (a fraction), or one for each data set; time and energy to it are counted.
@@ -261,7 +131,7 @@ def _covers(given: str, arm: str) -> bool:
     return algorithm == its_algorithm and set(options) <= set(its_options)
 
 
-class ArmException(_Part):
+class ArmException(Part):
     """One rule that differs for some arms, with the reason. It is hashed, and every output shows it in words.
 
     ``arms`` holds algorithms (``"mono-forward"``), or algorithms with some of an arm's options
@@ -287,7 +157,7 @@ class ArmException(_Part):
         )
 
 
-class Rules(_Part):
+class Rules(Part):
     """The fields of a ruleset; :class:`bpfree.rulesets.Ruleset` adds what is done with them."""
 
     schema_version: Literal[1, 2] = SCHEMA_VERSION
