@@ -30,12 +30,12 @@ from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import scaled_data
 from bpfree.bench.suites.sizes import KNOWN, Size
 from bpfree.data import Dataset
-from bpfree.errors import BpfreeError, DataError, RunDirectoryError, StorageError, UsageError, unknown_name
+from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError, unknown_name
 from bpfree.files import write_atomic, writing
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.nets import build
 from bpfree.published import Number
-from bpfree.rulesets import Ruleset
+from bpfree.rulesets import Ruleset, Split
 
 __all__ = ["ArmGroup", "Line", "Reproduction", "choose"]
 
@@ -114,40 +114,51 @@ class Reproduction:
         return ArmRules(self.rules[line.section.ruleset], Arm.parse(row.arm), row.dataset, row.net)
 
     def load(self, data_dir: Path | None, *, download: bool = True) -> None:
-        """Load every data set of the chosen rows; rows whose data are absent get a reason that says so.
+        """Load every data set of the chosen rows as its ruleset splits it.
+
+        Rows whose data are absent, or whose ruleset does not say how to split them, get a reason that says so.
 
         Raises:
             DataError: no data set of the suite is there; it says how to get the first.
             UnknownNameError, UsageError: a data set that no folder could hold.
         """
-        problems: dict[str, str] = {}
-        wanted = dict.fromkeys(line.row.dataset for line in self.lines if not line.reason)
-        for name in wanted:
-            try:
-                whole = datasets.load(name, data_dir=data_dir, download=download)
-            except DataError as error:
-                problems[name] = str(error)
-                continue
-            for key in dict.fromkeys(line.section.ruleset for line in self.lines if line.row.dataset == name):
-                rules = self.rules[key]
-                part = scaled_data(whole, rules, self.batch_size(key))
-                self.data[key, name] = part.augmented(rules.augmentation_for(name))
-        if problems and len(problems) == len(wanted):
-            raise DataError(f"suite {self.suite.name} has no data here: {next(iter(problems.values()))}")
-        for line in self.lines:
-            line.reason = line.reason or problems.get(line.row.dataset, "")
+        absent: dict[str, str] = {}
+        whole: dict[tuple[str, Split, int], Dataset] = {}
+        wanted = [line for line in self.lines if not line.reason]
+        for line in wanted:
+            key, name = line.section.ruleset, line.row.dataset
+            rules = self.rules[key]
+            if name not in absent and (key, name) not in self.data:
+                try:
+                    split, seed = rules.split_for(name), _split_seed(rules)
+                    if (name, split, seed) not in whole:
+                        whole[name, split, seed] = datasets.load(
+                            name, data_dir=data_dir, download=download, split=split, split_seed=seed
+                        )
+                    part = scaled_data(whole[name, split, seed], rules, self.batch_size(key))
+                    self.data[key, name] = part.augmented(rules.augmentation_for(name))
+                except DataError as error:
+                    absent[name] = str(error)
+                except RulesetError as error:
+                    line.reason = str(error)
+            line.reason = line.reason or absent.get(name, "")
+        if absent and all(line.row.dataset in absent for line in wanted):
+            raise DataError(f"suite {self.suite.name} has no data here: {next(iter(absent.values()))}")
 
     def size(self, key: str, dataset: str) -> Size | None:
         """Size of the loaded data set, else of a known one; None for a file of the user that is not loaded."""
         if (key, dataset) in self.data:
             return Size.of(self.data[key, dataset])
-        return KNOWN[dataset].scaled(self.rules[key], self.batch_size(key)) if dataset in KNOWN else None
+        rules = self.rules[key]
+        return KNOWN[dataset].divided(rules.split_for(dataset)).scaled(rules, self.batch_size(key)) if dataset in KNOWN else None
 
     def check(self) -> None:
         """Give every row that the harness, the net or the rule refuses its reason."""
         for line in self.lines:
+            if line.reason:
+                continue
             size = self.size(line.section.ruleset, line.row.dataset)
-            if not line.reason and size is not None:
+            if size is not None:
                 line.reason = self._refusal(line, size)
 
     def _refusal(self, line: Line, size: Size) -> str:
@@ -243,7 +254,8 @@ class Reproduction:
             "scale": self.scale, "stamps": list(rules.stamps), "dataset": data.name, "net": group.net, "device": str(device),
             "tier": rules.plan.tier, "arms": [arm.label for arm in group.arms], "seeds": list(rules.plan.seeds),
         }  # fmt: skip
-        setting = Setting(rules, data, group.net, device, meter, factor, plan, environment.facts(device))
+        facts = environment.facts(device)
+        setting = Setting(rules, data, group.net, device, meter, factor, plan, facts, split_seed=_split_seed(rules))
         return ComparisonRun(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
 
     def check_place(self, out: Path) -> None:
@@ -280,6 +292,21 @@ class Reproduction:
         ]  # fmt: skip
         plan = {"suite": self.suite.name, "scale": self.scale, "stamps": list(self.stamps), "rows": rows}
         write_atomic(out / "suite.json", json.dumps(plan, indent=2) + "\n")
+
+
+def _split_seed(rules: Ruleset) -> int:
+    """The one split seed of a ruleset.
+
+    Raises:
+        RulesetError: it crosses several; the published numbers of a suite are of one split.
+    """
+    seed, *others = rules.plan.split_seeds
+    if others:
+        raise RulesetError(
+            f"ruleset {rules.name} runs {1 + len(others)} split seeds, and a suite runs one; add plan.split_seeds: [{seed}] to "
+            "the changes of the ruleset"
+        )
+    return seed
 
 
 def choose(
