@@ -120,8 +120,12 @@ def _points(
 ) -> Iterator[Point]:
     stop = Patience(None, max_passes=plan.max_passes, restore_best=False)
     options = {
-        "every": plan.every, "known": known, "seed": plan.seed, "batch_size": plan.batch_size, "checkpoint": checkpoint,
-    }  # fmt: skip
+        "every": plan.every,
+        "known": known,
+        "seed": plan.seed,
+        "batch_size": plan.batch_size,
+        "checkpoint": checkpoint,
+    }
     if kind == "alignment":
         for seen in alignment_over_training(rule, net, data, stop, n_examples=plan.n_examples, **options):
             yield {"passes": seen.passes, "cosine": _known(seen.cosine), "norm_ratio": _known(seen.norm_ratio)}

@@ -117,11 +117,25 @@ def run_once(
     try:
         with setting.meter.window() as window:
             for progress in training(
-                algorithm, net, blind, stop, batch_size=rules.batch_size, seed=seed,
-                lr_schedule=rules.lr_schedule, state=state, clock=window, checkpoint=checkpoint,
-                identity={"arm": arm.label, "values": dict(values), "data": setting.data.data_digest, "net": setting.net,
-                          "seed": seed, "ruleset": digest(setting.ruleset)},
-            ):  # fmt: skip
+                algorithm,
+                net,
+                blind,
+                stop,
+                batch_size=rules.batch_size,
+                seed=seed,
+                lr_schedule=rules.lr_schedule,
+                state=state,
+                clock=window,
+                checkpoint=checkpoint,
+                identity={
+                    "arm": arm.label,
+                    "values": dict(values),
+                    "data": setting.data.data_digest,
+                    "net": setting.net,
+                    "seed": seed,
+                    "ruleset": digest(setting.ruleset),
+                },
+            ):
                 history.append(progress.entry)
                 steps, examples, stops = progress.steps, progress.examples, list(progress.stops)
                 on_pass(progress)

@@ -37,9 +37,15 @@ class Tried:
         """As it stands in the journal."""
         known = trial.user_attrs
         return cls(
-            dict(trial.params), float(trial.value or 0.0), known["seed"], known["passes"], known["time_s"], known["joules"],
-            known["method"], known["diverged"],
-        )  # fmt: skip
+            dict(trial.params),
+            float(trial.value or 0.0),
+            known["seed"],
+            known["passes"],
+            known["time_s"],
+            known["joules"],
+            known["method"],
+            known["diverged"],
+        )
 
 
 def best_trial(tried: Sequence[Tried]) -> int:
@@ -98,12 +104,17 @@ def tuned_of(
         "at_edge": [name for name, bounds in space.items() if at is not None and bounds.at_edge(best[name])],
         "unequal_search": fixed_though_searched(under.rules, arm),
         "tried": [
-            {"values": trial.values, "val_accuracy": trial.val_accuracy, "seed": trial.seed, "passes": trial.passes,
-             "diverged": trial.diverged}
+            {
+                "values": trial.values,
+                "val_accuracy": trial.val_accuracy,
+                "seed": trial.seed,
+                "passes": trial.passes,
+                "diverged": trial.diverged,
+            }
             for trial in tried
         ],
         "sampler": dict(sampler),
-    }  # fmt: skip
+    }
     return Tuned(arm, best, accuracy, cost, row)
 
 

@@ -227,9 +227,15 @@ def _carbon(run: Ended, reasons: dict[str, str]) -> tuple[float | None, Carbon]:
 def _inference(arm: str, setting: Setting, model: Model, reasons: dict[str, str]) -> Inference:
     """What using the trained model costs, outside the window."""
     costs = measure_inference(
-        {arm: model}, setting.meter, batch_sizes=(1, INFERENCE_BATCH), repeats=INFERENCE_REPEATS,
-        window_s=INFERENCE_WINDOW_S, n_windows=1, max_s=INFERENCE_MOST_S, counted=False,
-    )  # fmt: skip
+        {arm: model},
+        setting.meter,
+        batch_sizes=(1, INFERENCE_BATCH),
+        repeats=INFERENCE_REPEATS,
+        window_s=INFERENCE_WINDOW_S,
+        n_windows=1,
+        max_s=INFERENCE_MOST_S,
+        counted=False,
+    )
     by_batch = {}
     for cost in costs:
         size = str(cost.batch_size)

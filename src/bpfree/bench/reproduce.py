@@ -17,7 +17,6 @@ from typing import Any
 import torch
 
 from bpfree import data as datasets
-from bpfree import rulesets
 from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
@@ -26,8 +25,9 @@ from bpfree.bench.compare import ComparisonRun, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
 from bpfree.bench.suites import Row, Section, Suite
+from bpfree.bench.suites.directory import check_place
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
-from bpfree.bench.suites.scale import scaled_data
+from bpfree.bench.suites.scale import scaled_data, split_seed
 from bpfree.bench.suites.sizes import KNOWN, Size
 from bpfree.data import Dataset
 from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError, unknown_name
@@ -130,7 +130,7 @@ class Reproduction:
             rules = self.rules[key]
             if name not in absent and (key, name) not in self.data:
                 try:
-                    split, seed = rules.split_for(name), _split_seed(rules)
+                    split, seed = rules.split_for(name), split_seed(rules)
                     if (name, split, seed) not in whole:
                         whole[name, split, seed] = datasets.load(
                             name, data_dir=data_dir, download=download, split=split, split_seed=seed
@@ -250,63 +250,42 @@ class Reproduction:
     ) -> ComparisonRun:
         rules, data = self.rules[group.ruleset], self.data[group.ruleset, group.dataset].to(device)
         plan = {
-            "command": command, "suite": self.suite.name, "suite_ruleset": group.ruleset, "suite_dataset": group.dataset,
-            "scale": self.scale, "stamps": list(rules.stamps), "dataset": data.name, "net": group.net, "device": str(device),
-            "tier": rules.plan.tier, "arms": [arm.label for arm in group.arms], "seeds": list(rules.plan.seeds),
-        }  # fmt: skip
+            "command": command,
+            "suite": self.suite.name,
+            "suite_ruleset": group.ruleset,
+            "suite_dataset": group.dataset,
+            "scale": self.scale,
+            "stamps": list(rules.stamps),
+            "dataset": data.name,
+            "net": group.net,
+            "device": str(device),
+            "tier": rules.plan.tier,
+            "arms": [arm.label for arm in group.arms],
+            "seeds": list(rules.plan.seeds),
+        }
         facts = environment.facts(device)
-        setting = Setting(rules, data, group.net, device, meter, factor, plan, facts, split_seed=_split_seed(rules))
+        setting = Setting(rules, data, group.net, device, meter, factor, plan, facts, split_seed=split_seed(rules))
         return ComparisonRun(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
 
     def check_place(self, out: Path) -> None:
-        """Refuse a directory that holds something else, or this suite under other rules.
-
-        Raises:
-            RunDirectoryError, RulesetError: it does; the message says what.
-        """
-        plan = out / "suite.json"
-        if out.is_dir() and not plan.exists() and any(out.iterdir()):
-            raise RunDirectoryError(f"{out} is not empty and holds no suite (it has no suite.json); choose another --out DIR")
-        if out.exists() and not out.is_dir():
-            raise RunDirectoryError(f"{out} is a file; choose another --out DIR")
-        if plan.exists():
-            try:
-                there = json.loads(plan.read_text(encoding="utf-8"))
-                name, scale = str(there["suite"]), float(there["scale"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise RunDirectoryError(f"{plan} cannot be read ({error}); choose another --out DIR") from error
-            if (name, scale) != (self.suite.name, self.scale):
-                raise RunDirectoryError(
-                    f"{out} holds suite {name} at scale {scale:g}, not {self.suite.name} at {self.scale:g}; "
-                    "choose another --out DIR"
-                )
-        for key, rules in self.rules.items():
-            if (out / key / "ruleset.yaml").exists():
-                rulesets.check_equal({str(out / key): rulesets.load(out / key / "ruleset.yaml"), "this command": rules})
+        """Refuse a directory that holds something else, see :func:`bpfree.bench.suites.directory.check_place`."""
+        check_place(out, self.suite.name, self.scale, self.rules)
 
     def _write_plan(self, out: Path) -> None:
         rows = [
-            {"section": line.section.title, "ruleset": line.section.ruleset, "dataset": line.row.dataset, "net": line.row.net,
-             "arm": line.row.arm, "not_run": line.reason or None, "published": dataclasses.asdict(line.number)}
+            {
+                "section": line.section.title,
+                "ruleset": line.section.ruleset,
+                "dataset": line.row.dataset,
+                "net": line.row.net,
+                "arm": line.row.arm,
+                "not_run": line.reason or None,
+                "published": dataclasses.asdict(line.number),
+            }
             for line in self.lines
-        ]  # fmt: skip
+        ]
         plan = {"suite": self.suite.name, "scale": self.scale, "stamps": list(self.stamps), "rows": rows}
         write_atomic(out / "suite.json", json.dumps(plan, indent=2) + "\n")
-
-
-def _split_seed(rules: Ruleset) -> int:
-    """The one split seed of a ruleset.
-
-    Raises:
-        RulesetError: it crosses several; the published numbers of a suite are of one split.
-    """
-    seed, *others = rules.plan.split_seeds
-    if others:
-        raise RulesetError(
-            f"ruleset {rules.name} runs {1 + len(others)} split seeds, and a suite runs one; add plan.split_seeds: [{seed}] to "
-            "the changes of the ruleset"
-        )
-    return seed
 
 
 def choose(
@@ -337,8 +316,9 @@ def choose(
     if n_seeds is not None and n_seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {n_seeds}")
     changes: Mapping[str, Any] = {
-        **({} if n_seeds is None else {"seeds": n_seeds}), **({} if max_hours is None else {"max_hours": max_hours}),
-    }  # fmt: skip
+        **({} if n_seeds is None else {"seeds": n_seeds}),
+        **({} if max_hours is None else {"max_hours": max_hours}),
+    }
     lines = [
         Line(section, row if scale == 1.0 else row.for_rehearsal(), section.number(row), row.not_run)
         for section in suite.sections

@@ -83,9 +83,15 @@ class ArmStudy:
             record = failure.record
         accuracy = record.val_accuracy or 0.0
         tried = Tried(
-            values, accuracy, seed, record.passes, record.time_s or 0.0, record.energy.joules, record.energy.method,
+            values,
+            accuracy,
+            seed,
+            record.passes,
+            record.time_s or 0.0,
+            record.energy.joules,
+            record.energy.method,
             record.status != "ok",
-        )  # fmt: skip
+        )
         is_best = best_trial([*self._tried(), tried]) == index
         if is_best and model is not None:
             self._save(index, model)

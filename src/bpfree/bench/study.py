@@ -51,9 +51,13 @@ def open_study(storage: optuna.storages.BaseStorage, setting: Setting, arm: Arm,
     if study is not None:
         name += f"@split {setting.split_seed}@study {study}"
     opened = optuna.create_study(
-        study_name=name, storage=storage, direction="maximize", load_if_exists=True,
-        pruner=optuna.pruners.NopPruner(), sampler=optuna.samplers.RandomSampler(seed=0),
-    )  # fmt: skip
+        study_name=name,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.NopPruner(),
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
     for trial in opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         opened.tell(trial.number, state=TrialState.FAIL)
     return opened
@@ -163,9 +167,16 @@ def _run_trial(
     diverged = False
     with setting.meter.window() as window:
         for progress in training(
-            algorithm, net, blind, stop, batch_size=rules.batch_size, seed=seed,
-            lr_schedule=rules.lr_schedule, state=state, clock=window,
-        ):  # fmt: skip
+            algorithm,
+            net,
+            blind,
+            stop,
+            batch_size=rules.batch_size,
+            seed=seed,
+            lr_schedule=rules.lr_schedule,
+            state=state,
+            clock=window,
+        ):
             history.append(progress.entry)
             diverged = progress.diverged
             on_pass(progress)

@@ -92,9 +92,13 @@ def compare(
     from bpfree.cli.target import parse_target
 
     changes = {
-        "trials": trials, "seeds": seeds, "target": parse_target(target), "studies": studies, "split_seeds": split_seeds,
+        "trials": trials,
+        "seeds": seeds,
+        "target": parse_target(target),
+        "studies": studies,
+        "split_seeds": split_seeds,
         "control": with_control or None,
-    }  # fmt: skip
+    }
     return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, place=place, output=output)
 
 

@@ -168,18 +168,30 @@ def _plain(chosen: Reproduction, command: str) -> tuple[SuiteFacts, list[SuiteRo
     """The suite as plain data: the report imports neither torch nor the bench."""
     suite = chosen.suite
     facts = SuiteFacts(
-        name=suite.name, title=suite.title, paper=suite.paper, description=suite.description.strip(), stamps=chosen.stamps,
-        scale=chosen.scale, section_notes={section.title: section.note for section in suite.sections}, command=command,
+        name=suite.name,
+        title=suite.title,
+        paper=suite.paper,
+        description=suite.description.strip(),
+        stamps=chosen.stamps,
+        scale=chosen.scale,
+        section_notes={section.title: section.note for section in suite.sections},
+        command=command,
         n_suite_rows=sum(len(section.rows) for section in suite.sections),
-    )  # fmt: skip
+    )
     rows = []
     for line in chosen.lines:
         data = chosen.data.get((line.section.ruleset, line.row.dataset))
         rows.append(
             SuiteRow(
-                section=line.section.title, ruleset=line.section.ruleset, dataset=line.row.dataset,
-                measured_dataset=data.name if data is not None else "", net=line.row.net, arm=line.row.arm,
-                number=line.number, note=line.row.note, reason=line.reason,
+                section=line.section.title,
+                ruleset=line.section.ruleset,
+                dataset=line.row.dataset,
+                measured_dataset=data.name if data is not None else "",
+                net=line.row.net,
+                arm=line.row.arm,
+                number=line.number,
+                note=line.row.note,
+                reason=line.reason,
             )
-        )  # fmt: skip
+        )
     return facts, rows

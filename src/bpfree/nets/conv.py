@@ -117,9 +117,18 @@ class ConvBlock(Block):
         (kernel, _), (stride, _), (padding, _) = conv.kernel_size, conv.stride, cast(tuple[int, int], conv.padding)
         with torch.device("meta"):  # its own modules are thrown away: they cost neither memory nor random numbers
             block = cls(
-                in_shape, conv.out_channels, kernel, activation, pool=pool, norm=norm is not None, order=order,
-                padding=padding, stride=stride, eps=norm.eps if norm else 0.0, momentum=(norm.momentum or 0.0) if norm else 0.0,
-            )  # fmt: skip
+                in_shape,
+                conv.out_channels,
+                kernel,
+                activation,
+                pool=pool,
+                norm=norm is not None,
+                order=order,
+                padding=padding,
+                stride=stride,
+                eps=norm.eps if norm else 0.0,
+                momentum=(norm.momentum or 0.0) if norm else 0.0,
+            )
         block.conv, block.norm = conv, norm
         return block
 

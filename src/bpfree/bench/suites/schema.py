@@ -182,8 +182,15 @@ def _inline(row: Row, given: Inline) -> Number:
     accuracy, runs = given.test_accuracy_percent / 100, f" of {given.runs} runs" if given.runs else ""
     half = None if given.sd_percent is None else 2 * given.sd_percent / 100
     return Number(
-        table="suite", dataset=row.dataset, net=row.net, algorithm=row.algorithm, variant=row.variant, accuracy=accuracy,
+        table="suite",
+        dataset=row.dataset,
+        net=row.net,
+        algorithm=row.algorithm,
+        variant=row.variant,
+        accuracy=accuracy,
         spread=None if half is None else (accuracy - half, accuracy + half),
         spread_words="no spread published" if half is None else f"mean ± 2 SD{runs}",
-        n_runs=str(given.runs or ""), second_hand=given.second_hand, source=given.source,
-    )  # fmt: skip
+        n_runs=str(given.runs or ""),
+        second_hand=given.second_hand,
+        source=given.source,
+    )
