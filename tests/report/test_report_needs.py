@@ -38,7 +38,7 @@ def test_counts_and_bytes_stand_in_the_page(runs):
     (table,) = build_tables(read_material([directory]))
     rows = {cells[0]: cells[1:] for cells in needs_rows(table)}
     assert rows["backprop"] == ("30 M", "1.00", "–", "10 M", "1 KiB", "0 B", "4 KiB", "2 KiB", "512 B", "3 KiB")
-    assert rows["mono-forward (joint)"][:2] == ("15 M", "0.50")
+    assert rows["mono-forward"][:2] == ("15 M", "0.50")
     paths = report.build([directory])
     page = paths.page.read_text()
     assert "What a step needs" in page

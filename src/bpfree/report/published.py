@@ -109,8 +109,8 @@ def _measured(row: Beside) -> str:
 
 
 def _margin(beside: Beside) -> str:
-    found = beside.replication
-    return f"margin ±{100 * found.margin:.2f} points" if found and beside.word != "not judged" else ""
+    replication = beside.replication
+    return f"margin ±{100 * replication.margin:.2f} points" if replication and beside.word != "not judged" else ""
 
 
 def _pair(published: str, measured: str) -> str:
@@ -202,7 +202,7 @@ def _suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> Iterator[tuple[st
         yield "no-energy", "No energy was measured on this machine; published energies stand alone."
     few = sum(beside.accuracy is not None and beside.accuracy.n < LEAST_RUNS for beside in rows)
     if few:
-        yield "few-seeds", f"{few} of {len(rows)} rows have fewer than {LEAST_RUNS} seeds, from which nobody can tell anything."
+        yield "few-seeds", f"{few} of {len(rows)} rows have fewer than {LEAST_RUNS} seeds, from which nothing can be concluded."
 
 
 def _page(

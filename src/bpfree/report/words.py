@@ -141,10 +141,10 @@ def _verdict(row: ArmRow) -> str:
 
 def _controls(table: Table) -> str:
     """How far the baseline lies from itself."""
-    found = [row for row in table.rows if row.control and row[DIFFERENCE] is not None]
+    controls = [row for row in table.rows if row.control and row[DIFFERENCE] is not None]
     return " ".join(
         f"Control: {table.baseline_label} against itself, with other draws, differs by {row.difference_text(2)} points."
-        for row in found
+        for row in controls
     )
 
 

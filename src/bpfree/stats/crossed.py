@@ -154,16 +154,16 @@ def crossed_comparison(
         raise UsageError("a ratio needs values above 0")
     d = np.log(grids[0]) - np.log(grids[1]) if scale == "ratio" else grids[0] - grids[1]
     crossed = crossed_interval(d, level)
-    means, found = d.mean(axis=1), crossed.interval
+    means, of_d = d.mean(axis=1), crossed.interval
     p_value, p_equivalent = crossed.p_value, None
     if p_value is None and len(whole) > 1:  # all cells differ by the same amount: the sign test over studies
-        p_value = 2.0 ** (1 - len(whole)) if found.mean else 1.0
-        p_equivalent = 0.5 ** len(whole) if abs(found.mean or 0.0) < bound else 1.0
-    elif crossed.df is not None and found.half_width and found.mean is not None:
-        error = found.half_width / t_quantile((1 + level) / 2, crossed.df)
-        p_equivalent = max(t_probability((side * found.mean - bound) / error, crossed.df) for side in (-1, 1))
-    ends = [None if end is None else math.exp(end) if scale == "ratio" else end for end in (found.mean, found.low, found.high)]
-    interval = Interval(mean=ends[0], low=ends[1], high=ends[2], level=level, n=len(whole), reason=found.reason)
+        p_value = 2.0 ** (1 - len(whole)) if of_d.mean else 1.0
+        p_equivalent = 0.5 ** len(whole) if abs(of_d.mean or 0.0) < bound else 1.0
+    elif crossed.df is not None and of_d.half_width and of_d.mean is not None:
+        error = of_d.half_width / t_quantile((1 + level) / 2, crossed.df)
+        p_equivalent = max(t_probability((side * of_d.mean - bound) / error, crossed.df) for side in (-1, 1))
+    ends = [None if end is None else math.exp(end) if scale == "ratio" else end for end in (of_d.mean, of_d.low, of_d.high)]
+    interval = Interval(mean=ends[0], low=ends[1], high=ends[2], level=level, n=len(whole), reason=of_d.reason)
     paired = Paired(
         scale=scale, interval=interval, p_value=p_value, n=len(whole), working=tuple(map(float, means)), unpaired=left_out,
         constant=is_constant(means),
