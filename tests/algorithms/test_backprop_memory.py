@@ -31,7 +31,7 @@ SHAPES = [
     ("cnn3", IMAGES, 32),
     ("mf-cnn4", IMAGES, 16),
 ]
-"""The shapes of docs/memory-and-flops.md and of docs/why-one-ruleset.md, and convolutions."""
+"""The shapes of docs/memory-and-flops.md, of the default tables, and convolutions."""
 
 RATE_BYTES = 4
 """Only this library keeps the learning rate as a 0-D float32; torch's is a Python number."""

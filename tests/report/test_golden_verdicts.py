@@ -71,7 +71,7 @@ def golden_records() -> list[Record]:
                     RULES,
                     LARGE,
                     plain,
-                    (study, right.mean(), time_s, joules, joules, SHORT),
+                    (study, right.mean(), time_s, joules, joules or 0.0, SHORT),
                     study=study,
                     n_test=N_TEST,
                     correct=base64.b64encode(np.packbits(right).tobytes()).decode(),

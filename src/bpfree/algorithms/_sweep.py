@@ -163,7 +163,7 @@ def sweep(net: Chain, batch: Batch, feedback: Callable[[int], Tensor], maths: st
     for k, block in enumerate(net):
         x, saved = _forward(block, x, feedback(k) if k > 0 and maths == "autograd" else None, maths)
         activities.append(saved)
-    del saved
+        del saved
     h = net[-1].features(x)
     del x
     g = net.output(h)

@@ -139,7 +139,8 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
             losses.append(loss)
             residuals.append(residual)
             of_heads.append(of_head)
-        del x, saved, residual
+            del saved, residual
+        del x
         of_blocks: list[Tensor] = []
         above: list[Tensor] = []  # the derivative from the block behind this one
         for k in reversed(range(len(net))):

@@ -166,7 +166,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
                 self._update(block, state.slot(k), saved, signal)
             else:
                 activities.append(saved)
-        del saved
+            del saved
         residual, loss = self._output_step(net, state, net[-1].features(x), batch.y)
         del x
         for k in reversed(range(len(activities))):

@@ -36,7 +36,7 @@ Symbols
 Cost per batch
 --------------
 That of backprop: 1 forward pass and 1 sweep, n (3 F − F₁) multiply-adds, and one pass over the weights for their signs
-(brSF draws as many random numbers). Extra memory: the activities of all blocks, one feedback matrix per weight but the first.
+(brSF draws as many random numbers). Extra memory: the activities of all blocks, one feedback matrix at a time.
 
 Locality
 --------

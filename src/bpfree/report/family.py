@@ -7,7 +7,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
+
+import numpy as np
 
 from bpfree import stats
 from bpfree.bits import unpack_correct
@@ -151,7 +154,16 @@ def _bootstrap(contest: Contest, arm: str) -> stats.Interval | None:
         return None
     mine, theirs = (_correct(contest.arms[each]) for each in (arm, contest.baseline))
     sizes = {bits.size for bits in [*mine.values(), *theirs.values()]}
-    return stats.bootstrap_by_seed(mine, theirs) if mine.keys() & theirs.keys() and len(sizes) == 1 else None
+    if not mine.keys() & theirs.keys() or len(sizes) != 1:
+        return None
+    return _bootstrap_of(*(tuple((pair, bits.tobytes()) for pair, bits in sorted(arm.items())) for arm in (mine, theirs)))
+
+
+@lru_cache(maxsize=64)
+def _bootstrap_of(mine: tuple[tuple[int, bytes], ...], theirs: tuple[tuple[int, bytes], ...]) -> stats.Interval:
+    """Kept, because a command asks for its report several times, and many seeds take seconds."""
+    arms = ({pair: np.frombuffer(bits, dtype=np.bool_) for pair, bits in arm} for arm in (mine, theirs))
+    return stats.bootstrap_by_seed(*arms)
 
 
 def _correct(runs: Sequence[Record]) -> dict[int, Any]:

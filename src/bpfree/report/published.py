@@ -108,9 +108,13 @@ def _measured(row: Beside) -> str:
     return row.measured.accuracy_text if row.measured else MISSING
 
 
-def _margin(beside: Beside) -> str:
+def _verdict(beside: Beside) -> Display:
+    """The word, and below it the reason and the margin; in a neutral colour."""
     replication = beside.replication
-    return f"margin ±{100 * replication.margin:.2f} points" if replication and beside.word != "not judged" else ""
+    if replication is None or beside.word == "not judged":
+        return Display(beside.verdict, "", "soft")
+    reason = beside.verdict.partition(": ")[2]
+    return Display(beside.word, "; ".join(filter(None, (reason, f"margin ±{100 * replication.margin:.2f} points"))), "soft")
 
 
 def _pair(published: str, measured: str) -> str:
@@ -136,7 +140,7 @@ def _displays(beside: Beside) -> dict[str, Display]:
         "published": _published(beside),
         "measured": Display(_measured(beside), n),
         "gap": Display(points(beside.gap)),
-        "verdict": Display(beside.verdict, _margin(beside), "soft"),
+        "verdict": _verdict(beside),
         "difference": Display(_pair(difference, points(beside.mean(DIFFERENCE)))),
         "time": Display(_pair(_times(number.time_ratio), _times(beside.mean(TIME_RATIO)))),
         "energy": Display(_pair(_times(number.energy_ratio), _times(beside.mean(ENERGY_RATIO)))),

@@ -62,11 +62,13 @@ def _short_trials(table: Table, material: Material) -> Iterator[Flag]:
     rules = material.ruleset
     if not rules.search.trials:
         return
+    searches = [entry for row in table.rows for entry in _searches(row, table, material)]
+    if searches and not any(entry.get("best") for entry in searches):
+        return  # every arm fixes all that could be searched
     parts = []
     trial, run = rules.trial_passes(table.dataset), rules.passes(table.dataset)
     if trial < run:
         parts.append(f"{trial} of {run} passes")
-    searches = [entry for row in table.rows for entry in _searches(row, table, material)]
     examples = {(e["examples_per_trial"], e["examples_per_run"]) for e in searches if e.get("examples_per_run")}
     parts += [f"{few:,} of {all_:,} training examples" for few, all_ in sorted(examples) if few < all_]
     if parts:

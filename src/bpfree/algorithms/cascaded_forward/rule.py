@@ -271,7 +271,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
         for block in net:
             x, saved = block_forward(block, x, self.maths)
             activities.append(saved)
-        del saved
+            del saved
         h = net[-1].features(x)
         del x
         g = net.output(h)

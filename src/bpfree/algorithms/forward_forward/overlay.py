@@ -24,6 +24,7 @@ from bpfree.numerics.losses import one_hot
 __all__ = [
     "NEUTRAL",
     "Picture",
+    "activities",
     "blank_picture",
     "label_gradients",
     "labelled",
@@ -108,6 +109,13 @@ def neutral_activity(block: DenseBlock, picture: Picture, picture_product: Tenso
     """The block's activity for the neutral label: (n, o)."""
     columns = NEUTRAL * block.linear.weight[:, : picture.n_classes].sum(1)  # (o,)
     return _activity(block, (picture_product + columns).mul_(picture.neutral))
+
+
+def activities(block: DenseBlock, picture: Picture, labels: Tensor, *, reads_neutral: bool) -> tuple[Tensor, Tensor | None]:
+    """:func:`labelled_activity`, and :func:`neutral_activity` where it is read; the product is freed on return."""
+    picture_product = product(block, picture)
+    a = labelled_activity(block, picture, picture_product, labels)
+    return a, neutral_activity(block, picture, picture_product) if reads_neutral else None
 
 
 def label_gradients(block: DenseBlock, picture: Picture, labels: Tensor, a: Tensor, delta: Handover) -> list[Tensor]:

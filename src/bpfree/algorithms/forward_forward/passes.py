@@ -44,15 +44,16 @@ def neutral_pass(
     picture_product: Tensor | None = None
     parts = []
     a = x
+    del x  # a picture of it is freed behind the first block
     for k, block in enumerate(net):
         if k == 0 and painted and paints_in_weights(block, maths):
-            picture = blank_picture(x, net.n_classes)
+            picture = blank_picture(a, net.n_classes)
             picture_product = product(block, picture)
             a = neutral_activity(block, picture, picture_product)
-            del picture, x
+            del picture
         else:
             if k == 0 and painted:
-                a = neutral(x, net.n_classes)
+                a = neutral(a, net.n_classes)
             a = block_activity(block, length_normalise(a), statistics="batch")
         if k in voting:
             parts.append(block.features(length_normalise(a)))

@@ -58,7 +58,7 @@ Cost per batch
 a first dense block, whose product with the unlabelled input is computed once for all labellings and whose label columns are
 looked up, exactly: n (4 F − 2 F₁) multiply-adds, with a head n (5 F − 3 F₁ + 2 K Σ o); without that trick (hybrids, other
 first blocks) n 4 F and n 5 F. Prediction by goodness: n (F₁ + K (F − F₁)); by the head: n (F + K Σ o). Extra memory: none
-beyond one block's rows; with inference=head the rows of all blocks live until the head has learned.
+beyond one block's rows; with inference=head the neutral rows of all blocks live until the head has learned.
 
 Locality
 --------
@@ -145,13 +145,11 @@ from bpfree.algorithms.forward_forward import cost
 from bpfree.algorithms.forward_forward.loss import local_loss
 from bpfree.algorithms.forward_forward.overlay import (
     Picture,
+    activities,
     blank_picture,
     label_gradients,
     labelled,
-    labelled_activity,
     neutral,
-    neutral_activity,
-    product,
 )
 from bpfree.algorithms.forward_forward.passes import class_goodness, neutral_pass, paints_in_weights
 from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, HardBatch, Passed, Rows
@@ -291,19 +289,16 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         saved = None
         if isinstance(rows, Picture):
             assert isinstance(block, DenseBlock)  # by paints_in_weights
-            picture_product = product(block, rows)
-            a = labelled_activity(block, rows, picture_product, labels)
-            neutral_rows = neutral_activity(block, rows, picture_product) if carry.rows.reads_neutral else None
-            del picture_product
+            a, neutral_rows = activities(block, rows, labels, reads_neutral=carry.rows.reads_neutral)
         else:
             a, saved = block_forward(block, rows, self.maths)
             if neutral_rows is not None:
                 neutral_rows = block_activity(block, neutral_rows, statistics="batch")
         neutral_rows = None if neutral_rows is None else length_normalise(neutral_rows)
         pairs, peers = self.loss == "symba", self.peer_normalisation > 0
-        loss, of_features = local_loss(block.features(a), slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
-        delta = Handover(block.features_gradient(of_features))
-        del of_features
+        loss, by_h = local_loss(block.features(a), slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
+        delta = Handover(block.features_gradient(by_h))
+        del by_h
         if learn:
             if isinstance(rows, Picture):
                 assert isinstance(block, DenseBlock)

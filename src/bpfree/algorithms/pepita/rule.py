@@ -253,12 +253,12 @@ class Pepita(Algorithm[PepitaState]):
                 standard.append(activity)
             activity, response = _masked(block, activity, mask)
             responses.append(response)
-        del response
+            del response
         h = net[-1].features(activity)
         del activity
         error, loss = self._error(net.output(h), batch.y)
-        if self.presynaptic != "standard":
-            del h
+        kept = h if self.presynaptic == "standard" else None
+        del h
         modulated = self._modulated(state, batch.x, error)
         for in_order in (masks, standard, responses):
             in_order.reverse()  # each is freed when its block has learned
@@ -279,7 +279,7 @@ class Pepita(Algorithm[PepitaState]):
             del gradients
             modulated = after
             del after
-        last = h if self.presynaptic == "standard" else net[-1].features(modulated)
+        last = net[-1].features(modulated) if kept is None else kept
         state.optimiser.step(list(net.output.parameters()), [error.t() @ last / n, error.sum(0) / n])
         return loss.reshape(1)
 
