@@ -13,7 +13,7 @@ import pytest
 from bpfree.published import Number
 from bpfree.report.beside import SuiteFacts, SuiteRow, answer_of, measured_beside
 from bpfree.report.published import build_suite, suite_summary
-from bpfree.report.quantities import DIFFERENCE
+from bpfree.report.quantities import ACCURACY, DIFFERENCE
 
 FACTS: dict[str, Any] = {"name": "mine", "title": "Mine", "paper": "us"}
 
@@ -155,6 +155,20 @@ def test_a_rehearsal_judges_nothing(run: Path) -> None:
     assert judged(run, row(accuracy=0.9, spread=(0.1, 1.0)), scale=0.02).verdict == "not judged: SCALED"
     facts = SuiteFacts(**FACTS, scale=0.02)
     assert "SCALED to 2 %" in answer_of(facts, measured_beside(facts, [row(accuracy=0.9)], {"quick": run}))
+
+
+def test_a_row_stands_beside_the_runs_of_its_ruleset_and_net(run: Path, runs: Any, mean: float) -> None:
+    """Two directories hold the same arm, data and net under two rulesets."""
+    second = measured(runs, [0.5, 0.6, 0.7])
+    rows = [row(accuracy=0.9), row(accuracy=0.9, ruleset="other"), row(accuracy=0.9, net="mlp:1x8")]
+    for directories in ({"quick": run, "other": second}, {"other": second, "quick": run}):
+        first, other, elsewhere = measured_beside(SuiteFacts(**FACTS), rows, directories)
+        assert [each.row.ruleset for each in (first, other)] == ["quick", "other"]
+        assert first.measured is not None
+        assert other.measured is not None
+        assert first.measured[ACCURACY].mean == pytest.approx(mean)
+        assert other.measured[ACCURACY].mean == pytest.approx(0.6)
+        assert (elsewhere.measured, elsewhere.verdict) == (None, "not run yet")
 
 
 def test_lost_runs_have_no_gap(runs: Any) -> None:
