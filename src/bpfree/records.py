@@ -60,11 +60,11 @@ Reached = Annotated[
 """What it took to reach a target; infinite where it was never reached (the one quantity that may be)."""
 
 
-class _Part(BaseModel):
+class _RecordPart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=True, ser_json_inf_nan="strings")
 
 
-class Energy(_Part):
+class Energy(_RecordPart):
     """Energy of one window.
 
     ``joules`` is gross, ``net_joules`` gross minus idle power x time. ``resolved`` is false when the window is
@@ -80,7 +80,7 @@ class Energy(_Part):
     sources: dict[str, float | None] = Field(default_factory=dict)
 
 
-class Carbon(_Part):
+class Carbon(_RecordPart):
     """The factor by which joules became grams of CO2 equivalent."""
 
     g_per_kwh: float | None
@@ -89,7 +89,7 @@ class Carbon(_Part):
     year: int | None
 
 
-class TuningCost(_Part):
+class TuningCost(_RecordPart):
     """What the search for this arm's hyper-parameters cost, shared by all seeds of the arm."""
 
     joules: float | None
@@ -99,7 +99,7 @@ class TuningCost(_Part):
     method: str | None
 
 
-class InferenceAt(_Part):
+class InferenceAt(_RecordPart):
     """Cost of using the trained model at one batch size: seconds of ``n_calls`` single calls, and examples a second."""
 
     latency_p50_s: float
@@ -109,7 +109,7 @@ class InferenceAt(_Part):
     n_calls: int
 
 
-class Inference(_Part):
+class Inference(_RecordPart):
     """Cost of using the trained model, at ``batch_size`` examples a call; ``latency_s`` is the median.
 
     ``by_batch`` has the same at several sizes, by size; records of earlier versions have none.
@@ -121,7 +121,7 @@ class Inference(_Part):
     by_batch: dict[str, InferenceAt] = Field(default_factory=dict)
 
 
-class Flops(_Part):
+class Flops(_RecordPart):
     """Floating-point operations (2 per multiply-add) of a whole training step, and of scoring one batch.
 
     ``train_step`` is the mean over phases, less orthogonalisation and what closes a pass. ``run_total`` is all of a run: phases
@@ -139,7 +139,7 @@ class Flops(_Part):
     mean_step: int | None = None
 
 
-class Memory(_Part):
+class Memory(_RecordPart):
     """Bytes by use; ``activations`` is the live peak of a step beyond everything that persists.
 
     ``feature_cache``: what a rule computes once for all examples and keeps (Cascaded-Forward, on request).
@@ -156,7 +156,7 @@ class Memory(_Part):
     allocator_peak: int | None = None
 
 
-class HistoryEntry(_Part):
+class HistoryEntry(_RecordPart):
     """One pass: clock and joules run from the start of the window, validation included (``eval_time_s`` of it).
 
     ``train_loss`` and ``val_accuracy`` are null where the loss was not finite; ``improved``: the best pass of its phase so far.
@@ -173,7 +173,7 @@ class HistoryEntry(_Part):
     joules: float | None
 
 
-class PhaseEnd(_Part):
+class PhaseEnd(_RecordPart):
     """Why a phase ended after how many passes of its own: ``itself`` where the rule had no more to do, ``hours`` by the clock."""
 
     phase: int
@@ -181,7 +181,7 @@ class PhaseEnd(_Part):
     passes: int
 
 
-class Record(_Part):
+class Record(_RecordPart):
     """One measured run. Keys are fixed by the schema version; host and user names never enter.
 
     Identity: ``ruleset_digest`` (from schema 2 on with search spaces and splits), ``data_digest`` (stored values, indices,

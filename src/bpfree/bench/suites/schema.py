@@ -21,11 +21,11 @@ Word = Annotated[str, Field(min_length=1)]
 Percent = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 
 
-class _Part(BaseModel):
+class _SuitePart(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
 
-class Inline(_Part):
+class Inline(_SuitePart):
     """A published number written in the suite's file, with its source."""
 
     test_accuracy_percent: Percent
@@ -35,7 +35,7 @@ class Inline(_Part):
     second_hand: bool = False
 
 
-class RulesetUse(_Part):
+class RulesetUse(_SuitePart):
     """A named ruleset, and what is changed in it for this suite.
 
     ``changes`` are dotted rules (``{"augmentation": "none"}``); they change the digest. ``why`` says why, and is needed.
@@ -62,7 +62,7 @@ class RulesetUse(_Part):
         return rules.with_changes(self.changes) if self.changes else rules
 
 
-class Row(_Part):
+class Row(_SuitePart):
     """One arm on one data set with one net, and the published number that it is compared with.
 
     ``variant`` (and the arm's rule) finds the number in the section's table; ``published`` names another table, or holds the
@@ -105,7 +105,7 @@ class Row(_Part):
         return (self.dataset, self.net, self.arm)
 
 
-class Section(_Part):
+class Section(_SuitePart):
     """One table of the paper, under one ruleset."""
 
     title: Word
@@ -141,7 +141,7 @@ class Section(_Part):
         return self
 
 
-class Suite(_Part):
+class Suite(_SuitePart):
     """A paper's tables, ready to be run."""
 
     schema_version: Literal[1] = SCHEMA_VERSION
