@@ -185,7 +185,7 @@ class TestDefaults:
         ("key", "words"),
         [
             ("patiense", "did you mean 'patience'?"),
-            (30 * "q" + ".patiense", "did you mean 'stop.patience'?"),  # the right word in the wrong place
+            (30 * "q" + ".patiense", "did you mean 'patience'?"),  # the right word in the wrong place
             ("qqqqqqqq", "known: schema_version, name,"),
         ],
     )
