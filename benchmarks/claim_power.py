@@ -26,7 +26,7 @@ from scipy import optimize
 from bpfree import stats
 from bpfree.stats.search_noise import Curve, Surrogate, protocol_power, quick_protocol
 
-RESULTS = Path(__file__).parent / "results"
+RESULTS = Path(__file__).parent / "results" / "history"
 ARMS = ("backprop", "deep-supervision", "mono-forward", "mono-forward:schedule=staged")
 """Arms whose curves are alike; Forward-Forward's has another shape."""
 

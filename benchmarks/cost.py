@@ -20,7 +20,7 @@ from typing import Any
 from bpfree import data
 from bpfree._version import __version__
 from bpfree.bench import parse_arms
-from bpfree.bench.cost_table import MAIN_ARMS, cost_rows
+from bpfree.bench.cost_table import cost_rows, main_arms
 from bpfree.files import write_atomic
 from bpfree.report.cost_bars import PARTS, memory_bars
 from bpfree.units import format_bytes, format_count
@@ -41,7 +41,7 @@ def count() -> list[Row]:
     loaded = data.load(DATASET).without_test()
     rows: list[Row] = []
     for batch_size, nets in BATCHES.items():
-        found = cost_rows(parse_arms(",".join(MAIN_ARMS)), nets, loaded, batch_size, on_row=lambda row: print(row.arm, row.net))  # noqa: T201
+        found = cost_rows(parse_arms(",".join(main_arms())), nets, loaded, batch_size, on_row=lambda row: print(row.arm, row.net))  # noqa: T201
         rows += [row.as_json() for row in found]
     return rows
 

@@ -14,7 +14,7 @@ from bpfree.testing.bench import Bench
 def test_signs_are_the_current_weights(variant: str) -> None:
     bench = Bench.start(SignSymmetry(variant=variant, lr=0.1), mlp(6, (5, 4), 3).double())
     for k in range(3):
-        matrices = bench.algorithm.matrices(bench.net, bench.state, bench.batch(8, k))
+        matrices = [bench.algorithm.matrix(bench.net, bench.state, bench.batch(8, k), j) for j in (1, 2)]
         weights = [bench.net[1].linear.weight, bench.net.output.weight]
         assert len(matrices) == 2
         for matrix, weight in zip(matrices, weights, strict=True):
@@ -27,7 +27,7 @@ def test_magnitudes_by_variant() -> None:
     for variant in ("usf", "brsf", "frsf"):
         bench = Bench.start(SignSymmetry(variant=variant, feedback_scale=3.0), mlp(6, (5, 4), 3).double())
         rule: SignSymmetry = bench.algorithm
-        sizes[variant] = [rule.matrices(bench.net, bench.state, bench.batch(8, k))[0].abs() for k in (0, 0, 1)]
+        sizes[variant] = [rule.matrix(bench.net, bench.state, bench.batch(8, k), 1).abs() for k in (0, 0, 1)]
     assert torch.allclose(sizes["usf"][0], torch.full((4, 5), 3.0 * (2 / 9) ** 0.5, dtype=torch.float64))
     assert torch.equal(sizes["brsf"][0], sizes["brsf"][1])  # the same batch draws the same
     assert not torch.equal(sizes["brsf"][0], sizes["brsf"][2])

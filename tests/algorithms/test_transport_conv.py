@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from bpfree.algorithms import Algorithm, Backprop, FeedbackAlignment, SignSymmetry, check_net
-from bpfree.algorithms._sweep import later_weights
+from bpfree.algorithms._sweep import later_weight
 from bpfree.data import load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, build
@@ -40,8 +40,8 @@ def test_feedback_of_the_weights_is_backprop(maths: str) -> None:
     ours = Bench.start(FeedbackAlignment(maths=maths), net())
     theirs = Bench.start(Backprop(lr=ours.algorithm.lr), net())
     for k, n in enumerate((8, 8, 5, 2)):
-        for buffer, weight in zip(ours.state.feedback(), later_weights(ours.net), strict=True):
-            buffer.copy_(weight)
+        for j, buffer in enumerate(ours.state.feedback(), start=1):
+            buffer.copy_(later_weight(ours.net, j))
         torch.testing.assert_close(ours.step(ours.batch(n, k)), theirs.step(theirs.batch(n, k)), **EXACT)
         for (name, mine), (_, other) in zip(ours.net.state_dict().items(), theirs.net.state_dict().items(), strict=True):
             torch.testing.assert_close(mine, other, **EXACT, msg=lambda text, name=name: f"{name}: {text}")
@@ -61,10 +61,11 @@ def test_closed_form_equals_autograd(rule: Algorithm) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_matrices_have_the_shapes_of_the_weights_and_keep_the_size_of_a_derivative(rule: Algorithm) -> None:
     bench = Bench.start(rule, build("lenet5", (3, 32, 32), 10))
-    made = rule.matrices(bench.net, bench.state, bench.batch(4))
-    assert [matrix.shape for matrix in made] == [weight.shape for weight in later_weights(bench.net)]
+    made = [rule.matrix(bench.net, bench.state, bench.batch(4), k) for k in range(1, 5)]
+    weights = [later_weight(bench.net, k) for k in range(1, 5)]
+    assert [matrix.shape for matrix in made] == [weight.shape for weight in weights]
     if isinstance(rule, SignSymmetry):
-        for matrix, weight in zip(made, later_weights(bench.net), strict=True):
+        for matrix, weight in zip(made, weights, strict=True):
             assert torch.equal(matrix.sign(), weight.sign())
         return
     kernel = made[0]  # (16, 6, 5, 5): its transpose on white noise puts out noise of the same deviation, away from the edges

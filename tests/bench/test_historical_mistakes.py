@@ -19,6 +19,7 @@ import torch
 from bpfree import report, rulesets
 from bpfree.algorithms import Backprop, State
 from bpfree.bench import Arm, Comparison, RunDirectory, SilentObserver, check_supported, measure, parse_arms
+from bpfree.bench.arm import with_control
 from bpfree.bench.measure import RunFailed
 from bpfree.bench.study import open_storage, search
 from bpfree.data import Dataset, TestSplitError
@@ -85,8 +86,64 @@ def excepting(field: str, value: object, arm: str = "mono-forward") -> Ruleset:
     return RULES.with_changes(exceptions=[exception])
 
 
-def test_a_fair_comparison_is_not_flagged(fair: Path) -> None:
-    assert flags(fair) == []
+def test_a_fair_comparison_has_no_mistake(fair: Path) -> None:
+    """Two short trials are no good search, runs end at a low cap, a machine may be busy, and the report says so."""
+    assert flags(fair)[0].startswith("Trials were shorter than runs (4 of 12 passes)")
+    told = ("could not tell lr", "lies at an edge of what", "did not end in the same way", "ended at the cap", "Other processes")
+    rest = [flag for flag in flags(fair)[1:] if not any(words in flag for words in told)]
+    assert rest == []
+
+
+class TestAnArmThatIsNotSearched:
+    """A reviewer's table: backprop with a bad learning rate of its own was the baseline, "+67.0 points: better" the headline."""
+
+    def test_as_the_only_backprop_it_is_flagged_and_nothing_is_judged(self, tmp_path: Path) -> None:
+        directory = run(tmp_path / "R", arms="backprop:lr=2e-5,mono-forward", seeds=(0, 1))
+        flag = flagged("UNEQUAL SEARCH", directory)
+        assert "backprop (lr=2e-5) fixes lr, which the other arms search; there is no backprop that was searched" in flag
+        (table,) = report.summarise([directory])["tables"]
+        assert table["rows"][1]["verdict"] == "not judged: unequal search"
+        assert "At equal rules" not in table["answer"]
+        assert "better" not in table["answer"]
+
+    def test_beside_a_plain_backprop_it_is_not_the_baseline(self, tmp_path: Path) -> None:
+        directory = run(tmp_path / "R", arms="backprop:lr=2e-5,backprop,mono-forward", seeds=(0,))
+        assert flagged("UNEQUAL SEARCH", directory).endswith("it gets no verdict.")
+        assert report.summarise([directory])["tables"][0]["baseline"] == "backprop"
+
+
+class TestOptionalStopping:
+    """Seeds were added to a directory until its difference held, each time tested at 5 %."""
+
+    def test_added_seeds_are_flagged_and_support_no_claim(self, tmp_path: Path) -> None:
+        run(tmp_path / "R", seeds=(0, 1))
+        directory = run(tmp_path / "R", seeds=(0, 1, 2))
+        assert "seeds were added after results could be seen (2, then 3)" in flagged("ADDED SEEDS", directory)
+        assert report.summarise([directory])["tables"][0]["rows"][1]["verdict"] == "not judged: seeds were added after a look"
+
+    def test_a_command_that_is_given_again_is_no_further_look(self, tmp_path: Path) -> None:
+        run(tmp_path / "R", seeds=(0, 1))
+        directory = run(tmp_path / "R", seeds=(0, 1))
+        assert report.summarise([directory])["tables"][0]["looks"] == [2]
+
+    def test_seeds_that_somebody_chose_are_flagged(self, tmp_path: Path) -> None:
+        directory = run(tmp_path / "R", seeds=(7, 13))
+        assert flagged("are not 0 to 1", directory).startswith("The seeds 7 and 13 are not 0 to 1")
+
+
+def test_backprop_against_itself_stands_beside_the_others(tmp_path: Path) -> None:
+    """Eight labels of one rule differed by up to .7 points: what equal arms differ by is part of the table."""
+    directory = RunDirectory(tmp_path / "R")
+    used, arms = setting(ruleset=RULES), with_control(parse_arms(ARMS))
+    used.plan |= {"arms": [arm.label for arm in arms], "seeds": [0, 1]}
+    with directory.opened(RULES, used.facts):
+        Comparison(used, arms, (0, 1), directory, SilentObserver()).run()
+    summary = report.summarise([directory.path])
+    (table,) = summary["tables"]
+    assert [row["label"] for row in table["rows"]] == ["backprop", "mono-forward (joint)", "backprop against itself"]
+    assert (table["rows"][2]["verdict"], table["rows"][2]["difference_fraction"]["n"]) == ("control", 2)
+    assert "Control: backprop against itself, with other draws, differs by" in table["answer"]
+    assert not [flag for flag in summary["flags"] if "missing" in flag or "seeds" in flag]
 
 
 class TestAnotherPatienceForOneArm:

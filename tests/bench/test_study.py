@@ -13,7 +13,7 @@ from optuna.trial import TrialState
 from bpfree import rulesets
 from bpfree.algorithms import Algorithm, names, numeric
 from bpfree.bench import Arm, check_supported, study
-from bpfree.bench.spaces import fixed_though_searched, space_for
+from bpfree.bench.spaces import check_named, fixed_though_searched, space_for
 from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
 from bpfree.data import Dataset
 from bpfree.errors import RulesetError
@@ -216,3 +216,11 @@ def test_a_control_draws_other_points_and_other_seeds(tmp_path: Path) -> None:
     )
     assert not {t["seed"] for t in mine} & {t["seed"] for t in theirs}
     assert not {t["values"]["lr"] for t in mine} & {t["values"]["lr"] for t in theirs}
+
+
+def test_where_nothing_is_searched_every_arm_names_its_values() -> None:
+    rules = RULES.with_changes({"search.trials": 0, "search.spaces": "claim"})
+    check_named(rules, [Arm.parse("backprop:lr=1e-3"), Arm.parse("deep-supervision:lr=1e-3:aux_weight=1")])
+    check_named(rules.with_changes(trials=1), [Arm.parse("backprop")])
+    with pytest.raises(RulesetError, match=r"deep-supervision:lr=1e-3 does not name aux_weight; write .*:aux_weight=VALUE"):
+        check_named(rules, [Arm.parse("backprop:lr=1e-3"), Arm.parse("deep-supervision:lr=1e-3")])

@@ -39,7 +39,20 @@ def test_flops_are_those_of_the_formula(bpfree: Command) -> None:
     n, forward, head = 32, 784 * 16 + 16 * 16, 2 * 10 * 16
     assert row["step"] == row["by_formula"]["step"] == n * (2 * forward + 3 * head)
     assert row["orthogonalisation"] is None
+    assert row["whole_step"] == row["step"]
     assert row["reasons"]["orthogonalisation"]
+
+
+def test_foton_is_charged_its_orthogonalisation_in_the_ratio(bpfree: Command) -> None:
+    """706 M of the step and 324 M of an orthogonalisation in every step: 1.75 of backprop's, and not 1.20."""
+    arguments = ("measure", "flops", "--net", "mlp:2x1000", "--arms", "backprop,foton")
+    base, foton = json.loads(bpfree(*arguments, "--json").out)["rows"]
+    assert foton["step"] / base["step"] == pytest.approx(1.20, abs=0.005)
+    assert foton["whole_step"] == foton["step"] + foton["orthogonalisation_per_step"]
+    assert foton["whole_step"] / base["whole_step"] == pytest.approx(1.75, abs=0.005)
+    (line,) = [line for line in bpfree(*arguments).out.splitlines() if line.startswith("foton ")]
+    assert "1.75" in line.split()
+    assert "1.20" not in line.split()
 
 
 def test_a_rule_that_cannot_train_a_net_is_named_and_the_others_are_counted(bpfree: Command) -> None:

@@ -40,7 +40,9 @@ def test_a_finished_search_is_not_run_again(bpfree: Command, tmp_path: Path) -> 
     before = trials(tmp_path / "T")
     again = bpfree("tune", "backprop", *SMALL, "--out", "T", "--quiet")
     assert again.out == first.out
-    assert trials(tmp_path / "T") == before == {"backprop@digits@mlp:1x16": 2}
+    assert trials(tmp_path / "T") == before
+    ((name, n_trials),) = before.items()
+    assert (name.partition("@data ")[0], n_trials) == ("backprop@digits@mlp:1x16", 2)
 
 
 def test_two_rules_share_a_directory_and_compare_uses_their_searches(bpfree: Command, tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ import bpfree.cli.doctor as doctor_module
 import bpfree.meter.calibrate as calibrate_module
 from bpfree.cli import run
 from bpfree.meter import Detection, detect, nvml
+from bpfree.meter.timeline import HostProbe
 
 BOARD = f"GPU-{UUID_A[:8]}"
 
@@ -30,6 +31,8 @@ def doctor(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, di
 def use(monkeypatch: pytest.MonkeyPatch, found: Detection, load: Callable[[], object]) -> None:
     monkeypatch.setattr(doctor_module, "detect", lambda *_, **__: found)
     monkeypatch.setattr(calibrate_module, "matrix_load", lambda _: load)
+    if found.probe is not None:  # whether this machine is idle is not what is asked here
+        monkeypatch.setattr(type(found.probe), "not_idle", lambda self, scopes: None)
 
 
 def idle_w(check: dict) -> float:
@@ -170,6 +173,20 @@ def test_idle_power_is_shown_without_calibration(
     seen = " ".join(capsys.readouterr().out.split())
     assert code == 0
     assert re.search(r"now: rapl:package-0 \d", seen)
+
+
+def test_a_busy_machine_has_no_idle_power(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, package: Package, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    use(monkeypatch, _found(tmp_path), lambda: time.sleep(0.01))
+    monkeypatch.setattr(HostProbe, "not_idle", lambda self, scopes: "other processes kept 1.9 of 2 processors busy")
+    run(["doctor", "--device", "cpu"])
+    seen = " ".join(capsys.readouterr().out.split())
+    assert "just now other processes kept 1.9 of 2 processors busy" in seen
+    _, told, _ = doctor(capsys, "--calibrate", "--seconds", "0.2")
+    check = by_name(told)["power:rapl:package-0"]
+    assert check["passed"] is None
+    assert "idle power is unknown, since other processes kept 1.9 of 2 processors busy" in check["text"]
 
 
 @pytest.mark.parametrize(

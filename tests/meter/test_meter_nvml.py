@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import nvml_simulation
+import psutil
 import pynvml
 import pytest
 import torch
@@ -227,6 +228,30 @@ def test_in_a_container_one_stranger_is_ourselves(driver: Driver, monkeypatch: p
     assert probe.others() is None
     gpu.n_processes, gpu.pids[1] = 2, 4_000_001
     assert probe.others() is not None
+
+
+@pytest.mark.parametrize(
+    ("busy_board", "busy_processor", "scopes", "words"),
+    [
+        (False, False, {"gpu-board", "cpu-package"}, None),
+        (True, False, {"gpu-board"}, "another process computed on the same board"),
+        (False, True, {"gpu-board"}, None),  # what the processor does draws nothing from the board
+        (False, True, {"gpu-board", "cpu-package"}, "other processes kept 1 of 2 processors busy"),
+    ],
+)
+def test_a_board_is_idle_without_other_processes_and_a_package_without_load(
+    driver: Driver, monkeypatch: pytest.MonkeyPatch, busy_board: bool, busy_processor: bool, scopes: set[str], words: str | None
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 2)
+    now = (1.0, 10.0, 100.0)
+    monkeypatch.setattr(nvml, "processor_seconds", lambda process: now)
+    gpu = driver.board(UUID_A)
+    gpu.n_processes, gpu.pids[0] = int(busy_board), 4_000_000
+    _, _, probe = nvml.detect_nvml(UUID_A)
+    assert probe is not None
+    probe.open()
+    now = (1.0, 10.0 + 10.0 * busy_processor, 120.0)
+    assert probe.not_idle(scopes) == words
 
 
 @pytest.mark.parametrize("error", [pynvml.NVML_ERROR_GPU_IS_LOST, pynvml.NVML_ERROR_DRIVER_NOT_LOADED])

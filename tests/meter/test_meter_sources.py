@@ -156,12 +156,34 @@ def test_the_host_reports_its_load_and_resident_set() -> None:
 def test_other_processes_on_the_processor_are_seen(monkeypatch: pytest.MonkeyPatch, others_s: float, flagged: bool) -> None:
     probe = HostProbe()
     own_s, all_s = 2.0, 10.0
-    monkeypatch.setattr(HostProbe, "_busy_s", lambda self: (own_s, all_s))
+    monkeypatch.setattr(HostProbe, "_seconds", lambda self: (own_s, all_s, 1000.0))
     probe.open()
     own_s, all_s = 2.0 + 10.0, 10.0 + 10.0 + others_s
     assert (probe.others() is not None) is flagged
     if others_s == 5.0:
         assert "33%" in (probe.others() or "")
+
+
+@pytest.mark.parametrize(
+    ("n_processors", "others_s", "words"),
+    [
+        (2, 0.9, None),  # of 10 s: 0.09 processors
+        (2, 1.1, "other processes kept 0.11 of 2 processors busy"),
+        (64, 6.0, None),  # 0.6 of 64
+        (64, 10.0, "other processes kept 1 of 64 processors busy"),
+    ],
+)
+def test_a_machine_is_idle_below_a_tenth_of_a_processor_or_one_in_a_hundred(
+    monkeypatch: pytest.MonkeyPatch, n_processors: int, others_s: float, words: str | None
+) -> None:
+    monkeypatch.setattr(psutil, "cpu_count", lambda: n_processors)
+    probe = HostProbe()
+    start, own_s, seconds = (3.0, 50.0, 200.0), 2.0, 10.0
+    now = start
+    monkeypatch.setattr(HostProbe, "_seconds", lambda self: now)
+    probe.open()
+    now = (3.0 + own_s, 50.0 + own_s + others_s, 200.0 + n_processors * seconds)
+    assert probe.not_idle({"cpu-package"}) == words
 
 
 def test_busy_time_counts_guests_once(monkeypatch: pytest.MonkeyPatch) -> None:

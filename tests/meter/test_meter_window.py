@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Collection
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from meter_fakes import Clock, Scripted
 import bpfree.meter.meter as meter_module
 import bpfree.meter.repeat as repeat_module
 from bpfree.errors import UsageError
-from bpfree.meter import Meter, Missing, detect
+from bpfree.meter import Meter, Missing, Reading, detect
 from bpfree.meter.repeat import measure_repeated
 from bpfree.meter.timeline import Probe, Sample
 
@@ -141,6 +142,44 @@ def test_idle_power_makes_net_joules(clock: Clock) -> None:
         clock.now_s += 4.0
     assert window.reading is not None
     assert window.reading.net_joules == pytest.approx(0.0, abs=1e-6)
+
+
+class Watched(Probe):
+    """A probe that sees, or does not see, another process."""
+
+    def __init__(self, busy: str | None) -> None:
+        self.busy = busy
+
+    def sample(self, time_s: float) -> Sample:
+        return Sample(time_s)
+
+    def not_idle(self, scopes: Collection[str]) -> str | None:
+        assert set(scopes) == {"cpu-package"}
+        return self.busy
+
+
+def test_idle_power_of_a_busy_machine_is_not_measured(clock: Clock) -> None:
+    """What others draw would be subtracted from the runs: they came out at less than nothing (-22 mJ)."""
+    source, probe = Scripted(clock=clock, watts=10.0), Watched("other processes kept 1.5 of 2 processors busy")
+    meter = Meter("cpu", [source], clock=clock, sleep=clock.sleep, probe=probe)
+    assert meter.measure_idle(5.0) == {}
+    assert meter.idle_w is None
+
+    def reading() -> Reading:
+        with meter.window() as window:
+            clock.now_s += 4.0
+        assert window.reading is not None
+        return window.reading
+
+    busy = reading()
+    assert busy.joules == pytest.approx(40.0)
+    assert busy.net_joules is None
+    assert "other processes kept 1.5 of 2 processors busy" in busy.reasons["energy.net_joules"]
+    probe.busy = None
+    assert meter.measure_idle(5.0) == {source.name: pytest.approx(10.0)}
+    idle = reading()
+    assert idle.net_joules == pytest.approx(0.0, abs=1e-6)
+    assert "energy.net_joules" not in idle.reasons
 
 
 def test_idle_is_measured_for_twenty_periods_at_least(clock: Clock) -> None:

@@ -23,7 +23,9 @@ from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, measure
-from bpfree.bench.study import Tuned, search
+from bpfree.bench.outcome import Tuned
+from bpfree.bench.study import search
+from bpfree.bench.tuned import TunedRow
 from bpfree.meter import CarbonFactor, Meter, co2e_g
 from bpfree.records import Record
 
@@ -70,12 +72,17 @@ def searched(arm: str, values: tuple[tuple[str, float], ...], joules: float | No
     one = setting(QUICK)
     storage = optuna.storages.InMemoryStorage()
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    study = optuna.create_study(study_name=f"{arm}@{one.data.name}@{one.net}", storage=storage, direction="maximize")
+    study = optuna.create_study(
+        study_name=f"{arm}@{one.data.name}@{one.net}@data {one.data.data_digest[:16]}", storage=storage, direction="maximize"
+    )
     ranges = {name: optuna.distributions.FloatDistribution(1e-9, 10.0, log=True) for name, _value in values}
     user = {"passes": 15, "time_s": 1.025, "joules": joules, "method": None if joules is None else "nvml-counter"}
     for index in range(8):
         trial = optuna.trial.create_trial(
-            params=dict(values), distributions=ranges, value=0.9766 - index / 100, user_attrs={**user, "diverged": index == 7}
+            params=dict(values),
+            distributions=ranges,
+            value=0.9766 - index / 100,
+            user_attrs={**user, "seed": index, "diverged": index == 7},
         )
         study.add_trial(trial)
     return search(one, Arm.parse(arm), storage)
@@ -107,7 +114,7 @@ def history(final: float, rate: float, passes: int, pass_s: float, watts: float 
 def tuned_params(arm: str, dataset: str, net: str) -> dict[str, float]:
     """As a search of its own would find them: other digits in every cell."""
     rng = np.random.default_rng(list(f"{arm}@{dataset}@{net}".encode()))
-    return {"lr": 0.003 * float(np.exp(rng.normal(0, 0.3))), "weight_decay": 1e-5 * float(np.exp(rng.normal(0, 0.3)))}
+    return {"lr": 0.003 * float(np.exp(rng.normal(0, 0.3))), "weight_decay": 0.03 * float(np.exp(rng.normal(0, 0.3)))}
 
 
 def make_record(
@@ -146,6 +153,9 @@ def make_record(
         "val_accuracy": accuracy and max(entry["val_accuracy"] for entry in passed),
         "test_accuracy": accuracy,
         "passes": passes,
+        **counted(passes),
+        "cpu_s": 0.95 * time_s,
+        "other_load": 0.02,
         "forward_passes": 1.0 * passes,
         "time_s": time_s,
         "eval_time_s": time_s * 0.1,
@@ -153,7 +163,8 @@ def make_record(
         "history": passed,
         "tuning_energy": tuned_of(arm, dataset, net, energy).cost.model_dump(),
     }
-    reasons = dict(record["reasons"]) | {"inference": "a record of an earlier version"}
+    reasons = {key: why for key, why in record["reasons"].items() if key != "other_load"}
+    reasons |= {"inference": "a record of an earlier version"}
     if energy:
         record |= with_energy(joules or 0.0, 0.6 * (joules or 0.0))
         reasons = {key: why for key, why in reasons.items() if key.partition(".")[0] not in ("energy", "co2e_g", "carbon")}
@@ -162,6 +173,18 @@ def make_record(
     if status != "ok":
         reasons |= dict.fromkeys(("test_accuracy", "val_accuracy", "status"), f"the run {status}")
     return Record.model_validate(record | {"reasons": reasons} | changes)
+
+
+def counted(passes: int) -> dict[str, Any]:
+    """What the loop counted in a run of one phase that ended by patience, of the same steps in every pass as the template."""
+    steps, examples = template().steps, template().examples_seen
+    assert steps is not None
+    assert examples is not None
+    return {
+        "steps": steps * passes,
+        "examples_seen": examples * passes,
+        "stops": [{"phase": 0, "reason": "patience", "passes": passes}],
+    }
 
 
 def with_energy(joules: float, net_joules: float, factor: CarbonFactor = FACTOR) -> dict[str, Any]:
@@ -196,7 +219,7 @@ def write_run(
         for record in records:
             directory.append(record)
         if tuned is not None:
-            directory.keep_tuned(list(tuned))
+            directory.add_tuned([TunedRow.model_validate(entry) for entry in tuned])
     return path
 
 

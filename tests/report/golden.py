@@ -13,7 +13,7 @@ from typing import Any
 from bpfree import rulesets
 from bpfree.meter import CarbonFactor
 from bpfree.records import Inference, InferenceAt, Record
-from tests.report.conftest import QUICK, make_record, tuned_entry, with_energy, write_run
+from tests.report.conftest import QUICK, counted, make_record, tuned_entry, with_energy, write_run
 
 FIRST = QUICK.with_changes(max_passes=6, patience=2)
 SECOND = QUICK.with_changes(max_passes=7, patience=2)
@@ -79,8 +79,14 @@ SECOND_RUNS = {
 """Of the same cells as the first two seeds of ``LARGE``, under the other ruleset."""
 
 FLOPS = {"backprop": 3_000_000, "mono-forward": 2_000_000, "pepita": 4_000_000, "forward-forward": 5_000_000}
+STEP_FLOPS = {"backprop": 3_500_000, "mono-forward": 2_000_000, "pepita": 4_500_000, "forward-forward": 5_500_000}
+"""Of a run over its steps, with even seeds."""
+EVALUATION = {"backprop": 10, "mono-forward": 4, "pepita": 10, "forward-forward": 2}
+"""The share of validation in the time, as its divisor."""
+CPU = {"backprop": 0.5, "mono-forward": 0.75, "pepita": 0.5, "forward-forward": 2.0}
+"""Processor seconds a second."""
 MEMORY = {"backprop": 4096, "mono-forward": 3072, "pepita": 5120, "forward-forward": 6144}
-"""Of seed 0; each further seed has 10 operations and 1 byte more."""
+"""Of seed 0; each further seed has 10 operations and 1 byte more; validation has twice the bytes, and 3 more for a seed."""
 
 
 def record(rules: rulesets.Ruleset, task: tuple[str, str], arm: str, run: Run, **changes: Any) -> Record:
@@ -103,14 +109,31 @@ def record(rules: rulesets.Ruleset, task: tuple[str, str], arm: str, run: Run, *
             "test_accuracy": accuracy,
             "val_accuracy": max(validation),
             "passes": passes,
+            **counted(passes),
+            "steps": 10 * passes,
+            "examples_seen": 77 * passes,
             "time_s": time_s,
+            "eval_time_s": time_s / EVALUATION[arm],
+            "cpu_s": time_s * CPU[arm],
+            "other_load": 0.01 * (seed + 1),
             "history": history,
-            "flops": {**blank.model_dump()["flops"], "train_step": FLOPS[arm] + 10 * seed},
+            "flops": {
+                **blank.model_dump()["flops"],
+                "train_step": FLOPS[arm] + 10 * seed,
+                **flops_of_run(arm, seed, 10 * passes),
+            },
             "peak_memory_bytes": MEMORY[arm] + seed,
+            "evaluation_peak_bytes": 2 * MEMORY[arm] + 3 * seed,
             "inference": inference(seed) if arm == "mono-forward" else None,
         }
         | changes
     )
+
+
+def flops_of_run(arm: str, seed: int, steps: int) -> dict[str, int]:
+    """Of all steps, and of one; Mono-Forward has twice the operations with odd seeds."""
+    step = STEP_FLOPS[arm] * (1 + seed % 2 if arm == "mono-forward" else 1)
+    return {"mean_step": step, "run_total": step * steps}
 
 
 def inference(seed: int) -> Inference:

@@ -18,7 +18,8 @@ def counted(records, **of_memory):
     return [
         record.model_copy(
             update={
-                "flops": FLOPS.model_copy(update={"train_step": steps[record.arm]}),
+                "flops": FLOPS.model_copy(update={"mean_step": steps[record.arm], "run_total": 10 * steps[record.arm]}),
+                "evaluation_peak_bytes": 3072,
                 "memory": MEMORY.model_copy(update=of_memory),
                 "reasons": record.reasons | dict.fromkeys((f"memory.{part}" for part in of_memory), "not counted"),
             }
@@ -36,13 +37,22 @@ def test_counts_and_bytes_stand_in_the_page(runs):
     directory = runs(records=counted(runs.grid()))
     (table,) = build_tables(read_material([directory]))
     rows = {cells[0]: cells[1:] for cells in needs_rows(table)}
-    assert rows["backprop"] == ("30 M", "1.00", "10 M", "–", "1 KiB", "0 B", "4 KiB", "2 KiB", "512 B")
+    assert rows["backprop"] == ("30 M", "1.00", "–", "10 M", "1 KiB", "0 B", "4 KiB", "2 KiB", "512 B", "3 KiB")
     assert rows["mono-forward (joint)"][:2] == ("15 M", "0.50")
     paths = report.build([directory])
     page = paths.page.read_text()
     assert "What a step needs" in page
     assert "Together: backprop 7.5 KiB" in page
     assert any(path.name.endswith("memory.svg") for path in paths.figures)
+
+
+def test_orthogonalisation_is_charged_by_its_share(runs):
+    """1,000 operations in one of 4 steps; without a mean over the run, an old record has the step as it was counted."""
+    records = counted(runs.grid(arms=("backprop",), seeds=(0, 1)))
+    flops = records[0].flops.model_copy(update={"orthogonalisation": 1000, "train_step": 7_000_000})
+    params = records[0].params | {"orthogonalise_every": 4}
+    made = [record.model_copy(update={"flops": flops, "params": params}) for record in records]
+    assert needs_rows(table_of(runs, made))[0][1:4] == ("30 M", "1.00", "250")
 
 
 def test_a_cache_of_features_is_named(runs):

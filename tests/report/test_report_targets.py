@@ -221,12 +221,6 @@ class TestAudit:
         assert stopping_flaw(lossy, capped) == ""
 
 
-def test_splits_that_differ_are_flagged(runs):
-    records = runs.grid()
-    records[0] = records[0].model_copy(update={"split": "sha256:other"})
-    assert any("DIFFERENT SPLITS" in flag for flag in report.summarise([runs(records=records)])["flags"])
-
-
 def test_an_arm_without_a_choice_of_readout_is_named(runs):
     from bpfree import rulesets
 

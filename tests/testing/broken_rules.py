@@ -29,6 +29,9 @@ class Honest(MonoForward):
             slot.optimiser.step([*block.parameters(), slot.projection], gradients)
         return a, self.spoil_loss(cross_entropy(g, y), g, y)
 
+    def last_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return self.block_step(block, slot, carry, y, True)
+
     def spoil_residual(self, residual: Tensor) -> Tensor:
         return residual
 

@@ -169,6 +169,14 @@ class LocalAlgorithm(Algorithm[S], Generic[S, SlotT, C]):
             What the next block receives (activity from *before* the update, detached), and the block's loss (0-D).
         """
 
+    def last_step(self, block: Block, slot: SlotT, carry: C, y: Tensor) -> tuple[C | None, Tensor]:
+        """As :meth:`block_step`, of the last block that learns; by default the same.
+
+        A rule whose :meth:`leave` does not read the carry may free the activity before the block's weight gradient is computed,
+        and return None in its place.
+        """
+        return self.block_step(block, slot, carry, y, True)
+
     def leave(self, net: Chain, state: S, batch: Batch, carry: C) -> None:
         """What is learned after the last block from its carry (a softmax head, say); by default nothing."""
         del net, state, batch, carry
@@ -179,11 +187,19 @@ class LocalAlgorithm(Algorithm[S], Generic[S, SlotT, C]):
         """Prepare, enter, fold :meth:`block_step` over the blocks up to the last learning one, leave."""
         batch = self.prepare(net, state, batch, phase)
         carry = self.enter(net, batch)
+        if not phase.learning:
+            self.leave(net, state, batch, carry)
+            return torch.zeros(1, device=batch.x.device)
         losses: list[Tensor] = []
-        for k in range(max(phase.learning, default=-1) + 1):
+        last = max(phase.learning)
+        for k in range(last):
             learns = k in phase.learning
             carry, loss = self.block_step(net[k], state.slot(k), carry, batch.y, learns)
             if learns:
                 losses.append(loss)
-        self.leave(net, state, batch, carry)
-        return torch.stack(losses) if losses else torch.zeros(1, device=batch.x.device)
+        after, loss = self.last_step(net[last], state.slot(last), carry, batch.y)
+        losses.append(loss)
+        del carry  # what entered the last block
+        if after is not None:
+            self.leave(net, state, batch, after)
+        return torch.stack(losses)

@@ -7,7 +7,7 @@ boundary in either case. Both ways are tested equal in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -17,8 +17,10 @@ from torch import Tensor
 
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.nets.probe import evaluating
+from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.conv import ConvSaved, Statistics, conv_activity, conv_gradients
-from bpfree.numerics.local import dense_activity, dense_gradients
+from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.local import affine_gradients, dense_activity
 
 __all__ = [
     "MATHS",
@@ -34,28 +36,30 @@ MATHS = ("auto", "closed", "autograd")
 """How gradients inside a block are computed; ``auto`` is closed form wherever there is one."""
 
 Saved = Any
-"""What a block's own gradient formula needs; its entry in the table decides."""
+"""What a block's own gradient formula needs; its entry in the table decides. It is used up: a tensor is freed after its use."""
 
 
 @dataclass(frozen=True)
 class _Formulas:
     forward: Callable[[Any, Tensor, Statistics], tuple[Tensor, Saved]]
-    gradients: Callable[[Any, Saved, Tensor, bool, Tensor | None], tuple[list[Tensor], Tensor | None]]
+    gradients: Callable[[Any, Saved, Tensor | Handover, bool, Tensor | None], tuple[list[Tensor], Tensor | None]]
 
 
 def _dense_forward(block: DenseBlock, x: Tensor, _: Statistics) -> tuple[Tensor, Saved]:
     flat = x.flatten(1)
     a = dense_activity(flat, block.linear.weight, block.linear.bias, block.activation)
-    return a, (flat, a)
+    return a, [flat, a]
 
 
 def _dense_gradients(
-    block: DenseBlock, saved: Saved, delta: Tensor, need_input: bool, through: Tensor | None
+    block: DenseBlock, saved: Saved, delta: Tensor | Handover, need_input: bool, through: Tensor | None
 ) -> tuple[list[Tensor], Tensor | None]:
-    x, a = saved
+    by_name = ACTIVATIONS[block.activation]
+    derivative, writable = taken(delta)
+    dz = (by_name.gradient_ if writable else by_name.gradient)(derivative, saved.pop())
     has_bias = block.linear.bias is not None
     matrix = block.linear.weight if through is None else through
-    gradients, by_input = dense_gradients(x, a, matrix, delta, block.activation, bias=has_bias, need_input=need_input)
+    gradients, by_input = affine_gradients(saved.pop(), dz, matrix, bias=has_bias, need_input=need_input)
     return gradients, None if by_input is None else by_input.reshape(-1, *block.in_shape)
 
 
@@ -66,7 +70,7 @@ def _conv_forward(block: ConvBlock, x: Tensor, statistics: Statistics) -> tuple[
 
 
 def _conv_gradients(
-    block: ConvBlock, saved: ConvSaved, delta: Tensor, need_input: bool, through: Tensor | None
+    block: ConvBlock, saved: ConvSaved, delta: Tensor | Handover, need_input: bool, through: Tensor | None
 ) -> tuple[list[Tensor], Tensor | None]:
     return conv_gradients(
         saved,
@@ -138,7 +142,7 @@ def block_forward(block: Block, x: Tensor, maths: str = "auto", *, statistics: S
     with torch.enable_grad(), _statistics_of(block, statistics):
         leaf = x.detach().requires_grad_()
         a = block(leaf.view_as(leaf))  # not the leaf itself: torch's FLOP counter hooks a module's inputs, and cannot hook a leaf
-    return a.detach(), (leaf, a)
+    return a.detach(), [leaf, a]
 
 
 @torch.no_grad()
@@ -164,7 +168,7 @@ def frozen_features(net: Chain, x: Tensor, n_blocks: int) -> Iterator[Tensor]:
 def block_gradients(
     block: Block,
     saved: Saved,
-    delta: Tensor,
+    delta: Tensor | Handover,
     *,
     maths: str = "auto",
     need_input: bool = False,
@@ -173,14 +177,38 @@ def block_gradients(
     """Gradients of a loss by the block's parameters (in the order of ``block.parameters()``), and by its input on request.
 
     Args:
-        saved: from :func:`block_forward`, same ``maths``.
-        delta: derivative of the mean loss by the block's activity, in the activity's shape.
+        saved: from :func:`block_forward`, same ``maths``; used up.
+        delta: derivative of the mean loss by the block's activity, in the activity's shape. One that is handed over
+            (:class:`~bpfree.numerics.handover.Handover`) is written over or freed as soon as it has been used.
         through: in the shape of the block's weight, stands for it in the gradient by the input (feedback alignment); by default
             the weight itself. It is read by the closed form alone: with autograd the forward pass decides.
     """
     if not _uses_autograd(block, maths):
         return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through)
-    leaf, a = saved
-    wanted: Sequence[Tensor] = [*block.parameters(), *([leaf] if need_input else [])]
-    gradients = list(torch.autograd.grad(a, wanted, delta, materialize_grads=True))  # an unused parameter's is zero
+    a, leaf = saved.pop(), saved.pop()
+    wanted: list[Tensor] = [*block.parameters(), *([leaf] if need_input else [])]
+    if torch.compiler.is_compiling():  # a compiler plans the memory itself, and does not trace the root
+        outputs, given = a, taken(delta)[0]
+    else:
+        with torch.enable_grad():
+            outputs, given = _Root.apply(a, delta if isinstance(delta, Handover) else Handover(delta)), None
+    del a
+    gradients = list(torch.autograd.grad(outputs, wanted, given, materialize_grads=True))  # an unused parameter's is zero
     return gradients, (gradients.pop() if need_input else None)
+
+
+class _Root(torch.autograd.Function):
+    """A 0-D tensor whose derivative by the activity is what is handed over.
+
+    ``grad_outputs`` and the activity itself would be alive until the last gradient of the block is there; behind this node
+    autograd frees both when its first node has used them.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, a: Tensor, delta: Handover) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
+        ctx.delta = delta
+        return a.new_zeros(())
+
+    @staticmethod
+    def backward(ctx: Any, _: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return ctx.delta.take(), None

@@ -136,14 +136,16 @@ class Shape:
         """Numbers in the activities of blocks 0 to k."""
         return self.n * sum(block.rows for block in self.blocks[: k + 1])
 
-    def tail(self, k: int) -> int:
-        """Numbers that the last block keeps alive to the end of a sweep: its activity and its input, where not stored yet."""
-        last = len(self.blocks) - 1
-        return sum(self.n * self.blocks[j].rows for j in (last, last - 1) if j > k)
+    def at_delta(self, k: int) -> int:
+        """All but gradients while a backward sweep has the delta of block k: activities up to its own, and the delta.
 
-    def sweep(self, k: int) -> int:
-        """All but gradients while a backward sweep is at block k: activities, two rows of deltas, the next delta."""
-        return self.stored(k) + self.tail(k) + 2 * self.n * self.blocks[k].rows + self.input(k)
+        The delta becomes that of the pre-activation in its place.
+        """
+        return self.stored(k) + self.n * self.blocks[k].rows
+
+    def at_product(self, k: int) -> int:
+        """All but gradients once the sweep has multiplied at block k: activities before it, its delta and the next."""
+        return self.stored(k - 1) + self.n * self.blocks[k].rows + self.input(k)
 
 
 def shape_of(net: Chain, n: int, extra: int = 0) -> Shape | None:

@@ -13,7 +13,7 @@ derivative by x′ goes through B.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar, final
 
@@ -30,9 +30,10 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.nets.operator import weight_of
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
-__all__ = ["SweptAlgorithm", "later_weights", "n_positions", "sweep"]
+__all__ = ["SweptAlgorithm", "later_weight", "n_positions", "sweep"]
 
 Saved = Any
 S = TypeVar("S", bound=NetState[Any])
@@ -46,8 +47,11 @@ class SweptAlgorithm(BlockGradients[S]):
     """What the sweep goes through, for the traits."""
 
     @abstractmethod
-    def matrices(self, net: Chain, state: S, batch: Batch) -> list[Tensor]:
-        """B for each block but the first, then for the output, each in the shape of its weight."""
+    def matrix(self, net: Chain, state: S, batch: Batch, k: int) -> Tensor:
+        """B for block ``k``, from 1 on, or for the output (``k`` = number of blocks), in the shape of its weight.
+
+        Asked for once in a step, when the sweep needs it: one that is made in the step is alive only then.
+        """
 
     def traits(self, net: Chain) -> Traits:
         return Traits(
@@ -72,7 +76,7 @@ class SweptAlgorithm(BlockGradients[S]):
     @final
     @torch.no_grad()
     def learn(self, net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
-        gradients, loss = sweep(net, batch, self.matrices(net, state, batch), self.maths)
+        gradients, loss = sweep(net, batch, lambda k: self.matrix(net, state, batch, k), self.maths)
         state.optimiser.step(list(net.parameters()), gradients)
         return loss.reshape(1)
 
@@ -88,23 +92,26 @@ class SweptAlgorithm(BlockGradients[S]):
         )
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
-        made = self._made_in_a_step(s)
-        if made is None:
+        if self._made(0) is None:
             return
-        gradients = s.output_parameters
+        gradients, last = s.output_parameters, len(s.blocks) - 1
+        yield 0, s.at_delta(last) + s.n * s.classes + (self._made(s.output) or 0)
         for k in reversed(range(len(s.blocks))):
-            gradients += s.blocks[k].parameters
-            yield gradients, s.sweep(k) + 2 * s.n * s.classes + made
+            block = s.blocks[k]
+            made = (self._made(block.rows * block.columns) or 0) if k > 0 else 0
+            yield gradients, s.at_delta(k) + made
+            gradients += block.parameters
+            yield gradients, s.at_product(k) + made
 
-    def _made_in_a_step(self, s: Shape) -> int | None:
-        """Numbers in the matrices that are made anew in every step; None where no formula is known."""
-        del s
+    def _made(self, size: int) -> int | None:
+        """Numbers that making a matrix of ``size`` in a step takes; 0 where it is kept, None where no formula is known."""
+        del size
         return 0
 
 
-def later_weights(net: Chain) -> list[Tensor]:
-    """Of all blocks but the first, then of the output: what a derivative would be passed back through."""
-    return [*(weight_of(block).detach() for block in list(net)[1:]), net.output.weight.detach()]
+def later_weight(net: Chain, k: int) -> Tensor:
+    """Of block ``k``, or of the output (``k`` = number of blocks): what a derivative would be passed back through."""
+    return (net.output.weight if k == len(net) else weight_of(net[k])).detach()
 
 
 def n_positions(weight: Tensor) -> int:
@@ -127,7 +134,7 @@ def _forward(block: Block, x: Tensor, feedback: Tensor | None, maths: str) -> tu
             z = z + (back - back.detach())
         for stage in stages:
             z = stage(z)
-    return z.detach(), (leaf, z)
+    return z.detach(), [leaf, z]
 
 
 def _as_taken(block: Block, x: Tensor) -> Tensor:
@@ -140,31 +147,36 @@ def _linear(block: Block, x: Tensor, matrix: Tensor) -> Tensor:
     return F.linear(x, matrix)
 
 
-def sweep(net: Chain, batch: Batch, feedback: Sequence[Tensor], maths: str) -> tuple[list[Tensor], Tensor]:
+def sweep(net: Chain, batch: Batch, feedback: Callable[[int], Tensor], maths: str) -> tuple[list[Tensor], Tensor]:
     """One forward pass and one sweep back through ``feedback``.
 
     Args:
         net: of dense and convolution blocks.
-        feedback: one matrix for each block but the first, in the shape of its weight, then one for the output.
+        feedback: gives the matrix of block 1, 2, ..., and of the output (number of blocks), in the shape of its weight. With the
+            closed form it is asked in the backward sweep, with autograd in the forward pass.
         maths: how gradients inside a block are computed.
 
     Returns:
         Gradients in the order of ``net.parameters()``, and the cross-entropy (0-D).
     """
-    through: list[Tensor | None] = [None, *feedback[:-1]]  # of block k; the first block's input needs no derivative
-    x, activities = batch.x, []
+    x, activities, n_blocks = batch.x, [], len(net)
     for k, block in enumerate(net):
-        x, saved = _forward(block, x, through[k], maths)
+        x, saved = _forward(block, x, feedback(k) if k > 0 and maths == "autograd" else None, maths)
         activities.append(saved)
+        del saved
     h = net[-1].features(x)
+    del x
     g = net.output(h)
+    loss = cross_entropy(g, batch.y)
     residual = softmax_residual(g, batch.y)
+    delta = Handover(net[-1].features_gradient(residual @ feedback(n_blocks)))
     gradients = [residual.t() @ h, residual.sum(0)]
-    delta: Tensor | None = net[-1].features_gradient(residual @ feedback[-1])
-    for k in reversed(range(len(net))):
-        assert delta is not None  # only block 0 gives none
-        of_block, delta = block_gradients(
-            net[k], activities.pop(), delta, maths=maths, need_input=through[k] is not None, through=through[k]
-        )
+    del h, g, residual
+    for k in reversed(range(n_blocks)):
+        through = feedback(k) if k > 0 and maths != "autograd" else None  # the first block's input needs no derivative
+        of_block, by_input = block_gradients(net[k], activities.pop(), delta, maths=maths, need_input=k > 0, through=through)
         gradients = [*of_block, *gradients]
-    return gradients, cross_entropy(g, batch.y)
+        if by_input is not None:
+            delta = Handover(by_input)
+        del by_input, through
+    return gradients, loss

@@ -96,6 +96,7 @@ from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, n
 from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["DeepSupervision"]
@@ -133,27 +134,40 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
         x, activities, residuals, of_heads, losses = batch.x, [], [], [], []
         for k, block in enumerate(net):
             x, saved = block_forward(block, x, self.maths)
-            h = block.features(x)  # (n, o)
-            g = h @ state.slot(k).projection.t()  # (n, c)
-            residual = softmax_residual(g, batch.y)
-            if k < len(net) - 1:
-                residual = residual * state.hyper.aux_weight.to(residual.dtype)
             activities.append(saved)
+            loss, residual, of_head = self._at_head(block.features(x), state, k, batch.y, weighted=k < len(net) - 1)
+            losses.append(loss)
             residuals.append(residual)
-            of_heads.append(residual.t() @ h)
-            losses.append(cross_entropy(g, batch.y))
+            of_heads.append(of_head)
+            del saved, residual
+        del x
         of_blocks: list[Tensor] = []
-        by_input: Tensor | None = None
+        above: list[Tensor] = []  # the derivative from the block behind this one
         for k in reversed(range(len(net))):
-            delta = net[k].features_gradient(residuals[k] @ state.slot(k).projection)
-            if by_input is not None:
-                delta = delta + by_input
-            of_block, by_input = block_gradients(net[k], activities.pop(), delta, maths=self.maths, need_input=k > 0)
+            delta = net[k].features_gradient(residuals.pop() @ state.slot(k).projection)
+            if above:  # tokens share a row of the features' derivative, which cannot be added to in place
+                delta = delta.add_(above.pop()) if delta.is_contiguous() else delta + above.pop()
+            given = Handover(delta)
+            del delta
+            of_block, by_input = block_gradients(net[k], activities.pop(), given, maths=self.maths, need_input=k > 0)
             of_blocks = [*of_block, *of_blocks]
+            above = [] if by_input is None else [by_input]
+            del by_input
         parameters = [parameter for block in net for parameter in block.parameters()]
         heads = [state.slot(k).projection for k in range(len(net))]
         state.optimiser.step([*parameters, *heads], [*of_blocks, *of_heads])
         return torch.stack(losses)
+
+    @staticmethod
+    def _at_head(
+        h: Tensor, state: NetState[ProjectionSlot], k: int, y: Tensor, *, weighted: bool
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Loss (0-D), weighted residual (n, classes) and the gradient by the head of block ``k``."""
+        g = h @ state.slot(k).projection.t()  # (n, c)
+        residual = softmax_residual(g, y)
+        if weighted:
+            residual.mul_(state.hyper.aux_weight.to(residual.dtype))
+        return cross_entropy(g, y), residual, residual.t() @ h
 
     def scores(self, net: Chain, state: NetState[ProjectionSlot], x: Tensor, phase: Phase) -> Tensor:
         return head_scores(net, state, x, len(net) - 1, self.readout)
@@ -169,6 +183,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
     def _moments(self, s: Shape) -> Iterator[Moment]:
         n_blocks, gradients = len(s.blocks), s.heads
         for k in reversed(range(n_blocks)):
-            gradients += s.blocks[k].parameters
             from_above = s.n * s.blocks[k].rows if k < n_blocks - 1 else 0
-            yield gradients, s.sweep(k) + from_above + (n_blocks + 1) * s.n * s.classes
+            yield gradients, s.at_delta(k) + from_above + (k + 1) * s.n * s.classes
+            gradients += s.blocks[k].parameters
+            yield gradients, s.at_product(k) + k * s.n * s.classes

@@ -108,6 +108,7 @@ from bpfree.algorithms._state import LearningSlot, NetState, Optimiser
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import cross_entropy, one_hot, softmax_residual
 
 __all__ = ["DirectFeedbackAlignment"]
@@ -158,24 +159,30 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
     @torch.no_grad()
     def learn(self, net: Chain, state: NetState[FeedbackSlot], batch: Batch, phase: Phase) -> Tensor:
         x, activities = batch.x, []
-        projected = self.target == "labels"
-        signal = -one_hot(batch.y, net.n_classes, net.dtype) / len(batch.y)  # DRTP's; DFA's comes with the output
+        signal = -one_hot(batch.y, net.n_classes, net.dtype) / len(batch.y) if self.target == "labels" else None  # DRTP's
         for k, block in enumerate(net):
             x, saved = block_forward(block, x, self.maths)
-            if projected:
+            if signal is not None:
                 self._update(block, state.slot(k), saved, signal)
             else:
                 activities.append(saved)
-        h = net[-1].features(x)
-        g = net.output(h)
-        residual = softmax_residual(g, batch.y)
-        for k, saved in enumerate(activities):
-            self._update(net[k], state.slot(k), saved, residual)
-        state.optimiser.step(list(net.output.parameters()), [residual.t() @ h, residual.sum(0)])
-        return cross_entropy(g, batch.y).reshape(1)
+            del saved
+        residual, loss = self._output_step(net, state, net[-1].features(x), batch.y)
+        del x
+        for k in reversed(range(len(activities))):
+            self._update(net[k], state.slot(k), activities.pop(), residual)
+        return loss.reshape(1)
 
-    def _update(self, block: Block, slot: FeedbackSlot, saved: tuple[Tensor, ...], signal: Tensor) -> None:
-        delta = block.features_gradient(signal @ slot.feedback)
+    @staticmethod
+    def _output_step(net: Chain, state: NetState[FeedbackSlot], h: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Update the output from features (n, o); the residual (n, classes) and the loss (0-D) from before."""
+        g = net.output(h)
+        loss, residual = cross_entropy(g, y), softmax_residual(g, y)
+        state.optimiser.step(list(net.output.parameters()), [residual.t() @ h, residual.sum(0)])
+        return residual, loss
+
+    def _update(self, block: Block, slot: FeedbackSlot, saved: list[Tensor], signal: Tensor) -> None:
+        delta = Handover(block.features_gradient(signal @ slot.feedback))
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
         slot.optimiser.step(list(block.parameters()), gradients)
 
@@ -192,5 +199,9 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
         for k, block in enumerate(s.blocks):
-            alive = s.stored(len(s.blocks) - 1) if self.target == "error" else s.input(k) + s.n * block.rows
-            yield block.parameters, alive + 2 * s.n * block.rows + 3 * s.n * s.classes
+            signal = s.n * s.classes
+            if self.target == "error":
+                yield 0, s.at_delta(k) + signal
+                yield block.parameters, s.at_product(k) - s.input(k) + signal
+            else:  # the activity goes on to the next block
+                yield block.parameters, s.input(k) + 2 * s.n * block.rows + signal

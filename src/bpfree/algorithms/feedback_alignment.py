@@ -86,7 +86,7 @@ from torch import Tensor
 
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._state import Hyper, NetState, Optimiser, Slot
-from bpfree.algorithms._sweep import SweptAlgorithm, later_weights, n_positions
+from bpfree.algorithms._sweep import SweptAlgorithm, later_weight, n_positions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
@@ -121,7 +121,7 @@ class FeedbackAlignment(SweptAlgorithm[FeedbackState]):
 
     def init(self, net: Chain, generator: torch.Generator) -> FeedbackState:
         net.reset_parameters(generator)
-        feedback = [self._draw(weight, generator) for weight in later_weights(net)]
+        feedback = [self._draw(later_weight(net, k), generator) for k in range(1, len(net) + 1)]
         return FeedbackState(self._hyper(net), self._optimiser(list(net.parameters())), feedback)
 
     def _draw(self, weight: Tensor, generator: torch.Generator) -> Tensor:
@@ -129,5 +129,5 @@ class FeedbackAlignment(SweptAlgorithm[FeedbackState]):
         rows, columns = weight.flatten(1).shape
         return random_feedback((rows, columns), self.feedback, std, generator, like=weight).reshape(weight.shape)
 
-    def matrices(self, net: Chain, state: FeedbackState, batch: Batch) -> list[Tensor]:
-        return state.feedback()
+    def matrix(self, net: Chain, state: FeedbackState, batch: Batch, k: int) -> Tensor:
+        return state.feedback()[k - 1]

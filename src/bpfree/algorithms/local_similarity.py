@@ -96,7 +96,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, NamedTuple, final
+from typing import Any, ClassVar, NamedTuple, final
 
 import torch
 from torch import Tensor, nn
@@ -111,6 +111,7 @@ from bpfree.algorithms._state import HeadSlot, Hyper, Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.dropout import consistent_mask
+from bpfree.numerics.handover import Handover, taken
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 from bpfree.numerics.similarity import label_similarity, similarity_loss_and_gradient, spread, spread_gradient
 
@@ -188,44 +189,71 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
 
     def block_step(self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor, learn: bool) -> tuple[_Passed, Tensor]:
         a, saved = block_forward(block, carry.x, self.maths)
+        if learn:
+            loss = self._update(block, slot, a, saved, y)
+        else:
+            loss, _, _ = self._at_head(block, slot, a, y)
+        if self.dropout > 0:
+            a = a * consistent_mask(carry.key, a.shape, carry.block, slot.hyper.dropout, a.dtype)
+        return _Passed(a, carry.key, carry.block + 1), loss
+
+    def last_step(self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor) -> tuple[None, Tensor]:
+        """As of any other block, but nobody reads the activity: it is freed once φ′ has been taken of it."""
+        a, saved = block_forward(block, carry.x, self.maths)
+        given = Handover(a)
+        del a
+        return None, self._update(block, slot, given, saved, y)
+
+    def _update(self, block: Block, slot: SimilaritySlot, a: Tensor | Handover, saved: Any, y: Tensor) -> Tensor:
+        """One step of block, head and map, from its activity; returns the loss (0-D)."""
+        loss, delta, of_heads = self._at_head(block, slot, a, y)
+        del a
+        gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
+        parameters: list[Tensor] = [*block.parameters(), slot.projection]
+        if slot.similarity is not None:
+            parameters.append(slot.similarity)
+        slot.optimiser.step(parameters, [*gradients, *of_heads])
+        return loss
+
+    def _at_head(
+        self, block: Block, slot: SimilaritySlot, given: Tensor | Handover, y: Tensor
+    ) -> tuple[Tensor, Handover, list[Tensor]]:
+        """Loss (0-D), dA, and the gradients by head and map; all else is freed on return."""
+        a, _ = taken(given)
         h = block.features(a)  # (n, o)
         g = h @ slot.projection.t()  # (n, c)
         beta = slot.hyper.beta
         similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1])
         loss = (1 - beta) * cross_entropy(g, y) + beta * similarity
-        if learn:
-            residual = softmax_residual(g, y) * (1 - beta).to(g.dtype)
-            delta = delta * beta.to(a.dtype) + block.features_gradient(residual @ slot.projection)
-            gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-            parameters: list[Tensor] = [*block.parameters(), slot.projection]
-            gradients = [*gradients, residual.t() @ h]
-            if of_map is not None and slot.similarity is not None:
-                parameters.append(slot.similarity)
-                gradients.append(of_map * beta.to(of_map.dtype))
-            slot.optimiser.step(parameters, gradients)
-        if self.dropout > 0:
-            a = a * consistent_mask(carry.key, a.shape, carry.block, slot.hyper.dropout, a.dtype)
-        return _Passed(a, carry.key, carry.block + 1), loss
+        residual = softmax_residual(g, y).mul_((1 - beta).to(g.dtype))
+        of_heads = [residual.t() @ h]
+        if of_map is not None:
+            of_heads.append(of_map.mul_(beta.to(of_map.dtype)))
+        scale = beta.to(a.dtype)
+        delta = delta.mul_(scale) if delta.is_contiguous() else delta * scale  # tokens share a row
+        return loss, Handover(delta.add_(block.features_gradient(residual @ slot.projection))), of_heads
 
     def _similarity(
         self, block: Block, slot: SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The similarity loss, and its derivatives by the activity (in its shape) and by the map."""
         maps, u = _has_positions(block), slot.similarity
-        mapped = a if maps else h
-        if u is not None:
-            mapped = nn.functional.conv2d(a, u, padding=1) if maps else h @ u.t()
-        target = label_similarity(y, n_classes, slot.hyper.beta.dtype)
-        loss, by_features = similarity_loss_and_gradient(spread(mapped) if maps else mapped, target)
-        by_mapped = spread_gradient(mapped, by_features) if maps else by_features
+        dtype = slot.hyper.beta.dtype
+        if not maps:  # arguments without names here, so that each is freed in the call
+            loss, by_mapped = similarity_loss_and_gradient(h if u is None else h @ u.t(), label_similarity(y, n_classes, dtype))
+            if u is None:
+                return loss, block.features_gradient(by_mapped), None
+            return loss, block.features_gradient(by_mapped @ u), by_mapped.t() @ h
+        mapped = a if u is None else nn.functional.conv2d(a, u, padding=1)
+        loss, by_features = similarity_loss_and_gradient(spread(mapped), label_similarity(y, n_classes, dtype))
+        by_mapped = spread_gradient(mapped, by_features)
         if u is None:
-            return loss, by_mapped if maps else block.features_gradient(by_mapped), None
-        if maps:
-            by_source, by_map, _ = torch.ops.aten.convolution_backward(
-                by_mapped, a, u, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
-            )
-            return loss, by_source, by_map
-        return loss, block.features_gradient(by_mapped @ u), by_mapped.t() @ h
+            return loss, by_mapped, None
+        del mapped
+        by_source, by_map, _ = torch.ops.aten.convolution_backward(
+            by_mapped, a, u, None, [1, 1], [1, 1], [1, 1], False, [0, 0], 1, [True, True, False]
+        )
+        return loss, by_source, by_map
 
     def scores(self, net: Chain, state: State[SimilaritySlot], x: Tensor, phase: Phase) -> Tensor:
         return head_scores(net, state, x, len(net) - 1, self.readout)
@@ -245,8 +273,10 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
         for k, block in enumerate(s.blocks):
+            activity, alive = s.n * block.rows, s.input(k) + s.n * s.classes
             of_map = block.rows**2 if self.similarity_map == "learned" else 0
-            rest = s.input(k) + of_map + 2 * s.n * s.classes
-            yield 0, s.input(k) + 4 * s.n**2 + s.n * block.rows  # similarities of all pairs
-            yield block.parameters, rest + 3 * s.n * block.rows
-            yield block.parameters + s.classes * block.rows + of_map, rest + 2 * s.n * block.rows
+            yield 0, alive + 2 * s.n**2 + 3 * activity  # similarities of all pairs, and the target or their squares
+            yield 0, alive + s.n**2 + 4 * activity
+            yield of_map, alive + 3 * activity
+            kept = 0 if k == len(s.blocks) - 1 else activity  # goes on to the next block
+            yield block.parameters + s.classes * block.rows + of_map, s.input(k) + kept + activity

@@ -93,7 +93,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -107,6 +107,7 @@ from bpfree.algorithms._heads import READOUTS, each_heads_scores, head_scores, n
 from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
+from bpfree.numerics.handover import Handover, taken
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["BEST_PREFIX", "MonoForward"]
@@ -190,13 +191,22 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         if not learn:  # frozen: running statistics, as at evaluation
             return block_activity(block, carry), carry.new_zeros(())
         a, saved = block_forward(block, carry, self.maths)
-        h = block.features(a)  # (n, o)
-        g = h @ slot.projection.t()  # (n, c)
-        residual = softmax_residual(g, y)  # (n, c), already divided by n
-        delta = block.features_gradient(residual @ slot.projection)
+        return a, self._update(block, slot, block.features(a), saved, y)
+
+    def last_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor) -> tuple[None, Tensor]:
+        """As of any other block, but nobody reads the activity: it is freed once φ′ has been taken of it."""
+        a, saved = block_forward(block, carry, self.maths)
+        given = Handover(block.features(a))
+        del a
+        return None, self._update(block, slot, given, saved, y)
+
+    def _update(self, block: Block, slot: HeadSlot, features: Tensor | Handover, saved: Any, y: Tensor) -> Tensor:
+        """One step of block and head, from its features (n, o); returns the loss (0-D)."""
+        loss, of_head, delta = _at_head(block, slot, features, y)
+        del features
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-        slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, residual.t() @ h])
-        return a, cross_entropy(g, y)
+        slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, of_head])
+        return loss
 
     def scores(self, net: Chain, state: MonoState, x: Tensor, phase: Phase) -> Tensor:
         if state.raw is not None and phase.name == RAW_INPUT:
@@ -238,4 +248,17 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
     def _moments(self, s: Shape, phase: Phase) -> Iterator[Moment]:
         for k in phase.learning:
             block = s.blocks[k]
-            yield block.parameters, s.input(k) + 3 * s.n * block.rows + 2 * s.n * s.classes
+            activity, head = s.n * block.rows, s.classes * block.n_features
+            yield head, s.input(k) + 2 * activity + s.n * s.classes
+            kept = 0 if k == max(phase.learning) else activity  # goes on to the next block
+            yield block.parameters + head, s.input(k) + kept + activity
+
+
+def _at_head(block: Block, slot: HeadSlot, features: Tensor | Handover, y: Tensor) -> tuple[Tensor, Tensor, Handover]:
+    """Loss (0-D), dM and dA; scores and residual are freed on return."""
+    h, _ = taken(features)  # (n, o)
+    g = h @ slot.projection.t()  # (n, c)
+    loss = cross_entropy(g, y)
+    residual = softmax_residual(g, y)  # (n, c), already divided by n
+    del g
+    return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

@@ -36,7 +36,7 @@ Symbols
 Cost per batch
 --------------
 That of backprop: 1 forward pass and 1 sweep, n (3 F − F₁) multiply-adds, and one pass over the weights for their signs
-(brSF draws as many random numbers). Extra memory: the activities of all blocks, one feedback matrix per weight but the first.
+(brSF draws as many random numbers). Extra memory: the activities of all blocks, one feedback matrix at a time.
 
 Locality
 --------
@@ -92,10 +92,9 @@ from typing import ClassVar, final
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._cost import Shape
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._state import Hyper, NetState, Optimiser, Slot
-from bpfree.algorithms._sweep import SweptAlgorithm, later_weights, n_positions
+from bpfree.algorithms._sweep import SweptAlgorithm, later_weight, n_positions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import random_feedback
@@ -131,7 +130,7 @@ class SignSymmetry(SweptAlgorithm[SignState]):
 
     def init(self, net: Chain, generator: torch.Generator) -> SignState:
         net.reset_parameters(generator)
-        fixed = later_weights(net) if self.variant == "frsf" else []
+        fixed = [later_weight(net, k) for k in range(1, len(net) + 1)] if self.variant == "frsf" else []
         magnitudes = [self._magnitude(weight, generator) for weight in fixed]
         return SignState(self._hyper(net), self._optimiser(list(net.parameters())), magnitudes)
 
@@ -140,19 +139,15 @@ class SignSymmetry(SweptAlgorithm[SignState]):
         rows, columns = weight.flatten(1).shape
         return random_feedback((rows, columns), "normal", 1.0, generator, like=weight).abs_().reshape(weight.shape)
 
-    def matrices(self, net: Chain, state: SignState, batch: Batch) -> list[Tensor]:
-        fixed, matrices = state.magnitudes(), []
-        for k, weight in enumerate(later_weights(net)):
-            fans = sum(weight.shape[:2]) * n_positions(weight)
-            matrix = weight.sign() * (state.hyper.feedback_scale * (2.0 / fans) ** 0.5)
-            if self.variant == "brsf":
-                matrix = matrix * normal(batch.key, weight.shape, salt=k + 1, dtype=weight.dtype).abs()
-            elif self.variant == "frsf":
-                matrix = matrix * fixed[k]
-            matrices.append(matrix)
-        return matrices
-
-    def _made_in_a_step(self, s: Shape) -> int | None:
+    def matrix(self, net: Chain, state: SignState, batch: Batch, k: int) -> Tensor:
+        weight = later_weight(net, k)
+        fans = sum(weight.shape[:2]) * n_positions(weight)
+        matrix = weight.sign().mul_(state.hyper.feedback_scale * (2.0 / fans) ** 0.5)
         if self.variant == "brsf":
-            return None  # the numbers that are drawn for a matrix lie beside it for a while
-        return sum(b.rows * b.columns for b in s.blocks[1:]) + s.output
+            matrix.mul_(normal(batch.key, weight.shape, salt=k, dtype=weight.dtype).abs_())
+        elif self.variant == "frsf":
+            matrix.mul_(state.magnitudes()[k - 1])
+        return matrix
+
+    def _made(self, size: int) -> int | None:
+        return None if self.variant == "brsf" else size  # the numbers that brSF draws lie beside the matrix for a while

@@ -84,7 +84,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor, nn
@@ -98,6 +98,7 @@ from bpfree.algorithms._heads import READOUTS, new_head
 from bpfree.algorithms._state import HeadSlot, Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
+from bpfree.numerics.handover import Handover, taken
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 from bpfree.numerics.spatial import grid_size, spatial_goodness, spatial_goodness_gradient
 
@@ -158,14 +159,24 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
 
     def block_step(self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
         a, saved = block_forward(block, carry, self.maths)
-        goodness = spatial_goodness(a, slot.grid).to(a.dtype)  # (n, C P²)
-        g = goodness @ slot.projection.t()  # (n, c)
-        if learn:
-            residual = softmax_residual(g, y)
-            delta = spatial_goodness_gradient(a, residual @ slot.projection, slot.grid)
-            gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-            slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, residual.t() @ goodness])
-        return a, cross_entropy(g, y)
+        if not learn:
+            return a, cross_entropy(spatial_goodness(a, slot.grid).to(a.dtype) @ slot.projection.t(), y)
+        return a, self._update(block, slot, a, saved, y)
+
+    def last_step(self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor) -> tuple[None, Tensor]:
+        """As of any other block, but nobody reads the activity: it is freed once φ′ has been taken of it."""
+        a, saved = block_forward(block, carry, self.maths)
+        given = Handover(a)
+        del a
+        return None, self._update(block, slot, given, saved, y)
+
+    def _update(self, block: Block, slot: SpatialSlot, a: Tensor | Handover, saved: Any, y: Tensor) -> Tensor:
+        """One step of block and head, from its activity; returns the loss (0-D)."""
+        loss, of_head, delta = _at_head(slot, a, y)
+        del a
+        gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
+        slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, of_head])
+        return loss
 
     def scores(self, net: Chain, state: State[SpatialSlot], x: Tensor, phase: Phase) -> Tensor:
         total: Tensor | None = None
@@ -188,4 +199,18 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
         for k, block in enumerate(s.blocks):
-            yield block.parameters, s.input(k) + 4 * s.n * block.rows + 2 * s.n * s.classes
+            head = s.classes * block.n_features
+            yield head, s.input(k) + 3 * s.n * block.rows  # dA is made of A and what the head hands back
+            kept = 0 if k == len(s.blocks) - 1 else s.n * block.rows  # goes on to the next block
+            yield block.parameters + head, s.input(k) + kept + s.n * block.rows
+
+
+def _at_head(slot: SpatialSlot, given: Tensor | Handover, y: Tensor) -> tuple[Tensor, Tensor, Handover]:
+    """Loss (0-D), dM and dA; goodness, scores and residual are freed on return."""
+    a, _ = taken(given)
+    goodness = spatial_goodness(a, slot.grid).to(a.dtype)  # (n, C P²)
+    g = goodness @ slot.projection.t()  # (n, c)
+    loss, residual = cross_entropy(g, y), softmax_residual(g, y)
+    of_head = residual.t() @ goodness
+    del goodness, g
+    return loss, of_head, Handover(spatial_goodness_gradient(a, residual @ slot.projection, slot.grid))

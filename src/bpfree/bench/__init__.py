@@ -5,6 +5,7 @@ from bpfree.bench.compare import Comparison, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory, fresh_path
 from bpfree.bench.measure import measure
 from bpfree.bench.setting import Setting, check_runnable, check_supported
+from bpfree.bench.spaces import check_named
 
 __all__ = [
     "Arm",
@@ -13,6 +14,7 @@ __all__ = [
     "RunDirectory",
     "Setting",
     "SilentObserver",
+    "check_named",
     "check_runnable",
     "check_supported",
     "fresh_path",

@@ -60,6 +60,7 @@ class CostRow:
         by_phase: the same of each phase.
         evaluation: multiply-adds of scoring one batch.
         orthogonalisation: multiply-adds of one, and ``orthogonalisation_per_step`` its share of a step.
+        whole_step: ``step`` with that share.
         end_of_pass: multiply-adds of what closes a pass (a ridge solution).
         refusal: why the rule cannot train this net; then everything else is ``None``.
         reasons: why a quantity is ``None``, by its name.
@@ -75,6 +76,7 @@ class CostRow:
     evaluation: int | None = None
     orthogonalisation: int | None = None
     orthogonalisation_per_step: float | None = None
+    whole_step: float | None = None
     end_of_pass: int | None = None
     by_formula: ByFormula | None = None
     refusal: str | None = None
@@ -128,16 +130,18 @@ def _row(arm: Arm, spec: str, data: Dataset, batch_size: int) -> CostRow:
     if cost.end_of_pass is None:
         reasons["end_of_pass"] = "nothing that multiplies matrices closes a pass"
     reasons |= {f"by_formula.{name}": UNKNOWN for name, value in dataclasses.asdict(by_formula).items() if value is None}
-    orthogonalisation = _macs(flops.orthogonalisation)
+    step, orthogonalisation = _macs(flops.train_step), _macs(flops.orthogonalisation)
+    share = None if orthogonalisation is None or every is None else orthogonalisation / every
     return CostRow(
         arm.label, spec, batch_size, n_parameters(rule, net),
         MemoryBytes(memory.weights or 0, memory.auxiliary or 0, memory.optimiser or 0, memory.gradients or 0,
                     memory.activations or 0),
-        step=_macs(flops.train_step),
+        step=step,
         by_phase=tuple(count // 2 for count in cost.by_phase),
         evaluation=_macs(flops.evaluation),
         orthogonalisation=orthogonalisation,
-        orthogonalisation_per_step=None if orthogonalisation is None or every is None else orthogonalisation / every,
+        orthogonalisation_per_step=share,
+        whole_step=None if step is None else step + (share or 0.0),
         end_of_pass=_macs(cost.end_of_pass),
         by_formula=by_formula,
         reasons=reasons,

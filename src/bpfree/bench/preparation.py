@@ -89,6 +89,7 @@ def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None
 
 
 def _load(rules: Ruleset, dataset: str, split_seed: int, device: torch.device, data_dir: Path | None) -> data.Dataset:
+    data.check_name(dataset)  # a misspelt name is reported before the ruleset is asked how it is split
     loaded = data.load(dataset, data_dir=data_dir, split=rules.split_for(dataset), split_seed=split_seed)
     if rules.train_examples is not None:
         loaded = loaded.limited(rules.train_examples)

@@ -12,7 +12,7 @@ from bpfree.errors import RulesetError
 from bpfree.rulesets import Range, Ruleset, ranges_of
 from bpfree.rulesets.ranges import EVERY_RULE
 
-__all__ = ["check_spaces", "distribution", "fixed_though_searched", "space_for"]
+__all__ = ["check_named", "check_spaces", "distribution", "fixed_though_searched", "space_for"]
 
 
 def space_for(rules: Ruleset, arm: Arm) -> dict[str, Range]:
@@ -55,6 +55,24 @@ def check_spaces(rules: Ruleset, arms: Sequence[Arm]) -> None:
             )
     for arm in arms:
         space_for(rules, arm)
+
+
+def check_named(rules: Ruleset, arms: Sequence[Arm]) -> None:
+    """Refuse, under a ruleset that searches nothing, an arm that leaves a searchable hyper-parameter at its default.
+
+    A table of such a ruleset may make claims, because every arm says which values it was run with.
+
+    Raises:
+        RulesetError: naming the arm and what it does not name.
+    """
+    for arm in arms if rules.search.trials == 0 else ():
+        missing = list(space_for(rules, arm))
+        if missing:
+            options = ":".join(f"{name}=VALUE" for name in missing)
+            raise RulesetError(
+                f"search.trials is 0, so that every arm must name its hyper-parameters, but {arm.label} does not name "
+                f"{', '.join(missing)}; write {arm.label}:{options}, or give --trials 1 or more"
+            )
 
 
 def distribution(bounds: Range) -> FloatDistribution:

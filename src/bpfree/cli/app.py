@@ -210,6 +210,10 @@ def report(
     *,
     out: Annotated[Path | None, typer.Option(help="Where the report is written.")] = None,
     target: Target = None,
+    accept_other_code: Annotated[
+        bool,
+        typer.Option("--accept-other-code", help="Let runs of several versions of the code stand in one table, with a flag."),
+    ] = False,
     output: OutputOptions,
 ) -> int:
     """Rebuild the report of one or several run directories.
@@ -219,7 +223,7 @@ def report(
     from bpfree.cli.show import report_command
     from bpfree.cli.target import parse_target
 
-    return report_command(directories, out=out, target=parse_target(target), output=output)
+    return report_command(directories, out=out, target=parse_target(target), accept_other_code=accept_other_code, output=output)
 
 
 @app.command()

@@ -26,10 +26,10 @@ def compare_command(request: Request, *, arms: str | None, place: DirectoryOptio
         with session.watch(comparison.n_passes()) as observer:
             comparison.observer = observer
             records = comparison.run()
-        paths = report.build([directory.path])
+        paths = report.build([directory.path], accept_other_code=place.accept_other_code)
     if output.as_json:
-        print_json(report.summarise([directory.path]))
+        print_json(report.summarise([directory.path], accept_other_code=place.accept_other_code))
     elif not output.quiet:
-        print_tables([directory.path])
+        print_tables([directory.path], accept_other_code=place.accept_other_code)
         typer.echo(f"report: {paths.page}")
     return 0 if any(record.status == "ok" for record in records) else 1

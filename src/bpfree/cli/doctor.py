@@ -45,7 +45,10 @@ def doctor_command(
             checks = calibrate(meter, seconds=seconds, country=carbon.country)
         elif detected.sources:
             meter.measure_idle(IDLE_S)
-    findings = diagnose(chosen, detected, country=carbon.country, grid_g_per_kwh=carbon.grid_g_per_kwh, idle_w=meter.idle_w)
+    findings = diagnose(
+        chosen, detected, country=carbon.country, grid_g_per_kwh=carbon.grid_g_per_kwh, idle_w=meter.idle_w,
+        not_idle=meter.not_idle,
+    )  # fmt: skip
     if as_json:
         document: object = [dataclasses.asdict(finding) for finding in findings]
         if calibrating:

@@ -108,23 +108,33 @@ def memory_command(options: CountOptions, *, figure: Path | None, as_json: bool)
     return 0
 
 
+def _by_formula(row: CostRow) -> float | None:
+    """Multiply-adds of a step by formula, orthogonalisation included by the share of steps that have one."""
+    formula, every = row.by_formula, row.orthogonalisation_per_step
+    if formula is None or formula.step is None:
+        return None
+    if not every or not row.orthogonalisation:
+        return formula.step
+    return None if formula.orthogonalisation is None else formula.step + formula.orthogonalisation * every / row.orthogonalisation
+
+
 def flops_command(options: CountOptions, *, as_json: bool) -> int:
     """Multiply-adds of a step, counted and by formula."""
     rows = count(options, quiet=as_json)
     if as_json:
         _print_json(rows)
         return 0
-    columns = ("arm", "phases", "training step", "by formula", "x backprop", "scoring a batch", "x backprop",
-               "orthogonalisation, share of a step", "end of a pass")  # fmt: skip
+    columns = ("arm", "phases", "training step", "by formula", "x backprop", "of which orthogonalisation", "scoring a batch",
+               "x backprop", "end of a pass, apart")  # fmt: skip
 
     def show(net: str, of_net: list[CostRow]) -> None:
         lines = []
-        shares = zip(ratios(of_net, lambda row: row.step), ratios(of_net, lambda row: row.evaluation), strict=True)
+        shares = zip(ratios(of_net, lambda row: row.whole_step), ratios(of_net, lambda row: row.evaluation), strict=True)
         for row, (of_step, of_scoring) in zip(of_net, shares, strict=True):
-            formula = row.by_formula.step if row.by_formula is not None else None
-            numbers = (format_count(row.step), format_count(formula), _times(of_step))
-            apart = (format_count(row.orthogonalisation_per_step), format_count(row.end_of_pass))
-            lines.append((row.arm, str(len(row.by_phase)), *numbers, format_count(row.evaluation), _times(of_scoring), *apart))
+            numbers = (format_count(row.whole_step), format_count(_by_formula(row)), _times(of_step))
+            scoring = (format_count(row.evaluation), _times(of_scoring))
+            share, end = format_count(row.orthogonalisation_per_step), format_count(row.end_of_pass)
+            lines.append((row.arm, str(len(row.by_phase)), *numbers, share, *scoring, end))
         print_table(f"{net}, batch {of_net[0].batch_size}: multiply-adds (half the FLOPs), counted", columns, lines)
 
     _by_net(rows, show)

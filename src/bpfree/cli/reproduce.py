@@ -143,7 +143,7 @@ def reproduce_command(chosen: Reproduction, machine: Machine, *, place: Director
     )
     directories = {key: root / key for key in chosen.rules if (root / key / "records.jsonl").exists()}
     for path in directories.values():
-        report.build([path])
+        report.build([path], accept_other_code=place.accept_other_code)
     facts, rows = _plain(chosen, command_line())
     paths = build_suite(facts, rows, directories, root / "report")
     summary = suite_summary(facts, rows, directories)

@@ -14,6 +14,7 @@ from bpfree.bench import (
     Observer,
     RunDirectory,
     Setting,
+    check_named,
     check_runnable,
     check_supported,
     fresh_path,
@@ -59,6 +60,8 @@ def check(request: Request, use: str, arms: Sequence[Arm] | None = None, seeds: 
     if use == "compare" and rules.plan.control:
         chosen = with_control(chosen)
     check_supported(rules, chosen)  # before data are loaded
+    if use in ("compare", "tune"):
+        check_named(rules, chosen)
     setting = request.setting(rules)
     check_runnable(setting, chosen)
     setting.plan["arms"] = [arm.label for arm in chosen]

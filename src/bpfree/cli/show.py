@@ -25,19 +25,21 @@ KINDS = ("algorithms", "nets", "datasets", "rulesets")
 SYNONYMS = {"rules": "algorithms"}
 
 
-def print_tables(directories: Sequence[Path], target: Target = None) -> None:
+def print_tables(directories: Sequence[Path], target: Target = None, *, accept_other_code: bool = False) -> None:
     """The headline table of every data set and net."""
-    for text in reports.headline_rows(directories, target):
+    for text in reports.headline_rows(directories, target, accept_other_code=accept_other_code):
         print_table(text.title, text.headings, text.rows)
 
 
-def report_command(directories: Sequence[Path], *, out: Path | None, target: Target, output: OutputOptions) -> int:
+def report_command(
+    directories: Sequence[Path], *, out: Path | None, target: Target, accept_other_code: bool, output: OutputOptions
+) -> int:
     """Rebuild the report, print its tables and where it is."""
-    paths = reports.build(directories, out, target)
+    paths = reports.build(directories, out, target, accept_other_code=accept_other_code)
     if output.as_json:
-        print_json(reports.summarise(directories, target))
+        print_json(reports.summarise(directories, target, accept_other_code=accept_other_code))
     elif not output.quiet:
-        print_tables(directories, target)
+        print_tables(directories, target, accept_other_code=accept_other_code)
         typer.echo(f"report: {paths.page}")
     return 0
 

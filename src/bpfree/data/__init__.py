@@ -9,6 +9,17 @@
 
 from bpfree.data.arrays import from_arrays, load_examples
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
-from bpfree.data.registry import describe, load, names
+from bpfree.data.registry import check_name, describe, load, names
 
-__all__ = ["Batch", "Dataset", "Examples", "TestSplitError", "describe", "from_arrays", "load", "load_examples", "names"]
+__all__ = [
+    "Batch",
+    "Dataset",
+    "Examples",
+    "TestSplitError",
+    "check_name",
+    "describe",
+    "from_arrays",
+    "load",
+    "load_examples",
+    "names",
+]

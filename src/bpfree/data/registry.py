@@ -15,7 +15,7 @@ from bpfree.data.synthetic import load_synthetic, parse_synthetic
 from bpfree.errors import UsageError, unknown_name
 from bpfree.rulesets import Split, standard_split
 
-__all__ = ["describe", "load", "names"]
+__all__ = ["check_name", "describe", "load", "names"]
 
 _OFFICIAL: dict[str, Callable[[str, Path | str | None, bool, int, Split], Dataset]] = {
     "mnist": load_idx,
@@ -43,6 +43,28 @@ def describe() -> dict[str, str]:
     }
 
 
+def check_name(spec: str | Path) -> None:
+    """Refuse what cannot be the name or the file of a data set; nothing is read.
+
+    Raises:
+        UnknownNameError: there is no such data set.
+        UsageError: options that the data set does not take, or a file of another kind.
+    """
+    text = str(spec)
+    if text.lower().endswith(".npz"):
+        return
+    name, colon, options = text.partition(":")
+    if isinstance(spec, Path) or (
+        name not in names()
+        and (Path(text).is_file() or text.lower().endswith((".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")))
+    ):
+        raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
+    if name not in names():
+        raise unknown_name("data set", name, names())
+    if colon and name != "synthetic":
+        raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
+
+
 def load(
     spec: str | Path,
     *,
@@ -67,22 +89,15 @@ def load(
         DataError: the data is missing, corrupt or cannot be learned from.
         StorageError: the download cannot be written.
     """
-    text = str(spec)
+    check_name(spec)
     check_seed(split_seed)
+    text = str(spec)
     split = split or standard_split(text)
-    if isinstance(spec, Path) or text.lower().endswith(".npz"):
-        if not text.lower().endswith(".npz"):
-            raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
+    if text.lower().endswith(".npz"):
         return load_npz(text, split_seed, split)
-    name, colon, options = text.partition(":")
+    name, _, options = text.partition(":")
     if name == "synthetic":
         return load_synthetic(parse_synthetic(options), split_seed, split)
-    if name not in names():
-        if Path(text).is_file() or text.lower().endswith((".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")):
-            raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
-        raise unknown_name("data set", name, names())
-    if colon:
-        raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
     if name == "digits":
         return load_digits(split_seed, split)
     return _OFFICIAL[name](name, data_dir, download, split_seed, split)

@@ -80,7 +80,7 @@ def calibrate(
         reasons = "; ".join(f"{entry.name}: {entry.reason}" for entry in meter.missing) or "none was given"
         return [Check("sources", None, "", None, f"no energy source to calibrate ({reasons})"), *checks]
     for source in meter.sources:
-        checks.append(_power(source, idle_w, window))
+        checks.append(_power(source, idle_w, window, meter.not_idle))
         if isinstance(source, CountingSource):  # an integral moves whenever it is read
             checks.append(_period(source, seconds))
     return checks + _agreement(meter.sources, window)
@@ -114,9 +114,12 @@ def _overhead(window: Window) -> Check:
     return Check("overhead", share, "s/s", share < OVERHEAD_LIMIT, text)
 
 
-def _power(source: EnergySource, idle_w: dict[str, float], window: Window) -> Check:
+def _power(source: EnergySource, idle_w: dict[str, float], window: Window, not_idle: str | None) -> Check:
     assert window.reading is not None
     name, joules, idle = f"power:{source.name}", window.reading.sources[source.name], idle_w.get(source.name)
+    if joules is not None and not_idle is not None:
+        text = f"{source.name}: {joules / window.reading.time_s:.4g} W under load; idle power is unknown, since {not_idle}"
+        return Check(name, joules / window.reading.time_s, "W", None, text)
     if joules is None or idle is None:
         reason = window.reading.reasons.get(f"energy.sources.{source.name}", "it gave nothing while idle")
         return Check(name, None, "W", False, f"{source.name} could not be read: {reason}")

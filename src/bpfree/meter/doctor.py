@@ -45,6 +45,7 @@ def diagnose(
     country: str | None = None,
     grid_g_per_kwh: float | None = None,
     idle_w: Mapping[str, float] | None = None,
+    not_idle: str | None = None,
 ) -> list[Finding]:
     """What a run on ``device`` will record.
 
@@ -52,6 +53,7 @@ def diagnose(
         detection: what :func:`detect` found; looked up when not given.
         country, grid_g_per_kwh: the grid, as for :func:`carbon_factor`.
         idle_w: idle power by source (W), where it was measured just now.
+        not_idle: why it could not be measured just now.
     """
     device = torch.device(device)
     if detection is None:
@@ -65,7 +67,7 @@ def diagnose(
     return [
         _time(device),
         *energy,
-        _idle(detection, idle_w or {}),
+        _idle(detection, idle_w or {}, not_idle),
         _co2e(has_joules, country, grid_g_per_kwh),
         Finding(
             "FLOPs",
@@ -139,7 +141,14 @@ def _domain(quantity: str, scope: str, detection: Detection) -> Finding:
     return _absent(quantity, of_scope or missing, "this processor counts no energy of its memory")
 
 
-def _idle(detection: Detection, idle_w: Mapping[str, float]) -> Finding:
+def _idle(detection: Detection, idle_w: Mapping[str, float], not_idle: str | None) -> Finding:
+    if not_idle is not None:
+        return Finding(
+            "net energy",
+            "null",
+            why_null=f"idle power is measured before the runs, and just now {not_idle}",
+            cure="start the runs when nothing else does",
+        )
     if detection.sources:
         now = ", ".join(f"{name} {watts:.4g} W" for name, watts in idle_w.items())
         how = "idle power is measured before the runs, and subtracted: net beside gross" + (f"; now: {now}" if now else "")

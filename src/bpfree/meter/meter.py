@@ -44,6 +44,10 @@ class Meter:
         probe: what the timeline is read from; ``None`` for no timeline.
         sleep: waits that many seconds (idle measurement).
 
+    Attributes:
+        idle_w: as given, or as :meth:`measure_idle` found it.
+        not_idle: why it could not be measured: the machine was not idle.
+
     Raises:
         UsageError: two sources of the same name.
     """
@@ -65,6 +69,7 @@ class Meter:
         self.device = torch.device(device)
         self.sources, self.missing, self.probe = tuple(sources), tuple(missing), probe
         self.idle_w = dict(idle_w) if idle_w is not None else None
+        self.not_idle: str | None = None
         self.clock, self._sleep = clock, sleep
         self._n_open = 0
 
@@ -88,7 +93,9 @@ class Meter:
     def measure_idle(self, seconds: float) -> dict[str, float]:
         """Power of each source while nothing runs (W), by name; stored as ``self.idle_w`` for the windows that follow.
 
-        A source that gave nothing in that time is left out. The time is lengthened to 20 periods of the slowest counter.
+        A source that gave nothing in that time is left out. The time is lengthened to 20 periods of the slowest counter. Where
+        the probe sees other processes at work meanwhile, there is no idle power: what they draw would be subtracted from the
+        runs. The result is then empty and :attr:`not_idle` says why, as do the windows that follow.
 
         Raises:
             UsageError: ``seconds`` is not positive.
@@ -100,6 +107,11 @@ class Meter:
             self._sleep(max(seconds, RESOLVED_PERIODS * slowest_s) if self.sources else 0.0)
         reading = window.reading
         assert reading is not None
+        scopes = {source.scope for source in self.sources}
+        self.not_idle = self.probe.not_idle(scopes) if self.probe is not None and scopes else None
+        if self.not_idle is not None:
+            self.idle_w = None
+            return {}
         self.idle_w = {name: value / reading.time_s for name, value in reading.sources.items() if value is not None}
         return dict(self.idle_w)
 
@@ -174,6 +186,7 @@ class Window:
             spent,
             missing=meter.missing,
             idle_w=meter.idle_w,
+            not_idle=meter.not_idle,
             others=others,
         )
         if lost is not None and not failed:

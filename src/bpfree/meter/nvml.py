@@ -10,15 +10,16 @@ quarter of the time, arXiv 2312.02741). The counter moves every 20 to 100 ms (PE
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
+import psutil
 import pynvml
 import torch
 
 from bpfree.meter.power import PowerIntegral
 from bpfree.meter.sources import CountingSource, EnergySource, Missing, SourceError
-from bpfree.meter.timeline import Probe, Sample
+from bpfree.meter.timeline import Probe, Sample, busy_processors, processor_seconds
 
 __all__ = ["NvmlProbe", "cuda_uuid", "detect_nvml"]
 
@@ -126,6 +127,17 @@ class NvmlProbe(Probe):
 
     def __init__(self, handle: Any) -> None:
         self._handle = handle
+        self._process = psutil.Process()
+        self._start = processor_seconds(self._process)
+
+    def open(self) -> None:
+        self._start = processor_seconds(self._process)
+
+    def not_idle(self, scopes: Collection[str]) -> str | None:
+        on_board = super().not_idle(scopes)
+        if on_board is not None or set(scopes) <= {"gpu-board"}:
+            return on_board
+        return busy_processors(self._start, processor_seconds(self._process))
 
     def sample(self, time_s: float) -> Sample:
         handle = self._handle

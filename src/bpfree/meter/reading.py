@@ -85,12 +85,14 @@ def build_reading(
     *,
     missing: Sequence[Missing] = (),
     idle_w: Mapping[str, float] | None = None,
+    not_idle: str | None = None,
     others: str | None = None,
 ) -> Reading:
     """Make the reading of a window.
 
     Args:
         spent: by source name the joules of the window, or the reason why there are none.
+        not_idle: why idle power could not be measured, in words.
         others: other processes on the device, in words.
     """
     reasons: dict[str, str] = {}
@@ -116,7 +118,7 @@ def build_reading(
     return Reading(
         time_s=time_s,
         joules=joules,
-        net_joules=_net(joules, time_s, chosen, idle_w, reasons),
+        net_joules=_net(joules, time_s, chosen, idle_w, not_idle, reasons),
         method=_joined([source.method for source in counted]),
         scope=_joined([source.scope for source in counted]),
         measured=bool(counted) and all(source.measured for source in counted),
@@ -156,10 +158,14 @@ def _net(
     time_s: float,
     chosen: Sequence[EnergySource],
     idle_w: Mapping[str, float] | None,
+    not_idle: str | None,
     reasons: dict[str, str],
 ) -> float | None:
     if joules is None:
         reasons["energy.net_joules"] = reasons["energy.joules"]
+        return None
+    if not_idle is not None:
+        reasons["energy.net_joules"] = f"idle power was not measured, since {not_idle} while the machine should have been idle"
         return None
     without = [source.name for source in chosen if source.name not in (idle_w or {})]
     if idle_w is None or without:

@@ -6,19 +6,25 @@ import dataclasses
 import json
 import statistics
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import psutil
 
-__all__ = ["MEASURED", "HostProbe", "Probe", "Sample", "Spread", "Timeline", "Trace", "busy_and_total_s", "spread"]
+__all__ = [
+    "MEASURED", "HostProbe", "Probe", "Sample", "Spread", "Timeline", "Trace", "busy_and_total_s", "busy_processors",
+    "processor_seconds", "spread",
+]  # fmt: skip
 
 MEASURED = "measured"
 """Origin of a trace that was sampled while the work ran."""
 
 _OTHERS_SHARE = 0.1
 """Share of the busy processor time from which other processes are reported."""
+
+_IDLE_PROCESSORS, _IDLE_SHARE = 0.1, 0.01
+"""An idle machine keeps no more than this many processors busy, or this share of all, whichever is more."""
 
 _LEAST_BUSY_S = 1.0
 """Less busy time than this says nothing: the kernel accounts in ticks of 10 ms, for each processor."""
@@ -30,6 +36,26 @@ def busy_and_total_s() -> tuple[float, float]:
     # guest times are counted in user and nice already
     total_s = sum(value for key, value in times.items() if key not in ("guest", "guest_nice"))
     return total_s - times["idle"] - times.get("iowait", 0.0), total_s
+
+
+def processor_seconds(process: psutil.Process) -> tuple[float, float, float]:
+    """Processor seconds of a process, then those busy and all of :func:`busy_and_total_s`."""
+    times = process.cpu_times()
+    return times.user + times.system, *busy_and_total_s()
+
+
+def busy_processors(start: Sequence[float], end: Sequence[float]) -> str | None:
+    """Why the processors were not idle, in words; ``None`` where they were.
+
+    Args:
+        start, end: :func:`processor_seconds` of this process at both ends of a time in which it waited.
+    """
+    own_s, busy_s, total_s = (later - earlier for earlier, later in zip(start, end, strict=True))
+    n_processors = psutil.cpu_count() or 1
+    busy = n_processors * (busy_s - own_s) / total_s if total_s > 0 else 0.0
+    if busy <= max(_IDLE_PROCESSORS, _IDLE_SHARE * n_processors):
+        return None
+    return f"other processes kept {busy:.2g} of {n_processors} processors busy"
 
 
 @dataclass(frozen=True)
@@ -99,29 +125,39 @@ class Probe(ABC):
         """Other processes on the device in words, or ``None`` when there are none (or it cannot be known)."""
         return None
 
+    def not_idle(self, scopes: Collection[str]) -> str | None:
+        """Why the machine was not idle since :meth:`open`, while this process waited; ``None`` where it was.
+
+        Args:
+            scopes: of the sources whose idle power is measured.
+        """
+        others = self.others()
+        return None if others is None else others.partition(",")[0]
+
 
 class HostProbe(Probe):
     """The processor: load of the whole machine as a fraction, resident set of this process."""
 
     def __init__(self) -> None:
         self._process = psutil.Process()
-        self._start = self._busy_s()
+        self._start = self._seconds()
         self._last = busy_and_total_s()  # psutil.cpu_percent has one memory for all its callers
 
     def open(self) -> None:
-        self._start = self._busy_s()
+        self._start = self._seconds()
 
-    def _busy_s(self) -> tuple[float, float]:
-        """Processor seconds that this process, and that the whole machine has spent."""
-        times = self._process.cpu_times()
-        return times.user + times.system, busy_and_total_s()[0]
+    def _seconds(self) -> tuple[float, float, float]:
+        return processor_seconds(self._process)
 
     def others(self) -> str | None:
-        process_s, all_s = (now - start for now, start in zip(self._busy_s(), self._start, strict=True))
+        process_s, all_s, _ = (now - start for now, start in zip(self._seconds(), self._start, strict=True))
         if all_s < _LEAST_BUSY_S or all_s - process_s <= _OTHERS_SHARE * all_s:
             return None
         share = (all_s - process_s) / all_s
         return f"other processes used {share:.0%} of the busy processor time, and the joules include theirs"
+
+    def not_idle(self, scopes: Collection[str]) -> str | None:
+        return busy_processors(self._start, self._seconds())
 
     def sample(self, time_s: float) -> Sample:
         now = busy_and_total_s()

@@ -1,7 +1,8 @@
 """Nonlinearities, and the product with their derivative written in terms of the *activity*.
 
 Each is monotone enough for its derivative to be a function of its value (ReLU: a > 0; tanh: 1 − a²), so a block need not
-keep its pre-activations. The gradients are torch's own kernels.
+keep its pre-activations. The gradients are torch's own kernels. Each operation has a twin in place (its name ends in ``_``) that
+gives the same bits and no new tensor.
 """
 
 from __future__ import annotations
@@ -21,19 +22,38 @@ LEAKY_SLOPE = 0.01
 
 @dataclass(frozen=True)
 class Activation:
-    """``apply(z)`` is φ(z); ``gradient(delta, a)`` is delta ⊙ φ′(z) for a = φ(z)."""
+    """``apply(z)`` is φ(z); ``gradient(delta, a)`` is delta ⊙ φ′(z) for a = φ(z).
+
+    ``apply_`` writes over z, ``gradient_`` over delta; both return what they have written over.
+    """
 
     apply: Callable[[Tensor], Tensor]
     gradient: Callable[[Tensor, Tensor], Tensor]
+    apply_: Callable[[Tensor], Tensor]
+    gradient_: Callable[[Tensor, Tensor], Tensor]
 
+
+_aten = torch.ops.aten
 
 ACTIVATIONS: dict[str, Activation] = {
-    "relu": Activation(F.relu, lambda delta, a: torch.ops.aten.threshold_backward(delta, a, 0)),
+    "relu": Activation(
+        F.relu,
+        lambda delta, a: _aten.threshold_backward(delta, a, 0),
+        torch.relu_,
+        lambda delta, a: _aten.threshold_backward.grad_input(delta, a, 0, grad_input=delta),
+    ),
     "leaky-relu": Activation(
         lambda z: F.leaky_relu(z, LEAKY_SLOPE),
-        lambda delta, a: torch.ops.aten.leaky_relu_backward(delta, a, LEAKY_SLOPE, True),
+        lambda delta, a: _aten.leaky_relu_backward(delta, a, LEAKY_SLOPE, True),
+        lambda z: F.leaky_relu_(z, LEAKY_SLOPE),
+        lambda delta, a: _aten.leaky_relu_backward.grad_input(delta, a, LEAKY_SLOPE, True, grad_input=delta),
     ),
-    "tanh": Activation(torch.tanh, lambda delta, a: torch.ops.aten.tanh_backward(delta, a)),
-    "identity": Activation(lambda z: z, lambda delta, a: delta),
+    "tanh": Activation(
+        torch.tanh,
+        lambda delta, a: _aten.tanh_backward(delta, a),
+        torch.tanh_,
+        lambda delta, a: _aten.tanh_backward.grad_input(delta, a, grad_input=delta),
+    ),
+    "identity": Activation(lambda z: z, lambda delta, a: delta, lambda z: z, lambda delta, a: delta),
 }
 """Registered nonlinearities by name."""

@@ -28,6 +28,7 @@ import torch
 from torch import Tensor
 
 from bpfree.numerics.activations import ACTIVATIONS
+from bpfree.numerics.handover import Handover, taken
 
 __all__ = ["POOLS", "STAGES", "ConvPlan", "ConvSaved", "Norm", "Statistics", "conv_activity", "conv_gradients"]
 
@@ -77,7 +78,7 @@ class Norm(NamedTuple):
 
 
 class ConvSaved(NamedTuple):
-    """What :func:`conv_gradients` needs.
+    """What :func:`conv_gradients` needs, and frees stage by stage.
 
     Attributes:
         x: (n, c, h, w), the block's input.
@@ -87,7 +88,7 @@ class ConvSaved(NamedTuple):
     """
 
     x: Tensor
-    stages: tuple[tuple[Tensor, ...], ...]
+    stages: list[tuple[Tensor, ...]]
     by_batch: bool
 
 
@@ -106,7 +107,8 @@ def conv_activity(
     kept: list[tuple[Tensor, ...]] = []
     for stage in plan.stages:
         if stage == "activation":
-            a = ACTIVATIONS[plan.activation].apply(a)
+            by_name = ACTIVATIONS[plan.activation]
+            a = by_name.apply(a) if a.requires_grad else by_name.apply_(a)  # no stage but this one keeps what it puts out
             kept.append((a,))
         elif stage == "pool":
             a, saved = _pooled(a, plan.pool)
@@ -115,7 +117,7 @@ def conv_activity(
             assert norm is not None  # the block's constructor makes one exactly where the plan has this stage
             a, saved = _normalised(a, norm, plan, statistics)
             kept.append(saved)
-    return a, ConvSaved(x, tuple(kept), statistics != "running")
+    return a, ConvSaved(x, kept, statistics != "running")
 
 
 def _pooled(x: Tensor, pool: str) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -138,7 +140,7 @@ def _normalised(x: Tensor, norm: Norm, plan: ConvPlan, statistics: Statistics) -
 
 def conv_gradients(
     saved: ConvSaved,
-    delta: Tensor,
+    delta: Tensor | Handover,
     weight: Tensor,
     norm_weight: Tensor | None,
     plan: ConvPlan,
@@ -149,21 +151,27 @@ def conv_gradients(
     """Gradients by [weight, bias, γ, β] (those that there are), and by x if ``need_input``.
 
     Args:
-        delta: derivative of the mean loss by the activity, in the activity's shape.
+        saved: its stages are used up.
+        delta: derivative of the mean loss by the activity, in the activity's shape; written over where it is handed over.
         norm_weight: γ, where there is BatchNorm.
         bias: whether the convolution has one.
     """
     of_norm: list[Tensor] = []
-    for stage, kept in zip(reversed(plan.stages), reversed(saved.stages), strict=True):
+    derivative, writable = taken(delta)
+    by_name = ACTIVATIONS[plan.activation]
+    for stage in reversed(plan.stages):
+        kept = saved.stages.pop()
         if stage == "activation":
-            delta = ACTIVATIONS[plan.activation].gradient(delta, kept[0])
+            derivative = (by_name.gradient_ if writable else by_name.gradient)(derivative, kept[0])
         elif stage == "pool":
-            delta = _unpooled(delta, kept, plan.pool)
+            derivative = _unpooled(derivative, kept, plan.pool)
         else:
-            delta, *of_norm = _unnormalised(delta, kept, norm_weight, plan, saved.by_batch)
+            derivative, *of_norm = _unnormalised(derivative, kept, norm_weight, plan, saved.by_batch)
+        writable = not torch.is_grad_enabled()  # made here
+        del kept  # freed before the next stage makes its derivative
     stride, padding = [plan.stride] * 2, [plan.padding] * 2
     by_input, by_weight, by_bias = _aten.convolution_backward(
-        delta, saved.x, weight, [weight.shape[0]] if bias else None, stride, padding, _NO_DILATION, False, _NO_PADDING, 1,
+        derivative, saved.x, weight, [weight.shape[0]] if bias else None, stride, padding, _NO_DILATION, False, _NO_PADDING, 1,
         [need_input, True, bias],
     )  # fmt: skip
     return [by_weight, *([by_bias] if bias else []), *of_norm], by_input if need_input else None

@@ -25,4 +25,4 @@ def consistent_mask(key: Tensor, shape: Sequence[int], block: int, dropout: Tens
         dropout: 0-D, below 1.
     """
     keep = uniform(key, shape, salt=_SALT + block) >= dropout
-    return keep.to(dtype) / (1.0 - dropout).to(dtype)
+    return keep.to(dtype).div_((1.0 - dropout).to(dtype))

@@ -22,6 +22,7 @@ __all__ = [
     "length_normalise",
     "logistic_loss",
     "logistic_residual",
+    "normal_length",
     "pair_loss",
     "pair_residual",
 ]
@@ -64,8 +65,13 @@ def logistic_residual(g: Tensor, threshold: Tensor | float, temperature: Tensor 
 
 def length_normalise(x: Tensor) -> Tensor:
     """Divide each row by its root mean square over all but the first axis: ‖row‖₂ becomes √(size), not 1."""
+    return x / normal_length(x).reshape(-1, *([1] * (x.dim() - 1)))
+
+
+def normal_length(x: Tensor) -> Tensor:
+    """What :func:`length_normalise` divides each row by, (n,): its root mean square, and a little."""
     rms = at_least_float32(x).square().flatten(1).mean(1).sqrt() + NORM_EPS
-    return x / rms.to(x.dtype).reshape(-1, *([1] * (x.dim() - 1)))
+    return rms.to(x.dtype)
 
 
 def pair_loss(g: Tensor, alpha: Tensor | float) -> Tensor:

@@ -17,13 +17,14 @@ from torch import Tensor
 
 from bpfree.numerics.activations import ACTIVATIONS
 
-__all__ = ["dense_activity", "dense_gradients"]
+__all__ = ["affine_gradients", "dense_activity", "dense_gradients"]
 
 
 def dense_activity(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
     """a = φ(x Wᵀ + b); x (n, i), weight (o, i), bias (o,) or None, to (n, o)."""
     z = x @ weight.t() if bias is None else bias.addmm(x, weight.t())
-    return ACTIVATIONS[activation].apply(z)
+    by_name = ACTIVATIONS[activation]
+    return by_name.apply(z) if z.requires_grad else by_name.apply_(z)  # z is nobody else's
 
 
 def dense_gradients(
@@ -31,6 +32,13 @@ def dense_gradients(
 ) -> tuple[list[Tensor], Tensor | None]:
     """Gradients by [weight, bias] (bias only if there is one), and by x if ``need_input``."""
     dz = ACTIVATIONS[activation].gradient(delta, a)
+    return affine_gradients(x, dz, weight, bias=bias, need_input=need_input)
+
+
+def affine_gradients(
+    x: Tensor, dz: Tensor, weight: Tensor, *, bias: bool, need_input: bool
+) -> tuple[list[Tensor], Tensor | None]:
+    """The same from dz (n, o), for which a is no longer needed."""
     gradients = [dz.t() @ x]
     if bias:
         gradients.append(dz.sum(0))

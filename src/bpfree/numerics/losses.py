@@ -31,5 +31,5 @@ def cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
 def softmax_residual(scores: Tensor, y: Tensor) -> Tensor:
     """∂ cross_entropy / ∂ scores = (softmax(scores) − onehot(y)) / n, (n, c), in the dtype of ``scores``."""
     probabilities = torch.softmax(at_least_float32(scores), dim=1)
-    residual = (probabilities - one_hot(y, scores.shape[1], probabilities.dtype)) / scores.shape[0]
+    residual = probabilities.sub_(one_hot(y, scores.shape[1], probabilities.dtype)).div_(scores.shape[0])
     return residual.to(scores.dtype)

@@ -29,7 +29,7 @@ def label_similarity(y: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:
     """S (n, n): correlation of the one-hot rows of labels y (n,)."""
     same = (y.unsqueeze(0) == y.unsqueeze(1)).to(dtype)
     other = -1.0 / (n_classes - 1)
-    return same * (1.0 - other) + other
+    return same.mul_(1.0 - other).add_(other)
 
 
 def similarity_loss_and_gradient(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
@@ -37,18 +37,22 @@ def similarity_loss_and_gradient(features: Tensor, target: Tensor) -> tuple[Tens
 
     A row whose features are all equal has no direction; its derivative is 0.
     """
+    dtype, n = features.dtype, features.shape[0]
     x = at_least_float32(features)
     centred = x - x.mean(1, keepdim=True)
+    del x, features  # each tensor is freed, or written over, after its last use
     length = centred.square().sum(1, keepdim=True).sqrt()
     u = centred / (length + EPS)
-    error = u @ u.t() - target
-    n = x.shape[0]
-    du = (4.0 / n**2) * (error @ u)
+    error = (u @ u.t()).sub_(target)
+    del target
+    loss = error.square().mean()
+    du = (error @ u).mul_(4.0 / n**2)
+    del u, error
     along = (centred * du).sum(1, keepdim=True)
-    safe = length.clamp_min(torch.finfo(x.dtype).tiny)
-    dx = du / (length + EPS) - centred / safe * along / (length + EPS).square()
-    dx = torch.where(length > 0, dx - dx.mean(1, keepdim=True), 0)
-    return error.square().mean(), dx.to(features.dtype)
+    safe = length.clamp_min(torch.finfo(centred.dtype).tiny)
+    dx = du.div_(length + EPS).sub_(centred.div_(safe).mul_(along).div_((length + EPS).square()))
+    dx.sub_(dx.mean(1, keepdim=True)).masked_fill_(length <= 0, 0)
+    return loss, dx.to(dtype)
 
 
 def spread(maps: Tensor) -> Tensor:

@@ -47,4 +47,4 @@ def spatial_goodness_gradient(activity: Tensor, gradient: Tensor, grid: int) -> 
         spread = gradient.unsqueeze(1) / a.shape[1]
     else:
         spread = gradient.reshape(a.shape)
-    return (2.0 * a * spread).to(activity.dtype)
+    return (2.0 * a).mul_(spread).to(activity.dtype)

@@ -38,13 +38,14 @@ def _mix_int(value: int) -> int:
 
 def _shift_right(value: Tensor, bits: int) -> Tensor:
     """Logical shift of int64 (torch's ``>>`` keeps the sign)."""
-    return (value >> bits) & ((1 << (64 - bits)) - 1)
+    return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
 
 
-def _mix(value: Tensor) -> Tensor:
-    value = (value ^ _shift_right(value, 30)) * _signed(_FIRST)
-    value = (value ^ _shift_right(value, 27)) * _signed(_SECOND)
-    return value ^ _shift_right(value, 31)
+def _mix_(value: Tensor) -> Tensor:
+    """In place."""
+    value.bitwise_xor_(_shift_right(value, 30)).mul_(_signed(_FIRST))
+    value.bitwise_xor_(_shift_right(value, 27)).mul_(_signed(_SECOND))
+    return value.bitwise_xor_(_shift_right(value, 31))
 
 
 def stream_key(*parts: int) -> int:
@@ -57,7 +58,7 @@ def stream_key(*parts: int) -> int:
 
 def _bits(key: Tensor, n: int, salt: int) -> Tensor:
     counter = torch.arange(1, n + 1, device=key.device, dtype=torch.int64)
-    return _mix(_mix(key + _signed(_mix_int(salt + 1))) + counter * _signed(_GAMMA))
+    return _mix_(counter.mul_(_signed(_GAMMA)).add_(_mix_(key + _signed(_mix_int(salt + 1)))))
 
 
 def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -72,7 +73,7 @@ def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dt
     n = 1
     for size in shape:
         n *= size
-    fraction = _shift_right(_bits(key, n, salt), 40).to(torch.float32) * 2.0**-24
+    fraction = _shift_right(_bits(key, n, salt), 40).to(torch.float32).mul_(2.0**-24)
     return fraction.to(dtype).reshape(tuple(shape))
 
 

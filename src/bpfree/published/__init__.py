@@ -6,7 +6,7 @@
 (0.9805, '3', False)
 """
 
-from bpfree.published.numbers import Number
+from bpfree.published.numbers import SPREAD_SDS, Number
 from bpfree.published.tables import Source, find, numbers, source, tables
 
-__all__ = ["Number", "Source", "find", "numbers", "source", "tables"]
+__all__ = ["SPREAD_SDS", "Number", "Source", "find", "numbers", "source", "tables"]

@@ -1,18 +1,22 @@
-"""Published numbers beside measured ones: the gap between them, and whether one lies within the spread of the other."""
+"""Published numbers beside measured ones: the gap between them, and whether they agree, differ, or nobody can tell."""
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bpfree.published import Number
+from bpfree import stats
+from bpfree.published import SPREAD_SDS, Number
 from bpfree.records import read_records
+from bpfree.report.family import lost_words, values_of
 from bpfree.report.material import read_material
-from bpfree.report.model import ArmRow, SeedMean, build_tables
+from bpfree.report.model import ArmRow, SeedMean, Table, build_tables
 from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY_RATIO, TIME_RATIO, Quantity
+from bpfree.stats.intervals import t_quantile
 from bpfree.units import MISSING
 
 __all__ = ["Beside", "SuiteFacts", "SuiteRow", "answer_of", "measured_beside", "points", "row_values"]
@@ -62,12 +66,18 @@ class SuiteFacts:
 
 @dataclass(frozen=True)
 class Beside:
-    """A row of the suite and the measured row, None where there is none; ``tone`` colours the verdict."""
+    """A row of the suite and the measured row, None where there is none.
+
+    Attributes:
+        verdict: in words, with its reason; ``word`` is short, for counting.
+        replication: measured less published with Welch's interval, None where nothing was compared.
+    """
 
     row: SuiteRow
     measured: ArmRow | None
     verdict: str
-    tone: str
+    word: str
+    replication: stats.Replication | None = None
 
     @property
     def label(self) -> str:
@@ -88,12 +98,14 @@ class Beside:
 
     @property
     def gap(self) -> SeedMean | None:
-        """Measured less published, a fraction: of accuracies, or of differences to backprop where only those are published."""
-        mine, theirs = _compared(self.row.number, self.measured)
-        if mine is None or theirs is None:
+        """Measured less published, a fraction: of accuracies, or of differences to backprop where only those are published.
+
+        Its interval is Welch's, of both spreads; without one of them it has none.
+        """
+        if self.replication is None or self.replication.interval.mean is None:
             return None
-        low, high = (None if end is None else end - theirs for end in (mine.low, mine.high))
-        return SeedMean(mine.mean - theirs, low, high, mine.n)
+        interval = self.replication.interval
+        return SeedMean(self.replication.interval.mean, interval.low, interval.high, interval.n)
 
 
 def measured_beside(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mapping[str, Path]) -> list[Beside]:
@@ -107,46 +119,59 @@ def measured_beside(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Ma
     Raises:
         RunDirectoryError, RulesetError: a directory that cannot be reported on.
     """
-    measured: dict[tuple[str, str, str, str], ArmRow] = {}
+    measured: dict[tuple[str, str, str, str], tuple[Table, ArmRow]] = {}
     for key, path in directories.items():
         if read_records(path / "records.jsonl"):
-            for table in build_tables(read_material([path])):
-                measured |= {(key, *table.task, row.arm): row for row in table.rows}
-    beside = []
-    for row in rows:
-        of_row = measured.get((row.ruleset, row.measured_dataset, row.net, row.arm))
-        beside.append(Beside(row, of_row, *_verdict(facts, row, of_row)))
-    return beside
+            for table in build_tables(read_material([path], accept_other_code=True)):
+                measured |= {(key, *table.task, row.arm): (table, row) for row in table.rows}
+    return [_beside(facts, row, measured.get((row.ruleset, row.measured_dataset, row.net, row.arm))) for row in rows]
 
 
-def _compared(number: Number, measured: ArmRow | None) -> tuple[SeedMean | None, float | None]:
-    """The measured and the published value that are compared: accuracies where one is published, else differences."""
-    if measured is None:
-        return None, None
-    if number.accuracy is not None:
-        return measured[ACCURACY], number.accuracy
-    return measured[DIFFERENCE], number.difference
-
-
-def _verdict(facts: SuiteFacts, row: SuiteRow, measured: ArmRow | None) -> tuple[str, str]:
-    """Words and their tone; a rehearsal on a part of the data is not judged."""
-    if measured is None:
-        return (f"not run: {row.reason}" if row.reason else "not run yet", "unreliable")
-    number = row.number
-    mine, theirs = _compared(number, measured)
-    if mine is None or theirs is None:
-        return ("no run finished" if measured[ACCURACY] is None else "no difference was measured", "unreliable")
+def _beside(facts: SuiteFacts, row: SuiteRow, of_row: tuple[Table, ArmRow] | None) -> Beside:
+    """One row with its words; a rehearsal on a part of the data is not judged, and neither is an arm that lost runs."""
+    if of_row is None:
+        return Beside(row, None, f"not run: {row.reason}" if row.reason else "not run yet", "not run")
+    table, measured = of_row
+    both = _compared(row.number, table, measured)
+    if both is None:
+        nothing = "no run finished" if measured[ACCURACY] is None else "no difference was measured"
+        return Beside(row, measured, nothing, nothing)
+    found = stats.compare_published(*both, table.margin)
     if facts.scale != 1.0:
-        return "not judged: SCALED", "unreliable"
-    spread, name = (number.spread, "spread") if number.accuracy is not None else (number.difference_interval, "interval")
-    if spread is not None:
-        inside = spread[0] <= mine.mean <= spread[1]
-        return (f"inside the published {name}", "better") if inside else (f"outside the published {name}", "worse")
-    if mine.low is None or mine.high is None:
-        return "no spread published, one seed: not judged", "unreliable"
-    inside = mine.low <= theirs <= mine.high
-    text = "no spread published; the published number lies {} the measured interval"
-    return (text.format("inside"), "better") if inside else (text.format("outside"), "worse")
+        return Beside(row, measured, "not judged: SCALED", "not judged", found)
+    lost = lost_words(measured.runs)
+    if lost:
+        return Beside(row, measured, f"cannot tell: {lost}", "cannot tell", found)
+    return Beside(row, measured, found.text, "cannot tell" if found.word == "cannot tell" else found.text, found)
+
+
+def _compared(number: Number, table: Table, measured: ArmRow) -> tuple[stats.Summary, stats.Summary] | None:
+    """The measured and the published sample that are compared: of accuracies where one is published, else of differences."""
+    if number.accuracy is not None:
+        values = list(values_of(measured.runs, ACCURACY, crossed=True).values())
+        sd = None if number.spread is None else (number.spread[1] - number.spread[0]) / 2 / SPREAD_SDS
+        published = stats.Summary(mean=number.accuracy, sd=sd, n=_count(number))
+    else:
+        values = list(measured.compared.accuracy.paired.working) if measured.compared else []
+        if number.difference is None:
+            return None
+        published = stats.Summary(mean=number.difference, sd=_sd_of_interval(number), n=_count(number))
+    return (stats.summary(values), published) if values else None
+
+
+def _count(number: Number) -> int | None:
+    """Published runs, at least: ``"20+"`` counts as 20."""
+    digits = number.n_runs.rstrip("+")
+    return int(digits) if digits.isdecimal() and int(digits) > 0 else None
+
+
+def _sd_of_interval(number: Number) -> float | None:
+    """Standard deviation of single differences behind a published 95 % t interval of their mean, half = t s / √n."""
+    n = _count(number)
+    if number.difference_interval is None or n is None or n < 2:
+        return None
+    low, high = number.difference_interval
+    return (high - low) / 2 * math.sqrt(n) / t_quantile((1 + stats.LEVEL) / 2, n - 1)
 
 
 def answer_of(facts: SuiteFacts, rows: Sequence[Beside]) -> str:
@@ -159,7 +184,7 @@ def answer_of(facts: SuiteFacts, rows: Sequence[Beside]) -> str:
             f"{text}, SCALED to {100 * facts.scale:g} % of examples, trials and passes: a rehearsal, which shows that the rows "
             "run, and neither confirms nor contradicts a published number."
         )
-    counts = Counter(row.verdict for row in rows if row.measured is not None)
+    counts = Counter(row.word for row in rows if row.measured is not None)
     verdicts = "; ".join(f"{count} {verdict}" for verdict, count in counts.most_common())
     return f"{text}{f': {verdicts}' if verdicts else ''}."
 
@@ -185,7 +210,7 @@ def row_values(beside: Beside) -> dict[str, Any]:
         "measured_difference": _mean(beside.mean(DIFFERENCE)),
         "measured_time_ratio": _mean(beside.mean(TIME_RATIO)),
         "measured_energy_ratio": _mean(beside.mean(ENERGY_RATIO)),
-        "verdict": beside.verdict, "not_run": row.reason or None,
+        "verdict": beside.verdict, "margin": beside.replication and beside.replication.margin, "not_run": row.reason or None,
     }  # fmt: skip
 
 

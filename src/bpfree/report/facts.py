@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bpfree.report.identity_flags import lacking
 from bpfree.report.material import Material
 from bpfree.report.model import ArmRow, Table
 from bpfree.report.quantities import QUANTITIES
@@ -15,7 +16,9 @@ from bpfree.units import MISSING, format_bytes, format_energy, format_percent, f
 
 __all__ = ["Machine", "NotMeasured", "TunedArm", "TunedValue", "commands", "environments", "missing", "tuned_values"]
 
-_NAMES = {each.path: each.name for each in QUANTITIES if each.statistic in ("mean", "largest")} | {
+_NAMES = {
+    each.path: each.name for each in QUANTITIES if each.statistic in ("mean", "largest") and not (each.less or each.over)
+} | {
     "energy": "energy",
     "carbon": "carbon factor",
     "carbon.g_per_kwh": "carbon factor",
@@ -28,7 +31,13 @@ _NAMES = {each.path: each.name for each in QUANTITIES if each.statistic in ("mea
     "energy_to_target_j": "energy to a target accuracy",
     "status": "the run itself",
     "val_accuracy": "validation accuracy",
-    "eval_time_s": "time of evaluation",
+    "flops.orthogonalisation": "FLOPs of orthogonalisation",
+    "data_digest": "digest of the data",
+    "code_digest": "digest of the code",
+    "n_test": "number of test examples",
+    "correct": "which test examples were right",
+    "memory.allocator_peak": "peak of the GPU's allocator",
+    "study": "number of the study",
 }
 """Fields of a record in words: the quantities of the report, and fields that it shows elsewhere or not at all."""
 
@@ -86,7 +95,7 @@ def missing(tables: Sequence[Table]) -> list[NotMeasured]:
     for table in tables:
         for row in table.rows:
             for run in row.runs:
-                for key, reason in run.reasons.items():
+                for key, reason in (lacking(run) | run.reasons).items():
                     if table.targets is not None and key in _TO_TARGET:
                         continue  # the report counts them itself, from the history
                     arms.setdefault((reason, key), set()).add(row.label)

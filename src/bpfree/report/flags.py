@@ -7,8 +7,13 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from bpfree.report.audit import Flag, audit, copied, mistake
+from bpfree.report.cost_flags import cost_flags, directory_flags
+from bpfree.report.identity_flags import identity_flags
 from bpfree.report.material import Material
 from bpfree.report.model import Table
+from bpfree.report.replicates import noun_of, number_words, numbers_of
+from bpfree.report.search_flags import search_flags
+from bpfree.report.seed_flags import seed_flags
 
 __all__ = ["Flag", "flags"]
 
@@ -18,9 +23,18 @@ def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
     of_tables = [
         dataclasses.replace(flag, task=table.task_text) if len(tables) > 1 else flag
         for table in tables
-        for flag in (*audit(table, material), *_unequal(table, material), *_lost(table), *_measured(table))
+        for flag in (
+            *identity_flags(table, material),
+            *search_flags(table, material),
+            *audit(table, material),
+            *_unequal(table, material),
+            *seed_flags(table),
+            *_lost(table),
+            *cost_flags(table, material),
+            *_measured(table),
+        )
     ]
-    return [*copied(tables, material), *of_tables]
+    return [*copied(tables, material), *of_tables, *directory_flags(material)]
 
 
 def _unequal(table: Table, material: Material) -> Iterator[Flag]:
@@ -33,17 +47,12 @@ def _unequal(table: Table, material: Material) -> Iterator[Flag]:
             yield Flag("different-hyper-parameters", f"the runs of {row.label} have different hyper-parameters.")
     pairs = [sorted(run.replicate for run in row.runs) for row in table.rows]
     if any(replicates != pairs[0] for replicates in pairs):
-        seeds = "; ".join(f"{row.label} {_span(row.seeds)}" for row in table.rows)
-        yield Flag(
-            "different-seeds", f"the arms have different seeds ({seeds}); a difference uses the seeds that both arms have."
-        )
+        sets = "; ".join(f"{row.label} {number_words(numbers_of(row.runs), noun_of(row.runs))}" for row in table.rows)
+        yield Flag("different-seeds", f"the arms have different seeds ({sets}); a difference uses those that both arms have.")
     tiers = sorted({run.tier for run in table.runs})
     if len(tiers) > 1:
         text = f"the arms were executed in different ways ({', '.join(tiers)}); times and energies differ by that too."
         yield Flag("different-execution", text)
-    if len({run.environment_digest for run in table.runs}) > 1:
-        text = "the runs come from different machines or versions: times and energies cannot be compared."
-        yield Flag("different-machines", text)
 
 
 def _unequal_search(table: Table, material: Material) -> Iterator[Flag]:
@@ -74,15 +83,15 @@ def _lost(table: Table) -> Iterator[Flag]:
             elif status != "ok":
                 yield Flag("lost-runs", f"{runs} {status}{f' ({why})' if why else ''}, which counts against this arm.")
     planned = {pair for run in table.runs for pair in _planned(run.plan)}
-    absent = planned - {(run.arm, run.seed) for run in table.runs}
+    absent = planned - {(run.arm, run.replicate[1]) for run in table.runs}
     if absent:
         text = f"{len(absent)} of {len(planned)} planned runs are missing; the same command resumes with them."
         yield Flag("missing-runs", text)
 
 
 def _planned(plan: Mapping[str, object]) -> Iterator[tuple[object, object]]:
-    """Arms and seeds that the command of a run was to measure; a later command may have added some."""
-    arms, seeds = plan.get("arms"), plan.get("seeds")
+    """Arms and seeds (or studies) that the command of a run was to measure; a later command may have added some."""
+    arms, seeds = plan.get("arms"), plan.get("studies", plan.get("seeds"))
     if isinstance(arms, list) and isinstance(seeds, list):
         yield from itertools.product(arms, seeds)
 
@@ -96,9 +105,3 @@ def _measured(table: Table) -> Iterator[Flag]:
     if unresolved:
         text = f"in {unresolved} of {len(energies)} runs the window was too short for the energy counter."
         yield Flag("unresolved-energy", text)
-
-
-def _span(seeds: Sequence[int]) -> str:
-    if len(seeds) > 2 and list(seeds) == list(range(seeds[0], seeds[-1] + 1)):
-        return f"{seeds[0]} to {seeds[-1]}"
-    return ", ".join(str(seed) for seed in seeds)

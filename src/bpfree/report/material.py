@@ -11,6 +11,8 @@ from typing import Any
 from bpfree import rulesets
 from bpfree.errors import RunDirectoryError
 from bpfree.records import Record, read_records
+from bpfree.report.identity import check_identity
+from bpfree.report.phase_ends import with_ends
 
 __all__ = ["Material", "Task", "read_material"]
 
@@ -20,13 +22,18 @@ Task = tuple[str, str]
 
 @dataclass(frozen=True)
 class Material:
-    """Contents of the run directories; nothing here is computed."""
+    """Contents of the run directories; nothing here is computed, but for why the phases of old records ended.
+
+    Attributes:
+        records: one for each cell. origins: the directory of each, in the same order.
+    """
 
     directories: tuple[Path, ...]
     records: tuple[Record, ...]
     ruleset: rulesets.Ruleset
     environments: Mapping[str, Mapping[str, Any]]
     tuned: tuple[Mapping[str, Any], ...]
+    origins: tuple[Path, ...] = ()
 
     @property
     def tasks(self) -> list[Task]:
@@ -47,11 +54,14 @@ class Material:
         return next((e for e in self.tuned if tuple(e.get(key) for key in keys) == wanted), None)
 
 
-def read_material(directories: Sequence[Path]) -> Material:
-    """Read run directories that share one ruleset.
+def read_material(directories: Sequence[Path], *, accept_other_code: bool = False) -> Material:
+    """Read run directories that share one ruleset, and for each data set and net the data and the code.
+
+    Args:
+        accept_other_code: see :func:`bpfree.report.identity.check_identity`.
 
     Raises:
-        RunDirectoryError: a directory without records, or one run measured twice.
+        RunDirectoryError: a directory without records, one run measured twice, or two data or two codes in one table.
         RulesetError: two rulesets; the message names the fields in which they differ.
     """
     if not directories:
@@ -63,12 +73,16 @@ def read_material(directories: Sequence[Path]) -> Material:
     for path in paths:
         environments |= _read_json(path / "environment.json", dict)
         tuned += [entry for entry in _read_json(path / "tuned.json", list) if entry not in tuned]
+    ruleset = _one_ruleset(records)
+    check_identity(records, accept_other_code=accept_other_code)
+    chosen = _once_each(records)
     return Material(
         directories=paths,
-        ruleset=_one_ruleset(records),
-        records=tuple(_once_each(records)),
+        ruleset=ruleset,
+        records=tuple(with_ends(record, ruleset) for _path, record in chosen),
         environments=environments,
         tuned=tuple(tuned),
+        origins=tuple(path for path, _record in chosen),
     )
 
 
@@ -109,8 +123,8 @@ def _one_ruleset(records: Mapping[Path, Sequence[Record]]) -> rulesets.Ruleset:
     return next(iter(read.values()))
 
 
-def _once_each(records: Mapping[Path, Sequence[Record]]) -> list[Record]:
-    """One record for each cell: a later attempt replaces an interrupted or failed run, a copy counts once.
+def _once_each(records: Mapping[Path, Sequence[Record]]) -> list[tuple[Path, Record]]:
+    """One record for each cell, with its directory: a later attempt replaces an interrupted or failed run, a copy counts once.
 
     Raises:
         RunDirectoryError: a cell has two results; counted twice, a seed would narrow the intervals.
@@ -127,7 +141,7 @@ def _once_each(records: Mapping[Path, Sequence[Record]]) -> list[Record]:
                     f"{record.arm} on {record.dataset} with {record.net}, seed {record.seed}, was measured twice "
                     f"({earlier_path} and {path}); a seed counts once, so report on one of them"
                 )
-    return [record for _path, record in chosen.values()]
+    return list(chosen.values())
 
 
 def _listed(value: Any) -> list[Any]:

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-import math
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from bpfree import stats
 from bpfree.records import Record
+from bpfree.report.family import Compared, Contest, compare_all, values_of
+from bpfree.report.interim import Looks, looks_of
 from bpfree.report.material import Material, Task
 from bpfree.report.quantities import ACCURACY, DIFFERENCE, QUANTITIES, Quantity, points
+from bpfree.report.replicates import PLURALS, mean_over, noun_of, numbers_of
 from bpfree.report.targets import Target, Targets, reach, target_for
-from bpfree.report.verdicts import ArmVerdict, arm_verdict
+from bpfree.report.unequal_search import unequal_search
+from bpfree.report.verdicts import ArmVerdict, arm_verdict, cost_word
 from bpfree.units import MISSING
 
 __all__ = ["ArmRow", "SeedMean", "Table", "build_tables"]
@@ -43,6 +46,9 @@ class ArmRow:
         runs: by seed, whatever their status.
         means: of every mean, difference and ratio of :data:`~bpfree.report.quantities.QUANTITIES`, by key.
         largest: of the other quantities, by key.
+        time_word, energy_word: such as ``"slower in this search"``; empty where they may not be judged.
+        compared: with the baseline; None for the baseline itself.
+        control: whether the arm is the baseline again, with other draws.
     """
 
     arm: str
@@ -53,6 +59,10 @@ class ArmRow:
     verdict: ArmVerdict
     means: Mapping[str, SeedMean | None]
     largest: Mapping[str, int | None]
+    time_word: str = ""
+    energy_word: str = ""
+    compared: Compared | None = None
+    control: bool = False
 
     def __getitem__(self, quantity: Quantity) -> SeedMean | None:
         """Mean over seeds of a quantity; None where it was not measured in every finished run."""
@@ -85,7 +95,14 @@ class ArmRow:
 
 @dataclass(frozen=True)
 class Table:
-    """One task (data set and net) under one ruleset; the baseline is the first row."""
+    """One task (data set and net) under one ruleset; the baseline is the first row, a control the last.
+
+    Attributes:
+        margin: of equivalence of accuracies, a fraction: that of the ruleset, but not finer than one test example.
+        looks: how often the table may have been looked at, and the level of its tests.
+        unequal_search: by arm, how its search differs from that of the others.
+        noun: what pairs the runs of two arms, ``"seed"`` or ``"study"``.
+    """
 
     dataset: str
     net: str
@@ -93,6 +110,9 @@ class Table:
     baseline_label: str
     margin: float
     rows: tuple[ArmRow, ...]
+    looks: Looks
+    unequal_search: Mapping[str, str]
+    noun: str = "seed"
     targets: Targets | None = None
 
     @property
@@ -116,6 +136,16 @@ class Table:
         """All records of the table."""
         return [run for row in self.rows for run in row.runs]
 
+    @property
+    def rivals(self) -> list[ArmRow]:
+        """The arms that are compared with the baseline, less a control."""
+        return [row for row in self.rows[1:] if not row.control]
+
+    @property
+    def numbers(self) -> list[int]:
+        """All seeds (or studies), sorted."""
+        return numbers_of(self.runs)
+
 
 def build_tables(material: Material, target: Target = None) -> list[Table]:
     """One table for each data set and net, in the order in which they were measured.
@@ -128,29 +158,63 @@ def build_tables(material: Material, target: Target = None) -> list[Table]:
     Raises:
         UsageError: the target is no fraction above 0 and at most 1.
     """
-    return [_table(material, task, target) for task in material.tasks]
+    contests = [_contest(material, task) for task in material.tasks]
+    compared = compare_all(contests, material)
+    return [_table(material, contest, compared[contest.task], target) for contest in contests]
 
 
-def _table(material: Material, task: Task, target: Target) -> Table:
+def _contest(material: Material, task: Task) -> Contest:
     arms = material.arms(task)
-    labels = _labels(arms)
     baseline = _baseline(arms)
-    order = [baseline, *(arm for arm in arms if arm != baseline)]
+    labels = _labels(arms)
+    sizes = [run.n_test for runs in arms.values() for run in runs if run.n_test is not None]
     margin = material.ruleset.equivalence_margin
-    accuracies = {arm: _values(arms[arm], ACCURACY) for arm in order}
-    # Holm's correction runs over the arms of one table in one metric.
-    compared = stats.compare_family(accuracies, baseline, margin=margin)
-    rows = [_row(arm, labels[arm], index, arms[arm], arms[baseline], compared.get(arm)) for index, arm in enumerate(order)]
-    aim = target_for(task[0], arms[baseline], [run for runs in arms.values() for run in runs], target)
-    targets = None if aim is None else reach({arm: arms[arm] for arm in order}, aim)
-    return Table(*task, baseline, labels[baseline], margin, tuple(rows), targets)
+    controls = [arm for arm, runs in arms.items() if runs[0].control]
+    order = [baseline, *(arm for arm in arms if arm != baseline and arm not in controls)]
+    order += [arm for arm in controls if arm != baseline]
+    return Contest(
+        task=task,
+        arms={arm: arms[arm] for arm in order},
+        baseline=baseline,
+        margin=stats.resolved_margin(margin, min(sizes)) if sizes and margin > 0 else margin,
+        unequal_search=unequal_search(arms, baseline, material, task, labels),
+        looks=looks_of(arms),
+    )
+
+
+def _table(material: Material, contest: Contest, compared: Mapping[str, Compared], target: Target) -> Table:
+    task, arms, baseline = contest.task, contest.arms, contest.baseline
+    labels, refusal = _labels(arms), _refusal(material, contest)
+    rows = [_row(labels[arm], index, arm, contest, compared.get(arm), refusal) for index, arm in enumerate(arms)]
+    runs = [run for of_arm in arms.values() for run in of_arm]
+    aim = target_for(task[0], arms[baseline], runs, target)
+    return Table(
+        *task,
+        baseline,
+        labels[baseline],
+        contest.margin,
+        tuple(rows),
+        looks=contest.looks,
+        unequal_search=contest.unequal_search,
+        noun=noun_of(runs),
+        targets=None if aim is None else reach(arms, aim),
+    )
+
+
+def _refusal(material: Material, contest: Contest) -> str:
+    """Why no arm of a table is judged; empty where they are."""
+    if not material.ruleset.comparable:
+        return "unequal rules"
+    return f"{PLURALS[contest.looks.noun]} were added after a look" if contest.looks.level <= 0 else ""
 
 
 def _baseline(arms: Mapping[str, Sequence[Record]]) -> str:
-    """Plain backprop, else the first variant of backprop, else the first arm."""
+    """Plain backprop, else the first variant of backprop that was searched as the ruleset says, else another, else any arm."""
     if "backprop" in arms:
         return "backprop"
-    return next((arm for arm, runs in arms.items() if runs[0].algorithm == "backprop"), next(iter(arms)))
+    variants = [arm for arm, runs in arms.items() if runs[0].algorithm == "backprop" and not runs[0].control]
+    searched = [arm for arm in variants if not any(run.unequal_search for run in arms[arm])]
+    return next(iter([*searched, *variants, *arms]))
 
 
 def _labels(arms: Mapping[str, Sequence[Record]]) -> dict[str, str]:
@@ -162,29 +226,28 @@ def _labels(arms: Mapping[str, Sequence[Record]]) -> dict[str, str]:
 
 def _label(run: Record) -> str:
     """The schedule is always named, default or not: joint and staged are two algorithms in cost."""
+    if run.control:
+        return f"{run.algorithm} against itself"
     schedule = run.params.get("schedule")
     fixed = [part for part in run.variant.split(":") if part and part != f"schedule={schedule}"]
     options = [str(schedule), *fixed] if schedule else fixed
     return f"{run.algorithm} ({', '.join(options)})" if options else run.algorithm
 
 
-def _row(
-    arm: str,
-    label: str,
-    index: int,
-    runs: Sequence[Record],
-    baseline: Sequence[Record],
-    compared: stats.Comparison | None,
-) -> ArmRow:
+def _row(label: str, index: int, arm: str, contest: Contest, compared: Compared | None, refusal: str) -> ArmRow:
     """Numbers of one arm; ``compared`` is missing for the baseline itself."""
+    runs, baseline, crossed = contest.arms[arm], contest.arms[contest.baseline], contest.crossed
     statuses = Counter(run.status for run in runs)
+    control = compared is not None and runs[0].control
 
     def mean(quantity: Quantity) -> SeedMean | None:
         if quantity.statistic == "mean":
-            return _seed_mean(stats.mean_interval(list(_values(runs, quantity).values())))
+            return _seed_mean(mean_over(values_of(runs, quantity, crossed), crossed))
         if compared is None:
             return None
-        return _seed_mean(compared.paired.interval) if quantity.statistic == "difference" else _ratio(runs, baseline, quantity)
+        if quantity.statistic == "difference":
+            return _seed_mean(compared.accuracy.paired.interval)
+        return _ratio(runs, baseline, quantity, crossed)
 
     return ArmRow(
         arm=arm,
@@ -192,20 +255,14 @@ def _row(
         index=index,
         runs=tuple(runs),
         statuses=dict(statuses),
-        verdict=arm_verdict(statuses, compared),
+        verdict=arm_verdict(statuses, compared and compared.accuracy, refusal=refusal, control=control, noun=contest.looks.noun),
         means={each.key: mean(each) for each in QUANTITIES if each.statistic != "largest"},
         largest={each.key: _largest(runs, each) for each in QUANTITIES if each.statistic == "largest"},
+        time_word=cost_word(compared and compared.time, refusal=refusal, control=control),
+        energy_word=cost_word(compared and compared.energy, refusal=refusal, control=control),
+        compared=compared,
+        control=control,
     )
-
-
-def _values(runs: Sequence[Record], quantity: Quantity) -> dict[tuple[int, int], float]:
-    """By split and by study or seed, of the runs that ended ``ok``; none at all where one of them lacks the quantity.
-
-    A mean over those that happen to have it would be of another set of runs than its neighbours in the row.
-    """
-    finished = [(run.replicate, quantity.pick(run)) for run in runs if run.status == "ok"]
-    known = {seed: value for seed, value in finished if value is not None and math.isfinite(value)}
-    return known if len(known) == len(finished) else {}
 
 
 def _seed_mean(interval: stats.Interval) -> SeedMean | None:
@@ -214,14 +271,16 @@ def _seed_mean(interval: stats.Interval) -> SeedMean | None:
     return SeedMean(interval.mean, interval.low, interval.high, interval.n)
 
 
-def _ratio(runs: Sequence[Record], baseline: Sequence[Record], quantity: Quantity) -> SeedMean | None:
-    mine, theirs = _values(runs, quantity), _values(baseline, quantity)
+def _ratio(runs: Sequence[Record], baseline: Sequence[Record], quantity: Quantity, crossed: bool) -> SeedMean | None:
+    mine, theirs = values_of(runs, quantity, crossed), values_of(baseline, quantity, crossed)
     if not all(value > 0 for value in [*mine.values(), *theirs.values()]):
         return None
+    if crossed:
+        return _seed_mean(stats.crossed_comparison(mine, theirs, 1.0, "ratio")[0].interval)  # whatever the margin
     return _seed_mean(stats.paired_ratio(mine, theirs).interval)
 
 
 def _largest(runs: Sequence[Record], quantity: Quantity) -> int | None:
     """The same for every seed but for a ragged batch or the allocator: the largest is what must fit."""
-    values = _values(runs, quantity)
+    values = values_of(runs, quantity, crossed=True)
     return round(max(values.values())) if values else None

@@ -9,17 +9,20 @@ from bpfree.report.charts import Chart
 from bpfree.report.cost_bars import COLOURS, PARTS, bar_parts
 from bpfree.report.looks import draw, on
 from bpfree.report.model import ArmRow, Table
+from bpfree.report.quantities import EVALUATION_PEAK, FLOPS
 from bpfree.units import MISSING, format_bytes, format_count
 
-__all__ = ["NEEDS_CAPTION", "NEEDS_HEADINGS", "memory_chart", "needs_rows"]
+__all__ = ["NEEDS_CAPTION", "NEEDS_HEADINGS", "memory_chart", "needs_rows", "orthogonalisation_share", "step_flops"]
 
 NEEDS_HEADINGS = (
-    "Arm", "FLOPs of a step", "× first arm", "of scoring a batch", "of an orthogonalisation",
-    *(part.capitalize() for part in PARTS),
+    "Arm", "FLOPs of a step", "× first arm", "of which orthogonalisation", "of scoring a batch",
+    *(part.capitalize() for part in PARTS), "Validation, peak",
 )  # fmt: skip
 NEEDS_CAPTION = (
-    "Counted on one training step, the same on every machine; a rule of several phases has the mean of its steps. Bytes are "
-    "those at the highest moment of the step. No clock is read for this table."
+    "Counted on one training step, the same on every machine. FLOPs are all of a run over its steps: phases by their passes, and "
+    "what is not done in every step (orthogonalisation, the solution at the end of a pass) by its share; records of version 1 "
+    "have the mean over phases, without the latter. Bytes are those at the highest moment of the step; the last column is the "
+    "peak while a batch is scored for validation. No clock is read for this table."
 )
 
 
@@ -28,8 +31,28 @@ def needs_rows(table: Table) -> list[tuple[str, ...]]:
     counted = [(row, *counts) for row in table.rows if (counts := _counted(row)) is not None]
     if not counted:
         return []
-    first = counted[0][1].train_step
-    return [(row.label, *_flops(flops, first), *_parts(memory)) for row, flops, memory in counted]
+    first = step_flops(counted[0][0])
+    return [
+        (row.label, *_flops(row, flops, first), *_parts(memory), format_bytes(row.largest[EVALUATION_PEAK.key]))
+        for row, flops, memory in counted
+    ]
+
+
+def step_flops(row: ArmRow) -> float | None:
+    """FLOPs of a step of an arm: all of its runs over their steps; of records of version 1 those of the step that was counted."""
+    mean, counted = row[FLOPS], _counted(row)
+    if mean is not None:
+        return mean.mean
+    old = counted is not None and row.runs[0].schema_version < 2
+    return counted[0].train_step if counted is not None and old else None
+
+
+def orthogonalisation_share(row: ArmRow) -> float | None:
+    """FLOPs of orthogonalisation in a step, of one that is done every ``orthogonalise_every`` steps; None for a rule without."""
+    counted, every = _counted(row), row.runs[0].params.get("orthogonalise_every")
+    if counted is None or counted[0].orthogonalisation is None or not isinstance(every, int):
+        return None
+    return counted[0].orthogonalisation / every
 
 
 def _counted(row: ArmRow) -> tuple[Flops, Memory] | None:
@@ -38,9 +61,10 @@ def _counted(row: ArmRow) -> tuple[Flops, Memory] | None:
     return None if not runs or runs[0].flops is None or runs[0].memory is None else (runs[0].flops, runs[0].memory)
 
 
-def _flops(flops: Flops, first: int | None) -> tuple[str, ...]:
-    ratio = MISSING if flops.train_step is None or not first else f"{flops.train_step / first:.2f}"
-    return (format_count(flops.train_step), ratio, format_count(flops.evaluation), format_count(flops.orthogonalisation))
+def _flops(row: ArmRow, flops: Flops, first: float | None) -> tuple[str, ...]:
+    step = step_flops(row)
+    ratio = MISSING if step is None or not first else f"{step / first:.2f}"
+    return (format_count(step), ratio, format_count(orthogonalisation_share(row)), format_count(flops.evaluation))
 
 
 def _parts(memory: Memory) -> list[str]:

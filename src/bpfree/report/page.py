@@ -12,20 +12,33 @@ from markupsafe import Markup
 from bpfree import rulesets
 from bpfree.files import write_atomic, writing
 from bpfree.report.charts import Chart, charts, front_in_words
+from bpfree.report.evidence import evidence_caption, evidence_headings, evidence_notes, evidence_rows
 from bpfree.report.facts import commands, environments, missing, tuned_values
 from bpfree.report.flags import flags
 from bpfree.report.looks import glyph
 from bpfree.report.material import Material, read_material
 from bpfree.report.model import Table, build_tables
 from bpfree.report.needs import NEEDS_CAPTION, NEEDS_HEADINGS, memory_chart, needs_rows
+from bpfree.report.passes import PASSES_CAPTION, PASSES_HEADINGS, passes_rows
 from bpfree.report.profiles import profile_chart
 from bpfree.report.rendering import fill
+from bpfree.report.replicates import number_words
 from bpfree.report.summary import markdown, summary
 from bpfree.report.svg import inline, standalone
-from bpfree.report.tables import COLUMNS, TARGET_HEADINGS, TextTable, arm_displays, csv_text, headings, target_rows, text_table
+from bpfree.report.tables import (
+    TARGET_HEADINGS,
+    TextTable,
+    arm_displays,
+    columns_of,
+    csv_text,
+    headings,
+    left_out,
+    target_rows,
+    text_table,
+)
 from bpfree.report.targets import Target
 from bpfree.report.timelines import timeline_charts
-from bpfree.report.words import answer, conditions, next_commands
+from bpfree.report.words import LOOK, answer, conditions, next_commands, standing
 from bpfree.text import slug
 
 __all__ = ["ReportPaths", "build", "headline_rows", "summarise"]
@@ -42,19 +55,22 @@ class ReportPaths:
     figures: tuple[Path, ...]
 
 
-def summarise(directories: Sequence[Path], target: Target = None) -> dict[str, Any]:
+def summarise(directories: Sequence[Path], target: Target = None, *, accept_other_code: bool = False) -> dict[str, Any]:
     """The report of one or several run directories as plain JSON values; nothing is written."""
-    material = read_material(directories)
+    material = read_material(directories, accept_other_code=accept_other_code)
     return summary(build_tables(material, target), material)
 
 
-def headline_rows(directories: Sequence[Path], target: Target = None) -> list[TextTable]:
+def headline_rows(directories: Sequence[Path], target: Target = None, *, accept_other_code: bool = False) -> list[TextTable]:
     """The headline table of every data set and net as text, for a terminal."""
-    material = read_material(directories)
-    return [text_table(table, material.ruleset.stamps) for table in build_tables(material, target)]
+    material = read_material(directories, accept_other_code=accept_other_code)
+    kind = (LOOK,) if standing(material) else ()
+    return [text_table(table, (*material.ruleset.stamps, *kind)) for table in build_tables(material, target)]
 
 
-def build(directories: Sequence[Path], out: Path | None = None, target: Target = None) -> ReportPaths:
+def build(
+    directories: Sequence[Path], out: Path | None = None, target: Target = None, *, accept_other_code: bool = False
+) -> ReportPaths:
     """Write the report of one or several run directories that share a ruleset.
 
     Args:
@@ -64,14 +80,15 @@ def build(directories: Sequence[Path], out: Path | None = None, target: Target =
             first of several, so that the report of one directory is not replaced by that of several.
         target: validation accuracy up to which time and energy are counted, or one for each data set; by default that of
             the runs, or else a share of the baseline's best (:func:`bpfree.report.targets.target_for`).
+        accept_other_code: let runs of several versions of the code stand in one table, with a flag.
 
     Raises:
         UsageError: the target is no fraction above 0 and at most 1.
-        RunDirectoryError: a directory without records, or a run that was measured twice.
+        RunDirectoryError: a directory without records, a run that was measured twice, or two data or two codes in one table.
         RulesetError: the directories were run under different rules.
         StorageError: the place cannot be written.
     """
-    material = read_material(directories)
+    material = read_material(directories, accept_other_code=accept_other_code)
     tables = build_tables(material, target)
     if out is None:
         first = material.directories[0]
@@ -112,18 +129,20 @@ def _slug(text: str) -> str:
 
 
 def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: Chart | None, material: Material) -> str:
-    rules = material.ruleset
+    rules, raised = material.ruleset, flags(tables, material)
     return fill(
         "page.html.j2",
         title="bpfree: " + "; ".join(table.task_text for table in tables),
         stamps=rules.stamps,
-        answers=[answer(table, material) for table in tables],
+        standing=standing(material),
+        answers=[answer(table, material, raised) for table in tables],
         facts=_facts(tables, material),
-        flags=[str(flag) for flag in flags(tables, material)],
-        columns=COLUMNS,
+        flags=[str(flag) for flag in raised],
         sections=[_section(k, table, made) for k, (table, made) in enumerate(zip(tables, drawn, strict=True))],
         profiles=profiles and _drawing(profiles, "chart-profiles"),
         target_headings=TARGET_HEADINGS,
+        passes_caption=PASSES_CAPTION,
+        passes_headings=PASSES_HEADINGS,
         needs_caption=NEEDS_CAPTION,
         needs_headings=NEEDS_HEADINGS,
         conditions=conditions(tables),
@@ -145,11 +164,11 @@ def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: C
 
 def _facts(tables: Sequence[Table], material: Material) -> list[str]:
     n_runs, n_arms = len(material.records), max(len(table.rows) for table in tables)
-    n_seeds = max(len(row.runs) for table in tables for row in table.rows)
+    draws = dict.fromkeys(number_words(table.numbers, table.noun) for table in tables)
     dates = sorted(record.started_at[:10] for record in material.records)
     return [
         f"{n_arms} arm{'s' if n_arms != 1 else ''}",
-        f"{n_seeds} seed{'s' if n_seeds != 1 else ''} for each",
+        "; ".join(draws),
         f"{n_runs} measured run{'s' if n_runs != 1 else ''}",
         f"ruleset {material.ruleset.name} {rulesets.short_digest(material.ruleset)}",
         dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
@@ -160,23 +179,24 @@ def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]
     return {
         "heading": f"Results on {table.task_text}",
         "caption": (
-            "Means over seeds with 95 % intervals (±); differences are paired by seed, with interval and "
+            f"Means with 95 % intervals (±); differences are paired by {table.noun}, with interval and "
             "verdict. Time and energy are of the whole run, validation included; × is the ratio to "
             f"{table.baseline_label} with its interval. A dash was not measured."
         ),
+        "columns": columns_of(table),
         "headings": headings(table),
         "rows": [{"displays": arm_displays(row), "glyph": Markup(glyph(row))} for row in table.rows],
         "notes": [
-            *(
-                f"{row.label} against {table.baseline_label}: {row.verdict.sentence}"
-                for row in table.rows
-                if row.verdict.sentence
-            ),
-            *filter(None, [front_in_words(table)]),
+            *evidence_notes(table),
+            *filter(None, [front_in_words(table), left_out(table)]),
         ],
+        "evidence_caption": evidence_caption(table),
+        "evidence_headings": evidence_headings(table),
+        "evidence_rows": evidence_rows(table),
         "target": table.targets and table.targets.caption,
         "target_rows": target_rows(table),
         "needs_rows": needs_rows(table),
+        "passes_rows": passes_rows(table),
         "charts": [_drawing(chart, f"chart-{number}-{chart.name}") for chart in made],
     }
 

@@ -23,6 +23,7 @@ from bpfree.report.quantities import DIFFERENCE, ENERGY, ENERGY_RATIO, TIME_RATI
 from bpfree.report.rendering import fill
 from bpfree.report.svg import inline, standalone
 from bpfree.report.tables import Display, TextTable, escape_markdown
+from bpfree.stats.replication import LEAST_RUNS
 from bpfree.units import MISSING, format_percent
 
 __all__ = ["SuiteFacts", "SuiteRow", "build_suite", "suite_summary", "suite_tables"]
@@ -107,6 +108,15 @@ def _measured(row: Beside) -> str:
     return row.measured.accuracy_text if row.measured else MISSING
 
 
+def _verdict(beside: Beside) -> Display:
+    """The word, and below it the reason and the margin; in a neutral colour."""
+    found = beside.replication
+    if found is None or beside.word == "not judged":
+        return Display(beside.verdict, "", "soft")
+    reason = beside.verdict.partition(": ")[2]
+    return Display(beside.word, "; ".join(filter(None, (reason, f"margin ±{100 * found.margin:.2f} points"))), "soft")
+
+
 def _pair(published: str, measured: str) -> str:
     return MISSING if published == MISSING and measured == MISSING else f"{published} / {measured}"
 
@@ -130,7 +140,7 @@ def _displays(beside: Beside) -> dict[str, Display]:
         "published": _published(beside),
         "measured": Display(_measured(beside), n),
         "gap": Display(points(beside.gap)),
-        "verdict": Display(beside.verdict, "", beside.tone),
+        "verdict": _verdict(beside),
         "difference": Display(_pair(difference, points(beside.mean(DIFFERENCE)))),
         "time": Display(_pair(_times(number.time_ratio), _times(beside.mean(TIME_RATIO)))),
         "energy": Display(_pair(_times(number.energy_ratio), _times(beside.mean(ENERGY_RATIO)))),
@@ -194,8 +204,9 @@ def _suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> Iterator[tuple[st
         yield "rows-not-run", f"{n_idle} of {len(rows)} rows were not run; each says why."
     if all(beside.mean(ENERGY) is None for beside in rows):
         yield "no-energy", "No energy was measured on this machine; published energies stand alone."
-    if any(beside.accuracy is not None and beside.accuracy.n == 1 for beside in rows):
-        yield "one-seed", "Rows with one seed have no interval: one run says nothing about the next."
+    few = sum(beside.accuracy is not None and beside.accuracy.n < LEAST_RUNS for beside in rows)
+    if few:
+        yield "few-seeds", f"{few} of {len(rows)} rows have fewer than {LEAST_RUNS} seeds, from which nobody can tell anything."
 
 
 def _page(

@@ -8,13 +8,14 @@ from dataclasses import asdict
 from typing import Any
 
 from bpfree import rulesets
+from bpfree.report.evidence import evidence_caption, evidence_headings, evidence_notes, evidence_rows, evidence_values
 from bpfree.report.facts import TunedArm, commands, environments, missing, tuned_values
 from bpfree.report.flags import flags
 from bpfree.report.material import Material
 from bpfree.report.model import ArmRow, Table
 from bpfree.report.tables import escape_markdown, markdown_table, markdown_targets
 from bpfree.report.targets import COSTS_TO_TARGET
-from bpfree.report.words import answer, conditions, next_commands
+from bpfree.report.words import answer, conditions, next_commands, standing
 
 __all__ = ["SUMMARY_VERSION", "markdown", "summary"]
 
@@ -23,13 +24,16 @@ SUMMARY_VERSION = 1
 
 def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
     """Contents of the page as JSON values, without NaN and infinity; what was not measured is ``None``."""
+    raised = flags(tables, material)
     return {
         "schema": SUMMARY_VERSION,
+        "standing": standing(material),
         "ruleset": {
             "name": material.ruleset.name,
             "version": material.ruleset.version,
             "digest": rulesets.digest(material.ruleset),
             "stamps": list(material.ruleset.stamps),
+            "claims": material.ruleset.claims,
         },
         "directories": [str(path) for path in material.directories],
         "tables": [
@@ -38,14 +42,16 @@ def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
                 "net": table.net,
                 "baseline": table.baseline,
                 "equivalence_margin_fraction": table.margin,
+                "test_level": table.looks.level,
+                "looks": list(table.looks.sizes),
                 "answer": " ".join(filter(None, (sentences.text, sentences.more))),
                 "rows": [_row(row) for row in table.rows],
                 "target": _target(table),
             }
             for table in tables
-            for sentences in (answer(table, material),)
+            for sentences in (answer(table, material, raised),)
         ],
-        "flags": [str(flag) for flag in flags(tables, material)],
+        "flags": [str(flag) for flag in raised],
         "conditions": conditions(tables),
         "not_measured": [asdict(entry) for entry in missing(tables)],
     }
@@ -83,6 +89,11 @@ def _row(row: ArmRow) -> dict[str, Any]:
         "seeds": row.seeds,
         "statuses": row.statuses,
         "verdict": row.verdict.text or None,
+        "verdict_sentence": row.verdict.sentence or None,
+        "time_word": row.time_word or None,
+        "energy_word": row.energy_word or None,
+        "control": row.control,
+        "evidence": evidence_values(row),
         **{key: mean and asdict(mean) for key, mean in row.means.items()},
         **row.largest,
         "test_accuracy_by_seed": {
@@ -96,16 +107,20 @@ def markdown(tables: Sequence[Table], material: Material) -> str:
     """The report as Markdown: the answer, the tables, and what must be known before quoting them."""
     lines = ["# bpfree comparison", ""]
     lines += [line for stamp in material.ruleset.stamps for line in (f"**{stamp}**", "")]
+    kind, raised = standing(material), flags(tables, material)
+    lines += [f"**{escape_markdown(kind)}**", ""] if kind else []
     for table in tables:
-        sentences = answer(table, material)
+        sentences = answer(table, material, raised)
         lines += [escape_markdown(text) + "\n" for text in (sentences.text, sentences.more) if text]
-    lines += _bullets("Read this first", [str(flag) for flag in flags(tables, material)])
+    lines += _bullets("Read this first", [str(flag) for flag in raised])
     for table in tables:
         lines += [
             f"## {escape_markdown(table.task_text)}",
             "",
             *markdown_table(table),
             "",
+            *_bullets("", evidence_notes(table)),
+            *_evidence(table),
             *markdown_targets(table),
         ]
     lines += _bullets("What these numbers hold for", conditions(tables))
@@ -126,6 +141,19 @@ def markdown(tables: Sequence[Table], material: Material) -> str:
         lines += _bullets(escape_markdown(f"Where it ran: {machine.heading}"), facts)
     lines += ["## How to repeat it", "", *(f"    {' '.join(command.split())}" for command in commands(material))]
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _evidence(table: Table) -> list[str]:
+    rows = evidence_rows(table)
+    if not rows:
+        return []
+    lines = [evidence_headings(table), ("---", *["---:"] * (len(rows[0]) - 1)), *rows]
+    return [
+        escape_markdown(evidence_caption(table)),
+        "",
+        *("| " + " | ".join(map(escape_markdown, texts)) + " |" for texts in lines),
+        "",
+    ]
 
 
 def _bullets(heading: str, items: Sequence[str]) -> list[str]:

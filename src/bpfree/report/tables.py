@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from bpfree.report import quantities as q
 from bpfree.report.model import ArmRow, SeedMean, Table
+from bpfree.report.passes import PASSES_HEADINGS, passes_rows
+from bpfree.report.phase_ends import END_WORDS, ends_in_words, run_ends
 from bpfree.report.quantities import QUANTITIES, Quantity
 from bpfree.report.targets import COSTS_TO_TARGET
 from bpfree.units import MISSING
@@ -20,8 +22,10 @@ __all__ = [
     "Display",
     "TextTable",
     "arm_displays",
+    "columns_of",
     "csv_text",
     "headings",
+    "left_out",
     "markdown_table",
     "markdown_targets",
     "target_rows",
@@ -103,7 +107,21 @@ def _column(key: str, *shown: Quantity, ratio: Quantity | None = None) -> Column
 
 
 def _times(mean: SeedMean | None, ratio: Quantity) -> str:
-    return "" if mean is None else "×" + mean.text(ratio.show)
+    """``"×1.08 [0.95, 1.23]"``; without the interval where that is a point."""
+    if mean is None:
+        return ""
+    return f"×{ratio.show(mean.mean) if mean.low == mean.high else mean.text(ratio.show)}"
+
+
+def _passes(row: ArmRow) -> Display:
+    """Passes, and how the runs ended where they can say it."""
+    return Display(_value(row, q.PASSES), ends_in_words(row.runs), "ends")
+
+
+def _validation(row: ArmRow) -> Display:
+    """Seconds of validation; below, the ratio of what is left of the time without them."""
+    text, training = _value(row, q.VALIDATION_TIME), _times(row[q.TRAINING_RATIO], q.TRAINING_RATIO)
+    return Display(text, f"training {training}" if training else "", "ratio")
 
 
 def _inference(row: ArmRow) -> Display:
@@ -128,15 +146,34 @@ COLUMNS = (
     Column("arm", "Arm", _arm, number=False),
     Column("accuracy", q.ACCURACY.heading, _accuracy),
     Column("difference", q.DIFFERENCE.heading, _difference),
-    _column("passes", q.PASSES),
+    Column("passes", q.PASSES.heading, _passes),
     _TIME,
+    Column("validation", q.VALIDATION_TIME.heading, _validation),
     _ENERGY,
     _column("co2e", q.CO2E),
-    _column("flops", q.FLOPS),
-    _column("memory", q.PEAK_MEMORY),
+    _column("flops", q.FLOPS, ratio=q.FLOPS_RATIO),
+    _column("memory", q.PEAK_MEMORY, q.EVALUATION_PEAK),
     Column("inference", q.LATENCIES_P50[0].heading, _inference),
     Column("seeds", "Seeds", _seeds),
 )
+
+
+_ALWAYS = frozenset({"arm", "accuracy", "difference", "seeds"})
+"""Columns that are shown even if they are empty: the answer, or why there is none."""
+
+
+def columns_of(table: Table) -> tuple[Column, ...]:
+    """The columns that hold a value for one arm at least."""
+    return tuple(
+        column for column in COLUMNS if column.key in _ALWAYS or any(column.display(row).text != MISSING for row in table.rows)
+    )
+
+
+def left_out(table: Table) -> str:
+    """A sentence that names the columns without any value; empty where there are none."""
+    shown, named = {column.key for column in columns_of(table)}, headings(table)
+    absent = [named[column.key] for column in COLUMNS if column.key not in shown]
+    return f"Not measured for any arm, with the reasons below: {'; '.join(absent)}." if absent else ""
 
 
 def headings(table: Table) -> dict[str, str]:
@@ -182,15 +219,17 @@ def _two_lines(display: Display) -> str:
 
 def markdown_table(table: Table) -> list[str]:
     """Lines of a Markdown table; names that users gave are escaped."""
-    named = headings(table)
+    named, columns, absent = headings(table), columns_of(table), left_out(table)
     lines = [
-        _markdown_row(named[column.key] for column in COLUMNS),
-        _markdown_row("---:" if column.number else "---" for column in COLUMNS),
+        _markdown_row(named[column.key] for column in columns),
+        _markdown_row("---:" if column.number else "---" for column in columns),
     ]
     for row in table.rows:
         displays = arm_displays(row)
-        lines.append(_markdown_row(str(displays[column.key]) for column in COLUMNS))
-    return lines
+        lines.append(_markdown_row(str(displays[column.key]) for column in columns))
+    lines += ["", escape_markdown(absent)] if absent else []
+    rule = f"| --- |{' ---: |' * (len(PASSES_HEADINGS) - 1)}"
+    return [*lines, "", _markdown_row(PASSES_HEADINGS), rule, *(_markdown_row(texts) for texts in passes_rows(table))]
 
 
 TARGET_HEADINGS = ("Arm", "Reached by", *(cost.heading for cost in COSTS_TO_TARGET))
@@ -261,5 +300,7 @@ def _csv_fields(table: Table, row: ArmRow) -> dict[str, str | int | float | None
     }
     fields |= {cost.csv_key: reached and cost.pick(reached) for cost in COSTS_TO_TARGET if cost.csv_key}
     fields |= row.largest
+    ends = run_ends(row.runs)
+    fields |= {f"n_ended_by_{end}": ends[end] for end in END_WORDS if end != "diverged"}
     fields |= {"n_seeds": len(row.runs)} | {f"n_{status}": row.statuses.get(status, 0) for status in STATUSES}
     return fields

@@ -5,12 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bpfree import stats
+from bpfree.report.flags import Flag
 from bpfree.report.material import Material
-from bpfree.report.model import ArmRow, Table
+from bpfree.report.model import ArmRow, SeedMean, Table
 from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY_RATIO, TIME_RATIO
+from bpfree.report.replicates import PLURALS, number_words, splits_of
 from bpfree.units import MISSING, format_percent
 
-__all__ = ["Answer", "answer", "conditions", "next_commands"]
+__all__ = ["LOOK", "Answer", "answer", "conditions", "next_commands", "standing"]
+
+LOOK = "A look, not a claim"
+"""Begins what stands at the top of a report whose ruleset supports no claim."""
+
+DOUBTFUL_COSTS = frozenset(
+    {"different-machines", "different-execution", "different-code", "simultaneous-directories", "busy-machine", "not-interleaved"}
+)
+"""Flags under which a ratio of times or energies gets no word."""
+
+MOST_KINDS = 4
+"""Kinds of flags that the headline names; further ones are counted."""
 
 
 @dataclass(frozen=True)
@@ -21,28 +35,49 @@ class Answer:
     more: str = ""
 
 
-def answer(table: Table, material: Material) -> Answer:
-    """The best arm against the baseline in one sentence, the other arms in the next."""
-    baseline, *others = table.rows
-    rules = _rules(material)
-    where = f"on {table.dataset} with {table.net}"
+def standing(material: Material) -> str:
+    """What kind of evidence the report is, for its top; empty where its ruleset supports claims, or a stamp says more."""
+    rules = material.ruleset
+    if rules.claims or not rules.comparable:
+        return ""
+    if rules.search.studies > 1:
+        why = f"it has {rules.search.studies} studies, at least {stats.LEAST_PAIRS} are needed"
+    else:
+        why = "one search serves all seeds, so that its luck is in no interval"
+    return (
+        f"{LOOK}: under ruleset {rules.name} {why}. Every word below is about this search alone; for claims: "
+        "bpfree compare --ruleset claim."
+    )
+
+
+def answer(table: Table, material: Material, raised: Sequence[Flag] = ()) -> Answer:
+    """The arm with the best test mean against the baseline in one sentence, the other arms and the control in the next.
+
+    Args:
+        table: what is answered for.
+        material: for the rules.
+        raised: the flags of the report; those of other tables are passed over.
+    """
+    flagged = [flag for flag in raised if flag.task in ("", table.task_text)]
+    baseline, others = table.rows[0], table.rivals
+    where = f"{_rules(material, flagged)} on {table.dataset} with {table.net}"
     finished = [row for row in others if row[ACCURACY] is not None]
     if baseline[ACCURACY] is None:
         others_reached = "; ".join(f"{row.label} {_percent(row)}" for row in finished)
-        return Answer(
-            f"{rules} {where}, no run of {baseline.label} finished, so nothing can be compared with it.", others_reached
-        )
+        return Answer(f"{where}, no run of {baseline.label} finished, so nothing can be compared with it.", others_reached)
     if not finished:
         lost = "" if not others else f"; of the other arm{'s' if len(others) > 1 else ''}, no run finished"
-        return Answer(f"{rules} {where}, {baseline.label} reached {_percent(baseline)} test accuracy{lost}.")
+        return Answer(f"{where}, {baseline.label} reached {_percent(baseline)} test accuracy{lost}.", _controls(table))
     best = max(finished, key=_rank)
     digits = _digits(best)
+    costs = _costs(best, not any(flag.key in DOUBTFUL_COSTS for flag in flagged))
     text = (
-        f"{rules} {where}, {best.label} reached {_percent(best, digits)} test accuracy against "
-        f"{baseline.label}’s {_percent(baseline, digits)} ({_difference(best, digits)}){_costs(best)}."
+        f"{where}, {best.label}{_chosen(len(finished))} reached {_percent(best, digits)} test accuracy against "
+        f"{baseline.label}’s {_percent(baseline, digits)} ({_difference(best, digits)}){costs}."
     )
     rest = [f"{row.label} {_percent(row, digits)}{_verdict(row)}" for row in others if row is not best]
-    return Answer(text, f"The other arms: {'; '.join(rest)}." if rest else "")
+    more = f"The other arms: {'; '.join(rest)}." if rest else ""
+    return Answer(text, " ".join(filter(None, (more, _controls(table)))))
 
 
 def _rank(row: ArmRow) -> tuple[bool, float]:
@@ -51,10 +86,23 @@ def _rank(row: ArmRow) -> tuple[bool, float]:
     return row.n_bad == 0, 0.0 if accuracy is None else accuracy.mean
 
 
-def _rules(material: Material) -> str:
+def _rules(material: Material, flagged: Sequence[Flag]) -> str:
+    """``"At equal rules"`` only where nothing is flagged."""
     if not material.ruleset.comparable:
         return "Under unequal rules, which support no comparison,"
-    return "At rules with exceptions" if material.ruleset.exceptions else "At equal rules"
+    if material.ruleset.exceptions:
+        return "At rules with exceptions"
+    if not flagged:
+        return "At equal rules"
+    kinds = list(dict.fromkeys(flag.key.replace("-", " ") for flag in flagged))
+    named = ", ".join(kinds[:MOST_KINDS])
+    left = len(kinds) - MOST_KINDS
+    return f"Under ruleset {material.ruleset.name}, with flags ({named}{f' and {left} more' if left > 0 else ''}),"
+
+
+def _chosen(n_arms: int) -> str:
+    """The best of several is better than its true mean by luck alone."""
+    return "" if n_arms == 1 else f", chosen from {n_arms} arms by its test mean,"
 
 
 def _percent(row: ArmRow, digits: int = 1) -> str:
@@ -71,7 +119,18 @@ def _digits(row: ArmRow) -> int:
 def _difference(row: ArmRow, digits: int) -> str:
     if row[DIFFERENCE] is None:
         return row.verdict.text or "no difference can be given"
-    return f"difference {row.difference_text(digits)} points: {row.verdict.text}"
+    text = f"difference {row.difference_text(digits)} points"
+    if ":" in row.verdict.text:
+        return f"{text}; {row.verdict.text}"
+    return f"{text}: {row.verdict.text}{_least(row)}"
+
+
+def _least(row: ArmRow) -> str:
+    """The least difference that so many pairs could show."""
+    least = row.compared.accuracy.least_detectable if row.compared else None
+    if least is None:
+        return ""
+    return f", where {100 * least:.1f} points could be shown"
 
 
 def _verdict(row: ArmRow) -> str:
@@ -80,32 +139,45 @@ def _verdict(row: ArmRow) -> str:
     return f" ({row.verdict.text})" if row.verdict.text else ""
 
 
-def _costs(row: ArmRow) -> str:
-    ratios = ((row[TIME_RATIO], "time"), (row[ENERGY_RATIO], "energy"))
-    parts = [_times(ratio.mean, what) for ratio, what in ratios if ratio is not None]
+def _controls(table: Table) -> str:
+    """How far the baseline lies from itself."""
+    found = [row for row in table.rows if row.control and row[DIFFERENCE] is not None]
+    return " ".join(
+        f"Control: {table.baseline_label} against itself, with other draws, differs by {row.difference_text(2)} points."
+        for row in found
+    )
+
+
+def _costs(row: ArmRow, judged: bool) -> str:
+    ratios = ((row[TIME_RATIO], "time", row.time_word), (row[ENERGY_RATIO], "energy", row.energy_word))
+    parts = [_times(ratio, what, word if judged else "") for ratio, what, word in ratios if ratio is not None]
     return f", at {' and '.join(parts)}" if parts else ""
 
 
-def _times(ratio: float, what: str) -> str:
-    if abs(ratio - 1) < 0.05:
-        return f"about the same {what}"
-    return f"{ratio:.0f} times the {what}" if ratio >= 9.95 else f"{ratio:.2g} times the {what}"
+def _times(ratio: SeedMean, what: str, word: str) -> str:
+    """``"2.83 [1.50, 5.35] times the time (slower)"``; without an interval there is no word either."""
+    interval = "" if ratio.low is None or ratio.high is None else f" [{ratio.low:.2f}, {ratio.high:.2f}]"
+    return f"{ratio.mean:.2f}{interval} times the {what}{f' ({word})' if word else ''}"
 
 
 def conditions(tables: Sequence[Table]) -> list[str]:
-    """What the numbers are conditional on."""
-    n_seeds = max(len(row.runs) for table in tables for row in table.rows)
-    sentences = [
-        "Intervals are 95 % t intervals over seeds, which set the initial weights and the order of batches; "
-        "differences are paired by seed. They are conditional on one search and one split: another search "
-        "or another split of the data could move an arm by more than its interval.",
+    """What the numbers are conditional on: seeds, search, split, the family of the tests, their power."""
+    n_pairs = max(len(table.numbers) for table in tables)
+    sentences = list(dict.fromkeys(_draws(table) for table in tables))
+    sentences.append(
         "Time and energy are those of one window from the first pass to the last, validation included; the "
-        "search for hyper-parameters is listed apart. Ratios are to the baseline, paired by seed.",
-    ]
-    if n_seeds == 1:
+        f"search for hyper-parameters is listed apart. Ratios are to the baseline, paired by {tables[0].noun}.",
+    )
+    if n_pairs == 1:
         sentences.insert(
             0,
-            "Each arm was run with one seed, so there are no intervals: one run says nothing about the next.",
+            f"Each arm was run with one {tables[0].noun}, so there are no intervals: one run says nothing about the next.",
+        )
+    family = {table.task: len(table.rivals) for table in tables if table.rivals}
+    if family:
+        sentences.append(
+            f"Verdicts on accuracy are at 5 % after {stats.family_words(family)}, tests of equivalence likewise; ratios of time "
+            f"and of energy are families of their own. A word needs at least {stats.LEAST_PAIRS} pairs."
         )
     if any(table.dataset == "digits" for table in tables):
         sentences.append(
@@ -114,6 +186,29 @@ def conditions(tables: Sequence[Table]) -> list[str]:
             "next size:"
         )
     return sentences
+
+
+def _draws(table: Table) -> str:
+    """The seeds, and what an interval over them carries."""
+    splits, many = splits_of(table.runs), PLURALS[table.noun]
+    listed = number_words(table.numbers, table.noun)
+    listed = listed[0].upper() + listed[1:]
+    if table.noun == "study":
+        carried = "a study has points, seeds and a measured run of its own, so the luck of the search is in the intervals"
+    else:
+        carried = (
+            "they set the initial weights and the order of batches. The intervals are conditional on one search: another could "
+            "move an arm by more than its interval"
+        )
+    if len(splits) > 1:
+        return (
+            f"{listed}, crossed with {number_words(splits, 'seed').replace('seeds', 'split seeds')}: {carried}. Intervals are "
+            f"over {many} and splits, both random; differences are paired."
+        )
+    return (
+        f"{listed}, split seed {splits[0]}: {carried}. Intervals are 95 % t intervals over {many}, differences are paired by "
+        f"{table.noun}. They are conditional on one split of the data: another could move an arm by more than its interval."
+    )
 
 
 def next_commands(tables: Sequence[Table]) -> list[str]:

@@ -12,7 +12,7 @@ depends on what the pairs are: seeds of one search do not carry it, studies do (
 """
 
 from bpfree.stats.bootstrap import bootstrap_by_seed, hierarchical_bootstrap
-from bpfree.stats.crossed import Crossed, crossed_interval
+from bpfree.stats.crossed import Crossed, crossed_comparison, crossed_interval
 from bpfree.stats.intervals import LEVEL, Interval, Paired, mean_interval, paired_difference, paired_ratio
 from bpfree.stats.looks import level_at_look, levels_of_looks, spent
 from bpfree.stats.planning import OPTIONAL_STOPPING, least_detectable_difference, power_of, seeds_needed
@@ -53,6 +53,7 @@ __all__ = [
     "compare_family",
     "compare_published",
     "compare_tables",
+    "crossed_comparison",
     "crossed_interval",
     "energy_to_target",
     "family_words",

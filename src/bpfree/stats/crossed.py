@@ -3,14 +3,29 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 
 from bpfree.errors import UsageError
-from bpfree.stats.intervals import LEVEL, Interval, check_level, is_constant, mean_interval, t_probability, t_quantile
+from bpfree.stats.intervals import (
+    LEVEL,
+    Interval,
+    Paired,
+    bound_on_working_scale,
+    check_level,
+    is_constant,
+    mean_interval,
+    t_probability,
+    t_quantile,
+)
 
-__all__ = ["Crossed", "crossed_interval"]
+__all__ = ["Cell", "Crossed", "crossed_comparison", "crossed_interval", "study_means"]
+
+Cell = tuple[Any, Any]
+"""Split and study: the key of one value of a crossed table."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,3 +120,73 @@ def _one_factor(d: np.ndarray, level: float) -> Crossed:
     df = d.size - 1
     error = float(d.std(ddof=1)) / math.sqrt(d.size)
     return Crossed(interval=interval, p_value=2 * t_probability(-abs(interval.mean) / error, df), df=df)
+
+
+def crossed_comparison(
+    a: Mapping[Cell, float],
+    b: Mapping[Cell, float],
+    margin: float,
+    scale: Literal["difference", "ratio"] = "difference",
+    level: float = LEVEL,
+) -> tuple[Paired, float | None]:
+    """Arm A against arm B over studies crossed with splits: interval and p value of :func:`crossed_interval`, and that of TOST.
+
+    A study that lacks a cell of either arm is left out, and named in ``unpaired``. ``n`` and ``working`` are of studies (means
+    over the splits): more splits are no more pairs.
+
+    Args:
+        a, b: by (split, study), finite; above 0 for a ratio.
+        margin: of equivalence, as in :func:`~bpfree.stats.tost`.
+        scale: ``"ratio"`` compares logarithms.
+        level: confidence of the interval.
+
+    Raises:
+        UsageError: values that are not finite (or not above 0 for a ratio), or a margin that is not above 0.
+    """
+    bound = bound_on_working_scale(margin, scale)
+    splits, whole, left_out = _grid(a, b)
+    if not whole:
+        reason = "no study has every split in both arms"
+        nothing = Interval(mean=None, low=None, high=None, level=level, n=0, reason=reason)
+        return Paired(scale=scale, interval=nothing, p_value=None, n=0, working=(), unpaired=left_out), None
+    grids = [np.array([[arm[split, study] for split in splits] for study in whole], dtype=np.float64) for arm in (a, b)]
+    if scale == "ratio" and not all((grid > 0).all() for grid in grids):
+        raise UsageError("a ratio needs values above 0")
+    d = np.log(grids[0]) - np.log(grids[1]) if scale == "ratio" else grids[0] - grids[1]
+    crossed = crossed_interval(d, level)
+    means, found = d.mean(axis=1), crossed.interval
+    p_value, p_equivalent = crossed.p_value, None
+    if p_value is None and len(whole) > 1:  # all cells differ by the same amount: the sign test over studies
+        p_value = 2.0 ** (1 - len(whole)) if found.mean else 1.0
+        p_equivalent = 0.5 ** len(whole) if abs(found.mean or 0.0) < bound else 1.0
+    elif crossed.df is not None and found.half_width and found.mean is not None:
+        error = found.half_width / t_quantile((1 + level) / 2, crossed.df)
+        p_equivalent = max(t_probability((side * found.mean - bound) / error, crossed.df) for side in (-1, 1))
+    ends = [None if end is None else math.exp(end) if scale == "ratio" else end for end in (found.mean, found.low, found.high)]
+    interval = Interval(mean=ends[0], low=ends[1], high=ends[2], level=level, n=len(whole), reason=found.reason)
+    paired = Paired(
+        scale=scale, interval=interval, p_value=p_value, n=len(whole), working=tuple(map(float, means)), unpaired=left_out,
+        constant=is_constant(means),
+    )  # fmt: skip
+    return paired, p_equivalent
+
+
+def study_means(
+    a: Mapping[Cell, float], b: Mapping[Cell, float], scale: Literal["difference", "ratio"] = "difference"
+) -> tuple[np.ndarray, np.ndarray]:
+    """Means over the splits of the studies that both arms have in full (of logarithms for a ratio), each (studies,)."""
+    splits, whole, _ = _grid(a, b)
+    change = math.log if scale == "ratio" else float
+    first, second = (
+        np.array([np.mean([change(arm[split, study]) for split in splits]) for study in whole], dtype=np.float64)
+        for arm in (a, b)
+    )
+    return first, second
+
+
+def _grid(a: Mapping[Cell, float], b: Mapping[Cell, float]) -> tuple[list[Any], list[Any], tuple[Any, ...]]:
+    """Splits, the studies that both arms have on every split, and those left out."""
+    cells = a.keys() | b.keys()
+    splits, studies = sorted({split for split, _ in cells}), sorted({study for _, study in cells})
+    whole = [study for study in studies if all((split, study) in arm for arm in (a, b) for split in splits)]
+    return splits, whole, tuple(study for study in studies if study not in whole)

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, cast
 
 import numpy as np
 
 from bpfree.errors import UsageError, unknown_name
+from bpfree.stats.crossed import Cell, crossed_comparison, study_means
 from bpfree.stats.intervals import LEVEL, Paired, Values, paired_difference, paired_ratio
 from bpfree.stats.intervals import pairs as pairs_of
 from bpfree.stats.planning import least_detectable_difference
@@ -54,7 +55,11 @@ class Comparison:
 
 @dataclass(frozen=True, kw_only=True)
 class TableValues:
-    """The values of one table in one quantity, and what qualifies its words; fields as in :func:`compare_family`."""
+    """The values of one table in one quantity, and what qualifies its words; fields as in :func:`compare_family`.
+
+    ``crossed``: the values are mappings by (split, study), and intervals and tests those of
+    :func:`~bpfree.stats.crossed_comparison`.
+    """
 
     values: Mapping[str, Values]
     baseline: str
@@ -66,6 +71,7 @@ class TableValues:
     claims_allowed: bool = True
     lost: Mapping[str, str] = field(default_factory=dict)
     unequal_search: Mapping[str, str] = field(default_factory=dict)
+    crossed: bool = False
 
     def __post_init__(self) -> None:
         if self.baseline not in self.values:
@@ -190,13 +196,11 @@ def compare_tables(
         By table and arm, without the baselines. :func:`family_words` says what the family was.
     """
     alpha = 1 - level if alpha is None else alpha
-    paired = {
-        (key, arm): (paired_ratio if table.scale == "ratio" else paired_difference)(values, table.values[table.baseline], level)
-        for key, table in tables.items()
-        for arm, values in table.values.items()
-        if arm != table.baseline
+    both = {
+        (key, arm): _paired(table, arm, level) for key, table in tables.items() for arm in table.values if arm != table.baseline
     }
-    equivalences = {name: tost(pairs, tables[name[0]].margin, alpha) for name, pairs in paired.items()}
+    paired = {name: pairs for name, (pairs, _) in both.items()}
+    equivalences = {name: _equivalence(*of_arm, tables[name[0]].margin, alpha) for name, of_arm in both.items()}
     p_difference = holm({name: pairs.p_value for name, pairs in paired.items()})
     p_equivalence = holm({name: equivalence.p_value for name, equivalence in equivalences.items()})
     size = sum(p is not None for p in p_difference.values())
@@ -248,8 +252,29 @@ def family_words(n_rivals: Mapping[Key, int]) -> str:
     return f"Holm's correction over {comparisons} in {'one table' if n_tables == 1 else f'{n_tables} tables together'}"
 
 
+def _paired(table: TableValues, arm: str, level: float) -> tuple[Paired, float | None]:
+    """The comparison with the baseline, and where studies are crossed with splits the p value of their own TOST."""
+    values, baseline = table.values[arm], table.values[table.baseline]
+    if table.crossed:
+        cells, theirs = cast("Mapping[Cell, float]", values), cast("Mapping[Cell, float]", baseline)
+        return crossed_comparison(cells, theirs, table.margin, table.scale, level)
+    return (paired_ratio if table.scale == "ratio" else paired_difference)(values, baseline, level), None
+
+
+def _equivalence(paired: Paired, p_crossed: float | None, margin: float, alpha: float) -> Equivalence:
+    """TOST over the pairs; of crossed studies the less favourable of it and of theirs."""
+    equivalence = tost(paired, margin, alpha)
+    if p_crossed is None or equivalence.p_value is None:
+        return equivalence
+    p_value = max(equivalence.p_value, p_crossed)
+    return replace(equivalence, p_value=p_value, equivalent=p_value < alpha)
+
+
 def _working_samples(table: TableValues, arm: str) -> tuple[np.ndarray, np.ndarray]:
     """Values of both arms at their common seeds, on the scale of the test."""
+    if table.crossed:
+        cells = cast("Mapping[Cell, float]", table.values[arm]), cast("Mapping[Cell, float]", table.values[table.baseline])
+        return study_means(*cells, table.scale)
     a, b, _ = pairs_of(table.values[arm], table.values[table.baseline])
     return (np.log(a), np.log(b)) if table.scale == "ratio" else (a, b)
 

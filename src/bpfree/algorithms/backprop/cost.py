@@ -17,18 +17,19 @@ def learn_macs(s: Shape, checkpoint_every: int) -> int:
 
 
 def moments(s: Shape, checkpoint_every: int, *, in_sweep: bool) -> tuple[Moment, ...]:
-    """One for each block as the sweep passes it."""
+    """Two for each block as the sweep passes it: with its activity and the delta, and after its products."""
     return tuple(_moments(s, checkpoint_every or len(s.blocks), in_sweep))
 
 
 def _moments(s: Shape, segment: int, in_sweep: bool) -> Iterator[Moment]:
-    last = len(s.blocks) - 1
     gradients = s.output_parameters
     for k in reversed(range(len(s.blocks))):
         first = k // segment * segment
-        alive = [*range(segment - 1, first, segment), *range(first, k + 1)]  # inputs of segments, activities of this one
-        if last not in alive:
-            alive.append(last)
-        rows = sum(s.blocks[j].rows for j in alive) + 2 * s.blocks[k].rows + 2 * s.classes
-        gradients = s.blocks[k].parameters + (0 if in_sweep else gradients)
+        alive = [*range(segment - 1, first, segment), *range(first, k)]  # inputs of segments, activities of this one
+        rows = sum(s.blocks[j].rows for j in alive) + s.blocks[k].rows
+        if k == len(s.blocks) - 1:
+            yield gradients, s.n * (rows + s.blocks[k].rows + s.classes)
+        gradients = 0 if in_sweep else gradients
+        yield gradients, s.n * (rows + s.blocks[k].rows)  # the block's own activity is alive until φ′ has been taken
+        gradients += s.blocks[k].parameters
         yield gradients, s.n * rows + s.input(k)

@@ -121,6 +121,7 @@ from bpfree.algorithms.backprop.cost import learn_macs, moments
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 __all__ = ["Backprop"]
@@ -171,29 +172,37 @@ class Backprop(BlockGradients[NetState[Any]]):
     @torch.no_grad()
     def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:
         activities = Activities(net, self.maths, self.checkpoint_every)
-        x = activities.forward(batch.x)
-        h = net[-1].features(x)
-        g = net.output(h)
-        residual = softmax_residual(g, batch.y)
-        delta = net[-1].features_gradient(residual @ net.output.weight)
+        loss, gradients, delta = self._at_output(net, activities.forward(batch.x), batch.y)
         parameters: list[Tensor] = list(net.parameters())
-        gradients = [residual.t() @ h, residual.sum(0)]
         first = len(parameters) - len(gradients)  # gradients are those of parameters[first:], or have been used
         if self.update == "in-sweep":
             state.optimiser.step(parameters[first:], gradients, first)
+            gradients = []  # freed before the next are computed
         for k in reversed(range(len(net))):
             of_block, by_input = block_gradients(net[k], activities.pop(k), delta, maths=self.maths, need_input=k > 0)
             first -= len(of_block)
+            if by_input is not None:
+                delta = Handover(by_input)
+            del by_input
             if self.update == "in-sweep":
                 state.optimiser.step(parameters[first : first + len(of_block)], of_block, first)
-                gradients = of_block = []  # freed before the next are computed
             else:
                 gradients = [*of_block, *gradients]
-            if by_input is not None:
-                delta = by_input
+            del of_block
         if self.update == "after-sweep":
             state.optimiser.step(parameters, gradients)
-        return cross_entropy(g, batch.y).reshape(1)
+        return loss
+
+    @staticmethod
+    def _at_output(net: Chain, a: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor], Handover]:
+        """The loss (1,), the gradients by V and c, and dA_L; scores and residual are freed on return."""
+        h = net[-1].features(a)
+        g = net.output(h)
+        loss = cross_entropy(g, y).reshape(1)
+        residual = softmax_residual(g, y)
+        del g
+        delta = Handover(net[-1].features_gradient(residual @ net.output.weight))
+        return loss, [residual.t() @ h, residual.sum(0)], delta
 
     def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:
         if self.orthogonal != "kept":

@@ -19,8 +19,9 @@ def of_blocks(s: Shape) -> Cost:
     )
 
 
-def of_predictors(s: Shape, phase: Phase, *, ridge: bool, solves: bool) -> Cost:
+def of_predictors(s: Shape, phase: Phase, *, predictor: str, solves: bool) -> Cost:
     """Predictors: n (F + 2 K d), with a ridge Σ dᵢ² more; where a pass solves for it, Cholesky and two triangular solves."""
+    ridge = predictor == "ridge"
     reached = s.blocks[: max(phase.learning, default=len(s.blocks) - 1) + 1]
     learning = [s.blocks[k] for k in phase.learning]
     each = 0 if phase.cached else sum(b.macs for b in reached)
@@ -31,22 +32,25 @@ def of_predictors(s: Shape, phase: Phase, *, ridge: bool, solves: bool) -> Cost:
         learn=s.n * each,
         evaluation=s.n * sum((0 if phase.cached else b.macs) + s.classes * b.n_features for b in reached),
         close=solution if ridge and solves else None,
-        moments=tuple(_moments_of_predictors(s, phase, ridge)),
+        moments=tuple(_moments_of_predictors(s, phase, predictor)),
     )
 
 
 def _moments_of_blocks(s: Shape) -> Iterator[Moment]:
     for k, block in enumerate(s.blocks):
-        before = s.blocks[k + 1].parameters if k + 1 < len(s.blocks) else 0  # freed when the next gradients are there
-        yield block.parameters + before, s.stored(k) + s.tail(k) + 2 * s.n * block.rows + 2 * s.n * s.classes
+        of_output = s.output_parameters if k == len(s.blocks) - 1 else 0  # updated together with the last block
+        yield of_output, s.at_delta(k) + s.n * s.classes
+        yield block.parameters + of_output, s.at_product(k) - s.input(k) + s.n * s.classes
 
 
-def _moments_of_predictors(s: Shape, phase: Phase, ridge: bool) -> Iterator[Moment]:
+def _moments_of_predictors(s: Shape, phase: Phase, predictor: str) -> Iterator[Moment]:
     if phase.cached:
         return
     for k, block in enumerate(s.blocks[: max(phase.learning, default=-1) + 1]):
         features = s.n * block.rows
-        yield 0, s.input(k) + 2 * features
+        yield 0, s.input(k) + features
         if k in phase.learning:
-            gradient, sums = (0, block.rows**2) if ridge else (s.classes * block.rows, 0)
+            gradient, sums = (0, block.rows**2) if predictor == "ridge" else (s.classes * block.rows, 0)
+            if predictor == "sparsemax":  # scores, and four tensors of their size while the threshold is found
+                yield 0, features + 5 * s.n * s.classes
             yield gradient, features + sums + 2 * s.n * s.classes

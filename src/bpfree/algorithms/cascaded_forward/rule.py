@@ -133,6 +133,7 @@ from bpfree.algorithms.cascaded_forward.slot import CascadeSlot, RidgeSums
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual
 from bpfree.numerics.sparsemax import sparsemax, sparsemax_loss, sparsemax_residual
 
@@ -270,21 +271,26 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
         for block in net:
             x, saved = block_forward(block, x, self.maths)
             activities.append(saved)
+            del saved
         h = net[-1].features(x)
+        del x
         g = net.output(h)
-        error = softmax_residual(g, batch.y)
+        error, loss = softmax_residual(g, batch.y), cross_entropy(g, batch.y)
+        of_output = [error.t() @ h, error.sum(0)]
+        del h, g
         for k in reversed(range(len(net))):
             block, slot = net[k], state.slot(k)
             matrix = net.output.weight if slot.feedback is None else slot.feedback  # the last block has no feedback
-            delta = block.features_gradient(error @ matrix)
+            delta = Handover(block.features_gradient(error @ matrix))
             gradients, _ = block_gradients(block, activities.pop(), delta, maths=self.maths)
             parameters: list[Tensor] = list(block.parameters())
             if slot.feedback is None:
                 parameters += [net.output.weight, net.output.bias]
-                gradients = [*gradients, error.t() @ h, error.sum(0)]
+                gradients, of_output = [*gradients, *of_output], []
             assert slot.block_optimiser is not None  # blocks=dfa
             slot.block_optimiser.step(parameters, gradients)
-        return cross_entropy(g, batch.y).reshape(1)
+            del gradients
+        return loss.reshape(1)
 
     @torch.no_grad()
     def close(self, net: Chain, state: State[CascadeSlot], phase: Phase) -> None:
@@ -315,7 +321,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         if phase.name == BLOCKS:
             return cost.of_blocks(shape)
-        predictors = cost.of_predictors(shape, phase, ridge=self.predictor == "ridge", solves=phase.name != STATISTICS)
+        predictors = cost.of_predictors(shape, phase, predictor=self.predictor, solves=phase.name != STATISTICS)
         return predictors if self.sums == "float32" else predictors.without_moments()  # wider sums, of which none are written
 
 

@@ -38,15 +38,14 @@ def evaluation_macs(s: Shape, *, first_voting: int, paints_in_weights: bool, by_
 def moments(s: Shape, *, first_voting: int, by_head: bool) -> Iterator[Moment]:
     """One for each block, and one for the head."""
     behind = 0
+    yield 0, 2 * s.n * s.inputs  # the picture, and the squares that its length is taken from
     for k, block in enumerate(s.blocks):
         neutral = s.n * block.rows if by_head else 0
-        if k == 0:  # the picture without its label columns, its product with the weights, and both labellings
-            picture = s.n * (2 * s.inputs - s.classes)
-            yield block.rows * block.columns, picture + 7 * s.n * block.rows + neutral
+        if k == 0:  # the picture, both labellings and their deltas, and the sum of these over the labels
+            yield block.parameters, s.n * (s.inputs + 5 * block.rows) + neutral
         else:
-            carry = 0 if by_head else 2 * s.n * block.columns
-            yield block.parameters, behind + carry + 6 * s.n * block.rows + neutral
-        behind += 3 * s.n * block.rows if by_head else 0
-    if by_head:  # the rows of all blocks, and once more those that the head reads
+            yield block.parameters, behind + 2 * s.n * block.columns + 4 * s.n * block.rows + neutral
+        behind += neutral
+    if by_head:  # the neutral rows of all blocks, and once more those that the head reads
         read = sum(block.rows for block in s.blocks[first_voting:])
         yield s.classes * read, behind + s.n * (read + s.classes)

@@ -17,12 +17,14 @@ from torch import Tensor
 
 from bpfree.nets import DenseBlock
 from bpfree.numerics.activations import ACTIVATIONS
-from bpfree.numerics.goodness import length_normalise
+from bpfree.numerics.goodness import normal_length
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import one_hot
 
 __all__ = [
     "NEUTRAL",
     "Picture",
+    "activities",
     "blank_picture",
     "label_gradients",
     "labelled",
@@ -69,16 +71,20 @@ def neutral(x: Tensor, n_classes: int) -> Tensor:
 
 def _scale(x: Tensor) -> Tensor:
     """Factor (n, 1) by which :func:`length_normalise` multiplies each row; the first entries are not 0."""
-    return length_normalise(x)[:, :1] / x[:, :1]
+    first = x[:, :1]
+    return first / normal_length(x).unsqueeze(1) / first
 
 
 def blank_picture(x: Tensor, n_classes: int) -> Picture:
-    """The picture of examples x (n, *shape)."""
-    blank = x.flatten(1).clone()
+    """The picture of examples x (n, *shape), which are written over."""
+    blank = x.flatten(1)
+    blank[:, :n_classes] = NEUTRAL
+    of_neutral = _scale(blank)
     blank[:, :n_classes] = 0
-    marked = blank.clone()
-    marked[:, 0] = 1  # every label paints one 1 and K − 1 zeros, so the length does not depend on which
-    return Picture(blank, _scale(marked), _scale(neutral(blank, n_classes)), n_classes)
+    blank[:, 0] = 1  # every label paints one 1 and K − 1 zeros, so the length does not depend on which
+    of_label = _scale(blank)
+    blank[:, 0] = 0
+    return Picture(blank, of_label, of_neutral, n_classes)
 
 
 def product(block: DenseBlock, picture: Picture) -> Tensor:
@@ -87,32 +93,41 @@ def product(block: DenseBlock, picture: Picture) -> Tensor:
 
 
 def _activity(block: DenseBlock, z: Tensor) -> Tensor:
+    """φ(z + b), in place."""
     if block.linear.bias is not None:
-        z = z + block.linear.bias
-    return ACTIVATIONS[block.activation].apply(z)
+        z = z.add_(block.linear.bias)
+    return ACTIVATIONS[block.activation].apply_(z)
 
 
 def labelled_activity(block: DenseBlock, picture: Picture, picture_product: Tensor, labels: Tensor) -> Tensor:
     """The block's activity for every labelling of (k, n): (k n, o)."""
     columns = block.linear.weight.t()[labels]  # (k, n, o)
-    return _activity(block, picture.labelled * (picture_product + columns)).flatten(0, 1)
+    return _activity(block, columns.add_(picture_product).mul_(picture.labelled)).flatten(0, 1)
 
 
 def neutral_activity(block: DenseBlock, picture: Picture, picture_product: Tensor) -> Tensor:
     """The block's activity for the neutral label: (n, o)."""
     columns = NEUTRAL * block.linear.weight[:, : picture.n_classes].sum(1)  # (o,)
-    return _activity(block, picture.neutral * (picture_product + columns))
+    return _activity(block, (picture_product + columns).mul_(picture.neutral))
 
 
-def label_gradients(block: DenseBlock, picture: Picture, labels: Tensor, a: Tensor, delta: Tensor) -> list[Tensor]:
+def activities(block: DenseBlock, picture: Picture, labels: Tensor, *, reads_neutral: bool) -> tuple[Tensor, Tensor | None]:
+    """:func:`labelled_activity`, and :func:`neutral_activity` where it is read; the product is freed on return."""
+    picture_product = product(block, picture)
+    a = labelled_activity(block, picture, picture_product, labels)
+    return a, neutral_activity(block, picture, picture_product) if reads_neutral else None
+
+
+def label_gradients(block: DenseBlock, picture: Picture, labels: Tensor, a: Tensor, delta: Handover) -> list[Tensor]:
     """Gradients by [weight, bias], from a = :func:`labelled_activity`: the picture's part from the summed deltas, the label
     columns by scattering.
     """
     k, n = labels.shape
-    dz = ACTIVATIONS[block.activation].gradient(delta, a)
-    scaled = dz.reshape(k, n, -1) * picture.labelled  # (k, n, o)
+    dz = ACTIVATIONS[block.activation].gradient_(delta.take(), a)
+    by_bias = dz.sum(0)
+    scaled = dz.view(k, n, -1).mul_(picture.labelled)  # (k, n, o), in the place of dz
     by_weight = scaled.sum(0).t() @ picture.x  # (o, i); its label columns are zero, as the picture's are
     columns = dz.new_zeros(picture.n_classes, dz.shape[1])
     columns.index_add_(0, labels.flatten(), scaled.flatten(0, 1))
     by_weight[:, : picture.n_classes] = columns.t()
-    return [by_weight] if block.linear.bias is None else [by_weight, dz.sum(0)]
+    return [by_weight] if block.linear.bias is None else [by_weight, by_bias]

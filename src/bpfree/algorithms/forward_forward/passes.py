@@ -34,6 +34,7 @@ def neutral_pass(
     """What the head reads of examples x (n, *in_shape), already divided by the label value.
 
     Args:
+        x: may be written over.
         voting: indices of the blocks whose activity it reads.
         painted: whether the neutral label is painted in; if not, the head reads the examples as they are (hybrids).
 
@@ -42,13 +43,17 @@ def neutral_pass(
     """
     picture_product: Tensor | None = None
     parts = []
-    a = neutral(x, net.n_classes) if painted else x
+    a = x
+    del x  # a picture of it is freed behind the first block
     for k, block in enumerate(net):
         if k == 0 and painted and paints_in_weights(block, maths):
-            picture = blank_picture(x, net.n_classes)
+            picture = blank_picture(a, net.n_classes)
             picture_product = product(block, picture)
             a = neutral_activity(block, picture, picture_product)
+            del picture
         else:
+            if k == 0 and painted:
+                a = neutral(a, net.n_classes)
             a = block_activity(block, length_normalise(a), statistics="batch")
         if k in voting:
             parts.append(block.features(length_normalise(a)))
@@ -59,7 +64,7 @@ def class_goodness(net: Chain, x: Tensor, voting: Container[int], maths: str, ki
     """Summed goodness (n, classes) of the voting blocks with each label painted in, all in one batched pass.
 
     Args:
-        x: (n, *in_shape), already divided by the label value.
+        x: (n, *in_shape), already divided by the label value; may be written over.
     """
     n, n_classes = x.shape[0], net.n_classes
     every = torch.arange(n_classes, device=x.device).unsqueeze(1).expand(n_classes, n)

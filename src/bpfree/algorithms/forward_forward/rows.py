@@ -53,18 +53,18 @@ class Rows(NamedTuple):
     reads_neutral: bool
 
     def head_rows(self, n: int) -> Tensor:
-        """What the head reads of a block: the neutral input's activity, or that of the n positive rows where there is none."""
+        """What the head reads of a block: the neutral input's activity, or a copy of the n positive rows where there is none."""
         if self.neutral is not None:
             return self.neutral
         assert isinstance(self.learning, Tensor)  # a picture comes before the first block only
-        return self.learning[:n]
+        return self.learning[:n].clone()  # a view would keep the negative rows
 
 
 class Passed(NamedTuple):
-    """The carry: the rows for the next block, and those behind every block so far where a head will read them."""
+    """The carry: the rows for the next block, and behind every block so far what a head will read, (n, *shape), if one does."""
 
     rows: Rows
-    behind: tuple[Rows, ...]
+    behind: tuple[Tensor, ...]
 
 
 @dataclass(frozen=True, eq=False)

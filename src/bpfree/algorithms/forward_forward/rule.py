@@ -58,7 +58,7 @@ Cost per batch
 a first dense block, whose product with the unlabelled input is computed once for all labellings and whose label columns are
 looked up, exactly: n (4 F − 2 F₁) multiply-adds, with a head n (5 F − 3 F₁ + 2 K Σ o); without that trick (hybrids, other
 first blocks) n 4 F and n 5 F. Prediction by goodness: n (F₁ + K (F − F₁)); by the head: n (F + K Σ o). Extra memory: none
-beyond one block's rows; with inference=head the rows of all blocks live until the head has learned.
+beyond one block's rows; with inference=head the neutral rows of all blocks live until the head has learned.
 
 Locality
 --------
@@ -145,13 +145,11 @@ from bpfree.algorithms.forward_forward import cost
 from bpfree.algorithms.forward_forward.loss import local_loss
 from bpfree.algorithms.forward_forward.overlay import (
     Picture,
+    activities,
     blank_picture,
     label_gradients,
     labelled,
-    labelled_activity,
     neutral,
-    neutral_activity,
-    product,
 )
 from bpfree.algorithms.forward_forward.passes import class_goodness, neutral_pass, paints_in_weights
 from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, HardBatch, Passed, Rows
@@ -159,6 +157,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.numerics.goodness import length_normalise
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import softmax_residual
 from bpfree.numerics.negatives import hard_labels, hybrid_images, wrong_labels
 
@@ -290,25 +289,31 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         saved = None
         if isinstance(rows, Picture):
             assert isinstance(block, DenseBlock)  # by paints_in_weights
-            picture_product = product(block, rows)
-            a = labelled_activity(block, rows, picture_product, labels)
-            neutral_rows = neutral_activity(block, rows, picture_product) if carry.rows.reads_neutral else None
+            a, neutral_rows = activities(block, rows, labels, reads_neutral=carry.rows.reads_neutral)
         else:
             a, saved = block_forward(block, rows, self.maths)
             if neutral_rows is not None:
                 neutral_rows = block_activity(block, neutral_rows, statistics="batch")
-        h, pairs, peers = block.features(a), self.loss == "symba", self.peer_normalisation > 0
-        loss, of_features = local_loss(h, slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
+        neutral_rows = None if neutral_rows is None else length_normalise(neutral_rows)
+        pairs, peers = self.loss == "symba", self.peer_normalisation > 0
+        loss, by_h = local_loss(block.features(a), slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
+        delta = Handover(block.features_gradient(by_h))
+        del by_h
         if learn:
-            delta = block.features_gradient(of_features)
             if isinstance(rows, Picture):
                 assert isinstance(block, DenseBlock)
                 gradients = label_gradients(block, rows, labels, a, delta)
             else:
                 gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
             slot.optimiser.step(list(block.parameters()), gradients)
-        after = Rows(length_normalise(a), labels, None if neutral_rows is None else length_normalise(neutral_rows), False)
-        return Passed(after, (*carry.behind, after) if self._reads_rows_behind else ()), loss
+            del gradients
+        after = Rows(length_normalise(a), labels, neutral_rows, False)
+        return Passed(after, (*carry.behind, after.head_rows(len(y))) if self._reads_rows_behind else ()), loss
+
+    def last_step(self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor) -> tuple[Passed, Tensor]:
+        """As of any other block, but only the head reads on: the learning rows are freed."""
+        passed, loss = self.block_step(block, slot, carry, y, True)
+        return passed._replace(rows=passed.rows._replace(learning=y.new_empty(0), neutral=None)), loss
 
     def leave(self, net: Chain, state: ForwardState, batch: Batch, carry: Passed) -> None:
         """One step of the softmax head on detached activity."""
@@ -318,8 +323,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         if isinstance(batch, HardBatch):
             h = batch.head_input
         else:
-            n = batch.y.shape[0]
-            h = torch.cat([net[k].features(carry.behind[k].head_rows(n)) for k in self._voting(net)], 1)
+            h = torch.cat([net[k].features(carry.behind[k]) for k in self._voting(net)], 1)
         residual = softmax_residual(h @ head.t(), batch.y)
         optimiser.step([head], [residual.t() @ h])
 

@@ -16,13 +16,15 @@ def learn_macs(s: Shape, *, low: bool) -> int:
 
 def moments(s: Shape, *, low: bool) -> Iterator[Moment]:
     """While the modulated pass is at each block."""
-    last, before = s.blocks[-1], 0
+    all_rows = sum(block.rows for block in s.blocks)
+    if low:
+        yield 0, s.n * (3 * s.inputs + s.classes)  # the shift beside both halves of the first block's input
+    else:
+        yield 0, s.n * (all_rows + s.inputs + s.classes)
     for k, block in enumerate(s.blocks):
-        if not low:
-            rest = s.stored(len(s.blocks) - 1) + s.n * (s.inputs + 2 * block.rows)
-            yield block.parameters + before, rest + 2 * s.n * s.classes
-        else:  # clean and modulated go through a block together: two copies of its input, two of its output
-            rest = s.n * (s.inputs + last.rows) + 2 * s.n * s.classes
-            yield before, rest + 4 * s.n * block.rows + (3 if k == 0 else 4) * s.n * block.columns
-            yield block.parameters + before, rest + s.n * (block.columns + 3 * block.rows)
-        before = block.parameters
+        if low:  # clean and modulated go through a block together, and their difference is beside them
+            yield block.parameters, s.n * (2 * block.columns + 3 * block.rows)
+        else:  # the clean activities from its input on
+            clean = s.input(k) + s.n * sum(b.rows for b in s.blocks[k:])
+            yield 0, clean + s.n * (block.columns + block.rows)
+            yield block.parameters, clean + s.n * 2 * block.rows

@@ -137,7 +137,7 @@ from bpfree.algorithms._state import Hyper, LearningSlot, Optimiser, State
 from bpfree.algorithms.foton.cost import learn_macs, moments
 from bpfree.data import Batch
 from bpfree.errors import UsageError
-from bpfree.nets import Chain, operator
+from bpfree.nets import Block, Chain, operator
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot
@@ -220,30 +220,53 @@ class Foton(Algorithm[FotonState]):
             activity = self._masked(block(activity), k, state, batch)
             if stores:
                 stored.append(activity)
-        h = net[-1].features(activity)
-        g = net.output(h)
-        error, loss = self._error(g, batch.y, state.hyper.temperature)
-        n = len(batch.y)
-        self._update(state.output, list(net.output.parameters()), [error.t() @ h / n, error.sum(0) / n])
-        shift = (error @ state.feedback).reshape(batch.x.shape)
-        activity, modulated = batch.x, batch.x - state.hyper.eps * shift
+        error, loss = self._output_step(net, state, net[-1].features(activity), batch.y)
+        del activity
+        n, modulated = len(batch.y), self._modulated(state, batch.x, error)
+        del error
         scale = 1.0 / (state.hyper.eps * n)
+        if not stores:  # clean and modulated advance together, in one product
+            rows = torch.cat([batch.x, modulated])
+            del modulated
+            for k, block in enumerate(net):
+                after = block(rows)
+                for half in after.chunk(2):
+                    self._masked(half, k, state, batch)
+                self._block_step(block, state.slot(k), (after[:n] - after[n:]).mul_(scale), rows[:n])
+                rows = after
+            return loss.reshape(1)
+        stored.reverse()  # each is freed once the block behind it has learned
+        before = batch.x
         for k, block in enumerate(net):
+            modulated = self._masked(block(modulated), k, state, batch)
+            activity = stored.pop()
+            self._block_step(block, state.slot(k), (activity - modulated).mul_(scale), before)
             before = activity
-            if stores:
-                activity, modulated = stored[k], self._masked(block(modulated), k, state, batch)
-            else:  # clean and modulated advance together, in one product
-                halves = block(torch.cat([activity, modulated])).chunk(2)
-                activity, modulated = (self._masked(half, k, state, batch) for half in halves)
-            gradients = operator.weight_gradients(block, (activity - modulated) * scale, before)
-            self._update(state.slot(k).optimiser, list(block.parameters()), gradients)
         return loss.reshape(1)
 
+    def _block_step(self, block: Block, slot: LearningSlot, difference: Tensor, before: Tensor) -> None:
+        """Update a block from the scaled difference of its activities and its input, both (n, ...)."""
+        gradients = operator.weight_gradients(block, difference, before)
+        self._update(slot.optimiser, list(block.parameters()), gradients)
+
+    def _output_step(self, net: Chain, state: FotonState, h: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """Update the output from features (n, o); E and the loss from before."""
+        error, loss = self._error(net.output(h), y, state.hyper.temperature)
+        n = len(y)
+        self._update(state.output, list(net.output.parameters()), [error.t() @ h / n, error.sum(0) / n])
+        return error, loss
+
+    @staticmethod
+    def _modulated(state: FotonState, x: Tensor, error: Tensor) -> Tensor:
+        """x − ε E F, in the shape of the examples."""
+        shift = (error @ state.feedback).reshape(x.shape).mul_(state.hyper.eps)
+        return torch.sub(x, shift, out=shift)
+
     def _masked(self, activity: Tensor, k: int, state: FotonState, batch: Batch) -> Tensor:
-        """Behind block k, the same mask in every pass of the batch (drawn again rather than kept)."""
+        """Behind block k, in place, the same mask in every pass of the batch (drawn again rather than kept)."""
         if self.dropout == 0.0:
             return activity
-        return activity * consistent_mask(batch.key, activity.shape, k, state.hyper.dropout, activity.dtype)
+        return activity.mul_(consistent_mask(batch.key, activity.shape, k, state.hyper.dropout, activity.dtype))
 
     def _error(self, g: Tensor, y: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """E (n, classes), not divided by n, and the mean loss (0-D)."""

@@ -22,9 +22,11 @@ def mirror_macs(s: Shape) -> int:
 
 def moments(s: Shape, *, dropout: bool) -> Iterator[Moment]:
     """While the modulated pass is at each block; with dropout the masks lie beside the activities."""
-    stored = (2 if dropout else 1) * s.stored(len(s.blocks) - 1)
-    before = 0
-    for block in s.blocks:
-        rows = s.n * (s.inputs + block.columns + 3 * block.rows) + 2 * s.n * s.classes
-        yield block.parameters + before, stored + rows
-        before = block.parameters
+    each = 2 if dropout else 1
+    if dropout:  # while the last mask is drawn: two int64 for each of its numbers
+        yield 0, s.n * (sum(block.rows for block in s.blocks[:-1]) + 4 * s.blocks[-1].rows)
+    yield 0, s.n * (each * sum(block.rows for block in s.blocks) + s.inputs + s.classes)
+    for k, block in enumerate(s.blocks):
+        behind = each * s.n * sum(later.rows for later in s.blocks[k + 1 :])
+        yield block.parameters, behind + s.n * (block.columns + 2 * block.rows + s.classes)
+        yield 0, behind + s.n * (block.columns + (each + 1) * block.rows + s.classes)

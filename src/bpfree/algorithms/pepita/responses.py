@@ -56,7 +56,7 @@ def response_gradients(block: Block, difference: Tensor, before: Tensor) -> list
         bare = dataclasses.replace(block.plan, stages=())
         weight, has_bias = block.conv.weight, block.conv.bias is not None
         gradients, _ = conv_gradients(
-            ConvSaved(before, (), True), difference, weight, None, bare, bias=has_bias, need_input=False
+            ConvSaved(before, [], True), difference, weight, None, bare, bias=has_bias, need_input=False
         )
         return [gradient / difference[0, 0].numel() for gradient in gradients]
     assert isinstance(block, DenseBlock)

@@ -245,32 +245,53 @@ class Pepita(Algorithm[PepitaState]):
 
     @torch.no_grad()
     def learn(self, net: Chain, state: PepitaState, batch: Batch, phase: Phase) -> Tensor:
-        n = len(batch.y)
-        masks = list(self._masks(net, state, batch))
-        standard, responses = [batch.x], []
+        n, keeps = len(batch.y), self.presynaptic != "modulated"  # whether the clean input of a block is read again
+        masks, standard, responses = list(self._masks(net, state, batch)), [], []
+        activity = batch.x
         for block, mask in zip(net, masks, strict=True):
-            activity, response = _masked(block, standard[-1], mask)
-            standard.append(activity)
+            if keeps:
+                standard.append(activity)
+            activity, response = _masked(block, activity, mask)
             responses.append(response)
-        h = net[-1].features(standard[-1])
-        g = net.output(h)
-        error = torch.softmax(g, 1) - one_hot(batch.y, net.n_classes, g.dtype)
-        shift = (error @ state.feedback).reshape(batch.x.shape)
-        modulated = batch.x - shift if self.sign == "minus" else batch.x + shift
-        for k, (block, mask) in enumerate(zip(net, masks, strict=True)):
-            after, response = _masked(block, modulated, mask)
+            del response
+        h = net[-1].features(activity)
+        del activity
+        error, loss = self._error(net.output(h), batch.y)
+        kept = h if self.presynaptic == "standard" else None
+        del h
+        modulated = self._modulated(state, batch.x, error)
+        for in_order in (masks, standard, responses):
+            in_order.reverse()  # each is freed when its block has learned
+        for k, block in enumerate(net):
+            after, response = _masked(block, modulated, masks.pop())
+            before = standard.pop() if keeps else modulated
+            clean = responses.pop()
             if self.presynaptic == "mixed":
-                clean = response_gradients(block, responses[k] / n, standard[k])
-                shifted = response_gradients(block, response / n, modulated)
-                gradients = [one - other for one, other in zip(clean, shifted, strict=True)]
+                of_clean = response_gradients(block, clean / n, before)
+                gradients = response_gradients(block, response / n, modulated)
+                gradients = [one - other for one, other in zip(of_clean, gradients, strict=True)]
             else:
-                before = modulated if self.presynaptic == "modulated" else standard[k]
-                gradients = response_gradients(block, (responses[k] - response) / n, before)
+                difference = clean - response if keeps else clean.sub_(response)
+                gradients = response_gradients(block, difference.div_(n), before)
+                del difference
+            del before, clean, response
             state.slot(k).optimiser.step(list(block.parameters()), gradients)
+            del gradients
             modulated = after
-        last = h if self.presynaptic == "standard" else net[-1].features(modulated)
+            del after
+        last = net[-1].features(modulated) if kept is None else kept
         state.optimiser.step(list(net.output.parameters()), [error.t() @ last / n, error.sum(0) / n])
-        return cross_entropy(g, batch.y).reshape(1)
+        return loss.reshape(1)
+
+    @staticmethod
+    def _error(g: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        """softmax − one-hot of scores (n, classes), not divided by n, and the loss (0-D)."""
+        return torch.softmax(g, 1).sub_(one_hot(y, g.shape[1], g.dtype)), cross_entropy(g, y)
+
+    def _modulated(self, state: PepitaState, x: Tensor, error: Tensor) -> Tensor:
+        """x ∓ E F, in the shape of the examples."""
+        shift = (error @ state.feedback).reshape(x.shape)
+        return torch.sub(x, shift, out=shift) if self.sign == "minus" else shift.add_(x)
 
     def _masks(self, net: Chain, state: PepitaState, batch: Batch) -> Iterator[Tensor | None]:
         """One mask per block, the same for both passes."""
@@ -323,5 +344,6 @@ def _masked(block: Block, x: Tensor, mask: Tensor | None) -> tuple[Tensor, Tenso
     activity, response = respond(block, x)
     if mask is None:
         return activity, response
-    masked = activity * mask
-    return masked, masked if response is activity else response
+    same = response is activity
+    masked = activity.mul_(mask) if same else activity * mask
+    return masked, masked if same else response
