@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 
 from bpfree import rulesets
-from bpfree.bench import parse_arms
+from bpfree.bench import RunDirectory, parse_arms
 from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import open_storage
 from bpfree.train import Progress
 
 from .test_measure import setting
+from .test_studies import compare
 
 RULES = rulesets.load("claim").with_changes(studies=2, trials=2, max_passes=1)
 
@@ -41,3 +42,11 @@ def test_a_trial_that_breaks_is_a_failed_one_and_never_the_best(tmp_path: Path) 
     assert broken.n_done == 1
     good = broken.run_trial(1)
     assert (broken.tuned().row["best_trial"], broken.measured().seed) == (1, good.seed)
+
+
+def test_an_arm_with_fewer_trials_has_those_and_no_more(tmp_path: Path) -> None:
+    fewer = {"arms": ["mono-forward"], "field": "search.trials", "value": 1, "why": "a test of exceptions"}
+    records = compare(tmp_path / "R", rules=RULES.with_changes(exceptions=[fewer]))
+    expected = {("backprop", 0): 2, ("backprop", 1): 2, ("mono-forward", 0): 1, ("mono-forward", 1): 1}
+    assert {(r.arm, r.study): r.tuning_energy.trials for r in records if r.tuning_energy} == expected
+    assert {(row.arm, row.study): row.trials for row in RunDirectory(tmp_path / "R").tuned()} == expected
