@@ -28,7 +28,7 @@ from marks import run  # the same measured run, one row of a table
 
 from bpfree import data, nets
 from bpfree.algorithms import Foton
-from bpfree.analysis import Plan, record_series
+from bpfree.analysis import SeriesPlan, record_series
 from bpfree.bench import Arm, environment
 from bpfree.cli.analyse_figure import Curve, draw_curves
 from bpfree.files import write_atomic
@@ -182,7 +182,7 @@ def record(kind: str, arm: str, net_spec: str, loaded: data.Dataset, passes: int
     rule, net = Arm.parse(arm).build({}), nets.build(net_spec, loaded.in_shape, loaded.n_classes)
     identity = {"arm": arm, "net": net_spec, "dataset": loaded.name, "split": loaded.split_digest, "n_train": loaded.n("train")}
     directory = WORK / name.replace(":", "-").replace(" ", "_")
-    plan = Plan(max_passes=passes, batch_size=128)
+    plan = SeriesPlan(max_passes=passes, batch_size=128)
     document = record_series(
         kind, rule, net, loaded.without_test(), plan, directory, identity, facts={"versions": environment.versions()}
     )

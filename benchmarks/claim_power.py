@@ -24,7 +24,7 @@ import numpy as np
 from scipy import optimize
 
 from bpfree import stats
-from bpfree.stats.search_noise import Curve, Surrogate, protocol_power, quick_protocol
+from bpfree.stats.search_noise import RateCurve, Surrogate, protocol_power, quick_protocol
 
 RESULTS = Path(__file__).parent / "results" / "history"
 ARMS = ("backprop", "deep-supervision", "mono-forward", "mono-forward:schedule=staged")
@@ -83,20 +83,20 @@ def trials_of(journal: Path) -> list[Trial]:
     ]
 
 
-def fitted(trials: list[Trial]) -> tuple[Curve, float]:
+def fitted(trials: list[Trial]) -> tuple[RateCurve, float]:
     """One curve for all arms, with a top for each, by least squares; and the standard deviation of the residuals."""
     arms = sorted({trial.arm for trial in trials})
     of_arm = np.array([arms.index(trial.arm) for trial in trials])
     x, y = np.array([trial.log_lr for trial in trials]), np.array([trial.accuracy for trial in trials])
 
     def residuals(p: np.ndarray) -> np.ndarray:
-        curve = Curve(top=1.0, optimum=p[0], half_width=HALF_WIDTH, below=p[1], above=p[2])
+        curve = RateCurve(top=1.0, optimum=p[0], half_width=HALF_WIDTH, below=p[1], above=p[2])
         return y - (p[3:][of_arm] - (1.0 - curve.accuracy(x)))
 
     fit = optimize.least_squares(residuals, [-3.0, 0.02, 0.01, *[float(y.max())] * len(arms)])
     optimum, below, above = (float(value) for value in fit.x[:3])
     spread = math.sqrt(float((fit.fun**2).sum()) / (len(trials) - len(fit.x)))
-    return Curve(top=float(fit.x[3:].mean()), optimum=optimum, half_width=HALF_WIDTH, below=below, above=above), spread
+    return RateCurve(top=float(fit.x[3:].mean()), optimum=optimum, half_width=HALF_WIDTH, below=below, above=above), spread
 
 
 def spread_of_runs(records: Path, quantity: str, arms: tuple[str, ...] = ARMS) -> float:
@@ -121,7 +121,7 @@ def surrogate_of(name: str, steps: int = RUN_STEPS, arms: tuple[str, ...] = ARMS
     top = {"mnist-mlp-2x1000": 0.983, "fashion-mnist-mlp-2x1000": 0.893}[name]
     return Surrogate(
         trial=trial,
-        run=Curve(top=top, optimum=optimum, half_width=HALF_WIDTH, below=trial.below, above=above),
+        run=RateCurve(top=top, optimum=optimum, half_width=HALF_WIDTH, below=trial.below, above=above),
         trial_se=trial_se,
         validation_se=spread_of_runs(directory / "records.jsonl", "val_accuracy", arms),
         seed_sd=spread_of_runs(directory / "records.jsonl", "test_accuracy", arms),

@@ -20,7 +20,7 @@ from pathlib import Path
 import torch
 
 from bpfree import data, report, rulesets
-from bpfree.bench import Comparison, RunDirectory, Setting, SilentObserver, environment, parse_arms
+from bpfree.bench import ComparisonRun, RunDirectory, Setting, SilentObserver, environment, parse_arms
 from bpfree.files import write_atomic
 from bpfree.meter import Meter, ReplayProbe, Sample, Trace
 
@@ -53,7 +53,7 @@ def draw() -> None:
         directory = RunDirectory(Path(folder) / "run")
         with directory.opened(rules, setting.facts):
             arms = parse_arms("backprop,forward-forward")
-            Comparison(setting, arms, (0,), directory, SilentObserver()).run()
+            ComparisonRun(setting, arms, (0,), directory, SilentObserver()).run()
         (figure,) = [path for path in report.build([directory.path]).figures if path.name == "timeline-clock.svg"]
         shutil.copyfile(figure, FIGURE)
 

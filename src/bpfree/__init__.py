@@ -1,4 +1,4 @@
-"""bpfree: train deep networks without backpropagation, and find out, fairly and in joules, whether that pays.
+"""bpfree: train deep networks without backpropagation, and measure, fairly and in joules, what that costs and gains.
 
 >>> import bpfree
 >>> data = bpfree.data.load("digits")

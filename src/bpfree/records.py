@@ -125,7 +125,8 @@ class Flops(_Part):
     """Floating-point operations (2 per multiply-add) of a whole training step, and of scoring one batch.
 
     ``train_step`` is the mean over phases, less orthogonalisation and what closes a pass. ``run_total`` is all of a run: phases
-    by their passes, orthogonalisation by its share of steps, the solves at the ends of passes; validation is not in it.
+    by their passes, orthogonalisation by its share of steps, the solves at the ends of passes, features of the training split
+    that are computed once for a phase; validation is not in it.
     ``mean_step`` is that over the steps of the run.
     """
 

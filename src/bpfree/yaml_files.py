@@ -13,11 +13,11 @@ import yaml
 
 from bpfree.errors import BpfreeError, unknown_name
 
-__all__ = ["Kind", "Source", "parse"]
+__all__ = ["Document", "Kind", "parse"]
 
 
 @dataclass(frozen=True)
-class Source:
+class Document:
     """One document as it was read.
 
     Attributes:
@@ -52,7 +52,7 @@ class Kind:
         entries = resources.files(self.package).iterdir()
         return sorted(entry.name.removesuffix(".yaml") for entry in entries if entry.name.endswith(".yaml"))
 
-    def read(self, name_or_path: str | os.PathLike[str]) -> Source:
+    def read(self, name_or_path: str | os.PathLike[str]) -> Document:
         """Read by name, or from a file: anything with a slash, or ending in ``.yaml``.
 
         Raises:
@@ -64,7 +64,7 @@ class Kind:
             if name_or_path not in self.names():
                 raise unknown_name(self.what, name_or_path, self.names())
             text = (resources.files(self.package) / f"{name_or_path}.yaml").read_text(encoding="utf-8")
-            return Source(self._fields(text, name_or_path), name_or_path, by_name=True)
+            return Document(self._fields(text, name_or_path), name_or_path, by_name=True)
         try:
             text = path.read_text(encoding="utf-8")
         except OSError as error:
@@ -72,7 +72,7 @@ class Kind:
             raise self.error(f"cannot read {self.what} {path}: {error.strerror}; known by name: {known}") from error
         except UnicodeDecodeError as error:
             raise self.error(f"{self.what} {path} is not text in UTF-8; save it as UTF-8") from error
-        return Source({"name": path.stem, **self._fields(text, str(path))}, str(path), by_name=False)
+        return Document({"name": path.stem, **self._fields(text, str(path))}, str(path), by_name=False)
 
     def check_version(self, fields: Mapping[str, Any], place: str) -> None:
         """Refuse fields of a newer version than this bpfree reads.

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from bpfree.algorithms import Algorithm, Phase, State, numeric
 from bpfree.data import Batch
 from bpfree.nets import Chain, ConvBlock, DenseBlock, ModuleBlock
-from bpfree.testing.bench import Bench, make_batch
+from bpfree.testing.bench import RuleOnNet, make_batch
 
 IN_SHAPE = (2, 6, 5)
 N_CLASSES = 3
@@ -48,12 +48,12 @@ def batch_of(n: int, index: int = 0) -> Batch:
     return make_batch(n, index=index, in_shape=IN_SHAPE, n_classes=N_CLASSES)
 
 
-def stepped(rule: Algorithm, net: Chain, batch: Batch, phase: Phase | None = None) -> tuple[Bench, dict[str, Tensor], Tensor]:
+def stepped(rule: Algorithm, net: Chain, batch: Batch, phase: Phase | None = None) -> tuple[RuleOnNet, dict[str, Tensor], Tensor]:
     """A bench as it was before one step, the gradients of the step by name (those that are not 0), and its losses."""
     plain = {"optimiser": "sgd", "momentum": 0.0, "weight_decay": 0.0}
     rates = {name: 1.0 for name in numeric(rule) if name == "lr" or name.endswith("_lr")}
     rule = dataclasses.replace(rule, **plain, **rates)
-    bench = Bench.start(rule, net)
+    bench = RuleOnNet.start(rule, net)
     before = bench.copy()
     losses = bench.step(batch, phase or bench.phases[0])
     old = dict(before.parameters())
@@ -61,7 +61,7 @@ def stepped(rule: Algorithm, net: Chain, batch: Batch, phase: Phase | None = Non
     return before, {name: g for name, g in gradients.items() if g.abs().max() > 0}, losses
 
 
-def by_autograd(loss: Callable[[Chain, State], Tensor], bench: Bench) -> dict[str, Tensor]:
+def by_autograd(loss: Callable[[Chain, State], Tensor], bench: RuleOnNet) -> dict[str, Tensor]:
     """Gradients of ``loss(net, state)`` by everything that is learned, by name (those that are not 0)."""
     net, state = copy.deepcopy((bench.net, bench.state))
     own = {id(p) for p in net.parameters()}

@@ -9,7 +9,7 @@ from torch import nn
 from bpfree.algorithms import Backprop
 from bpfree.meter import count_flops, live_memory
 from bpfree.nets import Chain, ConvBlock, DenseBlock, ModuleBlock, mlp
-from bpfree.testing.bench import BLOCK_KINDS, Bench, chain
+from bpfree.testing.bench import BLOCK_KINDS, RuleOnNet, chain
 
 EVERY = (1, 2, 3, 4, 5, 7)
 
@@ -23,12 +23,12 @@ def noisy() -> Chain:
     return Chain([first, second, third, DenseBlock((12,), 9), DenseBlock((9,), 8)], 4)
 
 
-def states(bench: Bench) -> dict[str, torch.Tensor]:
+def states(bench: RuleOnNet) -> dict[str, torch.Tensor]:
     return {**bench.net.state_dict(), **bench.state.state_dict()}
 
 
-def trained(rule: Backprop, net: Chain) -> tuple[Bench, list[float]]:
-    bench = Bench.start(rule, net, seed=3)
+def trained(rule: Backprop, net: Chain) -> tuple[RuleOnNet, list[float]]:
+    bench = RuleOnNet.start(rule, net, seed=3)
     torch.manual_seed(11)
     return bench, [float(bench.step(bench.batch(n, n))) for n in (8, 8, 5)]
 
@@ -57,7 +57,7 @@ def test_the_random_numbers_of_the_caller_go_on_as_without() -> None:
 
 def test_memory_falls_and_only_the_earlier_segments_run_again() -> None:
     def cost(every: int) -> tuple[int, int]:
-        bench = Bench.start(Backprop(checkpoint_every=every), mlp(64, (64,) * 16, 10))
+        bench = RuleOnNet.start(Backprop(checkpoint_every=every), mlp(64, (64,) * 16, 10))
         batch = bench.batch(256)
         flops = count_flops(lambda: bench.step(batch))
         return live_memory(lambda: bench.step(batch)).peak_bytes, flops

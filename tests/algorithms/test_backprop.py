@@ -9,7 +9,7 @@ from torch import nn
 from bpfree.algorithms import Backprop, check_net, maths_used
 from bpfree.errors import UsageError
 from bpfree.nets import mlp
-from bpfree.testing.bench import BLOCK_KINDS, Bench, chain
+from bpfree.testing.bench import BLOCK_KINDS, RuleOnNet, chain
 
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}
 
@@ -19,7 +19,7 @@ CLOSE = {"atol": 1e-9, "rtol": 1e-9}
 def test_steps_are_torchs(kind: str, optimiser: str) -> None:
     """``loss.backward(); optimizer.step()`` on the same net, mixed with blocks that have no closed form too."""
     rule = Backprop(lr=0.01, optimiser=optimiser, weight_decay=0.1 if optimiser == "adam" else 0.0)
-    bench = Bench.start(rule, chain(BLOCK_KINDS[kind], (3, 4), (9, 7), 4).double())
+    bench = RuleOnNet.start(rule, chain(BLOCK_KINDS[kind], (3, 4), (9, 7), 4).double())
     net = bench.copy().net
     if optimiser == "adam":
         theirs: torch.optim.Optimizer = torch.optim.AdamW(net.parameters(), lr=0.01, weight_decay=0.1)
@@ -37,7 +37,7 @@ def test_steps_are_torchs(kind: str, optimiser: str) -> None:
 
 
 def test_scores_are_the_net() -> None:
-    bench = Bench.start(Backprop(), mlp(12, (9, 7), 4))
+    bench = RuleOnNet.start(Backprop(), mlp(12, (9, 7), 4))
     x = bench.batch(5).x
     assert torch.equal(bench.algorithm.scores(bench.net, bench.state, x, bench.last_phase), bench.net(x))
 

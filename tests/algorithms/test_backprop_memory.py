@@ -15,7 +15,7 @@ from bpfree.algorithms import Backprop, step
 from bpfree.data import Batch
 from bpfree.meter import LiveMemory, live_memory
 from bpfree.nets import Chain, build
-from bpfree.testing.bench import Bench, make_batch
+from bpfree.testing.bench import RuleOnNet, make_batch
 
 DIGITS, MNIST, IMAGES = (1, 8, 8), (1, 28, 28), (3, 32, 32)
 
@@ -38,7 +38,7 @@ RATE_BYTES = 4
 
 
 def bytes_here(net: Chain, batch: Batch, **settings: object) -> LiveMemory:
-    bench = Bench.start(Backprop(**settings), net)  # pyright: ignore[reportArgumentType]
+    bench = RuleOnNet.start(Backprop(**settings), net)  # pyright: ignore[reportArgumentType]
     bench.step(batch)
     return live_memory(lambda: step(bench.algorithm, bench.net, bench.state, batch, bench.last_phase))
 

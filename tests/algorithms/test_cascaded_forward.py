@@ -15,7 +15,7 @@ from bpfree.data import Dataset, load
 from bpfree.meter import count_flops
 from bpfree.nets import Chain, build, mlp
 from bpfree.numerics.sparsemax import sparsemax_loss
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 BATCH = batch_of(7)
 
@@ -97,7 +97,7 @@ def test_ridge_is_solved_before_the_validation_of_its_pass() -> None:
 
 
 def test_close_solves_once_for_what_was_gathered() -> None:
-    bench = Bench.start(CascadedForward(predictor="ridge"), dense())
+    bench = RuleOnNet.start(CascadedForward(predictor="ridge"), dense())
     bench.steps([8, 8])
     assert bench.state.slot(0).projection.abs().max() == 0
     bench.algorithm.close(bench.net, bench.state, bench.last_phase)
@@ -136,7 +136,7 @@ def test_a_phase_that_needs_few_passes_leaves_the_rest_to_the_next() -> None:
 
 
 def test_running_statistics_come_from_the_training_data_and_stay() -> None:
-    bench = Bench.start(CascadedForward(), maps())
+    bench = RuleOnNet.start(CascadedForward(), maps())
     statistics, predictors = bench.phases
     norm = bench.net[0].norm
     before = norm.running_mean.clone()
@@ -153,7 +153,7 @@ def test_running_statistics_come_from_the_training_data_and_stay() -> None:
 
 def test_joint_and_staged_predictors_are_the_same_convex_problems() -> None:
     """The first predictor learns the same from the same batches, whether the others learn beside it or not."""
-    joint, staged = Bench.start(CascadedForward(), dense()), Bench.start(CascadedForward(predictors="staged"), dense())
+    joint, staged = RuleOnNet.start(CascadedForward(), dense()), RuleOnNet.start(CascadedForward(predictors="staged"), dense())
     joint.steps([8, 8, 5])
     staged.steps([8, 8, 5], phase=staged.phases[0])
     assert torch.equal(joint.state.slot(0).projection, staged.state.slot(0).projection)
@@ -162,7 +162,7 @@ def test_joint_and_staged_predictors_are_the_same_convex_problems() -> None:
 
 @pytest.mark.parametrize("predictor", ["cross-entropy", "sparsemax"])
 def test_scores_are_the_log_of_the_mean_probability_or_the_sum_of_logits(predictor: str) -> None:
-    bench = Bench.start(CascadedForward(predictor=predictor), dense())
+    bench = RuleOnNet.start(CascadedForward(predictor=predictor), dense())
     bench.steps([8] * 4)
     x = bench.batch(6, 70).x
     scores = bench.algorithm.scores(bench.net, bench.state, x, bench.last_phase)
@@ -173,7 +173,7 @@ def test_scores_are_the_log_of_the_mean_probability_or_the_sum_of_logits(predict
 
 
 def test_while_blocks_learn_the_net_itself_predicts() -> None:
-    bench = Bench.start(CascadedForward(blocks="dfa"), conv())
+    bench = RuleOnNet.start(CascadedForward(blocks="dfa"), conv())
     bench.steps([8, 8], phase=bench.phases[0])
     bench.net.eval()
     x = bench.batch(4).x
@@ -185,7 +185,7 @@ def test_a_block_pass_costs_no_backward_sweep() -> None:
     from bpfree.algorithms import Backprop
 
     def cost(rule: CascadedForward | Backprop) -> int:
-        bench = Bench.start(rule, build("cnn3", (1, 28, 28), 10))
+        bench = RuleOnNet.start(rule, build("cnn3", (1, 28, 28), 10))
         return count_flops(lambda: bench.step(bench.batch(2), bench.phases[0]))
 
     assert cost(CascadedForward(blocks="dfa")) <= 0.75 * cost(Backprop())

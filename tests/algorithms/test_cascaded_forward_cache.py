@@ -81,7 +81,7 @@ def test_training_resumes_within_a_cached_phase(tmp_path: Path) -> None:
     assert first + run(2, tmp_path / "parts.safetensors") == whole
 
 
-def test_the_cache_is_in_the_bill() -> None:
+def test_the_cache_is_counted() -> None:
     data = digits().without_test()
     net = mlp(data.in_shape, (32, 16), 10)
 
@@ -97,6 +97,21 @@ def test_the_cache_is_in_the_bill() -> None:
     assert no_cache == 0
     assert peak_bytes - peak_plain > 0.9 * cache_bytes
     assert flops_plain - flops == 2 * 64 * (64 * 32 + 32 * 16)  # the blocks' forward pass
+
+
+def test_cached_features_are_counted_once_for_each_phase() -> None:
+    """By hand: 180 training digits in batches of 60; blocks 64-32-16; staged predictors of 32 and of 48 features."""
+    data = load("digits").limited(180).without_test()
+    net = mlp(data.in_shape, (32, 16), 10)
+    rule = CascadedForward(cache_features=True, predictors="staged")
+    cost = step_cost(rule, net, initialise(rule, net, 0), data, 60)
+    first, second = 2 * 180 * 64 * 32, 2 * 180 * (64 * 32 + 32 * 16)
+    phases = rule.phases(net)
+    assert [phase.frozen for phase in phases] == [1, 2]
+    assert cost.features_by_phase == (first, second)
+    steps = sum(3 * 3 * flops for flops in cost.by_phase)
+    assert cost.run_flops({0: 3, 1: 3}, 18, 6 * 180) == steps + first + second
+    assert cost.run_flops({0: 3}, 9, 3 * 180) == 3 * 3 * cost.by_phase[0] + first
 
 
 def test_augmented_examples_are_refused() -> None:

@@ -2,17 +2,9 @@
 
 from __future__ import annotations
 
-import pytest
-
-from bpfree.algorithms import Algorithm, Backprop, ForwardForward, MonoForward
+from bpfree.algorithms import Backprop, ForwardForward, MonoForward
 from bpfree.nets import Chain
 from bpfree.testing import AlgorithmContract
-from bpfree.testing.golden import file_name
-
-
-def label(algorithm: Algorithm) -> str:
-    return file_name(algorithm).removesuffix(".json")
-
 
 FORWARD_FORWARD = {
     "alpha": {"loss": "symba"},
@@ -22,30 +14,20 @@ FORWARD_FORWARD = {
 
 
 class TestBackprop(AlgorithmContract):
-    @pytest.fixture(
-        params=[
-            Backprop(),
-            Backprop(maths="autograd", weight_decay=0.1),
-            Backprop(checkpoint_every=1),
-            Backprop(update="in-sweep"),
-        ],
-        ids=label,
+    rules = (
+        Backprop(),
+        Backprop(maths="autograd", weight_decay=0.1),
+        Backprop(checkpoint_every=1),
+        Backprop(update="in-sweep"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 class TestMonoForward(AlgorithmContract):
-    @pytest.fixture(
-        params=[
-            MonoForward(),
-            MonoForward(schedule="staged"),
-            MonoForward(readout="sum", weight_decay=0.1, maths="autograd"),
-        ],
-        ids=label,
+    rules = (
+        MonoForward(),
+        MonoForward(schedule="staged"),
+        MonoForward(readout="sum", weight_decay=0.1, maths="autograd"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
     def backprop_twin(self) -> Chain:
         """One block and its projection are a two-layer net, whose last layer has no bias."""
@@ -57,16 +39,11 @@ class TestForwardForward(AlgorithmContract):
     easy_params = {"lr": 1e-2}
     floors = {"blobs": 0.95, "digits": 0.8}
 
-    @pytest.fixture(
-        params=[
-            ForwardForward(),
-            ForwardForward(goodness="mean", goodness_blocks="all", threshold=0.5),
-            ForwardForward(maths="autograd"),
-        ],
-        ids=label,
+    rules = (
+        ForwardForward(),
+        ForwardForward(goodness="mean", goodness_blocks="all", threshold=0.5),
+        ForwardForward(maths="autograd"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 class TestSgd(AlgorithmContract):
@@ -78,9 +55,4 @@ class TestSgd(AlgorithmContract):
     easy_passes = 20
     floors = {"blobs": 0.95, "digits": 0.8}
 
-    @pytest.fixture(
-        params=[rule(optimiser="sgd") for rule in (Backprop, MonoForward, ForwardForward)],
-        ids=label,
-    )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = tuple(rule(optimiser="sgd") for rule in (Backprop, MonoForward, ForwardForward))

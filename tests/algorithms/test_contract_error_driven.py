@@ -5,7 +5,6 @@ from __future__ import annotations
 import pytest
 
 from bpfree.algorithms import (
-    Algorithm,
     Backprop,
     DirectFeedbackAlignment,
     FeedbackAlignment,
@@ -15,50 +14,42 @@ from bpfree.algorithms import (
 )
 from bpfree.testing import AlgorithmContract
 from bpfree.testing.bench import BLOCK_KINDS
-from bpfree.testing.golden import file_name
 
 DENSE = {kind: maker for kind, maker in BLOCK_KINDS.items() if kind.startswith("dense")}
 WIDE_ENOUGH = AlgorithmContract.dtypes[:2]  # bfloat16 is refused: see test_foton.py and test_pepita.py
 MIRRORING = {name: {"mirroring": True, "sign": "minus", "premirror_steps": 2} for name in ("mirror_lr", "mirror_decay")}
 
 
-def label(algorithm: Algorithm) -> str:
-    return file_name(algorithm).removesuffix(".json")
-
-
 class TestFeedbackAlignment(AlgorithmContract):
     block_kinds = DENSE
 
-    @pytest.fixture(
-        params=[FeedbackAlignment(), FeedbackAlignment(feedback="orthogonal", maths="autograd", optimiser="sgd", lr=0.05)],
-        ids=label,
+    rules = (
+        FeedbackAlignment(),
+        FeedbackAlignment(feedback="orthogonal", maths="autograd", optimiser="sgd", lr=0.05),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 class TestSignSymmetry(AlgorithmContract):
     block_kinds = DENSE
 
-    @pytest.fixture(
-        params=[SignSymmetry(), SignSymmetry(variant="brsf"), SignSymmetry(variant="frsf", maths="autograd")], ids=label
+    rules = (
+        SignSymmetry(),
+        SignSymmetry(variant="brsf"),
+        SignSymmetry(variant="frsf", maths="autograd"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 class TestDirectFeedbackAlignment(AlgorithmContract):
-    @pytest.fixture(params=[DirectFeedbackAlignment(), DirectFeedbackAlignment(feedback="normal", maths="autograd")], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (
+        DirectFeedbackAlignment(),
+        DirectFeedbackAlignment(feedback="normal", maths="autograd"),
+    )
 
 
 class TestDirectRandomTargetProjection(AlgorithmContract):
     floors = {"blobs": 0.95, "digits": 0.75}  # a class attribute of the contract
 
-    @pytest.fixture
-    def algorithm(self) -> Algorithm:
-        return DirectFeedbackAlignment(target="labels")
+    rules = (DirectFeedbackAlignment(target="labels"),)
 
 
 class TestPepita(AlgorithmContract):
@@ -67,9 +58,10 @@ class TestPepita(AlgorithmContract):
     easy_params = {"lr": 0.03, "optimiser": "sgd"}
     matters_with = MIRRORING
 
-    @pytest.fixture(params=[Pepita(dropout=0.0), Pepita(dropout=0.0, presynaptic="mixed", sign="plus")], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (
+        Pepita(dropout=0.0),
+        Pepita(dropout=0.0, presynaptic="mixed", sign="plus"),
+    )
 
 
 class TestPepitaWithDropout(AlgorithmContract):
@@ -82,9 +74,7 @@ class TestPepitaWithDropout(AlgorithmContract):
         "test_ragged_batch_keeps_mean_semantics": "the same",
     }
 
-    @pytest.fixture
-    def algorithm(self) -> Algorithm:
-        return Pepita()
+    rules = (Pepita(),)
 
 
 class TestPepitaWithMirroring(AlgorithmContract):
@@ -92,9 +82,7 @@ class TestPepitaWithMirroring(AlgorithmContract):
     dtypes = WIDE_ENOUGH
     easy_params = {"lr": 0.03, "optimiser": "sgd"}
 
-    @pytest.fixture
-    def algorithm(self) -> Algorithm:
-        return Pepita(mirroring=True, premirror_steps=3, mirror_every=2, dropout=0.0)
+    rules = (Pepita(mirroring=True, premirror_steps=3, mirror_every=2, dropout=0.0),)
 
 
 @pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
@@ -102,16 +90,11 @@ class TestFoton(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
 
-    @pytest.fixture(
-        params=[
-            Foton(orthogonalise_every=2),
-            Foton(memory="low", orthogonalise_by="newton-schulz", orthogonalise_every=2, refresh_every=2, output="orthonormal"),
-            Foton(optimiser="sgd", orthogonalise_by="svd", orthogonalise_every=3, orthogonalise_steps=2),
-        ],
-        ids=label,
+    rules = (
+        Foton(orthogonalise_every=2),
+        Foton(memory="low", orthogonalise_by="newton-schulz", orthogonalise_every=2, refresh_every=2, output="orthonormal"),
+        Foton(optimiser="sgd", orthogonalise_by="svd", orthogonalise_every=3, orthogonalise_steps=2),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 @pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
@@ -120,9 +103,7 @@ class TestFotonWithSquaredError(AlgorithmContract):
     dtypes = WIDE_ENOUGH
     matters_with = {"temperature": {"loss": "cross-entropy"}}
 
-    @pytest.fixture
-    def algorithm(self) -> Algorithm:
-        return Foton(loss="squared-error", eps=0.5)
+    rules = (Foton(loss="squared-error", eps=0.5),)
 
 
 @pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
@@ -132,9 +113,7 @@ class TestBackpropOnAnOrthogonalNet(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
 
-    @pytest.fixture
-    def algorithm(self) -> Algorithm:
-        return Backprop(orthogonal="init")
+    rules = (Backprop(orthogonal="init"),)
 
 
 @pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
@@ -142,6 +121,4 @@ class TestBackpropOnANetKeptOrthogonal(AlgorithmContract):
     block_kinds = DENSE
     dtypes = WIDE_ENOUGH
 
-    @pytest.fixture
-    def algorithm(self) -> Algorithm:
-        return Backprop(orthogonal="kept", orthogonalise_every=2)
+    rules = (Backprop(orthogonal="kept", orthogonalise_every=2),)

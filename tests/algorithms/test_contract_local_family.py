@@ -10,7 +10,6 @@ from bpfree.algorithms import Algorithm, CascadedForward, DeepSupervision, Forwa
 from bpfree.nets import Chain
 from bpfree.testing import AlgorithmContract
 from bpfree.testing.bench import BLOCK_KINDS, IN_SHAPE, N_CLASSES, WIDTHS
-from bpfree.testing.golden import file_name
 
 DENSE = {"dense": BLOCK_KINDS["dense"]}
 FOREIGN = {"foreign": BLOCK_KINDS["foreign"]}
@@ -19,17 +18,11 @@ COUPLED = "examples of a batch are coupled"
 LAST_PHASE = "the check steps in the last phase: blocks keep all activities while they learn, predictors need none"
 
 
-def label(algorithm: Algorithm) -> str:
-    return file_name(algorithm).removesuffix(".json")
-
-
 class TestDeepSupervision(AlgorithmContract):
-    @pytest.fixture(
-        params=[DeepSupervision(), DeepSupervision(readout="sum", aux_weight=0.2, maths="autograd")],
-        ids=label,
+    rules = (
+        DeepSupervision(),
+        DeepSupervision(readout="sum", aux_weight=0.2, maths="autograd"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
     def backprop_twin(self) -> Chain:
         """One block has no auxiliary head: what is left is backprop with the output's bias at zero."""
@@ -37,19 +30,19 @@ class TestDeepSupervision(AlgorithmContract):
 
 
 class TestSpatialGoodness(AlgorithmContract):
-    @pytest.fixture(params=[SpatialGoodness(), SpatialGoodness(readout="last", maths="autograd", weight_decay=0.1)], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (
+        SpatialGoodness(),
+        SpatialGoodness(readout="last", maths="autograd", weight_decay=0.1),
+    )
 
 
 class TestLocalSimilarity(AlgorithmContract):
     exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED}
 
-    @pytest.fixture(
-        params=[LocalSimilarity(), LocalSimilarity(similarity_map="none", readout="sum", maths="autograd")], ids=label
+    rules = (
+        LocalSimilarity(),
+        LocalSimilarity(similarity_map="none", readout="sum", maths="autograd"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 class TestCascadedForward(AlgorithmContract):
@@ -59,11 +52,10 @@ class TestCascadedForward(AlgorithmContract):
         "block_weight_decay": {"blocks": "dfa"},
     }
 
-    @pytest.fixture(
-        params=[CascadedForward(), CascadedForward(predictor="sparsemax", predictors="staged", combine="logits")], ids=label
+    rules = (
+        CascadedForward(),
+        CascadedForward(predictor="sparsemax", predictors="staged", combine="logits"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 class TestCascadedForwardRidge(AlgorithmContract):
@@ -79,9 +71,7 @@ class TestCascadedForwardRidge(AlgorithmContract):
         "test_loss_falls_on_one_batch": "a step only gathers sums; the predictor is solved for at the end of a pass",
     }
 
-    @pytest.fixture(params=[CascadedForward(predictor="ridge", sums="float64")], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (CascadedForward(predictor="ridge", sums="float64"),)
 
 
 class TestCascadedForwardByFeedback(AlgorithmContract):
@@ -89,9 +79,10 @@ class TestCascadedForwardByFeedback(AlgorithmContract):
     matters_with = {"ridge": {"predictor": "ridge"}}
     exceptions = {"test_memory_and_depth": LAST_PHASE}
 
-    @pytest.fixture(params=[CascadedForward(blocks="dfa"), CascadedForward(blocks="dfa", predictors="staged")], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (
+        CascadedForward(blocks="dfa"),
+        CascadedForward(blocks="dfa", predictors="staged"),
+    )
 
 
 class TestCascadedForwardByFeedbackForeign(TestCascadedForwardByFeedback):
@@ -113,9 +104,7 @@ class TestForwardForwardLosses(AlgorithmContract):
         "head_weight_decay": {"inference": "head"},
     }
 
-    @pytest.fixture(params=[ForwardForward(loss="symba", goodness="mean")], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (ForwardForward(loss="symba", goodness="mean"),)
 
 
 class TestForwardForwardPeers(AlgorithmContract):
@@ -129,9 +118,7 @@ class TestForwardForwardPeers(AlgorithmContract):
     }
     exceptions = {"test_ragged_batch_keeps_mean_semantics": COUPLED + " by the running mean"}
 
-    @pytest.fixture(params=[ForwardForward(peer_normalisation=0.03)], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (ForwardForward(peer_normalisation=0.03),)
 
 
 class TestForwardForwardHead(AlgorithmContract):
@@ -141,12 +128,10 @@ class TestForwardForwardHead(AlgorithmContract):
     matters_with = {"alpha": {"loss": "symba"}}
     exceptions = {"test_memory_and_depth": "the head reads the activity of every voting block"}
 
-    @pytest.fixture(
-        params=[ForwardForward(inference="head"), ForwardForward(inference="head", goodness_blocks="all", maths="autograd")],
-        ids=label,
+    rules = (
+        ForwardForward(inference="head"),
+        ForwardForward(inference="head", goodness_blocks="all", maths="autograd"),
     )
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
 
 
 class TestForwardForwardHard(AlgorithmContract):
@@ -155,9 +140,7 @@ class TestForwardForwardHard(AlgorithmContract):
     floors = {"blobs": 0.9, "digits": 0.75}
     matters_with = {"alpha": {"loss": "symba"}}
 
-    @pytest.fixture(params=[ForwardForward(negatives="hard", head_lr=0.3)], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (ForwardForward(negatives="hard", head_lr=0.3),)
 
 
 class TestForwardForwardHybrid(AlgorithmContract):
@@ -174,9 +157,7 @@ class TestForwardForwardHybrid(AlgorithmContract):
         "test_golden_trajectory": "that net takes no images",
     }
 
-    @pytest.fixture(params=[ForwardForward(negatives="hybrid", inference="head")], ids=label)
-    def algorithm(self, request: pytest.FixtureRequest) -> Algorithm:
-        return request.param
+    rules = (ForwardForward(negatives="hybrid", inference="head"),)
 
     @pytest.mark.parametrize("task", ["digits"])  # blobs are no images
     def test_learns_an_easy_task(self, algorithm: Algorithm, task: str) -> None:

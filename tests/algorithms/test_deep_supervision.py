@@ -10,7 +10,7 @@ from torch import Tensor
 
 from bpfree.algorithms import Backprop, DeepSupervision, MonoForward, State
 from bpfree.nets import Chain
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 BATCH = batch_of(7)
 
@@ -51,7 +51,7 @@ def test_it_starts_as_mono_forward_does_and_differs_only_before_the_last_block()
 
 
 def test_with_readout_last_the_plain_net_predicts_alike() -> None:
-    bench = Bench.start(DeepSupervision(), dense())
+    bench = RuleOnNet.start(DeepSupervision(), dense())
     bench.steps([8, 8])
     x = bench.batch(5).x
     assert torch.equal(bench.algorithm.scores(bench.net, bench.state, x, bench.last_phase), bench.net(x))

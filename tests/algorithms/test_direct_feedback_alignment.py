@@ -7,7 +7,7 @@ import torch
 
 from bpfree.algorithms import DirectFeedbackAlignment, FeedbackAlignment
 from bpfree.nets import mlp
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 
 @pytest.mark.parametrize("optimiser", ["adam", "sgd"])
@@ -15,8 +15,8 @@ from bpfree.testing.bench import Bench
 def test_one_hidden_block_is_feedback_alignment(optimiser: str, feedback: str) -> None:
     """From the same seed, bit for bit in the draws and to rounding over five steps."""
     params = {"optimiser": optimiser, "feedback": feedback, "lr": 0.02}
-    direct = Bench.start(DirectFeedbackAlignment(**params), mlp((2, 5), (9,), 4).double())
-    swept = Bench.start(FeedbackAlignment(**params), mlp((2, 5), (9,), 4).double())
+    direct = RuleOnNet.start(DirectFeedbackAlignment(**params), mlp((2, 5), (9,), 4).double())
+    swept = RuleOnNet.start(FeedbackAlignment(**params), mlp((2, 5), (9,), 4).double())
     assert torch.equal(direct.state.slot(0).feedback, swept.state.feedback()[0])
     for k, n in enumerate((8, 8, 5, 1, 8)):
         direct.step(direct.batch(n, k))
@@ -28,7 +28,7 @@ def test_one_hidden_block_is_feedback_alignment(optimiser: str, feedback: str) -
 @pytest.mark.parametrize("target", ["error", "labels"])
 def test_update_is_the_formula(target: str) -> None:
     rule = DirectFeedbackAlignment(target=target, optimiser="sgd", momentum=0.0, lr=1.0)
-    bench = Bench.start(rule, mlp(6, (5, 4), 3, "tanh").double())
+    bench = RuleOnNet.start(rule, mlp(6, (5, 4), 3, "tanh").double())
     before = [p.detach().clone() for p in bench.net.parameters()]
     examples = bench.batch(7)
     w1, _, w2, _, v, _ = before
@@ -49,7 +49,7 @@ def test_drtp_does_not_wait_for_the_output() -> None:
     for target, same in (("labels", True), ("error", False)):
         ends = []
         for fill in (0.0, 1.0):
-            bench = Bench.start(DirectFeedbackAlignment(target=target), mlp(6, (5, 4), 3))
+            bench = RuleOnNet.start(DirectFeedbackAlignment(target=target), mlp(6, (5, 4), 3))
             bench.net.output.weight.detach().fill_(fill).mul_(torch.arange(3.0)[:, None])
             bench.steps([8])
             ends.append(bench.net[1].linear.weight.detach().clone())

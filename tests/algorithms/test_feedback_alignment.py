@@ -8,7 +8,7 @@ import torch
 from bpfree.algorithms import Backprop, FeedbackAlignment, Foton, check_net
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
-from bpfree.testing.bench import Bench, ForeignBlock, blobs
+from bpfree.testing.bench import ForeignBlock, RuleOnNet, blobs
 
 EXACT = {"rtol": 0.0, "atol": 1e-12}
 
@@ -24,8 +24,8 @@ def make(activation: str = "tanh") -> Chain:
 @pytest.mark.parametrize("maths", ["closed", "autograd"])
 @pytest.mark.parametrize("activation", ["relu", "leaky-relu", "tanh", "identity"])
 def test_feedback_of_the_weights_is_backprop(activation: str, maths: str) -> None:
-    ours = Bench.start(FeedbackAlignment(maths=maths), make(activation))
-    theirs = Bench.start(Backprop(lr=ours.algorithm.lr), make(activation))
+    ours = RuleOnNet.start(FeedbackAlignment(maths=maths), make(activation))
+    theirs = RuleOnNet.start(Backprop(lr=ours.algorithm.lr), make(activation))
     for k, n in enumerate((8, 8, 5, 1)):
         for buffer, weight in zip(ours.state.feedback(), later_weights(ours.net), strict=True):
             buffer.copy_(weight)
@@ -35,7 +35,7 @@ def test_feedback_of_the_weights_is_backprop(activation: str, maths: str) -> Non
 
 
 def test_random_feedback_is_not_backprop_and_stays_fixed() -> None:
-    ours, theirs = Bench.start(FeedbackAlignment(lr=1e-2), make()), Bench.start(Backprop(lr=1e-2), make())
+    ours, theirs = RuleOnNet.start(FeedbackAlignment(lr=1e-2), make()), RuleOnNet.start(Backprop(lr=1e-2), make())
     before = [matrix.clone() for matrix in ours.state.feedback()]
     for bench in (ours, theirs):
         bench.steps([8, 8])
@@ -46,7 +46,7 @@ def test_random_feedback_is_not_backprop_and_stays_fixed() -> None:
 def test_weights_turn_towards_the_feedback() -> None:
     """The paper's observation: the angle between V and B_V falls below a right angle while the net learns."""
     data = blobs()
-    bench = Bench.start(FeedbackAlignment(lr=1e-2, optimiser="sgd"), mlp(16, (30,), 4, "tanh"))
+    bench = RuleOnNet.start(FeedbackAlignment(lr=1e-2, optimiser="sgd"), mlp(16, (30,), 4, "tanh"))
 
     def cosine() -> float:
         v, b = bench.net.output.weight.detach(), bench.state.feedback()[-1]

@@ -17,7 +17,7 @@ from bpfree.nets import Chain, mlp
 from bpfree.numerics.goodness import length_normalise
 from bpfree.numerics.negatives import hard_labels, hybrid_images, wrong_labels
 from bpfree.numerics.peers import PEER_MOMENTUM, PEER_START
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 of_ones = partial(ForwardForward, label_value=1)
 """The rule whose label pixels are 1, as in the references below."""
@@ -109,7 +109,7 @@ def test_inputs_differ_in_the_label_pixels_alone() -> None:
 @pytest.mark.parametrize("goodness_blocks", ["all", "all-but-first"])
 def test_all_labels_in_one_pass_equal_a_loop_over_labels(goodness: str, goodness_blocks: str) -> None:
     rule = of_ones(goodness=goodness, goodness_blocks=goodness_blocks)
-    bench = Bench.start(rule, dense())
+    bench = RuleOnNet.start(rule, dense())
     bench.steps([8, 8])
     x = bench.batch(5, 60).x
     columns = []
@@ -126,7 +126,7 @@ def test_all_labels_in_one_pass_equal_a_loop_over_labels(goodness: str, goodness
 
 
 def test_the_head_predicts_from_one_neutral_pass() -> None:
-    bench = Bench.start(of_ones(inference="head", goodness_blocks="all"), dense())
+    bench = RuleOnNet.start(of_ones(inference="head", goodness_blocks="all"), dense())
     bench.steps([8, 8])
     x = bench.batch(5, 60).x
     a, seen = neutral(x, N_CLASSES), []
@@ -138,7 +138,7 @@ def test_the_head_predicts_from_one_neutral_pass() -> None:
 
 
 def test_the_head_leaves_the_blocks_alone() -> None:
-    plain, headed = (Bench.start(of_ones(inference=how), dense()) for how in ("goodness", "head"))
+    plain, headed = (RuleOnNet.start(of_ones(inference=how), dense()) for how in ("goodness", "head"))
     for bench in (plain, headed):
         bench.steps([8, 8, 5])
     for (name, ours), (_, theirs) in zip(plain.net.named_parameters(), headed.net.named_parameters(), strict=True):
@@ -147,7 +147,7 @@ def test_the_head_leaves_the_blocks_alone() -> None:
 
 
 def test_hard_negatives_follow_the_head_and_never_carry_the_true_label() -> None:
-    bench = Bench.start(of_ones(negatives="hard"), dense())
+    bench = RuleOnNet.start(of_ones(negatives="hard"), dense())
     batch = bench.batch(200)
     with torch.no_grad():
         bench.state.head[1] += 40.0  # the neutral activity is positive, so class 1 is all but certain
@@ -159,7 +159,7 @@ def test_hard_negatives_follow_the_head_and_never_carry_the_true_label() -> None
 
 
 def test_peer_normalisation_keeps_a_running_mean_of_positives() -> None:
-    bench = Bench.start(of_ones(peer_normalisation=0.03), dense())
+    bench = RuleOnNet.start(of_ones(peer_normalisation=0.03), dense())
     batch = bench.batch(6)
     h = bench.net[0](length_normalise(labelled(batch.x, batch.y, N_CLASSES)))
     bench.step(batch)

@@ -19,7 +19,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain, DenseBlock, mlp
 from bpfree.numerics.negatives import wrong_labels
 from bpfree.numerics.streams import stream_key
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 of_ones = partial(ForwardForward, label_value=1)
 """The rule whose label pixels are 1, as in the references below."""
@@ -103,7 +103,7 @@ RULES = [
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 def test_steps_and_scores_are_the_papers(rule: ForwardForward, widths: tuple[int, ...], activation: str) -> None:
     """Painting in the weights of the first block, and all labels in one pass, change nothing beyond rounding."""
-    bench = Bench.start(rule, mlp((3, 4), widths, 4, activation).double())
+    bench = RuleOnNet.start(rule, mlp((3, 4), widths, 4, activation).double())
     reference = Reference(bench.copy().net, rule)
     for index, n in enumerate((8, 8, 5, 1)):
         batch = bench.batch(n, index)
@@ -124,7 +124,7 @@ class Doubled(DenseBlock):
 
 
 def test_a_block_that_only_derives_from_a_dense_one_is_not_taken_for_it() -> None:
-    bench = Bench.start(of_ones(), Chain([Doubled((12,), 9), DenseBlock((9,), 7)], 4).double())
+    bench = RuleOnNet.start(of_ones(), Chain([Doubled((12,), 9), DenseBlock((9,), 7)], 4).double())
     reference = Reference(bench.copy().net, bench.algorithm)
     batch = bench.batch(8)
     expected = torch.stack(reference.step(Batch(batch.x.clone(), batch.y, batch.key)))
@@ -137,7 +137,7 @@ def test_a_block_that_only_derives_from_a_dense_one_is_not_taken_for_it() -> Non
 def test_all_but_the_first_block_vote_unless_there_is_one() -> None:
     x = torch.randn(3, 12)
     for widths, changes in (((9, 7), False), ((9,), True)):
-        bench = Bench.start(of_ones(), mlp(12, widths, 4))
+        bench = RuleOnNet.start(of_ones(), mlp(12, widths, 4))
         everyone = dataclasses.replace(bench.algorithm, goodness_blocks="all")
         rest, every = (rule.scores(bench.net, bench.state, x, bench.last_phase) for rule in (bench.algorithm, everyone))
         assert torch.equal(rest, every) == changes
@@ -175,7 +175,7 @@ def test_another_batch_has_other_negatives() -> None:
 
 
 def test_the_output_layer_is_left_alone() -> None:
-    bench = Bench.start(of_ones(), mlp(12, (9, 7), 4))
+    bench = RuleOnNet.start(of_ones(), mlp(12, (9, 7), 4))
     before = [p.detach().clone() for p in bench.net.output.parameters()]
     bench.steps([8, 8])
     assert all(torch.equal(a, b) for a, b in zip(before, bench.net.output.parameters(), strict=True))
@@ -196,7 +196,7 @@ def test_a_label_value_of_v_paints_v(maths: str) -> None:
     x = torch.randn(6, 12, dtype=torch.float64)
     y = torch.arange(6) % 4
     painted = torch.cat([5.0 * torch.nn.functional.one_hot(y, 4), x[:, 4:]], 1)
-    bench = Bench.start(ForwardForward(label_value=5, maths=maths), mlp(12, (9,), 4).double())
+    bench = RuleOnNet.start(ForwardForward(label_value=5, maths=maths), mlp(12, (9,), 4).double())
     scores = bench.algorithm.scores(bench.net, bench.state, x, bench.algorithm.phases(bench.net)[0])
     normalised = painted / (painted.square().mean(1, keepdim=True).sqrt() + 1e-8)
     torch.testing.assert_close(scores[torch.arange(6), y].double(), bench.net[0](normalised).square().sum(1), check_dtype=False)

@@ -16,7 +16,7 @@ from bpfree.errors import UsageError
 from bpfree.meter import count_flops, live_memory
 from bpfree.nets import Chain, mlp
 from bpfree.numerics.orthogonal import METHODS, defect
-from bpfree.testing.bench import Bench, make_batch
+from bpfree.testing.bench import RuleOnNet, make_batch
 
 INPUTS, CLASSES = 20, 5
 NARROWING = (18, 18, 15, 12, 12, 9)
@@ -82,7 +82,7 @@ def test_low_memory_form_makes_the_same_steps(activation: str, optimiser: str, d
         Foton(memory=memory, optimiser=optimiser, orthogonalise_every=2, lr=0.01, dropout=dropout)
         for memory in ("standard", "low")
     ]
-    benches = [Bench.start(rule, mlp(INPUTS, (16, 12, 10), CLASSES, activation).double()) for rule in rules]
+    benches = [RuleOnNet.start(rule, mlp(INPUTS, (16, 12, 10), CLASSES, activation).double()) for rule in rules]
     for bench in benches:
         bench.steps([8, 8, 5, 1, 8])
     expected = benches[0].values()
@@ -94,7 +94,7 @@ def test_live_bytes_of_the_low_memory_form_are_flat() -> None:
     peaks = {}
     for memory in ("standard", "low"):
         for depth in (2, 50):
-            bench = Bench.start(Foton(memory=memory, orthogonalise_every=1000), mlp(64, (64,) * depth, 10, "tanh"))
+            bench = RuleOnNet.start(Foton(memory=memory, orthogonalise_every=1000), mlp(64, (64,) * depth, 10, "tanh"))
             bench.steps([64])
             examples = bench.batch(64, 1)
             peaks[memory, depth] = live_memory(lambda b=bench, e=examples: b.step(e)).peak_bytes
@@ -107,7 +107,7 @@ def test_first_step_on_relu_by_hand() -> None:
     """One hidden block, two examples, written out."""
     net = mlp(4, (3,), 2, "relu").double()
     rule = Foton(**PLAIN, eps=0.5, orthogonalise_by="none")
-    bench = Bench.start(rule, net)
+    bench = RuleOnNet.start(rule, net)
     w, b = bench.net[0].linear.weight.detach().clone(), torch.tensor([0.1, -0.2, 0.3], dtype=torch.float64)
     bench.net[0].linear.bias.detach().copy_(b)
     v = bench.net.output.weight.detach().clone()
@@ -126,22 +126,24 @@ def test_first_step_on_relu_by_hand() -> None:
 
 @pytest.mark.parametrize("by", ["bjorck", "newton-schulz", "svd"])
 def test_rows_are_kept_orthonormal(by: str) -> None:
-    bench = Bench.start(Foton(orthogonalise_by=by, orthogonalise_every=2, lr=3e-3, output="orthonormal"), mlp(30, (25, 20), 5))
+    bench = RuleOnNet.start(
+        Foton(orthogonalise_by=by, orthogonalise_every=2, lr=3e-3, output="orthonormal"), mlp(30, (25, 20), 5)
+    )
     bench.steps([16] * 20)
     assert max(float(defect(w)) for w in _weights(bench)) < 1e-3
-    loose = Bench.start(Foton(orthogonalise_by="none", lr=3e-3), mlp(30, (25, 20), 5))
+    loose = RuleOnNet.start(Foton(orthogonalise_by="none", lr=3e-3), mlp(30, (25, 20), 5))
     loose.steps([16] * 20)
     assert min(float(defect(w)) for w in _weights(loose)[:-1]) > 1e-2
 
 
-def _weights(bench: Bench) -> list[torch.Tensor]:
+def _weights(bench: RuleOnNet) -> list[torch.Tensor]:
     return [p.detach() for name, p in bench.net.named_parameters() if name.endswith("weight")]
 
 
 def test_upkeep_runs_when_it_is_due_and_the_count_outlives_a_checkpoint() -> None:
     """Every third step; a state loaded after step two orthogonalises at its next."""
     rule = Foton(orthogonalise_every=3, refresh_every=2, lr=0.01)
-    bench = Bench.start(rule, mlp(12, (10, 8), 4))
+    bench = RuleOnNet.start(rule, mlp(12, (10, 8), 4))
     defects, feedback = [], []
     for k in range(6):
         bench.steps([8], first=k)
@@ -152,7 +154,7 @@ def test_upkeep_runs_when_it_is_due_and_the_count_outlives_a_checkpoint() -> Non
     assert defects[2] < defects[1] and defects[5] < defects[4]
     assert defects[1] > defects[0] and defects[3] > defects[2]
     assert [torch.equal(feedback[k], feedback[k + 1]) for k in range(5)] == [False, True, False, True, False]
-    again = Bench.start(rule, mlp(12, (10, 8), 4), seed=7)
+    again = RuleOnNet.start(rule, mlp(12, (10, 8), 4), seed=7)
     again.net.load_state_dict(kept[0])
     again.state.load_state_dict(kept[1])
     assert again.state.count.value == 2
@@ -205,7 +207,7 @@ def test_rms_normalised_updates_have_one_size_in_every_block() -> None:
 def test_counted_operations_are_the_formula_of_the_docstring(memory: str, passes: int) -> None:
     """n passes F, less the output's second and third product, and K F for the feedback, E F for the shift."""
     widths, n = (18, 12), 11
-    bench = Bench.start(Foton(memory=memory, orthogonalise_every=100), mlp(INPUTS, widths, CLASSES))
+    bench = RuleOnNet.start(Foton(memory=memory, orthogonalise_every=100), mlp(INPUTS, widths, CLASSES))
     hidden = INPUTS * 18 + 18 * 12
     output = 12 * CLASSES
     macs = n * (passes * hidden + 2 * output + CLASSES * INPUTS) + CLASSES * hidden
@@ -215,7 +217,7 @@ def test_counted_operations_are_the_formula_of_the_docstring(memory: str, passes
 
 def test_upkeep_is_counted_too() -> None:
     """One Björck step on a wide matrix: 2 o² i multiply-adds, and eight products with the Gram matrix for the scale."""
-    bench = Bench.start(Foton(), mlp(INPUTS, (18, 12), CLASSES))
+    bench = RuleOnNet.start(Foton(), mlp(INPUTS, (18, 12), CLASSES))
     macs = sum(2 * o * o * i + 8 * o * o for o, i in ((18, INPUTS), (12, 18)))
     counted = {by: apart_flops(Foton(orthogonalise_by=by), bench.net, bench.state, bench.batch(4)) for by in METHODS}
     assert counted["bjorck"] == ApartCount("orthogonalise", 10, 2 * macs)
@@ -228,7 +230,7 @@ def test_upkeep_is_counted_too() -> None:
 
 def test_masks_are_the_same_in_both_passes() -> None:
     """With no feedback both passes agree, dropout or not, and hidden weights do not move."""
-    bench = Bench.start(Foton(dropout=0.5, orthogonalise_by="none"), mlp(30, (20, 20), 4))
+    bench = RuleOnNet.start(Foton(dropout=0.5, orthogonalise_by="none"), mlp(30, (20, 20), 4))
     bench.state.feedback.zero_()
     before = [w.clone() for w in _weights(bench)]
     bench.steps([16])
@@ -238,9 +240,9 @@ def test_masks_are_the_same_in_both_passes() -> None:
 def test_backprops_controls_start_from_fotons_net() -> None:
     """Bit for bit the net that FOTON draws from the same seed; kept, its rows stay orthonormal, else they do not."""
     maker = mlp(30, (25, 20), 5)
-    foton = Bench.start(Foton(), maker)
+    foton = RuleOnNet.start(Foton(), maker)
     for orthogonal, bound in (("init", (1e-2, 10.0)), ("kept", (0.0, 1e-3))):
-        bench = Bench.start(Backprop(orthogonal=orthogonal, orthogonalise_every=2, lr=3e-3), maker)
+        bench = RuleOnNet.start(Backprop(orthogonal=orthogonal, orthogonalise_every=2, lr=3e-3), maker)
         for ours, theirs in zip(bench.net.parameters(), foton.net.parameters(), strict=True):
             assert torch.equal(ours, theirs)
         bench.steps([16] * 20)
@@ -250,7 +252,7 @@ def test_backprops_controls_start_from_fotons_net() -> None:
 def test_a_control_kept_orthogonal_only_adds_the_upkeep() -> None:
     """Until the first orthogonalisation the steps are those of the net that is orthogonal at the start only."""
     rules = (Backprop(orthogonal="init"), Backprop(orthogonal="kept", orthogonalise_every=4))
-    first, second = (Bench.start(rule, mlp(12, (10, 8), 4)) for rule in rules)
+    first, second = (RuleOnNet.start(rule, mlp(12, (10, 8), 4)) for rule in rules)
     for k in range(4):
         for ours, theirs in zip(first.net.parameters(), second.net.parameters(), strict=True):
             assert torch.equal(ours, theirs)

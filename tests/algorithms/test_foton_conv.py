@@ -14,7 +14,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock, build, operator
 from bpfree.numerics.feedback import compose
 from bpfree.numerics.orthogonal import defect
-from bpfree.testing.bench import Bench, make_batch
+from bpfree.testing.bench import RuleOnNet, make_batch
 
 SHAPE, CLASSES = (3, 10, 13), 4
 
@@ -50,7 +50,7 @@ def matrix_of(block: Block) -> torch.Tensor:
 def test_operators_have_orthonormal_rows_as_drawn_and_after_upkeep(kind: str) -> None:
     """After a step of Adam (some 0.06 off without upkeep): to rounding where patches are apart, slowly where they overlap."""
     rule = Foton(orthogonalise_every=1, orthogonalise_steps=3, lr=0.01)
-    bench = Bench.start(rule, net(kind=kind))
+    bench = RuleOnNet.start(rule, net(kind=kind))
     for steps, largest in ((0, 1e-12), (5, 1e-9 if kind == "apart" else 0.05)):
         bench.steps([8] * steps)
         for block in bench.net:
@@ -65,7 +65,7 @@ def test_operators_have_orthonormal_rows_as_drawn_and_after_upkeep(kind: str) ->
 @pytest.mark.parametrize("padding", [0, 1])
 @KINDS
 def test_transposed_is_the_transpose(kind: str, padding: int) -> None:
-    blocks = list(Bench.start(Foton(), net(kind=kind)).net)
+    blocks = list(RuleOnNet.start(Foton(), net(kind=kind)).net)
     if padding:
         blocks = [ConvBlock((3, 9, 8), 4, 3, "identity", stride=2, padding=padding, pool="average").double()]
     for block in blocks:
@@ -75,7 +75,7 @@ def test_transposed_is_the_transpose(kind: str, padding: int) -> None:
 
 @KINDS
 def test_feedback_is_the_product_of_the_operators(kind: str) -> None:
-    bench = Bench.start(Foton(), net(kind=kind))
+    bench = RuleOnNet.start(Foton(), net(kind=kind))
     expected = compose([*(matrix_of(block) for block in bench.net), bench.net.output.weight.detach()])
     torch.testing.assert_close(bench.state.feedback, expected)
 
@@ -84,8 +84,8 @@ def test_feedback_is_the_product_of_the_operators(kind: str) -> None:
 @KINDS
 def test_linear_conv_net_gets_backprops_gradient(kind: str, memory: str) -> None:
     plain = {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0}
-    ours = Bench.start(Foton(memory=memory, orthogonalise_by="none", **plain), net(kind=kind))
-    theirs = Bench.start(Backprop(**plain), net(kind=kind))
+    ours = RuleOnNet.start(Foton(memory=memory, orthogonalise_by="none", **plain), net(kind=kind))
+    theirs = RuleOnNet.start(Backprop(**plain), net(kind=kind))
     for bench in (ours, theirs):
         bench.net.load_state_dict(ours.net.state_dict())
     generator = torch.Generator().manual_seed(1)
@@ -106,8 +106,8 @@ def test_linear_conv_net_gets_backprops_gradient(kind: str, memory: str) -> None
 def test_without_the_gain_of_pooling_it_does_not() -> None:
     """Halved weights of the pooled block: its rows have length ½, and the blocks from there on get a quarter."""
     plain = {"optimiser": "sgd", "momentum": 0.0, "lr": 1.0}
-    bench = Bench.start(Foton(orthogonalise_by="none", **plain), net())
-    twin = Bench.start(Backprop(**plain), net())
+    bench = RuleOnNet.start(Foton(orthogonalise_by="none", **plain), net())
+    twin = RuleOnNet.start(Backprop(**plain), net())
     with torch.no_grad():
         bench.net[0].conv.weight.mul_(0.5)
         bench.state.feedback.mul_(0.5)
@@ -122,7 +122,7 @@ def test_without_the_gain_of_pooling_it_does_not() -> None:
 
 @KINDS
 def test_low_memory_form_agrees_on_a_relu_conv_net(kind: str) -> None:
-    benches = [Bench.start(Foton(memory=memory, orthogonalise_every=2), net("relu", kind)) for memory in ("standard", "low")]
+    benches = [RuleOnNet.start(Foton(memory=memory, orthogonalise_every=2), net("relu", kind)) for memory in ("standard", "low")]
     for bench in benches:
         bench.steps([8, 8, 5, 1])
     expected = benches[0].values()
@@ -149,7 +149,7 @@ def test_lenet5_by_patches_is_an_orthogonal_net(shape: tuple[int, ...]) -> None:
     """No block widens, as an operator too; the loss of one batch falls."""
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        bench = Bench.start(Foton(lr=3e-3), build("lenet5-patches", shape, 10))
+        bench = RuleOnNet.start(Foton(lr=3e-3), build("lenet5-patches", shape, 10))
     widths = [bench.net[0].conv.in_channels * shape[1] * shape[2], *(block.n_features for block in bench.net)]
     assert widths == sorted(widths, reverse=True)
     for block in bench.net:
@@ -185,7 +185,7 @@ def test_a_kernel_as_large_as_its_image_is_a_matrix() -> None:
     one = Chain([ConvBlock((3, 5, 5), 60, 5, "identity", padding=0)], 3).double()
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        bench = Bench.start(Foton(orthogonalise_every=1, orthogonalise_steps=3), one)
+        bench = RuleOnNet.start(Foton(orthogonalise_every=1, orthogonalise_steps=3), one)
     bench.steps([8] * 3)
     assert float(defect(matrix_of(bench.net[0]))) < 1e-9
 
@@ -193,7 +193,7 @@ def test_a_kernel_as_large_as_its_image_is_a_matrix() -> None:
 def test_weights_in_channels_last_are_drawn_and_kept() -> None:
     block = ConvBlock((3, 8, 8), 12, 2, stride=2, padding=0)
     block.conv.weight = torch.nn.Parameter(block.conv.weight.detach().contiguous(memory_format=torch.channels_last))
-    bench = Bench.start(Foton(orthogonalise_every=1, orthogonalise_steps=3), Chain([block], 3).double())
+    bench = RuleOnNet.start(Foton(orthogonalise_every=1, orthogonalise_steps=3), Chain([block], 3).double())
     bench.steps([8] * 2)
     assert operator.defect(bench.net[0]) < 1e-9
 
@@ -210,7 +210,7 @@ def test_the_papers_nets_train(name: str) -> None:
     """LeNet-5 and PEPITA's net widen: FOTON trains them, with the warning, and the loss of one batch falls."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore" if name.startswith(("lenet", "pepita")) else "error")
-        bench = Bench.start(Foton(lr=1e-3), build(name, (3, 32, 32), 10))
+        bench = RuleOnNet.start(Foton(lr=1e-3), build(name, (3, 32, 32), 10))
     examples = bench.batch(32)
     losses = [float(bench.step(Batch(examples.x.clone(), examples.y, examples.key))) for _ in range(25)]
     assert losses[-1] < 0.9 * losses[0]

@@ -14,13 +14,6 @@ FOLDER = Path(__file__).parent
 TESTS = FOLDER.parent
 
 
-def cases(contract: type[AlgorithmContract]) -> list[Algorithm]:
-    """The rules of a contract class: the parameters of its fixture ``algorithm``, or the one rule that it returns."""
-    fixture = contract.algorithm
-    parameters = fixture._fixture_function_marker.params
-    return [fixture._fixture_function(contract())] if parameters is None else list(parameters)
-
-
 def contracts() -> list[type[AlgorithmContract]]:
     """The contract classes of this folder, read from its files: independent of which tests run in this process."""
     classes = []
@@ -44,13 +37,13 @@ def unread(folder: Path, algorithms: list[Algorithm]) -> set[str]:
 
 
 def test_every_golden_file_is_read() -> None:
-    algorithms = [algorithm for contract in contracts() for algorithm in cases(contract)]
+    algorithms = [algorithm for contract in contracts() for algorithm in contract.rules]
     assert len(algorithms) > 40
     assert unread(FOLDER / "golden", algorithms) == set()
 
 
 def test_a_file_that_no_contract_reads_is_reported(tmp_path: Path) -> None:
-    algorithms = cases(contracts()[0])
+    algorithms = list(contracts()[0].rules)
     for name in (file_name(algorithms[0]), "mono-forward,lr=7.0.json"):
         (tmp_path / name).write_text("{}")
     assert unread(tmp_path, algorithms) == {"mono-forward,lr=7.0.json"}

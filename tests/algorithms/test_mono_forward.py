@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from bpfree.algorithms import MonoForward
 from bpfree.nets import Chain, mlp
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 CLOSE = {"atol": 1e-9, "rtol": 1e-9}
 
@@ -36,7 +36,7 @@ def test_steps_are_the_papers(schedule: str, activation: str, optimiser: str) ->
     """With SGD too, which sees the length of a gradient."""
     decay = 0.1 if optimiser == "adam" else 0.0
     rule = MonoForward(lr=0.01, weight_decay=decay, schedule=schedule, optimiser=optimiser)
-    bench = Bench.start(rule, mlp((3, 4), (9, 7, 8), 4, activation).double())
+    bench = RuleOnNet.start(rule, mlp((3, 4), (9, 7, 8), 4, activation).double())
     twin = bench.copy()
     heads = [twin.state.slot(k).projection for k in range(3)]
     make = {
@@ -55,7 +55,7 @@ def test_steps_are_the_papers(schedule: str, activation: str, optimiser: str) ->
 
 
 def test_the_last_projection_is_the_output_and_its_bias_stays_zero() -> None:
-    bench = Bench.start(MonoForward(), mlp(12, (9, 7), 4))
+    bench = RuleOnNet.start(MonoForward(), mlp(12, (9, 7), 4))
     bench.steps([8, 8])
     assert bench.state.slot(1).projection is bench.net.output.weight
     assert not bench.net.output.bias.any()
@@ -65,10 +65,10 @@ def test_the_last_projection_is_the_output_and_its_bias_stays_zero() -> None:
 
 def test_readouts() -> None:
     """``last`` is the last block's scores; ``sum`` adds those of the blocks before it."""
-    x = Bench.start(MonoForward(), mlp(12, (9, 7), 4)).batch(5).x
+    x = RuleOnNet.start(MonoForward(), mlp(12, (9, 7), 4)).batch(5).x
     parts = {}
     for readout in ("last", "sum"):
-        bench = Bench.start(MonoForward(readout=readout), mlp(12, (9, 7), 4))
+        bench = RuleOnNet.start(MonoForward(readout=readout), mlp(12, (9, 7), 4))
         for block in bench.net:
             block.reset_parameters(torch.Generator().manual_seed(5))
         parts[readout] = bench.algorithm.scores(bench.net, bench.state, x, bench.last_phase)
@@ -77,7 +77,7 @@ def test_readouts() -> None:
 
 
 def test_a_stage_trains_its_block_alone() -> None:
-    bench = Bench.start(MonoForward(schedule="staged"), mlp(12, (9, 7, 8), 4))
+    bench = RuleOnNet.start(MonoForward(schedule="staged"), mlp(12, (9, 7, 8), 4))
     assert [phase.learning for phase in bench.phases] == [(0,), (1,), (2,)]
     for phase in bench.phases:
         before = bench.values()
@@ -90,7 +90,7 @@ def test_a_stage_trains_its_block_alone() -> None:
 
 def test_a_stage_can_be_read_out_before_the_next_begins() -> None:
     """After the first stage the scores are those of the first block, whatever the later ones hold."""
-    bench = Bench.start(MonoForward(schedule="staged"), mlp(12, (9, 7), 4))
+    bench = RuleOnNet.start(MonoForward(schedule="staged"), mlp(12, (9, 7), 4))
     x, phase = bench.batch(5, 50).x, bench.phases[0]
     bench.steps([8, 8], phase=phase)
     expected = bench.net[0](x) @ bench.state.slot(0).projection.t()
@@ -101,7 +101,7 @@ def test_with_one_block_joint_and_staged_are_the_same() -> None:
     """Test 6 of the specification; the third way, backprop without output bias, is the contract's theorem."""
     ends = []
     for schedule in ("joint", "staged"):
-        bench = Bench.start(MonoForward(schedule=schedule), mlp(12, (9,), 4))
+        bench = RuleOnNet.start(MonoForward(schedule=schedule), mlp(12, (9,), 4))
         bench.all_phases([8, 8, 5])
         ends.append(bench.values())
     assert ends[0].keys() == ends[1].keys()
@@ -109,7 +109,7 @@ def test_with_one_block_joint_and_staged_are_the_same() -> None:
 
 
 def test_projections_start_uniform_in_their_interval() -> None:
-    bench = Bench.start(MonoForward(), mlp(12, (400, 7), 50))
+    bench = RuleOnNet.start(MonoForward(), mlp(12, (400, 7), 50))
     projection = bench.state.slot(0).projection.detach()
     assert projection.shape == (50, 400)
     assert float(projection.abs().max()) <= 400**-0.5

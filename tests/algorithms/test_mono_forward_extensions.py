@@ -12,7 +12,7 @@ from bpfree import Patience, fit
 from bpfree.algorithms import MonoForward, State
 from bpfree.data import load
 from bpfree.nets import Chain, mlp
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 from bpfree.train import evaluate
 
 BATCH = batch_of(7)
@@ -42,7 +42,7 @@ def test_the_raw_projection_learns_by_its_own_cross_entropy() -> None:
 
 
 def test_the_raw_projection_changes_nothing_else() -> None:
-    plain, raw = Bench.start(MonoForward(), dense()), Bench.start(MonoForward(raw_projection=True), dense())
+    plain, raw = RuleOnNet.start(MonoForward(), dense()), RuleOnNet.start(MonoForward(raw_projection=True), dense())
     for bench in (plain, raw):
         bench.steps([8, 8])
     for name, value in plain.parameters():
@@ -51,7 +51,7 @@ def test_the_raw_projection_changes_nothing_else() -> None:
 
 
 def test_staged_it_is_a_phase_of_its_own() -> None:
-    bench = Bench.start(MonoForward(schedule="staged", raw_projection=True), dense())
+    bench = RuleOnNet.start(MonoForward(schedule="staged", raw_projection=True), dense())
     first = bench.phases[0]
     assert [phase.name for phase in bench.phases] == ["raw input", *(f"block {k} of 3" for k in (1, 2, 3))]
     before = bench.values()
@@ -83,7 +83,7 @@ def test_best_prefix_is_the_block_whose_scores_are_best_on_validation() -> None:
 
 
 def test_before_validation_has_chosen_the_last_block_is_read() -> None:
-    bench = Bench.start(MonoForward(readout="best-prefix"), dense())
+    bench = RuleOnNet.start(MonoForward(readout="best-prefix"), dense())
     x = bench.batch(4).x
     ours = bench.algorithm.scores(bench.net, bench.state, x, bench.last_phase)
     torch.testing.assert_close(ours, MonoForward().scores(bench.net, bench.state, x, bench.last_phase))

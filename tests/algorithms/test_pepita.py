@@ -9,7 +9,7 @@ from bpfree.algorithms import Pepita, check_net
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
 from bpfree.numerics.feedback import compose
-from bpfree.testing.bench import Bench, ForeignBlock
+from bpfree.testing.bench import ForeignBlock, RuleOnNet
 
 
 def weights(net: Chain) -> list[torch.Tensor]:
@@ -20,7 +20,7 @@ def weights(net: Chain) -> list[torch.Tensor]:
 @pytest.mark.parametrize("presynaptic", ["modulated", "standard", "mixed"])
 def test_update_is_the_formula(sign: str, presynaptic: str) -> None:
     rule = Pepita(sign=sign, presynaptic=presynaptic, dropout=0.0, optimiser="sgd", momentum=0.0, lr=1.0, feedback_scale=2.0)
-    bench = Bench.start(rule, mlp(6, (5, 4), 3, "tanh").double())
+    bench = RuleOnNet.start(rule, mlp(6, (5, 4), 3, "tanh").double())
     before = [p.detach().clone() for p in bench.net.parameters()]
     w1, _, w2, _, v, _ = before
     examples = bench.batch(7)
@@ -57,7 +57,7 @@ def test_feedback_has_the_papers_size() -> None:
 
 def test_masks_are_the_same_in_both_passes() -> None:
     """Without an error signal (feedback zero) both passes agree, dropout or not, and hidden weights do not move."""
-    bench = Bench.start(Pepita(dropout=0.5, lr=1.0), mlp(30, (20, 20), 4))
+    bench = RuleOnNet.start(Pepita(dropout=0.5, lr=1.0), mlp(30, (20, 20), 4))
     bench.state.feedback.zero_()
     before = [w.clone() for w in weights(bench.net)]
     bench.steps([16])
@@ -68,7 +68,7 @@ def test_masks_are_the_same_in_both_passes() -> None:
 
 
 def test_dropout_keeps_the_share_and_the_mean() -> None:
-    bench = Bench.start(Pepita(dropout=0.25), mlp(6, (4000,), 4))
+    bench = RuleOnNet.start(Pepita(dropout=0.25), mlp(6, (4000,), 4))
     (mask,) = bench.algorithm._masks(bench.net, bench.state, bench.batch(8))
     assert mask is not None
     assert mask.unique().tolist() == pytest.approx([0.0, 1 / 0.75])
@@ -80,7 +80,7 @@ def test_mirroring_turns_the_feedback_towards_the_composed_weights() -> None:
     cosines, deviations = [], []
     for steps in (0, 100, 400):
         rule = Pepita(mirroring=True, premirror_steps=steps, mirror_lr=1.0, mirror_every=1_000_000, lr=1e-12)
-        bench = Bench.start(rule, mlp(40, (30, 20), 5))
+        bench = RuleOnNet.start(rule, mlp(40, (30, 20), 5))
         bench.net.output.weight.detach().normal_(generator=torch.Generator().manual_seed(1))
         bench.steps([8])
         feedback, product = bench.state.feedback, compose(weights(bench.net))
@@ -93,7 +93,7 @@ def test_mirroring_turns_the_feedback_towards_the_composed_weights() -> None:
 
 
 def test_mirroring_goes_on_during_training() -> None:
-    bench = Bench.start(Pepita(mirroring=True, premirror_steps=0, mirror_every=2), mlp(6, (5,), 3))
+    bench = RuleOnNet.start(Pepita(mirroring=True, premirror_steps=0, mirror_every=2), mlp(6, (5,), 3))
     feedback = [bench.state.feedback.clone()]
     for k in range(4):
         bench.steps([8], first=k)

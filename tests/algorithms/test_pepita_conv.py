@@ -10,7 +10,7 @@ from bpfree.algorithms.pepita.responses import respond, response_gradients
 from bpfree.data import load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, build
-from bpfree.testing.bench import Bench, fingerprint
+from bpfree.testing.bench import RuleOnNet, fingerprint
 from bpfree.train import Patience, fit
 
 SHAPE = (2, 7, 6)
@@ -37,7 +37,7 @@ def by_patches(difference: torch.Tensor, x: torch.Tensor, kernel: int, padding: 
 def test_update_is_the_formula(pool: str, presynaptic: str) -> None:
     """The first two updates of a net whose weights and feedback are as drawn, against loops over patches."""
     rule = Pepita(presynaptic=presynaptic, dropout=0.0, optimiser="sgd", momentum=0.0, lr=1.0, feedback_scale=2.0)
-    bench = Bench.start(rule, net(pool))
+    bench = RuleOnNet.start(rule, net(pool))
     examples, n = bench.batch(7), 7
     x, y = examples.x.clone(), torch.nn.functional.one_hot(examples.y, 3).double()
     blocks = [bench.net[0], bench.net[1]]
@@ -87,7 +87,7 @@ def test_one_place_is_a_dense_block() -> None:
 
 @pytest.mark.parametrize("pool", ["max", "none"])
 def test_masks_are_the_same_in_both_passes(pool: str) -> None:
-    bench = Bench.start(Pepita(dropout=0.5, lr=1.0), net(pool))
+    bench = RuleOnNet.start(Pepita(dropout=0.5, lr=1.0), net(pool))
     bench.state.feedback.zero_()
     before = [p.detach().clone() for p in bench.net.parameters()]
     bench.steps([16])
@@ -96,7 +96,7 @@ def test_masks_are_the_same_in_both_passes(pool: str) -> None:
 
 
 def test_orthogonal_initialisation_and_the_size_of_the_feedback() -> None:
-    bench = Bench.start(Pepita(initialisation="orthogonal"), build("pepita-conv", (3, 32, 32), 10))
+    bench = RuleOnNet.start(Pepita(initialisation="orthogonal"), build("pepita-conv", (3, 32, 32), 10))
     kernels = bench.net[0].conv.weight.detach().flatten(1)  # (32, 75)
     assert torch.allclose(kernels @ kernels.t(), torch.eye(32), atol=1e-5)
     assert bench.state.feedback.shape == (10, 3072)
@@ -104,11 +104,11 @@ def test_orthogonal_initialisation_and_the_size_of_the_feedback() -> None:
 
 
 def test_save_load_continue_is_bitwise() -> None:
-    bench = Bench.start(Pepita(), net())
+    bench = RuleOnNet.start(Pepita(), net())
     bench.steps([8, 5])
     kept = bench.copy()
     bench.steps([8, 1], first=2)
-    fresh = Bench.start(Pepita(), net(), seed=7)
+    fresh = RuleOnNet.start(Pepita(), net(), seed=7)
     fresh.net.load_state_dict(kept.net.state_dict())
     fresh.state.load_state_dict(kept.state.state_dict())
     fresh.steps([8, 1], first=2)

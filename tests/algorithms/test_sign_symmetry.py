@@ -7,12 +7,12 @@ import torch
 
 from bpfree.algorithms import Backprop, SignSymmetry
 from bpfree.nets import mlp
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 
 @pytest.mark.parametrize("variant", ["usf", "brsf", "frsf"])
 def test_signs_are_the_current_weights(variant: str) -> None:
-    bench = Bench.start(SignSymmetry(variant=variant, lr=0.1), mlp(6, (5, 4), 3).double())
+    bench = RuleOnNet.start(SignSymmetry(variant=variant, lr=0.1), mlp(6, (5, 4), 3).double())
     for k in range(3):
         matrices = [bench.algorithm.matrix(bench.net, bench.state, bench.batch(8, k), j) for j in (1, 2)]
         weights = [bench.net[1].linear.weight, bench.net.output.weight]
@@ -25,7 +25,7 @@ def test_signs_are_the_current_weights(variant: str) -> None:
 def test_magnitudes_by_variant() -> None:
     sizes = {}
     for variant in ("usf", "brsf", "frsf"):
-        bench = Bench.start(SignSymmetry(variant=variant, feedback_scale=3.0), mlp(6, (5, 4), 3).double())
+        bench = RuleOnNet.start(SignSymmetry(variant=variant, feedback_scale=3.0), mlp(6, (5, 4), 3).double())
         rule: SignSymmetry = bench.algorithm
         sizes[variant] = [rule.matrix(bench.net, bench.state, bench.batch(8, k), 1).abs() for k in (0, 0, 1)]
     assert torch.allclose(sizes["usf"][0], torch.full((4, 5), 3.0 * (2 / 9) ** 0.5, dtype=torch.float64))
@@ -38,7 +38,9 @@ def test_magnitudes_by_variant() -> None:
 def test_where_all_weights_have_that_size_it_is_backprop() -> None:
     """Weights of ±√(2 / (i + o)) are their own uniform sign-concordant feedback."""
     plain = {"optimiser": "sgd", "lr": 0.1, "momentum": 0.0}
-    ours, theirs = (Bench.start(rule, mlp(6, (5, 4), 3, "tanh").double()) for rule in (SignSymmetry(**plain), Backprop(**plain)))
+    ours, theirs = (
+        RuleOnNet.start(rule, mlp(6, (5, 4), 3, "tanh").double()) for rule in (SignSymmetry(**plain), Backprop(**plain))
+    )
     for bench in (ours, theirs):
         for weight in (bench.net[1].linear.weight, bench.net.output.weight):
             weight.detach().sign_().mul_((2 / sum(weight.shape)) ** 0.5)

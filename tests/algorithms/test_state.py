@@ -10,7 +10,7 @@ import torch
 from bpfree.algorithms import Backprop, ForwardForward, MonoForward, Optimiser, reset
 from bpfree.errors import UsageError
 from bpfree.nets import mlp
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 
 def test_an_optimiser_allocates_everything_at_once() -> None:
@@ -28,7 +28,7 @@ def test_an_optimiser_allocates_everything_at_once() -> None:
     [(torch.float64, torch.float64), (torch.float32, torch.float32), (torch.bfloat16, torch.float32)],
 )
 def test_hyper_parameters_are_never_narrower_than_float32(dtype: torch.dtype, expected: torch.dtype) -> None:
-    bench = Bench.start(MonoForward(lr=1e-3), mlp(12, (9,), 4).to(dtype))
+    bench = RuleOnNet.start(MonoForward(lr=1e-3), mlp(12, (9,), 4).to(dtype))
     slot = bench.state.slot(0)
     assert bench.state.hyper.lr.dtype == slot.optimiser.lr.dtype == expected
     assert float(slot.optimiser.lr) == pytest.approx(1e-3, rel=1e-6)
@@ -36,7 +36,7 @@ def test_hyper_parameters_are_never_narrower_than_float32(dtype: torch.dtype, ex
 
 
 def test_a_schedule_scales_every_learning_rate_from_its_own_value() -> None:
-    bench = Bench.start(ForwardForward(lr=0.25, inference="head", head_lr=0.5), mlp(12, (9, 7), 4))
+    bench = RuleOnNet.start(ForwardForward(lr=0.25, inference="head", head_lr=0.5), mlp(12, (9, 7), 4))
     for factor in (0.5, 0.25, 1.0):  # of the rule's value, not of the last one
         bench.state.scale_lr(factor)
         assert sorted(float(optimiser.lr_now) for optimiser in bench.state.optimisers()) == [
@@ -50,7 +50,7 @@ def test_the_scaled_rate_is_the_one_that_is_used() -> None:
     """Half the factor is half the step (plain SGD)."""
     moves = []
     for factor in (1.0, 0.5):
-        bench = Bench.start(Backprop(lr=0.1, optimiser="sgd", momentum=0.0), mlp(12, (9,), 4).double())
+        bench = RuleOnNet.start(Backprop(lr=0.1, optimiser="sgd", momentum=0.0), mlp(12, (9,), 4).double())
         before = bench.net.output.weight.detach().clone()
         bench.state.scale_lr(factor)
         bench.step(bench.batch(8))
@@ -61,7 +61,7 @@ def test_the_scaled_rate_is_the_one_that_is_used() -> None:
 def test_weight_decay_shrinks_what_has_no_gradient() -> None:
     """Weights of an input that is always zero get no gradient: they decay by 1 - lr wd a step, under both optimisers."""
     for optimiser in ("adam", "sgd"):
-        bench = Bench.start(Backprop(lr=0.1, weight_decay=0.2, optimiser=optimiser), mlp(12, (9,), 4).double())
+        bench = RuleOnNet.start(Backprop(lr=0.1, weight_decay=0.2, optimiser=optimiser), mlp(12, (9,), 4).double())
         before = bench.net[0].linear.weight[:, 0].detach().clone()
         for index in range(3):
             batch = bench.batch(8, index)
@@ -71,7 +71,7 @@ def test_weight_decay_shrinks_what_has_no_gradient() -> None:
 
 
 def test_reset_refuses_a_state_of_another_kind() -> None:
-    adam = Bench.start(MonoForward(), mlp(12, (9,), 4))
+    adam = RuleOnNet.start(MonoForward(), mlp(12, (9,), 4))
     with pytest.raises(UsageError, match="another rule or for another net"):
         reset(dataclasses.replace(adam.algorithm, optimiser="sgd"), adam.net, adam.state, torch.Generator())
     other = mlp(12, (8,), 4)
@@ -81,8 +81,8 @@ def test_reset_refuses_a_state_of_another_kind() -> None:
 
 def test_reset_switches_the_decay_on_and_off() -> None:
     for first, then in ((0.0, 0.1), (0.1, 0.0)):
-        used = Bench.start(MonoForward(weight_decay=first), mlp(12, (9,), 4))
-        fresh = Bench.start(MonoForward(weight_decay=then), mlp(12, (9,), 4))
+        used = RuleOnNet.start(MonoForward(weight_decay=first), mlp(12, (9,), 4))
+        fresh = RuleOnNet.start(MonoForward(weight_decay=then), mlp(12, (9,), 4))
         used.steps([8])
         used.algorithm = fresh.algorithm
         reset(used.algorithm, used.net, used.state, torch.Generator().manual_seed(0))

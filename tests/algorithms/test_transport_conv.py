@@ -12,7 +12,7 @@ from bpfree.algorithms._sweep import later_weight
 from bpfree.data import load
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, build
-from bpfree.testing.bench import Bench, ForeignBlock, fingerprint
+from bpfree.testing.bench import ForeignBlock, RuleOnNet, fingerprint
 from bpfree.train import Patience, fit
 
 EXACT = {"rtol": 0.0, "atol": 1e-12}
@@ -37,8 +37,8 @@ def net(*, norm: bool = True) -> Chain:
 
 @pytest.mark.parametrize("maths", ["closed", "autograd"])
 def test_feedback_of_the_weights_is_backprop(maths: str) -> None:
-    ours = Bench.start(FeedbackAlignment(maths=maths), net())
-    theirs = Bench.start(Backprop(lr=ours.algorithm.lr), net())
+    ours = RuleOnNet.start(FeedbackAlignment(maths=maths), net())
+    theirs = RuleOnNet.start(Backprop(lr=ours.algorithm.lr), net())
     for k, n in enumerate((8, 8, 5, 2)):
         for j, buffer in enumerate(ours.state.feedback(), start=1):
             buffer.copy_(later_weight(ours.net, j))
@@ -50,7 +50,7 @@ def test_feedback_of_the_weights_is_backprop(maths: str) -> None:
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_closed_form_equals_autograd(rule: Algorithm) -> None:
     """Parameters, running statistics and losses over four steps, the feedback far from the weights."""
-    benches = [Bench.start(dataclasses.replace(rule, maths=maths), net()) for maths in ("auto", "autograd")]
+    benches = [RuleOnNet.start(dataclasses.replace(rule, maths=maths), net()) for maths in ("auto", "autograd")]
     losses = [torch.cat(bench.steps([8, 8, 5, 2])) for bench in benches]
     torch.testing.assert_close(losses[0], losses[1], rtol=1e-9, atol=1e-9)
     expected = benches[1].values()
@@ -60,7 +60,7 @@ def test_closed_form_equals_autograd(rule: Algorithm) -> None:
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_matrices_have_the_shapes_of_the_weights_and_keep_the_size_of_a_derivative(rule: Algorithm) -> None:
-    bench = Bench.start(rule, build("lenet5", (3, 32, 32), 10))
+    bench = RuleOnNet.start(rule, build("lenet5", (3, 32, 32), 10))
     made = [rule.matrix(bench.net, bench.state, bench.batch(4), k) for k in range(1, 5)]
     weights = [later_weight(bench.net, k) for k in range(1, 5)]
     assert [matrix.shape for matrix in made] == [weight.shape for weight in weights]
@@ -76,11 +76,11 @@ def test_matrices_have_the_shapes_of_the_weights_and_keep_the_size_of_a_derivati
 
 @pytest.mark.parametrize("rule", RULES, ids=str)
 def test_save_load_continue_is_bitwise(rule: Algorithm) -> None:
-    bench = Bench.start(rule, net())
+    bench = RuleOnNet.start(rule, net())
     bench.steps([8, 5])
     kept = bench.copy()
     bench.steps([8, 2], first=2)
-    fresh = Bench.start(rule, net(), seed=7)
+    fresh = RuleOnNet.start(rule, net(), seed=7)
     fresh.net.load_state_dict(kept.net.state_dict())
     fresh.state.load_state_dict(kept.state.state_dict())
     fresh.steps([8, 2], first=2)
@@ -111,5 +111,5 @@ def test_a_chain_with_another_block_is_refused() -> None:
 def test_one_example_is_refused_by_batch_norm_and_a_batch_without_it() -> None:
     for maths in ("auto", "autograd"):
         with pytest.raises(UsageError, match="BatchNorm cannot train on a batch of one"):
-            Bench.start(FeedbackAlignment(maths=maths), net()).steps([1])
-        assert all(loss.isfinite().all() for loss in Bench.start(FeedbackAlignment(maths=maths), net(norm=False)).steps([1]))
+            RuleOnNet.start(FeedbackAlignment(maths=maths), net()).steps([1])
+        assert all(loss.isfinite().all() for loss in RuleOnNet.start(FeedbackAlignment(maths=maths), net(norm=False)).steps([1]))

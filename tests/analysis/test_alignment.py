@@ -11,12 +11,12 @@ from bpfree import Patience
 from bpfree.algorithms import Backprop, DirectFeedbackAlignment, FeedbackAlignment, ForwardForward, Foton, MonoForward, Pepita
 from bpfree.analysis import alignment, alignment_over_training
 from bpfree.nets import mlp
-from bpfree.testing.bench import Bench, blobs, fingerprint
+from bpfree.testing.bench import RuleOnNet, blobs, fingerprint
 
 
 @pytest.mark.parametrize("rule", [Backprop(), Backprop(optimiser="sgd", lr=0.5, weight_decay=0.1)], ids=["adam", "sgd"])
 def test_backprop_is_aligned_with_itself(rule: Backprop) -> None:
-    bench = Bench.start(rule, mlp(12, (9, 8), 4))
+    bench = RuleOnNet.start(rule, mlp(12, (9, 8), 4))
     bench.steps([8, 8])
     found = alignment(rule, bench.net, bench.state, bench.batch(16, 5))
     assert found.cosine == pytest.approx([1.0] * 3, abs=1e-12)
@@ -28,7 +28,7 @@ def test_backprop_is_aligned_with_itself(rule: Backprop) -> None:
 def test_what_keeps_a_net_orthogonal_is_no_part_of_the_update(every: int, steps: int) -> None:
     """Also where the next step would orthogonalise."""
     rule = Backprop(orthogonal="kept", orthogonalise_every=every, lr=0.05)
-    bench = Bench.start(rule, mlp(12, (9, 8), 4))
+    bench = RuleOnNet.start(rule, mlp(12, (9, 8), 4))
     bench.steps([8] * steps)
     found = alignment(rule, bench.net, bench.state, bench.batch(16, 50))
     assert found.cosine == pytest.approx([1.0] * 3, abs=1e-12)
@@ -38,7 +38,7 @@ def test_what_keeps_a_net_orthogonal_is_no_part_of_the_update(every: int, steps:
 def test_foton_on_a_linear_orthonormal_net() -> None:
     """Aligned at the start; no longer once training without upkeep has carried the weights away."""
     rule = Foton(orthogonalise_by="none", lr=0.05)
-    bench = Bench.start(rule, mlp(12, (10, 9, 8), 4, "identity").double())
+    bench = RuleOnNet.start(rule, mlp(12, (10, 9, 8), 4, "identity").double())
     batch = bench.batch(16, 9)
     before = alignment(rule, bench.net, bench.state, batch)
     assert before.cosine == pytest.approx([1.0] * 4, abs=1e-12)
@@ -50,7 +50,7 @@ def test_foton_on_a_linear_orthonormal_net() -> None:
 def test_feedback_that_the_state_holds_is_used() -> None:
     """Feedback alignment with the weights as feedback is backprop; with random feedback only the output agrees."""
     rule = FeedbackAlignment()
-    bench = Bench.start(rule, mlp(12, (9, 8), 4, "tanh"))
+    bench = RuleOnNet.start(rule, mlp(12, (9, 8), 4, "tanh"))
     batch = bench.batch(16)
     assert alignment(rule, bench.net, bench.state, batch).cosine[0] < 0.9
     for buffer, weight in zip(bench.state.feedback(), [bench.net[1].linear.weight, bench.net.output.weight], strict=True):
@@ -64,7 +64,7 @@ def test_feedback_that_the_state_holds_is_used() -> None:
     ids=lambda rule: rule.name,
 )
 def test_any_rule_can_be_asked_and_is_not_disturbed(rule: object) -> None:
-    bench = Bench.start(rule, mlp((3, 4), (9, 8, 8), 4))
+    bench = RuleOnNet.start(rule, mlp((3, 4), (9, 8, 8), 4))
     bench.steps([8, 8])
     before = fingerprint(bench.tensors())
     generator = torch.get_rng_state()

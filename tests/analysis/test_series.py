@@ -9,13 +9,13 @@ from typing import Any
 import pytest
 
 from bpfree.algorithms import Backprop, CascadedForward, FeedbackAlignment, Foton, NotOrthogonalWarning
-from bpfree.analysis import Plan, record_series
+from bpfree.analysis import SeriesPlan, record_series
 from bpfree.errors import RunDirectoryError, UsageError
 from bpfree.nets import Chain, mlp
 from bpfree.testing.bench import blobs
 
 DATA = blobs().without_test()
-PLAN = Plan(max_passes=5, every=2, batch_size=32)
+PLAN = SeriesPlan(max_passes=5, every=2, batch_size=32)
 IDENTITY = {"arm": "feedback-alignment"}
 
 
@@ -23,7 +23,7 @@ def net(depth: int = 2) -> Chain:
     return mlp(16, (12,) * depth, 4, "tanh")
 
 
-def record(folder: Path, kind: str = "alignment", plan: Plan = PLAN, **options: Any) -> dict[str, Any]:
+def record(folder: Path, kind: str = "alignment", plan: SeriesPlan = PLAN, **options: Any) -> dict[str, Any]:
     return record_series(kind, FeedbackAlignment(lr=0.01), net(), DATA, plan, folder, IDENTITY, **options)
 
 
@@ -90,7 +90,7 @@ def test_a_finished_analysis_is_read_not_made_again(tmp_path: Path) -> None:
 def test_another_analysis_in_the_same_place_is_refused(tmp_path: Path) -> None:
     record(tmp_path)
     with pytest.raises(RunDirectoryError, match="an analysis with every = 2, this one has 1; choose another"):
-        record(tmp_path, plan=Plan(max_passes=5, batch_size=32))
+        record(tmp_path, plan=SeriesPlan(max_passes=5, batch_size=32))
     (tmp_path / "orthogonality.json").write_text("[]")
     with pytest.raises(RunDirectoryError, match="no analysis of bpfree"):
         record(tmp_path, "orthogonality")
@@ -99,7 +99,9 @@ def test_another_analysis_in_the_same_place_is_refused(tmp_path: Path) -> None:
 def test_what_is_undefined_is_null_with_its_reason(tmp_path: Path) -> None:
     """In the block phase of Cascaded-Forward the output does not move; with a ridge predictor there is one pass."""
     rule = CascadedForward(predictor="ridge")
-    document = record_series("alignment", rule, net(), DATA, Plan(max_passes=3, batch_size=32), tmp_path, {"arm": "caforward"})
+    document = record_series(
+        "alignment", rule, net(), DATA, SeriesPlan(max_passes=3, batch_size=32), tmp_path, {"arm": "caforward"}
+    )
     assert document["points"][0]["cosine"][0] is None
     assert "null: the update or the gradient of the block is zero" in document["reasons"]["points"]
     assert [point["passes"] for point in document["points"]] == [0, 1]
@@ -111,7 +113,7 @@ def test_what_is_undefined_is_null_with_its_reason(tmp_path: Path) -> None:
 )
 def test_numbers_out_of_range(field: str, value: int) -> None:
     with pytest.raises(UsageError, match=f"{field} must be at least"):
-        Plan(**{"max_passes": 1, field: value})
+        SeriesPlan(**{"max_passes": 1, field: value})
 
 
 def test_backprop_is_aligned_and_foton_warns_of_a_widening_net(tmp_path: Path) -> None:

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bpfree.bench import Comparison, RunDirectory, SilentObserver, parse_arms
+from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, parse_arms
 
 from .test_measure import setting
 
 
-def comparison(directory: RunDirectory, seeds: tuple[int, ...]) -> Comparison:
+def comparison(directory: RunDirectory, seeds: tuple[int, ...]) -> ComparisonRun:
     """Two arms, one trial each."""
     rules = setting().ruleset.with_changes(trials=1, passes_per_trial=1, max_passes=1)
-    return Comparison(setting(ruleset=rules), parse_arms("backprop,mono-forward"), seeds, directory, SilentObserver())
+    return ComparisonRun(setting(ruleset=rules), parse_arms("backprop,mono-forward"), seeds, directory, SilentObserver())
 
 
 def test_seeds_can_be_added_and_nothing_is_run_twice(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import torch
 
 from bpfree import report, rulesets
 from bpfree.algorithms import Backprop, State
-from bpfree.bench import Arm, Comparison, RunDirectory, SilentObserver, check_supported, measure, parse_arms
+from bpfree.bench import Arm, ComparisonRun, RunDirectory, SilentObserver, check_supported, measure, parse_arms
 from bpfree.bench.arm import with_control
 from bpfree.bench.measure import RunFailed
 from bpfree.bench.study import open_storage, search
@@ -44,7 +44,7 @@ def run(path: Path, rules: Ruleset = RULES, arms: str = ARMS, seeds: tuple[int, 
     used = setting(ruleset=rules)
     used.plan |= {"arms": [arm.label for arm in parse_arms(arms)], "seeds": list(seeds)}
     with directory.opened(rules, used.facts):
-        Comparison(used, parse_arms(arms), seeds, directory, SilentObserver()).run()
+        ComparisonRun(used, parse_arms(arms), seeds, directory, SilentObserver()).run()
     return path
 
 
@@ -137,10 +137,10 @@ def test_backprop_against_itself_stands_beside_the_others(tmp_path: Path) -> Non
     used, arms = setting(ruleset=RULES), with_control(parse_arms(ARMS))
     used.plan |= {"arms": [arm.label for arm in arms], "seeds": [0, 1]}
     with directory.opened(RULES, used.facts):
-        Comparison(used, arms, (0, 1), directory, SilentObserver()).run()
+        ComparisonRun(used, arms, (0, 1), directory, SilentObserver()).run()
     summary = report.summarise([directory.path])
     (table,) = summary["tables"]
-    assert [row["label"] for row in table["rows"]] == ["backprop", "mono-forward (joint)", "backprop against itself"]
+    assert [row["label"] for row in table["rows"]] == ["backprop", "mono-forward", "backprop against itself"]
     assert (table["rows"][2]["verdict"], table["rows"][2]["difference_fraction"]["n"]) == ("control", 2)
     assert "Control: backprop against itself, with other draws, differs by" in table["answer"]
     assert not [flag for flag in summary["flags"] if "missing" in flag or "seeds" in flag]
@@ -170,7 +170,7 @@ class TestAnotherPatienceForOneArm:
         ended_early = [r for r in read_records(other / "records.jsonl") if r.passes < 12]
         assert ended_early, "the planted patience of 1 must have ended a run"
         flag = flagged("UNEQUAL STOPPING", fair, forged)
-        assert f"in {len(ended_early)} of 3 runs of mono-forward (joint, lr=0.03)" in flag
+        assert f"in {len(ended_early)} of 3 runs of mono-forward (lr=0.03)" in flag
         assert "training ended after 1 passes without improvement" in flag
 
     def test_a_rule_cannot_bring_its_own(self) -> None:
@@ -183,7 +183,7 @@ class TestFewerTrialsForOneArm:
         directory = run(tmp_path / "R", excepting("search.trials", 1, "backprop"), seeds=(0,))
         found = [flag for flag in flags(directory) if "UNEQUAL SEARCH" in flag]
         assert any("for backprop, search.trials is 1 instead of 2" in flag for flag in found)
-        assert any("different numbers of trials (backprop 1, mono-forward (joint) 2)" in flag for flag in found)
+        assert any("different numbers of trials (backprop 1, mono-forward 2)" in flag for flag in found)
 
     def test_in_the_records_it_is_flagged(self, fair: Path, tmp_path: Path) -> None:
         def fewer(record: dict[str, Any]) -> None:
@@ -223,7 +223,7 @@ class TestACopiedHyperParameter:
                 record["params"]["lr"] = 3.21e-4
 
         flag = flagged("COPIED HYPER-PARAMETERS", edited(fair, tmp_path / "R", by_hand))
-        assert "the runs of mono-forward (joint) used lr = 0.000321, but its search chose" in flag
+        assert "the runs of mono-forward used lr = 0.000321, but its search chose" in flag
 
     def test_the_points_that_all_arms_share_are_no_copies(self, fair: Path) -> None:
         best = [row["best"]["lr"] for row in json.loads((fair / "tuned.json").read_text())]
@@ -259,7 +259,7 @@ class TestTheSameSeedThrice:
                 record |= json.loads(one.model_copy(update={"seed": record["seed"]}).to_json())
 
         flag = flagged("SAME SEED", edited(fair, tmp_path / "R", thrice))
-        assert "the runs of mono-forward (joint) with seeds 0, 1, 2" in flag
+        assert "the runs of mono-forward with seeds 0, 1, 2" in flag
         assert "one run was counted 3 times" in flag
 
 
@@ -302,7 +302,7 @@ class TestTheBestStateChosenOnTest:
                 record["val_accuracy"] = record["history"][0]["val_accuracy"] - 0.01
 
         flag = flagged("STATE NOT CHOSEN ON VALIDATION", edited(fair, tmp_path / "R", another_state))
-        assert "in 3 of 3 runs of mono-forward (joint)" in flag
+        assert "in 3 of 3 runs of mono-forward" in flag
 
 
 @dataclasses.dataclass(frozen=True, kw_only=True)

@@ -9,7 +9,17 @@ import numpy as np
 import pytest
 
 from bpfree import data, rulesets
-from bpfree.bench import Arm, Comparison, RunDirectory, Setting, SilentObserver, check_supported, environment, measure, parse_arms
+from bpfree.bench import (
+    Arm,
+    ComparisonRun,
+    RunDirectory,
+    Setting,
+    SilentObserver,
+    check_supported,
+    environment,
+    measure,
+    parse_arms,
+)
 from bpfree.bench.study import open_storage, search
 from bpfree.errors import RulesetError, RunDirectoryError
 
@@ -28,7 +38,7 @@ def file_setting(folder: Path, seed: int) -> Setting:
 
 def run(chosen: Setting, directory: RunDirectory) -> int:
     with directory.opened(RULES, chosen.facts):
-        return len(Comparison(chosen, parse_arms("backprop"), (0,), directory, SilentObserver()).run())
+        return len(ComparisonRun(chosen, parse_arms("backprop"), (0,), directory, SilentObserver()).run())
 
 
 def test_a_file_that_was_replaced_does_not_give_the_old_answer(tmp_path: Path) -> None:

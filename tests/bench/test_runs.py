@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bpfree import data
-from bpfree.bench import Arm, Comparison, RunDirectory, Setting, SilentObserver
+from bpfree.bench import Arm, ComparisonRun, RunDirectory, Setting, SilentObserver
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.runs import measure_into
 from bpfree.errors import RulesetError
@@ -81,11 +81,11 @@ def test_an_interrupted_run_is_run_again_by_the_comparison(tmp_path: Path) -> No
     assert in_directory(tmp_path / "R", used, n_passes=1) == [("interrupted", 1)]
     directory = RunDirectory(tmp_path / "R")
     with directory.opened(rules, used.facts):
-        (record,) = Comparison(used, [BACKPROP], (0,), directory, SilentObserver()).run()
+        (record,) = ComparisonRun(used, [BACKPROP], (0,), directory, SilentObserver()).run()
         assert (record.status, record.passes) == ("ok", 2)
         before = directory.records_path.read_bytes()
         assert before.count(b"\n") == 2
-        Comparison(used, [BACKPROP], (0,), directory, SilentObserver()).run()
+        ComparisonRun(used, [BACKPROP], (0,), directory, SilentObserver()).run()
     assert directory.records_path.read_bytes() == before
 
 

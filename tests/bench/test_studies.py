@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from bpfree import rulesets
-from bpfree.bench import Comparison, RunDirectory, SilentObserver, parse_arms, studies, with_control
+from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, parse_arms, studies, with_control
 from bpfree.bench.outcome import Tried, best_trial
 from bpfree.bench.study import open_storage
 from bpfree.data import Dataset
@@ -31,7 +31,7 @@ def compare(place: Path, arms: str = "backprop,mono-forward", rules: rulesets.Ru
     chosen = setting(ruleset=rules, **changes)
     directory = RunDirectory(place)
     with directory.opened(rules, chosen.facts):
-        return Comparison(chosen, parse_arms(arms), (), directory, SilentObserver()).run()
+        return ComparisonRun(chosen, parse_arms(arms), (), directory, SilentObserver()).run()
 
 
 def learned(record: Record) -> dict[str, Any]:
@@ -173,7 +173,7 @@ def test_a_control_is_run_with_draws_of_its_own(tmp_path: Path) -> None:
     chosen, directory = setting(ruleset=rules), RunDirectory(tmp_path / "R")
     arms = with_control(parse_arms("mono-forward,backprop"))
     with directory.opened(rules, chosen.facts):
-        records = Comparison(chosen, arms, (), directory, SilentObserver()).run()
+        records = ComparisonRun(chosen, arms, (), directory, SilentObserver()).run()
     control = [r for r in records if r.control]
     assert {r.arm for r in control} == {"backprop#control"}
     assert {r.algorithm for r in control} == {"backprop"}
@@ -193,7 +193,7 @@ def test_every_split_has_its_studies(tmp_path: Path) -> None:
     chosen, directory = setting(ruleset=rules), RunDirectory(tmp_path / "R")
     other = replace(chosen, data=data.load("digits", split_seed=1), split_seed=1, costs={})
     with directory.opened(rules, chosen.facts):
-        records = Comparison(chosen, parse_arms("backprop"), (), directory, SilentObserver(), [other]).run()
+        records = ComparisonRun(chosen, parse_arms("backprop"), (), directory, SilentObserver(), [other]).run()
     assert [r.replicate for r in records] == [(0, 0), (0, 1), (1, 0), (1, 1)]
     assert len({r.data_digest for r in records}) == 2
     assert len({r.seed for r in records}) == 4

@@ -20,7 +20,7 @@ from bpfree.bench.suites.sizes import KNOWN, Size
 from bpfree.errors import BpfreeError, DataError, UsageError
 from bpfree.meter import Meter
 from bpfree.published import Number
-from bpfree.rulesets import digest, load
+from bpfree.rulesets import Split, digest, load
 
 NAMES = ["foton2025", "mf2025", "pepita2022", "spyra2025", "spyra2026"]
 
@@ -251,6 +251,37 @@ def test_rows_without_data_are_kept_with_their_reason(tmp_path: Path, monkeypatc
     only = choose(suites.load(tmp_path / "mine.yaml"), dataset_names=("mnist",))
     with pytest.raises(DataError, match="suite mine has no data here: cannot download mnist"):
         only.load(None)
+
+
+def test_data_are_split_as_the_ruleset_of_the_rows_says(tmp_path: Path) -> None:
+    """1,797 digits: 60/20/20 of each class under ``quick``; half of each class validates under the changed ruleset."""
+    changes = "splits.digits: {kind: stratified, validation: 0.5, test: 0.25}, plan.split_seeds: [3]"
+    other = f"  halves: {{base: quick, changes: {{{changes}}}, why: a test}}\nsections:"
+    rows = SUITE.partition("sections:\n")[2].replace("ruleset: quick", "ruleset: halves")
+    chosen = choose(suites.load(written(tmp_path / "mine.yaml", SUITE.replace("sections:", other) + rows)))
+    chosen.load(None)
+    standard, halves = chosen.data["quick", "digits"], chosen.data["halves", "digits"]
+    assert standard.split_digest == data.load("digits").split_digest
+    split = Split(kind="stratified", validation=0.5, test=0.25)
+    assert halves.split_digest == data.load("digits", split=split, split_seed=3).split_digest
+    assert halves.n("validation") == pytest.approx(1797 / 2, abs=5)
+    setting = chosen._comparison(chosen.groups()[1], tmp_path, torch.device("cpu"), Meter("cpu"), None, "").setting
+    assert (setting.split_seed, setting.data.split_digest) == (3, halves.split_digest)
+
+
+def test_a_ruleset_of_several_splits_is_refused_row_by_row(tmp_path: Path) -> None:
+    changes = "rulesets:\n  quick: {base: quick, changes: {plan.split_seeds: [0, 1]}, why: a test}\n"
+    text = SUITE.replace("rulesets:\n  quick: {base: quick}\n", changes)
+    chosen = choose(suites.load(written(tmp_path / "mine.yaml", text)))
+    chosen.load(None)
+    assert all("runs 2 split seeds, and a suite runs one" in line.reason for line in chosen.lines)
+
+
+def test_sizes_of_a_dry_run_follow_the_split() -> None:
+    """Of MNIST's 60,000 training examples 10,000 validate by the standard split, 6,000 as a tenth."""
+    size = KNOWN["mnist"].divided(Split(kind="last", validation=0.1))
+    assert (size.n_train, size.n_validation, size.n_test) == (54_000, 6_000, 10_000)
+    assert KNOWN["mnist"].divided(load("quick").split_for("mnist")) == KNOWN["mnist"]
 
 
 def test_a_net_that_cannot_take_the_data_is_a_reason(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import torch
 
 from bpfree import data, report, rulesets
 from bpfree.algorithms import Backprop
-from bpfree.bench import Arm, Comparison, RunDirectory, Setting, SilentObserver, environment, measure
+from bpfree.bench import Arm, ComparisonRun, RunDirectory, Setting, SilentObserver, environment, measure
 from bpfree.bench.measure import RunFailed
 from bpfree.errors import RunDirectoryError, StorageError
 from bpfree.meter import Meter, ReplayProbe, ReplaySource, Sample, Trace
@@ -33,8 +33,8 @@ def setting(meter: Meter, **changes: object) -> Setting:
 @pytest.fixture
 def often(monkeypatch: pytest.MonkeyPatch) -> None:
     """One sample every 2 ms and a rest after each pass, so that a run of a moment has a course."""
-    original = meter_module.Sampler
-    monkeypatch.setattr(meter_module, "Sampler", lambda *args, **how: original(*args, probe_period_s=0.002, **how))
+    original = meter_module.BackgroundSampler
+    monkeypatch.setattr(meter_module, "BackgroundSampler", lambda *args, **how: original(*args, probe_period_s=0.002, **how))
     monkeypatch.setattr(SilentObserver, "passed", lambda *_: time.sleep(0.15))
 
 
@@ -42,7 +42,7 @@ def compare(path: Path, meter: Meter, arms: str) -> RunDirectory:
     chosen = setting(meter)
     directory = RunDirectory(path)
     with directory.opened(chosen.ruleset, chosen.facts):
-        Comparison(chosen, [Arm.parse(arm) for arm in arms.split(",")], (0,), directory, SilentObserver()).run()
+        ComparisonRun(chosen, [Arm.parse(arm) for arm in arms.split(",")], (0,), directory, SilentObserver()).run()
     return directory
 
 

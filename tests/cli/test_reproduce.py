@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bpfree.bench import Comparison
+from bpfree.bench import ComparisonRun
 from bpfree.errors import StorageError
 from tests.bench.test_suites import SUITE, written
 
@@ -106,8 +106,8 @@ def test_a_dry_run_writes_nothing_and_counts_everything(bpfree: Command, tmp_pat
     outcome = bpfree("reproduce", suite, "--dry-run", "--json")
     assert outcome.code == 0, outcome.err
     plan = json.loads(outcome.out)
-    assert [cell["arm"] for cell in plan["cells"]] == ["backprop", "mono-forward"]
-    assert plan["hours"] == pytest.approx(sum(cell["hours"] for cell in plan["cells"]))
+    assert [arm["arm"] for arm in plan["arms"]] == ["backprop", "mono-forward"]
+    assert plan["hours"] == pytest.approx(sum(arm["hours"] for arm in plan["arms"]))
     assert plan["hours"] > 0
     assert (plan["joules"] is None) == (plan["joules_reason"] is not None)
     assert [line["reason"] for line in plan["not_run"]] == ["no such thing"]
@@ -177,10 +177,10 @@ def test_a_place_that_holds_something_else_is_left_alone(bpfree: Command, tmp_pa
 def test_a_cell_that_fails_is_a_reason_and_a_full_disk_is_not(
     bpfree: Command, tmp_path: Path, suite: str, monkeypatch: pytest.MonkeyPatch, error: Exception, code: int
 ) -> None:
-    def failing(_self: Comparison) -> None:
+    def failing(_self: ComparisonRun) -> None:
         raise error
 
-    monkeypatch.setattr(Comparison, "run", failing)
+    monkeypatch.setattr(ComparisonRun, "run", failing)
     outcome = bpfree("reproduce", suite, "--out", "R", "--quiet")
     assert outcome.code == code
     if code == 1:

@@ -9,7 +9,7 @@ import torch
 from bpfree import nets
 from bpfree.algorithms import Algorithm, NotOrthogonalWarning, make, names
 from bpfree.models import Model
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 VARIANTS = (
     "mono-forward:readout=sum",
@@ -40,7 +40,7 @@ def trained(arm: str, spec: str = SPEC, in_shape: tuple[int, ...] = IN_SHAPE, dt
     """A model of a rule on a small net, after a few steps in each phase."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotOrthogonalWarning)
-        bench = Bench.start(rule_of(arm), nets.build(spec, in_shape, N_CLASSES).to(dtype))
+        bench = RuleOnNet.start(rule_of(arm), nets.build(spec, in_shape, N_CLASSES).to(dtype))
     bench.all_phases([16, 16, 5])
     bench.net.eval()
     return Model(bench.algorithm, bench.net, bench.state, bench.last_phase)

@@ -68,7 +68,7 @@ def test_fewer_than_two_classes_are_refused(n_classes: int) -> None:
 
 
 def test_shapes_that_do_not_chain_name_the_blocks() -> None:
-    with pytest.raises(UsageError, match=r"block 1 takes \(5,\), but block 0 puts out \(4,\)"):
+    with pytest.raises(UsageError, match=r"block 1 takes \(5,\), but block 0 returns \(4,\)"):
         Chain([DenseBlock((6,), 4), DenseBlock((5,), 4)], 3)
 
 

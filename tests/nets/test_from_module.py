@@ -181,7 +181,7 @@ def test_a_net_in_evaluation_mode_is_trained_all_the_same():
         (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3), nn.Softmax(1)), (4,), "ends in 2 Softmax, not in an nn.Linear.*drop"),
         (nn.Sequential(nn.Linear(4, 4), nn.Linear(4, 3, bias=False)), (4,), r"output \(1 Linear\) has no bias"),
         (nn.Sequential(nn.Linear(4, 5), nn.Linear(4, 4), nn.Linear(4, 3)), (4,), r"block 1 \(1 Linear\) cannot .*\(5,\)"),
-        (nn.Sequential(nn.Linear(4, 5), nn.Linear(4, 3)), (4,), r"takes 4 features, but block 0 \(0 Linear\) puts out \(5,\)"),
+        (nn.Sequential(nn.Linear(4, 5), nn.Linear(4, 3)), (4,), r"takes 4 features, but block 0 \(0 Linear\) returns \(5,\)"),
         (
             nn.Sequential(nn.Conv2d(3, 2, 3), nn.Flatten(), nn.Linear(8, 3)),
             (1, 4, 4),
@@ -193,7 +193,7 @@ def test_a_net_in_evaluation_mode_is_trained_all_the_same():
             (5, 4),
             r"block 1 \(1 TransformerEncoderLayer.*\) mixes the examples",
         ),
-        (nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)), (5, 4), r"puts out \(5, 3\) per example.*MeanOverTokens"),
+        (nn.Sequential(nn.Linear(4, 8), nn.Linear(8, 3)), (5, 4), r"returns \(5, 3\) per example.*MeanOverTokens"),
         (nn.Sequential(*[nn.Linear(4, 4)] * 2, nn.Linear(4, 3)), (4,), "blocks 0 and 1 share a parameter"),
         (nn.Sequential(nn.Linear(4, 4).requires_grad_(False), nn.Linear(4, 3)), (4,), r"block 0 \(0 Linear\) has a frozen"),
     ],

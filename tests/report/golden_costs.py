@@ -136,7 +136,7 @@ PASSES_HEADINGS = (
 PASSES_TABLE = (
     # passes, steps, examples, time, validation, training, processor time, a second, load, how it ended
     ("backprop", "4.5", "45", "346", "47.5 s", "4.75 s", "42.8 s", "23.8 s", "0.50", "2 %", "by patience: 4 of 4"),
-    ("mono-forward (joint)", "4", "40", "308", "2 min 45 s", "41.2 s", "2 min 04 s", "2 min 04 s (×4.24)", "0.75", "2 %",
+    ("mono-forward", "4", "40", "308", "2 min 45 s", "41.2 s", "2 min 04 s", "2 min 04 s (×4.24)", "0.75", "2 %",
      "by patience: 4 of 4"),
     ("pepita", "4", "40", "308", "47.5 s", "4.75 s", "42.8 s", "23.8 s (×1.00)", "0.50", "2 %", "by patience: 4 of 4"),
     ("forward-forward", "4.5", "45", "346", "40 s", "20 s", "20 s", "80 s (×10.95)", "2.00", "2 %", "by patience: 2 of 2"),

@@ -84,7 +84,7 @@ def test_the_headline_shows_costs_with_their_ratios(table: Table) -> None:
 def test_the_table_of_needs_has_the_same_flops(table: Table) -> None:
     assert [cells[:3] for cells in needs_rows(table)] == [
         ("backprop", "3.5 M", "1.00"),
-        ("mono-forward (joint)", "3 M", "0.86"),  # 3 / 3.5 of the means
+        ("mono-forward", "3 M", "0.86"),  # 3 / 3.5 of the means
         ("pepita", "4.5 M", "1.29"),
         ("forward-forward", "5.5 M", "1.57"),
     ]

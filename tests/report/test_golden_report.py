@@ -172,7 +172,7 @@ MARKDOWN = (
     "| CO₂e | FLOPs per step | Peak memory, step / validation | Inference, 1 / 128 examples | Seeds |",
     "| backprop | 92.00 ± 3.44 | baseline | 4.5 (ended by patience: 4 of 4) | 47.5 s | 4.75 s | 475 J / 300 J | 47.5 mg | 3.5 M "
     "| 4 KiB / 8.01 KiB | – | 4 (4 ok) |",
-    f"| mono-forward (joint) | 95.00 ± 5.66 | +3.00 [+0.75, +5.25] ({FOUR}) | 4 (ended by patience: 4 of 4) "
+    f"| mono-forward | 95.00 ± 5.66 | +3.00 [+0.75, +5.25] ({FOUR}) | 4 (ended by patience: 4 of 4) "
     "| 2 min 45 s (×2.83 [1.50, 5.35]) | 41.2 s (training ×2.36 [1.25, 4.46]) | 150 J / 80 J (×0.35 [0.19, 0.67]) | 15 mg "
     "| 3 M (×0.81 [0.43, 1.53]) | 3 KiB / 6.01 KiB | 2.5 ms / 25 ms (p95 7.5 ms / 75 ms) | 4 (4 ok) |",
     f"| pepita | 92.00 ± 3.44 | 0.00 [0.00, 0.00] ({FOUR}) | 4 (ended by patience: 4 of 4) | 47.5 s (×1.00) "
@@ -183,7 +183,7 @@ MARKDOWN = (
     *(f"| {' | '.join(texts)} |" for texts in (PASSES_HEADINGS, *PASSES_TABLE)),
     "| Arm | Reached by | Passes | Time | Energy |",
     "| backprop | 4 of 4 | 2 | 15 s | 150 J |",
-    "| mono-forward (joint) | 4 of 4 | 2 | 40 s | 62.5 J |",
+    "| mono-forward | 4 of 4 | 2 | 40 s | 62.5 J |",
     "| pepita | 4 of 4 | 2 | 15.3 s | – |",
     "| forward-forward | 1 of 4 | never | never | never |",
 )
@@ -280,7 +280,7 @@ def test_every_number_of_the_markdown(paths: report.ReportPaths) -> None:
 def test_the_answer_and_its_numbers(first: Path) -> None:
     """The interval .03 ∓ .0225033 to one digit; the best of the arms that lost no run comes first."""
     assert report.summarise([first], 0.9)["tables"][0]["answer"] == (
-        "Under ruleset quick+changed, with flags (lost runs), on digits with mlp:2x8, mono-forward (joint), chosen from 3 arms "
+        "Under ruleset quick+changed, with flags (lost runs), on digits with mlp:2x8, mono-forward, chosen from 3 arms "
         "by its test mean, reached 95.0 % test accuracy against backprop’s 92.0 % "
         f"(difference +3.0 [+0.7, +5.3] points; {FOUR}), at 2.83 [1.50, 5.35] times the time and 0.35 [0.19, 0.67] times the "
         f"energy. The other arms: pepita 92.0 % ({FOUR}); forward-forward 79.0 % ({LOST})."

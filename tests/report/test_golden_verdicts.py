@@ -184,7 +184,7 @@ def test_the_answer_is_at_equal_rules_because_nothing_is_flagged(directory: Path
     low, high = (math.exp(1.5 * LN2 + side * T4 * LN2 / math.sqrt(20)) for side in (-1, 1))
     assert summary["standing"] == ""
     assert summary["tables"][0]["answer"] == (
-        "At equal rules on digits with mlp:2x8, mono-forward (joint), chosen from 2 arms by its test mean, reached 95.0 % test "
+        "At equal rules on digits with mlp:2x8, mono-forward, chosen from 2 arms by its test mean, reached 95.0 % test "
         f"accuracy against backprop’s 92.0 % (difference +3.0 [+1.8, +4.2] points: better, where {least:.1f} points could be "
         f"shown), at 2.83 [{low:.2f}, {high:.2f}] times the time (slower) and 0.50 [0.50, 0.50] times the energy (not told "
         "apart). The other arms: forward-forward 92.0 % (equivalent). Control: backprop against itself, with other draws, "
@@ -204,7 +204,7 @@ def test_the_evidence_stands_on_page_and_in_markdown(directory: Path) -> None:
         paths = report.build([directory])
     half = scipy.stats.t.ppf(0.975, 4 * 1.8**2 / (1.3**2 + 0.5**2)) * math.sqrt(0.00018)
     welch = f"+3.00 [−{100 * (half - 0.03):.2f}, +{100 * (half + 0.03):.2f}]"
-    line = f"| mono-forward (joint) | +3.00 [+1.76, +4.24] | {welch} | +0.99 |"
+    line = f"| mono-forward | +3.00 [+1.76, +4.24] | {welch} | +0.99 |"
     assert line in paths.markdown.read_text()
     assert "What the verdicts rest on" in paths.page.read_text()
     assert welch in paths.page.read_text()

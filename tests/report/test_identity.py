@@ -17,7 +17,8 @@ from bpfree.cli import run as bpfree
 from bpfree.data import Dataset
 from bpfree.errors import RulesetError, RunDirectoryError
 from bpfree.records import Record
-from tests.report.conftest import QUICK, digits, facts, make_record, setting, write_run
+from bpfree.report.material import read_material
+from tests.report.conftest import QUICK, digits, facts, make_record, setting, tuned_entry, write_run
 
 Pair = tuple[Path, Path]
 SEARCH = {"lr": {"low": 1e-5, "high": 1e-4}}
@@ -210,3 +211,12 @@ def test_records_of_two_versions_do_not_mix(tmp_path: Path, capsys: pytest.Captu
     line = refused(paths, capsys, "--accept-other-code")
     assert f"{paths[1]} has records of version 1" in line
     assert "report them one by one" in line
+
+
+def test_a_search_on_other_data_of_the_same_name_is_not_that_of_the_runs(tmp_path: Path) -> None:
+    """``tune --dataset d1/my.npz`` and ``compare --dataset d2/my.npz`` in one directory: two searches, and no copied values."""
+    own = tuned_entry("backprop")
+    other = own | {"data_digest": "e" * 64, "best": dict.fromkeys(own["best"], 0.5)}
+    path = write_run(tmp_path / "a", [make_record("backprop", seed) for seed in (0, 1)], tuned=[other, own])
+    (entry,) = read_material([path]).tuned
+    assert entry["best"] == own["best"]

@@ -38,7 +38,7 @@ def test_counts_and_bytes_stand_in_the_page(runs):
     (table,) = build_tables(read_material([directory]))
     rows = {cells[0]: cells[1:] for cells in needs_rows(table)}
     assert rows["backprop"] == ("30 M", "1.00", "–", "10 M", "1 KiB", "0 B", "4 KiB", "2 KiB", "512 B", "3 KiB")
-    assert rows["mono-forward (joint)"][:2] == ("15 M", "0.50")
+    assert rows["mono-forward"][:2] == ("15 M", "0.50")
     paths = report.build([directory])
     page = paths.page.read_text()
     assert "What a step needs" in page
@@ -49,9 +49,9 @@ def test_counts_and_bytes_stand_in_the_page(runs):
 def test_orthogonalisation_is_charged_by_its_share(runs):
     """1,000 operations in one of 4 steps; without a mean over the run, an old record has the step as it was counted."""
     records = counted(runs.grid(arms=("backprop",), seeds=(0, 1)))
-    flops = records[0].flops.model_copy(update={"orthogonalisation": 1000, "train_step": 7_000_000})
-    params = records[0].params | {"orthogonalise_every": 4}
-    made = [record.model_copy(update={"flops": flops, "params": params}) for record in records]
+    method = "counted; one orthogonalisation apart, done every 4 steps"
+    flops = records[0].flops.model_copy(update={"orthogonalisation": 1000, "train_step": 7_000_000, "method": method})
+    made = [record.model_copy(update={"flops": flops}) for record in records]
     assert needs_rows(table_of(runs, made))[0][1:4] == ("30 M", "1.00", "250")
 
 

@@ -71,7 +71,7 @@ class TestUnequalSearch:
         ]
         row = build_tables(read_material([runs(records=records)]))[0].rows[1]
         assert row.verdict.text == "not judged: unequal search"
-        assert "mono-forward (joint) had 2 trials, backprop 8 trials" in row.verdict.sentence
+        assert "mono-forward had 2 trials, backprop 8 trials" in row.verdict.sentence
 
 
 class TestTheSearch:
@@ -98,7 +98,7 @@ class TestTheSearch:
         entry = self.entry(runs, "mono-forward", trials, n_validation=6000)
         summary = summary_of(runs, self.tuned_records(runs, 3.57e-3), tuned=[entry])
         assert flag_with(summary, "could not tell") == (
-            "The search of mono-forward (joint) could not tell lr 0.000302 from 0.00357: 2 of its 3 trials lie within two "
+            "The search of mono-forward could not tell lr 0.000302 from 0.00357: 2 of its 3 trials lie within two "
             "standard errors (0.88 points, 6,000 validation examples) of the best."
         )
         answer = summary["tables"][0]["answer"]
@@ -116,7 +116,7 @@ class TestTheSearch:
         entry = self.entry(runs, "mono-forward", trials, at_edge=["lr"], n_validation=100_000)
         summary = summary_of(runs, self.tuned_records(runs, 0.0093), tuned=[entry])
         assert flag_with(summary, "at an edge") == (
-            "The lr of mono-forward (joint), 0.0093, lies at an edge of what was searched (log-uniform 1e-05 to 0.01), so a "
+            "The lr of mono-forward, 0.0093, lies at an edge of what was searched (log-uniform 1e-05 to 0.01), so a "
             "better value may lie outside; trials: 0.0093 gave 97.50 %, 0.003 gave 97.20 %."
         )
 

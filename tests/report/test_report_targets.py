@@ -226,7 +226,7 @@ def test_an_arm_without_a_choice_of_readout_is_named(runs):
 
     rules = runs.ruleset.with_changes(readout="best-prefix-on-validation")
     records = [
-        r.model_copy(update={"params": {**r.params, "readout": "best-prefix"}}) if r.algorithm == "mono-forward" else r
+        r.model_copy(update={"variant": "readout=best-prefix"}) if r.algorithm == "mono-forward" else r
         for r in runs.grid(arms=("backprop", "mono-forward"), digest=rulesets.digest(rules))
     ]
     raised = [flag for flag in report.summarise([runs(records=records, ruleset=rules)])["flags"] if "readout" in flag]

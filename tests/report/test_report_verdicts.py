@@ -44,7 +44,7 @@ class TestClaims:
 
     def test_the_headline_says_from_how_many_it_chose(self, runs: Any) -> None:
         of_three = summary_of(runs, runs.grid())["tables"][0]["answer"]
-        assert "mono-forward (joint), chosen from 3 arms by its test mean, reached" in of_three
+        assert "mono-forward, chosen from 3 arms by its test mean, reached" in of_three
         assert "chosen from" not in summary_of(runs, ahead(runs), name="two")["tables"][0]["answer"]
 
 

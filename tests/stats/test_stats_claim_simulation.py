@@ -9,7 +9,7 @@ from scipy import stats as scipy_stats
 
 from bpfree import stats
 from bpfree.errors import UsageError
-from bpfree.stats.search_noise import Curve, Surrogate, claim_protocol, protocol_power, quick_protocol, scrambled_points
+from bpfree.stats.search_noise import RateCurve, Surrogate, claim_protocol, protocol_power, quick_protocol, scrambled_points
 
 N_COMPARISONS = 40_000
 """The rates are 4.4 to 4.8 per cent, with a standard error of 0.1."""
@@ -17,8 +17,8 @@ MARGIN = 0.0025
 
 
 def surrogate(top, below, above, trial_top, trial_above, trial_se, validation_se, seed_sd):
-    trial = Curve(top=trial_top, optimum=-2.92, half_width=0.4, below=below, above=trial_above)
-    run = Curve(top=top, optimum=-3.52, half_width=0.4, below=below, above=above)
+    trial = RateCurve(top=trial_top, optimum=-2.92, half_width=0.4, below=below, above=trial_above)
+    run = RateCurve(top=top, optimum=-3.52, half_width=0.4, below=below, above=above)
     return Surrogate(trial=trial, run=run, trial_se=trial_se, validation_se=validation_se, seed_sd=seed_sd)
 
 
@@ -109,5 +109,5 @@ def test_arms_share_their_points():
 
 
 def test_the_curve_by_hand():
-    curve = Curve(top=0.9, optimum=-3.0, half_width=0.5, below=0.1, above=0.2)
+    curve = RateCurve(top=0.9, optimum=-3.0, half_width=0.5, below=0.1, above=0.2)
     assert curve.accuracy(np.array([-5.0, -3.4, -3.0, -2.0, 9.0])) == pytest.approx([0.675, 0.9, 0.9, 0.85, 0.0])

@@ -13,7 +13,7 @@ import torch
 from bpfree.algorithms import Algorithm, MonoForward
 from bpfree.nets import Chain
 from bpfree.testing import AlgorithmContract
-from bpfree.testing.bench import Bench, blobs, fingerprint, make_batch
+from bpfree.testing.bench import RuleOnNet, blobs, fingerprint, make_batch
 from bpfree.testing.docstrings import bibtex_problems, problems, sections
 from bpfree.testing.guards import BrokenProtocolError, no_waiting
 
@@ -103,7 +103,7 @@ def test_an_exception_must_name_a_check_and_a_reason() -> None:
 
 
 def test_a_contributor_subclasses_and_names_exceptions(pytester: pytest.Pytester) -> None:
-    """An exception must fail, or it is an error; without a fixture ``algorithm`` the message says what to do."""
+    """Rules or a fixture ``algorithm`` are named; an exception must fail, or it is an error; naming no rule is one too."""
     pytester.makepyfile(
         """
         import pytest
@@ -112,9 +112,7 @@ def test_a_contributor_subclasses_and_names_exceptions(pytester: pytest.Pytester
 
         class TestNeeded(AlgorithmContract):
             exceptions = {"test_golden_trajectory": "there is none"}
-            @pytest.fixture
-            def algorithm(self):
-                return Backprop()
+            rules = (Backprop(), Backprop(lr=0.5))
 
         class TestNotNeeded(AlgorithmContract):
             exceptions = {"test_phases_are_well_formed": "I was too lazy to look"}
@@ -122,14 +120,14 @@ def test_a_contributor_subclasses_and_names_exceptions(pytester: pytest.Pytester
             def algorithm(self):
                 return Backprop()
 
-        class TestNoFixture(AlgorithmContract):
+        class TestNoRule(AlgorithmContract):
             pass
         """
     )
     result = pytester.runpytest_inprocess("-p", "no:cacheprovider", "-k", "golden or phases", "-rA")
-    result.assert_outcomes(xfailed=1, passed=1, failed=2, errors=2)
+    result.assert_outcomes(xfailed=2, passed=2, failed=2, errors=2)
     result.stdout.fnmatch_lines(["*I was too lazy to look*"])
-    result.stdout.fnmatch_lines(["*give your contract class a fixture `algorithm`*"])
+    result.stdout.fnmatch_lines(["*TestNoRule names no rule to check*"])
 
 
 def test_a_missing_pytest_is_explained(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -157,7 +155,7 @@ def test_blobs_say_nothing_in_the_label_pixels() -> None:
 
 
 def test_fingerprints_see_every_bit() -> None:
-    bench = Bench.start(MonoForward(), Contract().make_net())
+    bench = RuleOnNet.start(MonoForward(), Contract().make_net())
     before = fingerprint(bench.tensors())
     assert fingerprint(bench.copy().tensors()) == before
     weight = bench.net[0].linear.weight.detach().view(-1)
@@ -166,7 +164,7 @@ def test_fingerprints_see_every_bit() -> None:
 
 
 def test_a_copied_bench_keeps_its_shared_head() -> None:
-    copied = Bench.start(MonoForward(), Contract().make_net()).copy()
+    copied = RuleOnNet.start(MonoForward(), Contract().make_net()).copy()
     assert copied.state.slot(2).projection is copied.net.output.weight
 
 

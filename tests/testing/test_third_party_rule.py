@@ -13,7 +13,7 @@ from bpfree.analysis import alignment
 from bpfree.bench.counting import apart_flops, step_flops
 from bpfree.nets import Chain, DenseBlock, ModuleBlock
 from bpfree.testing import AlgorithmContract
-from bpfree.testing.bench import Bench
+from bpfree.testing.bench import RuleOnNet
 
 N = 16
 
@@ -35,7 +35,7 @@ FLOPS_OF_A_RENEWAL = 2 * (8 * 8 * 12 + 8 * 12 * 8)
 
 @pytest.mark.parametrize("every", [1, 10])
 def test_periodic_work_is_charged_by_its_share(every: int) -> None:
-    bench = Bench.start(Renewing(renew_every=every), net())
+    bench = RuleOnNet.start(Renewing(renew_every=every), net())
     counted = step_flops(bench.algorithm, bench.net, bench.state, bench.batch(N), bench.last_phase)
     assert counted == round(flops_of_learn() + FLOPS_OF_A_RENEWAL / every)
     assert counted == {1: 13_056 + 3_072, 10: 13_056 + 307}[every]
@@ -43,7 +43,7 @@ def test_periodic_work_is_charged_by_its_share(every: int) -> None:
 
 
 def test_the_renewal_is_done_every_tenth_step_and_not_before() -> None:
-    bench, plain = Bench.start(Renewing(), net()), Bench.start(Backprop(lr=1e-3), net())
+    bench, plain = RuleOnNet.start(Renewing(), net()), RuleOnNet.start(Backprop(lr=1e-3), net())
     plain.net.load_state_dict(bench.net.state_dict())
     for number in range(1, 12):
         for each in (bench, plain):
@@ -56,7 +56,7 @@ def test_the_renewal_is_done_every_tenth_step_and_not_before() -> None:
 @pytest.mark.parametrize("steps", [0, 9])
 @pytest.mark.parametrize("every", [1, 10])
 def test_it_is_aligned_with_backprop_whatever_is_due(steps: int, every: int) -> None:
-    bench = Bench.start(Renewing(renew_every=every, lr=0.01), net())
+    bench = RuleOnNet.start(Renewing(renew_every=every, lr=0.01), net())
     bench.steps([8] * steps)
     found = alignment(bench.algorithm, bench.net, bench.state, bench.batch(N, 50))
     assert found.cosine == pytest.approx([1.0] * 3, abs=1e-12)

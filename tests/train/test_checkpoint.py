@@ -192,7 +192,7 @@ def test_a_file_of_a_newer_bpfree_is_refused(data, tmp_path: Path) -> None:
 def test_a_file_of_an_older_layout_is_refused_with_a_cure(data, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 1})})
-    with pytest.raises(DataError, match=r"older bpfree \(format 1, this one reads format 2\); delete it to start afresh"):
+    with pytest.raises(DataError, match=r"older bpfree \(format 1, this one reads format 2\); delete it to start again"):
         train(MonoForward(), new_net(data), data, path)
 
 

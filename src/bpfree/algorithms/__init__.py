@@ -142,7 +142,7 @@ def make(name: str, params: Mapping[str, str | Value] | None = None) -> Algorith
     Raises:
         UsageError: an unknown rule or hyper-parameter (with the nearest names), or a value out of range.
     """
-    rules = registry()
-    if name not in rules:
-        raise unknown_name("algorithm", name, rules)
-    return rules[name](**parse(name, rules[name], params or {}))
+    rule = registry().get(name)
+    if rule is not None:
+        return rule(**parse(name, rule, params or {}))
+    raise unknown_name("algorithm", name, registry())

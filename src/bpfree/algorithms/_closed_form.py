@@ -115,11 +115,11 @@ def _statistics_of(block: Block, statistics: Statistics) -> Iterator[None]:
         with evaluating(block):
             yield
     else:
-        kept = [(buffer, buffer.clone()) for buffer in block.buffers()]
+        buffers = [(buffer, buffer.clone()) for buffer in block.buffers()]
         try:
             yield
         finally:
-            for buffer, value in kept:
+            for buffer, value in buffers:
                 buffer.data.copy_(value)  # .data: what autograd has saved of the pass still counts as unmodified
 
 

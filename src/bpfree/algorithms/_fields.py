@@ -20,7 +20,7 @@ Value = bool | int | float | str
 
 
 @dataclass(frozen=True)
-class _Range:
+class _Admitted:
     kind: type
     low: float = -math.inf
     high: float = math.inf
@@ -62,13 +62,13 @@ class _Range:
 
 def number(default: float, *, low: float = -math.inf, high: float = math.inf, above: float | None = None) -> Any:
     """A numeric hyper-parameter: a finite float at least ``low`` (or strictly above ``above``) and at most ``high``."""
-    bound = _Range(float, low if above is None else above, high, open_low=above is not None)
+    bound = _Admitted(float, low if above is None else above, high, open_low=above is not None)
     return dataclasses.field(default=default, metadata={"range": bound})
 
 
 def natural(default: int, *, low: int = 1, high: float = math.inf) -> Any:
     """A structural whole number."""
-    return dataclasses.field(default=default, metadata={"range": _Range(int, low, high)})
+    return dataclasses.field(default=default, metadata={"range": _Admitted(int, low, high)})
 
 
 def choice(default: str, options: Sequence[str], *, readout: bool = False) -> Any:
@@ -78,16 +78,16 @@ def choice(default: str, options: Sequence[str], *, readout: bool = False) -> An
         readout: whether it says how classes are read out of the learned weights, and nothing else: the same weights may then be
             asked in each of these ways. At most one field of a rule does.
     """
-    return dataclasses.field(default=default, metadata={"range": _Range(str, choices=tuple(options), readout=readout)})
+    return dataclasses.field(default=default, metadata={"range": _Admitted(str, choices=tuple(options), readout=readout)})
 
 
 def flag(default: bool) -> Any:
     """A structural switch."""
-    return dataclasses.field(default=default, metadata={"range": _Range(bool)})
+    return dataclasses.field(default=default, metadata={"range": _Admitted(bool)})
 
 
-def _range(field: dataclasses.Field[Any]) -> _Range:
-    return cast(_Range, field.metadata["range"])
+def _range(field: dataclasses.Field[Any]) -> _Admitted:
+    return cast(_Admitted, field.metadata["range"])
 
 
 def readout_field(rule: Any) -> tuple[str, tuple[str, ...]] | None:

@@ -56,7 +56,7 @@ class Optimiser(nn.Module):
         lr, weight_decay: 0-D values; ``weight_decay`` 0 at construction leaves the decay out of the step.
 
     Attributes:
-        observer: called with the gradients of every step before they are used; None (the default) for nobody. A count of
+        observer: called with the gradients of every step before they are used; None (the default) for no one. A count of
             memory sets it on a copy.
     """
 

@@ -1,4 +1,4 @@
-"""A backward sweep in which other matrices stand in for the transposed weights: what feedback alignment and its kin share.
+"""A backward sweep in which other matrices stand in for the transposed weights: what variants of feedback alignment share.
 
 Index letters: n example, i input, o output of a block. With a feedback matrix B (o, i) in the place of W:
 

@@ -198,7 +198,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         return _Passed(a, carry.key, carry.block + 1), loss
 
     def last_step(self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor) -> tuple[None, Tensor]:
-        """As of any other block, but nobody reads the activity: it is freed once φ′ has been taken of it."""
+        """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
         a, saved = block_forward(block, carry.x, self.maths)
         given = Handover(a)
         del a
@@ -278,5 +278,5 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
             yield 0, alive + 2 * s.n**2 + 3 * activity  # similarities of all pairs, and the target or their squares
             yield 0, alive + s.n**2 + 4 * activity
             yield of_map, alive + 3 * activity
-            kept = 0 if k == len(s.blocks) - 1 else activity  # goes on to the next block
-            yield block.parameters + s.classes * block.rows + of_map, s.input(k) + kept + activity
+            handed_on = 0 if k == len(s.blocks) - 1 else activity  # goes on to the next block
+            yield block.parameters + s.classes * block.rows + of_map, s.input(k) + handed_on + activity

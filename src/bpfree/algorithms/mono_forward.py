@@ -194,7 +194,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         return a, self._update(block, slot, block.features(a), saved, y)
 
     def last_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor) -> tuple[None, Tensor]:
-        """As of any other block, but nobody reads the activity: it is freed once φ′ has been taken of it."""
+        """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
         a, saved = block_forward(block, carry, self.maths)
         given = Handover(block.features(a))
         del a
@@ -250,8 +250,8 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
             block = s.blocks[k]
             activity, head = s.n * block.rows, s.classes * block.n_features
             yield head, s.input(k) + 2 * activity + s.n * s.classes
-            kept = 0 if k == max(phase.learning) else activity  # goes on to the next block
-            yield block.parameters + head, s.input(k) + kept + activity
+            handed_on = 0 if k == max(phase.learning) else activity  # goes on to the next block
+            yield block.parameters + head, s.input(k) + handed_on + activity
 
 
 def _at_head(block: Block, slot: HeadSlot, features: Tensor | Handover, y: Tensor) -> tuple[Tensor, Tensor, Handover]:

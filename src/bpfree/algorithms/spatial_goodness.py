@@ -164,7 +164,7 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
         return a, self._update(block, slot, a, saved, y)
 
     def last_step(self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor) -> tuple[None, Tensor]:
-        """As of any other block, but nobody reads the activity: it is freed once φ′ has been taken of it."""
+        """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
         a, saved = block_forward(block, carry, self.maths)
         given = Handover(a)
         del a
@@ -201,8 +201,8 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
         for k, block in enumerate(s.blocks):
             head = s.classes * block.n_features
             yield head, s.input(k) + 3 * s.n * block.rows  # dA is made of A and what the head hands back
-            kept = 0 if k == len(s.blocks) - 1 else s.n * block.rows  # goes on to the next block
-            yield block.parameters + head, s.input(k) + kept + s.n * block.rows
+            handed_on = 0 if k == len(s.blocks) - 1 else s.n * block.rows  # goes on to the next block
+            yield block.parameters + head, s.input(k) + handed_on + s.n * block.rows
 
 
 def _at_head(slot: SpatialSlot, given: Tensor | Handover, y: Tensor) -> tuple[Tensor, Tensor, Handover]:

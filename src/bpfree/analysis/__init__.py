@@ -2,12 +2,12 @@
 
 from bpfree.analysis.alignment import Alignment, alignment, alignment_over_training
 from bpfree.analysis.orthogonality import defects, orthogonality_over_training
-from bpfree.analysis.series import KINDS, Plan, record_series
+from bpfree.analysis.series import KINDS, SeriesPlan, record_series
 
 __all__ = [
     "KINDS",
     "Alignment",
-    "Plan",
+    "SeriesPlan",
     "alignment",
     "alignment_over_training",
     "defects",

@@ -34,7 +34,7 @@ def over_training(
 
     Args:
         look: sees the net through its closure; the phase is None before the first pass.
-        known: numbers of passes at which nobody needs to look again (training that is resumed).
+        known: numbers of passes that were looked at already (training that is resumed).
         options: passed to :func:`bpfree.training`.
 
     Raises:

@@ -18,7 +18,7 @@ from bpfree.files import locked, write_atomic, writing
 from bpfree.nets import Chain
 from bpfree.train import Patience, past
 
-__all__ = ["KINDS", "Plan", "record_series"]
+__all__ = ["KINDS", "SeriesPlan", "record_series"]
 
 KINDS = ("alignment", "orthogonality")
 """What can be looked at."""
@@ -28,7 +28,7 @@ _UNDEFINED = "the update or the gradient of the block is zero, or it has no matr
 
 
 @dataclass(frozen=True, kw_only=True)
-class Plan:
+class SeriesPlan:
     """How a rule is trained and looked at.
 
     Attributes:
@@ -62,7 +62,7 @@ def record_series(
     rule: Algorithm,
     net: Chain,
     data: Dataset,
-    plan: Plan,
+    plan: SeriesPlan,
     directory: Path,
     identity: dict[str, Any],
     *,
@@ -71,7 +71,7 @@ def record_series(
 ) -> dict[str, Any]:
     """Look at ``rule`` on ``net`` over training; everything lies in ``directory/KIND.json``, written anew after each look.
 
-    A second call with the same arguments goes on where the first was stopped, or reads the finished file.
+    A second call with the same arguments resumes where the first was stopped, or reads the finished file.
 
     Args:
         kind: of :data:`KINDS`.
@@ -116,25 +116,29 @@ def record_series(
 
 
 def _points(
-    kind: str, rule: Algorithm, net: Chain, data: Dataset, plan: Plan, checkpoint: Path, known: list[int]
+    kind: str, rule: Algorithm, net: Chain, data: Dataset, plan: SeriesPlan, checkpoint: Path, known: list[int]
 ) -> Iterator[Point]:
     stop = Patience(None, max_passes=plan.max_passes, restore_best=False)
     options = {
-        "every": plan.every, "known": known, "seed": plan.seed, "batch_size": plan.batch_size, "checkpoint": checkpoint,
-    }  # fmt: skip
+        "every": plan.every,
+        "known": known,
+        "seed": plan.seed,
+        "batch_size": plan.batch_size,
+        "checkpoint": checkpoint,
+    }
     if kind == "alignment":
         for seen in alignment_over_training(rule, net, data, stop, n_examples=plan.n_examples, **options):
             yield {"passes": seen.passes, "cosine": _known(seen.cosine), "norm_ratio": _known(seen.norm_ratio)}
     else:
-        for passes, found in orthogonality_over_training(rule, net, data, stop, **options):
-            yield {"passes": passes, "defect": _known(found)}
+        for passes, defects in orthogonality_over_training(rule, net, data, stop, **options):
+            yield {"passes": passes, "defect": _known(defects)}
 
 
 def _known(values: tuple[float, ...]) -> list[float | None]:
     return [value if math.isfinite(value) else None for value in values]
 
 
-def _goes_on(checkpoint: Path, points: list[Point], plan: Plan) -> bool:
+def _goes_on(checkpoint: Path, points: list[Point], plan: SeriesPlan) -> bool:
     """Whether nothing was missed between the last look and the checkpoint (a process may die between the two)."""
     passed = len(past(checkpoint))
     return {passes for passes in plan.looks() if passes <= passed} == {point["passes"] for point in points}

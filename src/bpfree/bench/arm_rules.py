@@ -11,7 +11,7 @@ from bpfree.rulesets import Ruleset
 from bpfree.train import StopRule
 
 if TYPE_CHECKING:
-    from bpfree.bench.measure import Setting
+    from bpfree.bench.setting import Setting
 
 __all__ = ["ArmRules"]
 
@@ -54,6 +54,11 @@ class ArmRules:
         return self.arm.under(self.rules)
 
     @property
+    def trials(self) -> int:
+        """Trials of the search, or of each study."""
+        return self.rules.search.trials
+
+    @property
     def passes(self) -> int:
         """Cap on the passes of a measured run, or of each of its phases where the ruleset counts per phase."""
         return self.rules.passes(self.dataset)
@@ -67,6 +72,6 @@ class ArmRules:
         """When a measured run ends, or a trial of the search."""
         return self.ruleset.stop_rule(self.arm.plain, self.dataset, self.net, trial=trial)
 
-    def cell(self, seed: int) -> tuple[str, str, str, str, int]:
-        """What identifies a measured run: arm, data set, its digest, net, seed; equal to :attr:`bpfree.records.Record.cell`."""
-        return (self.arm.label, self.dataset, self.data_digest, self.net, seed)
+    def cell(self, seed_or_study: int) -> tuple[str, str, str, str, int]:
+        """What identifies a measured run: arm, data set, its digest, net, seed or study; see ``Record.cell``."""
+        return (self.arm.label, self.dataset, self.data_digest, self.net, seed_or_study)

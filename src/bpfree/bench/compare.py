@@ -2,7 +2,7 @@
 
 Under a ruleset of several studies, search and measurement are one: the best trial of each study is its measured run.
 A cell (arm, data, net, seed or study) is run once. The process may die at any time: the journal and the records are the state,
-and the same command goes on where it was.
+and the same command resumes.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.outcome import Tuned
 from bpfree.bench.runs import measure_into
@@ -23,7 +24,7 @@ from bpfree.errors import RunDirectoryError
 from bpfree.records import CONTROL_SEEDS, Record
 from bpfree.train import Progress
 
-__all__ = ["Comparison", "Observer", "SilentObserver"]
+__all__ = ["ComparisonRun", "Observer", "SilentObserver"]
 
 
 class Observer(Protocol):
@@ -43,7 +44,7 @@ class Observer(Protocol):
 
 
 class SilentObserver:
-    """Nobody."""
+    """An observer that shows nothing."""
 
     def begin(self, stage: str, n_passes: int) -> None:
         """Nothing."""
@@ -56,7 +57,7 @@ class SilentObserver:
 
 
 @dataclass
-class Comparison:
+class ComparisonRun:
     """Arms, seeds and a setting, to be run in an opened directory.
 
     Attributes:
@@ -126,11 +127,11 @@ class Comparison:
         storage = open_storage(self.directory.journal_path)
         tuned: dict[str, Tuned] = {}
         for arm in self.arms:
-            rules = setting.rules_of(arm)
-            if rules.search.trials:
-                self.observer.begin(f"search {arm.label}", rules.search.trials * rules.trial_passes(setting.data.name))
+            under = ArmRules.of(setting, arm)
+            if under.trials:
+                self.observer.begin(f"search {arm.label}", under.trials * under.trial_passes)
             tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
-            if rules.search.trials:
+            if under.trials:
                 self._say(f"search {arm.label}: {_found(tuned[arm.label])}")
         return tuned
 
@@ -142,19 +143,16 @@ class Comparison:
         done = self.directory.finished()
         for turn, seed in enumerate(self.seeds):
             for arm in self._rotated(turn):
-                own = seed + (CONTROL_SEEDS if arm.control else 0)
-                if self._cell(setting, arm, own) not in done:
-                    yield arm, own
+                arm_seed = seed + (CONTROL_SEEDS if arm.control else 0)
+                if ArmRules.of(setting, arm).cell(arm_seed) not in done:
+                    yield arm, arm_seed
 
     def _rotated(self, turn: int) -> list[Arm]:
         first = turn % len(self.arms)
         return [*self.arms[first:], *self.arms[:first]]
 
-    def _cell(self, setting: Setting, arm: Arm, seed_or_study: int) -> tuple[str, str, str, str, int]:
-        return (arm.label, setting.data.name, setting.data.data_digest, setting.net, seed_or_study)
-
     def _measure(self, setting: Setting, arm: Arm, seed: int, tuned: Tuned) -> None:
-        self.observer.begin(f"{arm.label}, seed {seed}", setting.rules_of(arm).passes(setting.data.name))
+        self.observer.begin(f"{arm.label}, seed {seed}", ArmRules.of(setting, arm).passes)
         record = measure_into(self.directory, setting, arm, tuned.best, seed, tuned.cost, on_pass=self.observer.passed)
         self._say(f"{arm.label}, seed {seed}: {_outcome(record)}")
 
@@ -166,24 +164,24 @@ class Comparison:
             done = self.directory.finished()
             studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
             for arm in self.arms:
-                if self._cell(setting, arm, number) in done:
-                    studies.pop(arm.label).close()  # killed after its record was kept, it may have left a state behind
+                if ArmRules.of(setting, arm).cell(number) in done:
+                    studies.pop(arm.label).close()  # killed after its record was written, it may have left a state behind
             for index in range(search.trials):
                 for arm in self._rotated(number * search.trials + index):
-                    if arm.label in studies and studies[arm.label].n_done <= index < setting.rules_of(arm).search.trials:
+                    if arm.label in studies and studies[arm.label].n_done <= index < ArmRules.of(setting, arm).trials:
                         self._run_trial(setting, studies[arm.label], index)
             for study in studies.values():
                 self._measure_study(study)
 
     def _run_trial(self, setting: Setting, study: ArmStudy, index: int) -> None:
-        said = f"{study.arm.label}, study {study.number}, trial {index}"
-        self.observer.begin(said, setting.rules_of(study.arm).passes(setting.data.name))
+        stage = f"{study.arm.label}, study {study.number}, trial {index}"
+        self.observer.begin(stage, ArmRules.of(setting, study.arm).passes)
         record = study.run_trial(index, on_pass=self.observer.passed, on_trace=self.directory.keep_trace)
         if record.val_accuracy is None:
             came = f"{record.status} ({record.reasons['status']})"
         else:
             came = f"validation accuracy {record.val_accuracy:.4f} after {record.passes} passes in {record.time_s:.2f} s"
-        self._say(f"{said}: {came}")
+        self._say(f"{stage}: {came}")
 
     def _measure_study(self, study: ArmStudy) -> None:
         tuned = study.tuned()

@@ -18,6 +18,7 @@ from bpfree.bench.counting import (
     end_of_pass_flops,
     evaluation_flops,
     every_step,
+    features_flops,
     live_step,
     step_flops,
     twins,
@@ -44,6 +45,7 @@ class StepCost:
         by_phase: FLOPs of a training step in each phase; ``flops.train_step`` is their mean.
         end_of_pass: FLOPs of what closes a pass, besides its steps; ``None`` where that is nothing.
         ends_by_phase: the same for each phase, 0 where it is nothing.
+        features_by_phase: FLOPs of the features of the whole training split, for a phase that reads them; else 0.
         apart: the periodic work that is reported beside the step, ``None`` where there is none.
         evaluation_peak_bytes: most live bytes while the validation split is scored, what persists included.
     """
@@ -55,11 +57,12 @@ class StepCost:
     by_phase: tuple[int, ...] = ()
     end_of_pass: int | None = None
     ends_by_phase: tuple[int, ...] = ()
+    features_by_phase: tuple[int, ...] = ()
     apart: ApartCount | None = None
     evaluation_peak_bytes: int = 0
 
     def run_flops(self, passes: Mapping[int, int], steps: int, examples: int) -> int | None:
-        """FLOPs of a whole training: every phase by its passes, work apart by its share of the steps, solves at pass ends.
+        """FLOPs of a whole training: phases by their passes, work apart by its share of the steps, solves, features cached once.
 
         Args:
             passes: of each phase, by index.
@@ -69,6 +72,7 @@ class StepCost:
             return None
         in_pass = examples / self.flops.batch_size / sum(passes.values())  # full steps that a pass amounts to
         total = sum(count * (in_pass * self.by_phase[phase] + self.ends_by_phase[phase]) for phase, count in passes.items())
+        total += sum(self.features_by_phase[phase] for phase, count in passes.items() if count)
         if self.apart is not None:
             total += self.apart.flops * (steps // self.apart.every)
         return round(total)
@@ -82,6 +86,7 @@ class _Counts:
     evaluation: int | None = None
     apart: ApartCount | None = None
     ends: list[int] = field(default_factory=list)
+    features: list[int] = field(default_factory=list)
 
     @property
     def end_of_pass(self) -> int | None:
@@ -112,6 +117,10 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
         counts.evaluation = evaluation_flops(algorithm, net, state, batch, algorithm.phases(net)[-1])
         counts.apart = apart_flops(algorithm, net, state, batch)
         counts.ends = [end_of_pass_flops(algorithm, net, state, given, phase) or 0 for given, phase in read]
+        n_batches = data.n("train") / len(batch.y)
+        counts.features = [
+            round(n_batches * features_flops(net, state, batch, phase.frozen)) if phase.cached else 0 for _, phase in read
+        ]
     except FlopCountError as error:
         counts = _Counts()
         reasons |= dict.fromkeys(("flops.train_step", "flops.evaluation", "flops.orthogonalisation"), str(error))
@@ -141,9 +150,17 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
     peak_bytes = sum(part for part in parts if part is not None)
     lasting = peak_bytes - live.peak_bytes
     return StepCost(
-        flops, memory, peak_bytes, reasons, tuple(counts.by_phase), counts.end_of_pass, tuple(counts.ends),
-        counts.apart, lasting + _evaluation_bytes(algorithm, net, state, data),
-    )  # fmt: skip
+        flops,
+        memory,
+        peak_bytes,
+        reasons,
+        by_phase=tuple(counts.by_phase),
+        end_of_pass=counts.end_of_pass,
+        ends_by_phase=tuple(counts.ends),
+        features_by_phase=tuple(counts.features),
+        apart=counts.apart,
+        evaluation_peak_bytes=lasting + _evaluation_bytes(algorithm, net, state, data),
+    )
 
 
 def _evaluation_bytes(algorithm: Algorithm, net: Chain, state: State, data: Dataset) -> int:

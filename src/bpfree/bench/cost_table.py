@@ -133,9 +133,13 @@ def _row(arm: Arm, spec: str, data: Dataset, batch_size: int) -> CostRow:
     step, orthogonalisation = _macs(flops.train_step), _macs(flops.orthogonalisation)
     share = None if orthogonalisation is None or every is None else orthogonalisation / every
     return CostRow(
-        arm.label, spec, batch_size, n_parameters(rule, net),
-        MemoryBytes(memory.weights or 0, memory.auxiliary or 0, memory.optimiser or 0, memory.gradients or 0,
-                    memory.activations or 0),
+        arm.label,
+        spec,
+        batch_size,
+        n_parameters(rule, net),
+        MemoryBytes(
+            memory.weights or 0, memory.auxiliary or 0, memory.optimiser or 0, memory.gradients or 0, memory.activations or 0
+        ),
         step=step,
         by_phase=tuple(count // 2 for count in cost.by_phase),
         evaluation=_macs(flops.evaluation),
@@ -145,7 +149,7 @@ def _row(arm: Arm, spec: str, data: Dataset, batch_size: int) -> CostRow:
         end_of_pass=_macs(cost.end_of_pass),
         by_formula=by_formula,
         reasons=reasons,
-    )  # fmt: skip
+    )
 
 
 def _macs(flops: int | None) -> int | None:

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State, Upkeep
+from bpfree.algorithms import Algorithm, Phase, State, Upkeep, frozen_features
 from bpfree.data import Batch
 from bpfree.meter import IN_PLACE_FORMULAS, Labels, count_flops, live_memory
 from bpfree.nets import Chain
@@ -25,6 +25,7 @@ __all__ = [
     "end_of_pass_flops",
     "evaluation_flops",
     "every_step",
+    "features_flops",
     "live_step",
     "step_flops",
     "twins",
@@ -91,6 +92,13 @@ def evaluation_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batc
     twin, twin_state = twins(net, state)
     twin.eval()
     return count_flops(lambda: algorithm.scores(twin, twin_state, batch.x, phase))
+
+
+def features_flops(net: Chain, state: State, batch: Batch, n_blocks: int) -> int:
+    """FLOPs of the features of a batch: the activities of the first ``n_blocks`` blocks, frozen."""
+    twin, _ = twins(net, state)
+    twin.eval()
+    return count_flops(lambda: list(frozen_features(twin, batch.x, n_blocks)))
 
 
 @torch.no_grad()

@@ -140,8 +140,14 @@ class RunDirectory:
 
         In a study the best trial so far replaces the one before.
         """
-        about = {"arm": record.arm, "dataset": record.dataset, "net": record.net, "seed": record.seed,
-                 "ruleset_digest": record.ruleset_digest, "started_at": record.started_at}  # fmt: skip
+        about = {
+            "arm": record.arm,
+            "dataset": record.dataset,
+            "net": record.net,
+            "seed": record.seed,
+            "ruleset_digest": record.ruleset_digest,
+            "started_at": record.started_at,
+        }
         arm = slug(record.arm)
         which = hashlib.sha256(json.dumps(record.cell).encode()).hexdigest()[:8]
         with writing(self.timelines_path):

@@ -112,8 +112,8 @@ def write_environments(path: Path, environments: dict[str, Environment]) -> None
 def code_digest() -> str:
     """:func:`digest_of` the installed bpfree.
 
-    A version number stays the same between two releases, and an installed package does not know its commit; this tells both
-    apart. It decides whether a run directory may be resumed.
+    A version number stays the same between two releases, and an installed package does not know its commit; this
+    distinguishes both. It decides whether a run directory may be resumed.
     """
     return digest_of(Path(bpfree.__file__).parent)
 

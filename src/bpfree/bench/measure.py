@@ -9,6 +9,7 @@ from pathlib import Path
 
 from bpfree.algorithms import Algorithm, State, Value
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.cost import StepCost, step_cost, warm_up
 from bpfree.bench.load import LoadWatch
 from bpfree.bench.record import Ended, record_of, with_test, with_tuning
@@ -97,16 +98,15 @@ def run_once(
     Raises:
         RunFailed: with the record; its cause is the exception.
     """
-    rules = setting.rules_of(arm)
-    arm = arm.under(rules)
+    under = ArmRules.of(setting, arm)
+    rules, arm, stop = under.rules, under.chosen, under.stop()
     algorithm = arm.build(values)
     net = setting.build_net()
     blind = setting.data.without_test()
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     state = initialise(algorithm, net, seed, setting.device)
-    cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
     warm_up(algorithm, net, state, blind, rules.batch_size)
-    stop = setting.ruleset.stop_rule(arm.plain, setting.data.name, setting.net)
+    cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
     history = past(checkpoint) if checkpoint else []
     steps, examples, stops = counted(checkpoint) if checkpoint else (None, None, [])
     sittings = 2 if history else 1
@@ -117,11 +117,25 @@ def run_once(
     try:
         with setting.meter.window() as window:
             for progress in training(
-                algorithm, net, blind, stop, batch_size=rules.batch_size, seed=seed,
-                lr_schedule=rules.lr_schedule, state=state, clock=window, checkpoint=checkpoint,
-                identity={"arm": arm.label, "values": dict(values), "data": setting.data.data_digest, "net": setting.net,
-                          "seed": seed, "ruleset": digest(setting.ruleset)},
-            ):  # fmt: skip
+                algorithm,
+                net,
+                blind,
+                stop,
+                batch_size=rules.batch_size,
+                seed=seed,
+                lr_schedule=rules.lr_schedule,
+                state=state,
+                clock=window,
+                checkpoint=checkpoint,
+                identity={
+                    "arm": arm.label,
+                    "values": dict(values),
+                    "data": setting.data.data_digest,
+                    "net": setting.net,
+                    "seed": seed,
+                    "ruleset": digest(setting.ruleset),
+                },
+            ):
                 history.append(progress.entry)
                 steps, examples, stops = progress.steps, progress.examples, list(progress.stops)
                 on_pass(progress)
@@ -152,7 +166,7 @@ def run_once(
 
 
 def _of_two_sittings(reading: Reading, history: list[HistoryEntry]) -> Reading:
-    """Seconds of several sittings add up; joules do not, since nobody saw the device in between."""
+    """Seconds of several sittings add up; joules do not, since the device was not metered in between."""
     why = "the run was interrupted and resumed; energies of two sittings are not added"
     reasons = reading.reasons | dict.fromkeys(("energy.joules", "energy.net_joules", "energy.sources"), why)
     sources = dict.fromkeys(reading.sources)

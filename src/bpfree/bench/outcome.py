@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import fixed_though_searched
 from bpfree.records import TuningCost
@@ -36,9 +37,15 @@ class Tried:
         """As it stands in the journal."""
         known = trial.user_attrs
         return cls(
-            dict(trial.params), float(trial.value or 0.0), known["seed"], known["passes"], known["time_s"], known["joules"],
-            known["method"], known["diverged"],
-        )  # fmt: skip
+            dict(trial.params),
+            float(trial.value or 0.0),
+            known["seed"],
+            known["passes"],
+            known["time_s"],
+            known["joules"],
+            known["method"],
+            known["diverged"],
+        )
 
 
 def best_trial(tried: Sequence[Tried]) -> int:
@@ -66,7 +73,7 @@ def tuned_of(
     study: int | None = None,
 ) -> Tuned:
     """The outcome of the finished trials of one search, in order."""
-    rules = setting.rules_of(arm)
+    under = ArmRules.of(setting, arm)
     at = best_trial(tried) if tried else None
     best = dict(tried[at].values) if at is not None else {}
     accuracy = tried[at].val_accuracy if at is not None else 0.0
@@ -86,23 +93,28 @@ def tuned_of(
         "best_val_accuracy": accuracy,
         "trials": len(tried),
         "diverged_trials": sum(trial.diverged for trial in tried),
-        "passes_per_trial": rules.trial_passes(setting.data.name),
-        "passes_per_run": rules.passes(setting.data.name),
-        "examples_per_trial": rules.trial_examples(n_train, setting.data.n_classes),
+        "passes_per_trial": under.trial_passes,
+        "passes_per_run": under.passes,
+        "examples_per_trial": under.rules.trial_examples(n_train, setting.data.n_classes),
         "examples_per_run": n_train,
         "n_validation": setting.data.n("validation"),
         "time_s": cost.time_s if cost else 0.0,
         "joules": cost.joules if cost else None,
         "space": {name: str(bounds) for name, bounds in space.items()},
         "at_edge": [name for name, bounds in space.items() if at is not None and bounds.at_edge(best[name])],
-        "unequal_search": fixed_though_searched(rules, arm),
+        "unequal_search": fixed_though_searched(under.rules, arm),
         "tried": [
-            {"values": trial.values, "val_accuracy": trial.val_accuracy, "seed": trial.seed, "passes": trial.passes,
-             "diverged": trial.diverged}
+            {
+                "values": trial.values,
+                "val_accuracy": trial.val_accuracy,
+                "seed": trial.seed,
+                "passes": trial.passes,
+                "diverged": trial.diverged,
+            }
             for trial in tried
         ],
         "sampler": dict(sampler),
-    }  # fmt: skip
+    }
     return Tuned(arm, best, accuracy, cost, row)
 
 

@@ -66,7 +66,7 @@ def pass_costs(
 
     Raises:
         UsageError: a rule that cannot train the net, a batch larger than the split, times in the wrong order.
-    """  # fmt: skip
+    """
     rows = []
     for arm in arms:
         rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes).to(data.device)
@@ -103,6 +103,16 @@ def _evaluation_pass(rule: Algorithm, net: Chain, state: State, data: Dataset, p
 def _row(arm: Arm, spec: str, phase: Phase, kind: str, repeated: Repeated) -> PassCost:
     reading = repeated.reading
     return PassCost(
-        arm.label, spec, phase.name, kind, repeated.call_s, repeated.call_j, repeated.n_calls, reading.time_s, reading.resolved,
-        reading.method, reading.scope, dict(reading.reasons),
-    )  # fmt: skip
+        arm.label,
+        spec,
+        phase.name,
+        kind,
+        repeated.call_s,
+        repeated.call_j,
+        repeated.n_calls,
+        reading.time_s,
+        reading.resolved,
+        reading.method,
+        reading.scope,
+        dict(reading.reasons),
+    )

@@ -63,9 +63,13 @@ def prepare(
     environment.configure_torch(n_params, rules.batch_size, device)
     meter = ready_meter(device, estimate=estimate)
     about = {
-        "split_seeds": list(rules.plan.split_seeds), "control": rules.plan.control, "dataset": loaded.name, "net": net,
-        "device": str(device), "tier": rules.plan.tier,
-    }  # fmt: skip
+        "split_seeds": list(rules.plan.split_seeds),
+        "control": rules.plan.control,
+        "dataset": loaded.name,
+        "net": net,
+        "device": str(device),
+        "tier": rules.plan.tier,
+    }
     facts = environment.facts(device)
     return Setting(rules, loaded, net, device, meter, factor, {**(plan or {}), **about}, facts, split_seed=first)
 

@@ -180,13 +180,13 @@ def with_test(record: Record, setting: Setting, model: Model) -> Record:
         model: in its best state.
     """
     # the only line that reads the test split
-    found = evaluate(model.algorithm, model.net, model.state, setting.data, "test", model.phase)
+    tested = evaluate(model.algorithm, model.net, model.state, setting.data, "test", model.phase)
     reasons = {key: why for key, why in record.reasons.items() if key not in TESTED}
-    bits = np.packbits(found.correct.cpu().numpy())
+    bits = np.packbits(tested.correct.cpu().numpy())
     return _changed(
         record,
-        test_accuracy=found.accuracy,
-        n_test=len(found.correct),
+        test_accuracy=tested.accuracy,
+        n_test=len(tested.correct),
         correct=base64.b64encode(bits.tobytes()).decode("ascii"),
         inference=_inference(record.arm, setting, replace(model, normalisation=None), reasons),
         reasons=reasons,
@@ -227,9 +227,15 @@ def _carbon(run: Ended, reasons: dict[str, str]) -> tuple[float | None, Carbon]:
 def _inference(arm: str, setting: Setting, model: Model, reasons: dict[str, str]) -> Inference:
     """What using the trained model costs, outside the window."""
     costs = measure_inference(
-        {arm: model}, setting.meter, batch_sizes=(1, INFERENCE_BATCH), repeats=INFERENCE_REPEATS,
-        window_s=INFERENCE_WINDOW_S, n_windows=1, max_s=INFERENCE_MOST_S, counted=False,
-    )  # fmt: skip
+        {arm: model},
+        setting.meter,
+        batch_sizes=(1, INFERENCE_BATCH),
+        repeats=INFERENCE_REPEATS,
+        window_s=INFERENCE_WINDOW_S,
+        n_windows=1,
+        max_s=INFERENCE_MOST_S,
+        counted=False,
+    )
     by_batch = {}
     for cost in costs:
         size = str(cost.batch_size)

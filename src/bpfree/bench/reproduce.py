@@ -17,25 +17,25 @@ from typing import Any
 import torch
 
 from bpfree import data as datasets
-from bpfree import rulesets
 from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
-from bpfree.bench.compare import Comparison, Observer, SilentObserver
+from bpfree.bench.compare import ComparisonRun, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
 from bpfree.bench.suites import Row, Section, Suite
+from bpfree.bench.suites.directory import check_place
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
-from bpfree.bench.suites.scale import scaled_data
+from bpfree.bench.suites.scale import scaled_data, split_seed
 from bpfree.bench.suites.sizes import KNOWN, Size
 from bpfree.data import Dataset
-from bpfree.errors import BpfreeError, DataError, RunDirectoryError, StorageError, UsageError, unknown_name
+from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError, unknown_name
 from bpfree.files import write_atomic, writing
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.nets import build
 from bpfree.published import Number
-from bpfree.rulesets import Ruleset
+from bpfree.rulesets import Ruleset, Split
 
 __all__ = ["ArmGroup", "Line", "Reproduction", "choose"]
 
@@ -114,40 +114,51 @@ class Reproduction:
         return ArmRules(self.rules[line.section.ruleset], Arm.parse(row.arm), row.dataset, row.net)
 
     def load(self, data_dir: Path | None, *, download: bool = True) -> None:
-        """Load every data set of the chosen rows; rows whose data are absent get a reason that says so.
+        """Load every data set of the chosen rows as its ruleset splits it.
+
+        Rows whose data are absent, or whose ruleset does not say how to split them, get a reason that says so.
 
         Raises:
             DataError: no data set of the suite is there; it says how to get the first.
             UnknownNameError, UsageError: a data set that no folder could hold.
         """
-        problems: dict[str, str] = {}
-        wanted = dict.fromkeys(line.row.dataset for line in self.lines if not line.reason)
-        for name in wanted:
-            try:
-                whole = datasets.load(name, data_dir=data_dir, download=download)
-            except DataError as error:
-                problems[name] = str(error)
-                continue
-            for key in dict.fromkeys(line.section.ruleset for line in self.lines if line.row.dataset == name):
-                rules = self.rules[key]
-                part = scaled_data(whole, rules, self.batch_size(key))
-                self.data[key, name] = part.augmented(rules.augmentation_for(name))
-        if problems and len(problems) == len(wanted):
-            raise DataError(f"suite {self.suite.name} has no data here: {next(iter(problems.values()))}")
-        for line in self.lines:
-            line.reason = line.reason or problems.get(line.row.dataset, "")
+        absent: dict[str, str] = {}
+        whole: dict[tuple[str, Split, int], Dataset] = {}
+        wanted = [line for line in self.lines if not line.reason]
+        for line in wanted:
+            key, name = line.section.ruleset, line.row.dataset
+            rules = self.rules[key]
+            if name not in absent and (key, name) not in self.data:
+                try:
+                    split, seed = rules.split_for(name), split_seed(rules)
+                    if (name, split, seed) not in whole:
+                        whole[name, split, seed] = datasets.load(
+                            name, data_dir=data_dir, download=download, split=split, split_seed=seed
+                        )
+                    part = scaled_data(whole[name, split, seed], rules, self.batch_size(key))
+                    self.data[key, name] = part.augmented(rules.augmentation_for(name))
+                except DataError as error:
+                    absent[name] = str(error)
+                except RulesetError as error:
+                    line.reason = str(error)
+            line.reason = line.reason or absent.get(name, "")
+        if absent and all(line.row.dataset in absent for line in wanted):
+            raise DataError(f"suite {self.suite.name} has no data here: {next(iter(absent.values()))}")
 
     def size(self, key: str, dataset: str) -> Size | None:
         """Size of the loaded data set, else of a known one; None for a file of the user that is not loaded."""
         if (key, dataset) in self.data:
             return Size.of(self.data[key, dataset])
-        return KNOWN[dataset].scaled(self.rules[key], self.batch_size(key)) if dataset in KNOWN else None
+        rules = self.rules[key]
+        return KNOWN[dataset].divided(rules.split_for(dataset)).scaled(rules, self.batch_size(key)) if dataset in KNOWN else None
 
     def check(self) -> None:
         """Give every row that the harness, the net or the rule refuses its reason."""
         for line in self.lines:
+            if line.reason:
+                continue
             size = self.size(line.section.ruleset, line.row.dataset)
-            if not line.reason and size is not None:
+            if size is not None:
                 line.reason = self._refusal(line, size)
 
     def _refusal(self, line: Line, size: Size) -> str:
@@ -218,7 +229,7 @@ class Reproduction:
         torch.set_num_threads(threads)
         self._write_plan(out)
 
-    def _run_group(self, comparison: Comparison, accept_other_code: bool) -> None:
+    def _run_group(self, comparison: ComparisonRun, accept_other_code: bool) -> None:
         setting, directory = comparison.setting, comparison.directory
         with directory.opened(setting.ruleset, setting.facts, accept_other_code=accept_other_code):
             try:
@@ -236,48 +247,43 @@ class Reproduction:
 
     def _comparison(
         self, group: ArmGroup, out: Path, device: torch.device, meter: Meter, factor: CarbonFactor | None, command: str
-    ) -> Comparison:
+    ) -> ComparisonRun:
         rules, data = self.rules[group.ruleset], self.data[group.ruleset, group.dataset].to(device)
         plan = {
-            "command": command, "suite": self.suite.name, "suite_ruleset": group.ruleset, "suite_dataset": group.dataset,
-            "scale": self.scale, "stamps": list(rules.stamps), "dataset": data.name, "net": group.net, "device": str(device),
-            "tier": rules.plan.tier, "arms": [arm.label for arm in group.arms], "seeds": list(rules.plan.seeds),
-        }  # fmt: skip
-        setting = Setting(rules, data, group.net, device, meter, factor, plan, environment.facts(device))
-        return Comparison(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
+            "command": command,
+            "suite": self.suite.name,
+            "suite_ruleset": group.ruleset,
+            "suite_dataset": group.dataset,
+            "scale": self.scale,
+            "stamps": list(rules.stamps),
+            "dataset": data.name,
+            "net": group.net,
+            "device": str(device),
+            "tier": rules.plan.tier,
+            "arms": [arm.label for arm in group.arms],
+            "seeds": list(rules.plan.seeds),
+        }
+        facts = environment.facts(device)
+        setting = Setting(rules, data, group.net, device, meter, factor, plan, facts, split_seed=split_seed(rules))
+        return ComparisonRun(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
 
     def check_place(self, out: Path) -> None:
-        """Refuse a directory that holds something else, or this suite under other rules.
-
-        Raises:
-            RunDirectoryError, RulesetError: it does; the message says what.
-        """
-        plan = out / "suite.json"
-        if out.is_dir() and not plan.exists() and any(out.iterdir()):
-            raise RunDirectoryError(f"{out} is not empty and holds no suite (it has no suite.json); choose another --out DIR")
-        if out.exists() and not out.is_dir():
-            raise RunDirectoryError(f"{out} is a file; choose another --out DIR")
-        if plan.exists():
-            try:
-                there = json.loads(plan.read_text(encoding="utf-8"))
-                name, scale = str(there["suite"]), float(there["scale"])
-            except (ValueError, KeyError, TypeError) as error:
-                raise RunDirectoryError(f"{plan} cannot be read ({error}); choose another --out DIR") from error
-            if (name, scale) != (self.suite.name, self.scale):
-                raise RunDirectoryError(
-                    f"{out} holds suite {name} at scale {scale:g}, not {self.suite.name} at {self.scale:g}; "
-                    "choose another --out DIR"
-                )
-        for key, rules in self.rules.items():
-            if (out / key / "ruleset.yaml").exists():
-                rulesets.check_equal({str(out / key): rulesets.load(out / key / "ruleset.yaml"), "this command": rules})
+        """Refuse a directory that holds something else, see :func:`bpfree.bench.suites.directory.check_place`."""
+        check_place(out, self.suite.name, self.scale, self.rules)
 
     def _write_plan(self, out: Path) -> None:
         rows = [
-            {"section": line.section.title, "ruleset": line.section.ruleset, "dataset": line.row.dataset, "net": line.row.net,
-             "arm": line.row.arm, "not_run": line.reason or None, "published": dataclasses.asdict(line.number)}
+            {
+                "section": line.section.title,
+                "ruleset": line.section.ruleset,
+                "dataset": line.row.dataset,
+                "net": line.row.net,
+                "arm": line.row.arm,
+                "not_run": line.reason or None,
+                "published": dataclasses.asdict(line.number),
+            }
             for line in self.lines
-        ]  # fmt: skip
+        ]
         plan = {"suite": self.suite.name, "scale": self.scale, "stamps": list(self.stamps), "rows": rows}
         write_atomic(out / "suite.json", json.dumps(plan, indent=2) + "\n")
 
@@ -310,8 +316,9 @@ def choose(
     if n_seeds is not None and n_seeds < 1:
         raise UsageError(f"--seeds must be at least 1, got {n_seeds}")
     changes: Mapping[str, Any] = {
-        **({} if n_seeds is None else {"seeds": n_seeds}), **({} if max_hours is None else {"max_hours": max_hours}),
-    }  # fmt: skip
+        **({} if n_seeds is None else {"seeds": n_seeds}),
+        **({} if max_hours is None else {"max_hours": max_hours}),
+    }
     lines = [
         Line(section, row if scale == 1.0 else row.for_rehearsal(), section.number(row), row.not_run)
         for section in suite.sections

@@ -43,9 +43,16 @@ def measure_into(
     cause: BaseException | None = None
     try:
         record = measure(
-            setting, arm, values, seed, tuning,
-            on_pass=on_pass, checkpoint=checkpoint, on_trained=models.append, on_trace=lambda _, trace: traces.append(trace),
-        )  # fmt: skip
+            setting,
+            arm,
+            values,
+            seed,
+            tuning,
+            on_pass=on_pass,
+            checkpoint=checkpoint,
+            on_trained=models.append,
+            on_trace=lambda _, trace: traces.append(trace),
+        )
     except RunFailed as failure:
         record, cause = failure.record, failure.__cause__
     directory.append(record, traces)

@@ -49,10 +49,6 @@ class Setting:
         """A new net for the data."""
         return build(self.net, self.data.in_shape, self.data.n_classes)
 
-    def rules_of(self, arm: Arm) -> Ruleset:
-        """The rules that hold for one arm here, its exceptions applied."""
-        return self.ruleset.for_arm(arm.plain, self.data.name, self.net)
-
 
 def check_supported(rules: Ruleset, arms: Sequence[Arm], net: Chain | None = None) -> None:
     """Refuse rules that the harness cannot keep yet, rather than hash them into records and ignore them.

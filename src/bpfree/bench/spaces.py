@@ -31,14 +31,14 @@ def fixed_though_searched(rules: Ruleset, arm: Arm) -> list[str]:
 def _searched(rules: Ruleset, arm: Arm) -> dict[str, Range]:
     rule = arm.build({})
     options = {**{name: str(value) for name, value in params(rule).items()}, **arm.fixed}
-    found = ranges_of(rules.search.spaces or {}, arm.algorithm, options)
-    unknown = [name for name in found if name not in numeric(rule)]
+    ranges = ranges_of(rules.search.spaces or {}, arm.algorithm, options)
+    unknown = [name for name in ranges if name not in numeric(rule)]
     if unknown:
         raise RulesetError(
             f"ruleset {rules.name} searches {unknown[0]}, which is no number of {arm.algorithm}; its numbers: "
             f"{', '.join(numeric(rule))}"
         )
-    return found
+    return ranges
 
 
 def check_spaces(rules: Ruleset, arms: Sequence[Arm]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.errors import RulesetError
 from bpfree.nets import Chain
 from bpfree.rulesets import Ruleset
@@ -45,9 +46,9 @@ def check_passes(rules: Ruleset, arms: Sequence[Arm], net: Chain, dataset: str, 
         UsageError: naming the phases and the least cap.
     """
     for arm in arms:
-        rule = arm.build({})
+        rule, under = arm.build({}), ArmRules(rules, arm, dataset, net_spec)
         for trial in (False, True) if rules.search.trials else (False,):
-            check_budget(rule, rule.phases(net), rules.stop_rule(arm.plain, dataset, net_spec, trial=trial))
+            check_budget(rule, rule.phases(net), under.stop(trial=trial))
 
 
 def _may_apply(exception: ArmException, arm: Arm) -> bool:

@@ -14,6 +14,7 @@ import optuna
 
 from bpfree.algorithms import model_tensors
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.draws import study_seed
 from bpfree.bench.measure import RunFailed, run_once
 from bpfree.bench.outcome import Tried, Tuned, best_trial, tuned_of
@@ -82,9 +83,15 @@ class ArmStudy:
             record = failure.record
         accuracy = record.val_accuracy or 0.0
         tried = Tried(
-            values, accuracy, seed, record.passes, record.time_s or 0.0, record.energy.joules, record.energy.method,
+            values,
+            accuracy,
+            seed,
+            record.passes,
+            record.time_s or 0.0,
+            record.energy.joules,
+            record.energy.method,
             record.status != "ok",
-        )  # fmt: skip
+        )
         is_best = best_trial([*self._tried(), tried]) == index
         if is_best and model is not None:
             self._save(index, model)
@@ -125,8 +132,8 @@ class ArmStudy:
 
     def _load(self, index: int, record: Record) -> Model:
         trial = self._tried()[index]
-        arm = self.arm.under(self.setting.rules_of(self.arm))
-        algorithm, net = arm.build(trial.values), self.setting.build_net()
+        algorithm = ArmRules.of(self.setting, self.arm).chosen.build(trial.values)
+        net = self.setting.build_net()
         state = initialise(algorithm, net, trial.seed, self.setting.device)
         fill_tensors(self._path(index), dict(model_tensors(net, state)))
         return Model(algorithm, net, state, algorithm.phases(net)[record.history[-1].phase], self.setting.data.normalisation)

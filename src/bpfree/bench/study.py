@@ -19,6 +19,7 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.draws import SEARCH_SEEDS, Sequence, sequence_number, trial_seed
 from bpfree.bench.outcome import Tried, Tuned, tuned_of
 from bpfree.bench.setting import Setting
@@ -50,9 +51,13 @@ def open_study(storage: optuna.storages.BaseStorage, setting: Setting, arm: Arm,
     if study is not None:
         name += f"@split {setting.split_seed}@study {study}"
     opened = optuna.create_study(
-        study_name=name, storage=storage, direction="maximize", load_if_exists=True,
-        pruner=optuna.pruners.NopPruner(), sampler=optuna.samplers.RandomSampler(seed=0),
-    )  # fmt: skip
+        study_name=name,
+        storage=storage,
+        direction="maximize",
+        load_if_exists=True,
+        pruner=optuna.pruners.NopPruner(),
+        sampler=optuna.samplers.RandomSampler(seed=0),
+    )
     for trial in opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
         opened.tell(trial.number, state=TrialState.FAIL)
     return opened
@@ -89,7 +94,7 @@ class Proposals:
     """
 
     def __init__(self, setting: Setting, arm: Arm, study: int) -> None:
-        self._rules: Ruleset = setting.rules_of(arm)
+        self._rules: Ruleset = ArmRules.of(setting, arm).rules
         self.space = space_for(self._rules, arm)
         number = sequence_number(study, split_seed=setting.split_seed, control=arm.control)
         names = all_names(self._rules.search.spaces or {})
@@ -133,10 +138,9 @@ def search(
     on_trial: Callable[[int, float], None] = lambda _n, _v: None,
 ) -> Tuned:
     """Run what is left of the search for ``arm`` and return the best values; nothing is run where the rules search nothing."""
-    rules = setting.rules_of(arm)
     proposals = Proposals(setting, arm, 0)
     study = open_study(storage, setting, arm, None)
-    for index in range(len(finished_trials(study)), rules.search.trials):
+    for index in range(len(finished_trials(study)), ArmRules.of(setting, arm).trials):
         trial, values = proposals.ask(study, index)
         value, attributes = _run_trial(setting, arm, values, index, on_pass)
         for key, attribute in attributes.items():
@@ -150,21 +154,29 @@ def search(
 def _run_trial(
     setting: Setting, arm: Arm, values: dict[str, float], index: int, on_pass: Callable[[Progress], None]
 ) -> tuple[float, dict[str, Any]]:
-    rules = setting.rules_of(arm)
-    algorithm = arm.under(rules).build(values)
+    under = ArmRules.of(setting, arm)
+    rules = under.rules
+    algorithm = under.chosen.build(values)
     net = setting.build_net()
     blind = setting.data.without_test()
     blind = blind.limited(rules.trial_examples(blind.n("train"), blind.n_classes))
     seed = trial_seed(index, control=arm.control)
     state = initialise(algorithm, net, seed, setting.device)
-    stop = setting.ruleset.stop_rule(arm.plain, setting.data.name, setting.net, trial=True)
+    stop = under.stop(trial=True)
     history: list[HistoryEntry] = []
     diverged = False
     with setting.meter.window() as window:
         for progress in training(
-            algorithm, net, blind, stop, batch_size=rules.batch_size, seed=seed,
-            lr_schedule=rules.lr_schedule, state=state, clock=window,
-        ):  # fmt: skip
+            algorithm,
+            net,
+            blind,
+            stop,
+            batch_size=rules.batch_size,
+            seed=seed,
+            lr_schedule=rules.lr_schedule,
+            state=state,
+            clock=window,
+        ):
             history.append(progress.entry)
             diverged = progress.diverged
             on_pass(progress)

@@ -9,7 +9,7 @@ from typing import Any
 import typer
 
 from bpfree.algorithms import check_net, params
-from bpfree.analysis import Plan, record_series
+from bpfree.analysis import SeriesPlan, record_series
 from bpfree.bench import Arm, environment, fresh_path
 from bpfree.cli.analyse_figure import draw_series
 from bpfree.cli.interrupt import raise_if_asked
@@ -37,7 +37,7 @@ def analyse_command(
     rules = request.rules("train")
     setting = request.setting(rules)
     data = setting.data.without_test()
-    plan = Plan(
+    plan = SeriesPlan(
         max_passes=rules.passes(setting.data.name),
         every=options.every,
         batch_size=rules.batch_size,

@@ -35,7 +35,7 @@ __all__ = ["app", "command_line_errors"]
 
 app = typer.Typer(
     name="bpfree",
-    help="Train deep networks without backpropagation, and find out, fairly and in joules, whether that pays.",
+    help="Train deep networks without backpropagation, and measure, fairly and in joules, what that costs and gains.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     add_completion=False,
@@ -92,9 +92,13 @@ def compare(
     from bpfree.cli.target import parse_target
 
     changes = {
-        "trials": trials, "seeds": seeds, "target": parse_target(target), "studies": studies, "split_seeds": split_seeds,
+        "trials": trials,
+        "seeds": seeds,
+        "target": parse_target(target),
+        "studies": studies,
+        "split_seeds": split_seeds,
         "control": with_control or None,
-    }  # fmt: skip
+    }
     return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, place=place, output=output)
 
 
@@ -175,13 +179,13 @@ def reproduce(
 
     Example: bpfree reproduce spyra2025 --scale 0.02 --seeds 1
     """
-    from bpfree.cli.reproduce import Machine, dry_run_command, reproduce_command
+    from bpfree.cli.reproduce import MachineOptions, dry_run_command, reproduce_command
     from bpfree.cli.suites import choose_rows, list_command
 
     if suite is None or list_:
         return list_command(suite, list_=list_, as_json=output.as_json)
     chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours)
-    machine = Machine(meter, carbon, data_dir)
+    machine = MachineOptions(meter, carbon, data_dir)
     if dry_run:
         return dry_run_command(chosen, machine, as_json=output.as_json)
     return reproduce_command(chosen, machine, place=place, output=output)

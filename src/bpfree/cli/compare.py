@@ -5,7 +5,7 @@ from __future__ import annotations
 import typer
 
 from bpfree import report
-from bpfree.bench import Comparison, SilentObserver, parse_arms
+from bpfree.bench import ComparisonRun, SilentObserver, parse_arms
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
 from bpfree.cli.session import check, open_directory
@@ -20,7 +20,7 @@ def compare_command(request: Request, *, arms: str | None, place: DirectoryOptio
     checked = check(request, "compare", None if arms is None else parse_arms(arms))
     setting = checked.setting
     with open_directory(checked, place, checked.dataset, quiet=output.quiet) as (directory, session):
-        comparison = Comparison(
+        comparison = ComparisonRun(
             setting, checked.arms, setting.ruleset.plan.seeds, directory, SilentObserver(), request.other_splits(setting)
         )
         with session.watch(comparison.n_passes()) as observer:

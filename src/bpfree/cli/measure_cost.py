@@ -87,8 +87,17 @@ def memory_command(options: CountOptions, *, figure: Path | None, as_json: bool)
     if as_json:
         _print_json(rows)
         return 0
-    columns = ("arm", "weights", "auxiliary", "optimiser", "gradients", "activations", "peak", "x backprop",
-               "gradients + activations by formula")  # fmt: skip
+    columns = (
+        "arm",
+        "weights",
+        "auxiliary",
+        "optimiser",
+        "gradients",
+        "activations",
+        "peak",
+        "x backprop",
+        "gradients + activations by formula",
+    )
 
     def show(net: str, of_net: list[CostRow]) -> None:
         shares = ratios(of_net, lambda row: row.memory and row.memory.peak)
@@ -124,8 +133,17 @@ def flops_command(options: CountOptions, *, as_json: bool) -> int:
     if as_json:
         _print_json(rows)
         return 0
-    columns = ("arm", "phases", "training step", "by formula", "x backprop", "of which orthogonalisation", "scoring a batch",
-               "x backprop", "end of a pass, apart")  # fmt: skip
+    columns = (
+        "arm",
+        "phases",
+        "training step",
+        "by formula",
+        "x backprop",
+        "of which orthogonalisation",
+        "scoring a batch",
+        "x backprop",
+        "end of a pass, apart",
+    )
 
     def show(net: str, of_net: list[CostRow]) -> None:
         lines = []

@@ -101,9 +101,10 @@ def _print_table(costs: Sequence[InferenceCost], models: Named) -> None:
             "MACs each": [format_count(cost.multiply_adds) for cost in rows],
             "Live memory": [format_bytes(cost.live_bytes) for cost in rows],
         }
-        shown = {heading: cells for heading, cells in columns.items() if any(cell != MISSING for cell in cells)}
+        shown = {heading: entries for heading, entries in columns.items() if any(entry != MISSING for entry in entries)}
         lines = [
-            (cost.name.replace(", ", "\n"), *cells) for cost, cells in zip(rows, zip(*shown.values(), strict=True), strict=True)
+            (cost.name.replace(", ", "\n"), *entries)
+            for cost, entries in zip(rows, zip(*shown.values(), strict=True), strict=True)
         ]
         print_table(f"{size} example{'s' if size > 1 else ''} a call", ("Model", *shown), lines)
     for why in _reasons(costs):

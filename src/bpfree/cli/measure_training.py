@@ -23,9 +23,15 @@ __all__ = ["training_command"]
 
 
 def training_command(
-    data_options: DataOptions, meter_options: MeterOptions, *, arms: str, batch_size: int | None, seconds: float,
-    max_seconds: float, as_json: bool,
-) -> int:  # fmt: skip
+    data_options: DataOptions,
+    meter_options: MeterOptions,
+    *,
+    arms: str,
+    batch_size: int | None,
+    seconds: float,
+    max_seconds: float,
+    as_json: bool,
+) -> int:
     """Measure, print.
 
     Raises:

@@ -19,9 +19,13 @@ def one_line_warnings() -> Iterator[None]:
         others = warnings.showwarning
 
         def show(
-            message: Warning | str, category: type[Warning], filename: str, lineno: int,
-            file: TextIO | None = None, line: str | None = None,
-        ) -> None:  # fmt: skip
+            message: Warning | str,
+            category: type[Warning],
+            filename: str,
+            lineno: int,
+            file: TextIO | None = None,
+            line: str | None = None,
+        ) -> None:
             if not category.__module__.startswith("bpfree."):
                 others(message, category, filename, lineno, file, line)
             elif (text := " ".join(str(message).split())) not in seen:

@@ -19,7 +19,7 @@ __all__ = ["console", "print_indented", "print_json", "print_table"]
 LABEL_WIDTH = 28
 """Characters after which the first column of a table on a terminal is wrapped."""
 
-CELL_WIDTH = 32
+ENTRY_WIDTH = 32
 """The same for the other columns."""
 
 _GAP = 3
@@ -49,7 +49,7 @@ def print_indented(screen: Console, text: str, n: int) -> None:
 def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
     """Print a table: the first column to the left, the others to the right.
 
-    On a terminal, cells are wrapped between words; a table that is still too wide is printed as several, one below the other,
+    On a terminal, entries are wrapped between words; a table that is still too wide is printed as several, one below the other,
     each with the first column. Anywhere else a row is one line.
     """
     rows = [tuple(row) for row in rows]
@@ -62,30 +62,32 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
         table = Table(title=title, title_justify="left")
         for k, column in enumerate(columns):
             table.add_column(column[0], justify="right" if k else "left", overflow="fold")
-        for cells in zip(*(column[1:] for column in columns), strict=True):
-            table.add_row(*(Text(cell) for cell in cells))
+        for entries in zip(*(column[1:] for column in columns), strict=True):
+            table.add_row(*(Text(entry) for entry in entries))
         screen.print(table)
 
 
 def plain_lines(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The table as aligned lines; a line break within a cell becomes a comma."""
-    lines = [tuple(", ".join(cell.splitlines()) for cell in row) for row in (headings, *rows)]
+    """The table as aligned lines; a line break within an entry becomes a comma."""
+    lines = [tuple(", ".join(entry.splitlines()) for entry in row) for row in (headings, *rows)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = (
-        "  ".join(cell.rjust(width) if k else cell.ljust(width) for k, (cell, width) in enumerate(zip(line, widths, strict=True)))
+        "  ".join(
+            entry.rjust(width) if k else entry.ljust(width) for k, (entry, width) in enumerate(zip(line, widths, strict=True))
+        )
         for line in lines
     )
     return [title, *(line.rstrip() for line in aligned)]
 
 
 Column = tuple[str, ...]
-"""The heading and the cells of a column, wrapped."""
+"""The heading and the entries of a column, wrapped."""
 
 
 def parts(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) -> list[list[Column]]:
     """The columns of each printed table: none is wider than ``width``, unless the first and one other column already are."""
     first, *others = (
-        _wrapped_column(column, CELL_WIDTH if k else LABEL_WIDTH) for k, column in enumerate(zip(headings, *rows, strict=True))
+        _wrapped_column(column, ENTRY_WIDTH if k else LABEL_WIDTH) for k, column in enumerate(zip(headings, *rows, strict=True))
     )
     tables: list[list[Column]] = [[first]]
     used = start = 1 + _GAP + _width(first)
@@ -100,21 +102,21 @@ def parts(headings: Sequence[str], rows: Sequence[Sequence[str]], width: int) ->
 
 
 def _width(column: Column) -> int:
-    return max((len(line) for cell in column for line in cell.split("\n")), default=0)
+    return max((len(line) for entry in column for line in entry.split("\n")), default=0)
 
 
 def _wrapped_column(column: Sequence[str], width: int) -> Column:
-    """Cells wrapped at ``width``, and the heading no wider than they are unless one of its words is."""
-    heading, *cells = column
-    wrapped = [_wrap(cell, width) for cell in cells]
+    """Entries wrapped at ``width``, and the heading no wider than they are unless one of its words is."""
+    heading, *entries = column
+    wrapped = [_wrap(entry, width) for entry in entries]
     longest_word = max(map(len, heading.split()), default=0)
     return (_wrap(heading, max(longest_word, _width(tuple(wrapped)), 1)), *wrapped)
 
 
-def _wrap(cell: str, width: int) -> str:
+def _wrap(entry: str, width: int) -> str:
     """Lines of at most ``width`` characters, broken at spaces, then after ``:`` and ``,``, and within a word only at the last."""
     lines: list[str] = []
-    for line in cell.split("\n"):
+    for line in entry.split("\n"):
         line_parts = textwrap.wrap(line, width, break_long_words=False, break_on_hyphens=False) or [""]
         for part in line_parts:
             lines += [part] if len(part) <= width else _break_label(part, width)

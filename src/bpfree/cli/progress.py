@@ -27,10 +27,16 @@ class ConsoleObserver:
     def __init__(self, console: Console, n_passes: int) -> None:
         self._console = console
         self._bar = Progress(
-            TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(),
-            TextColumn("left at most"), TimeRemainingColumn(compact=True),
-            console=console, auto_refresh=False, transient=True,
-        )  # fmt: skip
+            TextColumn("{task.description}"),
+            BarColumn(),
+            TaskProgressColumn(),
+            TimeElapsedColumn(),
+            TextColumn("left at most"),
+            TimeRemainingColumn(compact=True),
+            console=console,
+            auto_refresh=False,
+            transient=True,
+        )
         self._task = self._bar.add_task("starting", total=n_passes)
         self._budget = 0
         self._drawn_s = 0.0

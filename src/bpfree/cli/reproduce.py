@@ -25,11 +25,11 @@ from bpfree.meter import Meter, carbon_factor
 from bpfree.report.published import SuiteFacts, SuiteRow, build_suite, suite_summary, suite_tables
 from bpfree.units import format_energy, format_time
 
-__all__ = ["Machine", "dry_run_command", "reproduce_command"]
+__all__ = ["MachineOptions", "dry_run_command", "reproduce_command"]
 
 
 @dataclass(frozen=True)
-class Machine:
+class MachineOptions:
     """Where a suite is run, and where its data are."""
 
     meter: MeterOptions
@@ -37,7 +37,7 @@ class Machine:
     data_dir: Path | None
 
 
-def dry_run_command(chosen: Reproduction, machine: Machine, *, as_json: bool) -> int:
+def dry_run_command(chosen: Reproduction, machine: MachineOptions, *, as_json: bool) -> int:
     """Print the arms that would be run, with their cost; the data need not be here."""
     device = torch_device(machine.meter.device)
     absent_data = ""
@@ -49,7 +49,7 @@ def dry_run_command(chosen: Reproduction, machine: Machine, *, as_json: bool) ->
         absent_data = str(error)
     chosen.check()
     estimates = chosen.estimates(device, Meter.detect(device, estimate=machine.meter.estimate_energy))
-    cells = [
+    arms = [
         {
             "ruleset": key,
             "dataset": dataset,
@@ -73,17 +73,17 @@ def dry_run_command(chosen: Reproduction, machine: Machine, *, as_json: bool) ->
         for line in chosen.lines
         if line.reason
     ]
-    joules, reason = _all_joules(cells)
+    joules, reason = _all_joules(arms)
     plan: dict[str, Any] = {
         "suite": chosen.suite.name,
         "scale": chosen.scale,
         "stamps": list(chosen.stamps),
         "method": METHOD,
-        "hours": sum(cell["hours"] for cell in cells),
+        "hours": sum(arm["hours"] for arm in arms),
         "joules": joules,
         "joules_reason": reason,
         "absent_data": absent_data or None,
-        "cells": cells,
+        "arms": arms,
         "not_run": not_run,
     }
     if as_json:
@@ -93,24 +93,24 @@ def dry_run_command(chosen: Reproduction, machine: Machine, *, as_json: bool) ->
     return 0
 
 
-def _all_joules(cells: list[dict[str, Any]]) -> tuple[float | None, str | None]:
-    """The sum, or None with a reason where it is not known of every cell."""
-    known = [cell["joules"] for cell in cells if cell["joules"] is not None]
-    if known and len(known) == len(cells):
+def _all_joules(arms: list[dict[str, Any]]) -> tuple[float | None, str | None]:
+    """The sum, or None with a reason where it is not known of every arm."""
+    known = [arm["joules"] for arm in arms if arm["joules"] is not None]
+    if known and len(known) == len(arms):
         return sum(known), None
-    return None, next((cell["joules_reason"] for cell in cells if cell["joules_reason"]), "nothing is to be run")
+    return None, next((arm["joules_reason"] for arm in arms if arm["joules_reason"]), "nothing is to be run")
 
 
 def _print_plan(plan: dict[str, Any]) -> None:
     rows = [
         (f"{c['dataset']} {c['net']}\n{c['arm']}", c["ruleset"], _hours(c["hours"]), format_energy(c["joules"]))
-        for c in plan["cells"]
+        for c in plan["arms"]
     ]
     title = ". ".join((*plan["stamps"], f"{plan['suite']}: what would be run"))
-    print_table(title, ("Cell", "Ruleset", "At most", "Energy"), rows)
+    print_table(title, ("Arm", "Ruleset", "At most", "Energy"), rows)
     for line in plan["not_run"]:
         typer.echo(f"not run: {line['dataset']} {line['net']} {line['arm']}: {line['reason']}")
-    typer.echo(f"all cells: at most {_hours(plan['hours'])}; {plan['method']}.")
+    typer.echo(f"all arms: at most {_hours(plan['hours'])}; {plan['method']}.")
     energy = f"not estimated ({plan['joules_reason']})" if plan["joules"] is None else format_energy(plan["joules"])
     typer.echo(f"energy: {energy}.")
     if plan["absent_data"]:
@@ -121,7 +121,7 @@ def _hours(hours: float) -> str:
     return format_time(3600 * hours)
 
 
-def reproduce_command(chosen: Reproduction, machine: Machine, *, place: DirectoryOptions, output: OutputOptions) -> int:
+def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: DirectoryOptions, output: OutputOptions) -> int:
     """Run what is missing, write the reports; 1 if nothing could be measured."""
     device = torch_device(machine.meter.device)
     factor = carbon_factor(machine.carbon.country, machine.carbon.grid_g_per_kwh)
@@ -168,18 +168,30 @@ def _plain(chosen: Reproduction, command: str) -> tuple[SuiteFacts, list[SuiteRo
     """The suite as plain data: the report imports neither torch nor the bench."""
     suite = chosen.suite
     facts = SuiteFacts(
-        name=suite.name, title=suite.title, paper=suite.paper, description=suite.description.strip(), stamps=chosen.stamps,
-        scale=chosen.scale, section_notes={section.title: section.note for section in suite.sections}, command=command,
+        name=suite.name,
+        title=suite.title,
+        paper=suite.paper,
+        description=suite.description.strip(),
+        stamps=chosen.stamps,
+        scale=chosen.scale,
+        section_notes={section.title: section.note for section in suite.sections},
+        command=command,
         n_suite_rows=sum(len(section.rows) for section in suite.sections),
-    )  # fmt: skip
+    )
     rows = []
     for line in chosen.lines:
         data = chosen.data.get((line.section.ruleset, line.row.dataset))
         rows.append(
             SuiteRow(
-                section=line.section.title, ruleset=line.section.ruleset, dataset=line.row.dataset,
-                measured_dataset=data.name if data is not None else "", net=line.row.net, arm=line.row.arm,
-                number=line.number, note=line.row.note, reason=line.reason,
+                section=line.section.title,
+                ruleset=line.section.ruleset,
+                dataset=line.row.dataset,
+                measured_dataset=data.name if data is not None else "",
+                net=line.row.net,
+                arm=line.row.arm,
+                number=line.number,
+                note=line.row.note,
+                reason=line.reason,
             )
-        )  # fmt: skip
+        )
     return facts, rows

@@ -51,9 +51,15 @@ def train_command(
             for model in trained:
                 model_path = _free_path(directory.path / "model.safetensors")
                 save(
-                    model_path, model.algorithm, model.net, model.state, spec=setting.net, phase=model.phase.index,
-                    data=setting.data, val_accuracy=record.val_accuracy,
-                )  # fmt: skip
+                    model_path,
+                    model.algorithm,
+                    model.net,
+                    model.state,
+                    spec=setting.net,
+                    phase=model.phase.index,
+                    data=setting.data,
+                    val_accuracy=record.val_accuracy,
+                )
     if output.as_json:
         print_json(json.loads(record.to_json()))
     elif not output.quiet:

@@ -6,7 +6,7 @@ import shlex
 
 import typer
 
-from bpfree.bench import Arm, Comparison, SilentObserver
+from bpfree.bench import Arm, ComparisonRun, SilentObserver
 from bpfree.bench.tuned import TunedRow
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
@@ -23,7 +23,7 @@ def tune_command(request: Request, *, arm: str, place: DirectoryOptions, output:
     checked = check(request, "tune", [parsed])
     name = f"tune-{parsed.algorithm}-{checked.dataset}"
     with open_directory(checked, place, name, quiet=output.quiet) as (directory, session):
-        comparison = Comparison(checked.setting, checked.arms, (), directory, SilentObserver())
+        comparison = ComparisonRun(checked.setting, checked.arms, (), directory, SilentObserver())
         with session.watch(comparison.n_passes()) as observer:
             comparison.observer = observer
             row = TunedRow.model_validate(comparison.tune()[parsed.label].row)

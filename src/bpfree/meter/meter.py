@@ -19,7 +19,7 @@ import torch
 from bpfree.errors import UsageError
 from bpfree.meter.detect import detect
 from bpfree.meter.reading import RESOLVED_PERIODS, Reading, build_reading, summed
-from bpfree.meter.sampler import Sampler
+from bpfree.meter.sampler import BackgroundSampler
 from bpfree.meter.sources import EnergySource, Missing, SourceError
 from bpfree.meter.timeline import MEASURED, Probe, Sample, Trace
 
@@ -145,7 +145,7 @@ class Window:
         synchronise(meter.device)
         meter._opened()
         self._start_j = {source.name: _read(source) for source in meter.sources}
-        self._sampler = Sampler(meter.sources, meter.probe, clock=meter.clock)
+        self._sampler = BackgroundSampler(meter.sources, meter.probe, clock=meter.clock)
         self._start_s = meter.clock()
         self._sampler.start()
 

@@ -13,13 +13,13 @@ from collections.abc import Callable, Sequence
 from bpfree.meter.sources import EnergySource, SourceError
 from bpfree.meter.timeline import Probe, Timeline
 
-__all__ = ["Sampler"]
+__all__ = ["BackgroundSampler"]
 
 _TENANT_PERIOD_S = 5.0
 """How often other processes on the device are looked for (s)."""
 
 
-class Sampler:
+class BackgroundSampler:
     """Polls ``sources`` and ``probe`` while it is running.
 
     Attributes:

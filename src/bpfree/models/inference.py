@@ -106,14 +106,14 @@ def measure_inference(
         for number in numbers:
             if number < 1:
                 raise UsageError(f"a {what} must be at least 1, got {number}")
-    found = []
+    costs = []
     for batch_size in batch_sizes:
         calls = {name: _call(model, batch_size, meter.device) for name, model in models.items()}
         timed = _latencies(calls, meter.device, repeats, max_s)
         windows = _windows(calls, meter, n_windows, min(window_s, max_s), max_s)
         for name, call in calls.items():
-            found.append(_cost(name, batch_size, timed[name], windows[name], call if counted else None))
-    return found
+            costs.append(_cost(name, batch_size, timed[name], windows[name], call if counted else None))
+    return costs
 
 
 def _call(model: Model, batch_size: int, device: torch.device) -> Call:
@@ -139,25 +139,25 @@ def _timed(call: Call, device: torch.device) -> Timed:
 def _latencies(calls: Mapping[str, Call], device: torch.device, repeats: int, max_s: float) -> dict[str, list[Timed]]:
     """Single calls, in rounds; every other round runs backwards, so that none always follows the same one."""
     n_rounds = min(ROUNDS, repeats)
-    found: dict[str, list[Timed]] = {name: [] for name in calls}
+    timed: dict[str, list[Timed]] = {name: [] for name in calls}
     for turn in range(n_rounds):
         for name in list(calls)[:: -1 if turn % 2 else 1]:
             calls[name]()  # its weights are back in the caches
             spent_s = 0.0
             for _ in range(repeats // n_rounds + (turn < repeats % n_rounds)):
-                found[name].append(_timed(calls[name], device))
-                spent_s += found[name][-1][0]
+                timed[name].append(_timed(calls[name], device))
+                spent_s += timed[name][-1][0]
                 if spent_s >= max_s / n_rounds:
                     break
-    return found
+    return timed
 
 
 def _windows(calls: Mapping[str, Call], meter: Meter, n_windows: int, window_s: float, max_s: float) -> dict[str, list[Repeated]]:
-    found: dict[str, list[Repeated]] = {name: [] for name in calls}
+    windows: dict[str, list[Repeated]] = {name: [] for name in calls}
     for turn in range(n_windows):
         for name in list(calls)[:: -1 if turn % 2 else 1]:
-            found[name].append(measure_repeated(meter, calls[name], min_s=window_s, max_s=max_s))
-    return found
+            windows[name].append(measure_repeated(meter, calls[name], min_s=window_s, max_s=max_s))
+    return windows
 
 
 def _cost(name: str, batch_size: int, timed: list[Timed], windows: list[Repeated], call: Call | None) -> InferenceCost:

@@ -23,7 +23,7 @@ class Chain(nn.Module):
     (its bias stays zero); Forward-Forward leaves the output untouched and says so in its traits.
 
     Args:
-        blocks: at least one; each block's input shape is the shape that the block before it puts out.
+        blocks: at least one; each block's input shape is the output shape of the block before it.
         n_classes: at least 2.
         output: the linear output, if it exists already; with a bias. By default one is made.
         source: the user's module that the blocks and the output share all parameters with; :meth:`to_module` returns it.
@@ -161,7 +161,7 @@ def _check(blocks: Sequence[Block], n_classes: int, output: nn.Linear | None) ->
                 )
         if k > 0 and block.in_shape != blocks[k - 1].out_shape:
             raise UsageError(
-                f"block {k} takes {block.in_shape}, but block {k - 1} puts out {blocks[k - 1].out_shape}; "
+                f"block {k} takes {block.in_shape}, but block {k - 1} returns {blocks[k - 1].out_shape}; "
                 "change one of them so that the shapes chain"
             )
     if output is not None and (output.in_features, output.out_features) != (blocks[-1].n_features, n_classes):

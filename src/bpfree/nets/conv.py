@@ -25,7 +25,7 @@ class ConvBlock(Block):
 
     Args:
         in_shape: (channels, height, width) of one example.
-        channels: put out, at least 1.
+        channels: of the output, at least 1.
         kernel: edge of the kernel, at least 1.
         activation: a name of :data:`bpfree.numerics.activations.ACTIVATIONS`.
         pool: ``"none"``, ``"max"`` or ``"average"``, over windows of 2 x 2, step 2.
@@ -117,9 +117,18 @@ class ConvBlock(Block):
         (kernel, _), (stride, _), (padding, _) = conv.kernel_size, conv.stride, cast(tuple[int, int], conv.padding)
         with torch.device("meta"):  # its own modules are thrown away: they cost neither memory nor random numbers
             block = cls(
-                in_shape, conv.out_channels, kernel, activation, pool=pool, norm=norm is not None, order=order,
-                padding=padding, stride=stride, eps=norm.eps if norm else 0.0, momentum=(norm.momentum or 0.0) if norm else 0.0,
-            )  # fmt: skip
+                in_shape,
+                conv.out_channels,
+                kernel,
+                activation,
+                pool=pool,
+                norm=norm is not None,
+                order=order,
+                padding=padding,
+                stride=stride,
+                eps=norm.eps if norm else 0.0,
+                momentum=(norm.momentum or 0.0) if norm else 0.0,
+            )
         block.conv, block.norm = conv, norm
         return block
 

@@ -1,4 +1,4 @@
-"""A block around anybody's module: autograd inside it, nothing across its edges."""
+"""A block around any module: autograd inside it, nothing across its edges."""
 
 from __future__ import annotations
 
@@ -151,6 +151,6 @@ def _drawn_anew(module: nn.Module) -> set[str]:
     names: set[str] = set()
     for path, part in _parts(module):
         if _reset_of(part) is not None:
-            own = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
-            names |= {f"{path}.{name}" if path else name for name, _ in own}
+            direct = [*part.named_parameters(recurse=False), *part.named_buffers(recurse=False)]
+            names |= {f"{path}.{name}" if path else name for name, _ in direct}
     return names

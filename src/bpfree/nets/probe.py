@@ -1,4 +1,4 @@
-"""Dry runs: what anybody's module does to the shape of an example, and whether it can be a block at all."""
+"""Dry runs: what any module does to the shape of an example, and whether it can be a block at all."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def evaluating(module: nn.Module) -> Iterator[None]:
 def infer_out_shape(module: nn.Module, in_shape: tuple[int, ...], what: str) -> tuple[int, ...]:
     """Shape of what ``module`` makes of one example of ``in_shape``, found by running it on noise in evaluation mode.
 
-    Nothing of the module changes, and no random number of anybody is used up.
+    Nothing of the module changes, and torch's random number generators keep their states.
 
     Args:
         what: the module's name in messages, such as ``"block 2 (Residual)"``.

@@ -59,7 +59,7 @@ class Spec:
             raise UsageError(f"the net {self.text!r} takes no {self.words!r}; write {self.family}, or {self.family}:key=value")
 
     def close(self) -> None:
-        """Refuse the options that nobody asked for."""
+        """Refuse options that do not exist."""
         if self._options:
             known = ", ".join(self._asked) or "none"
             raise UsageError(f"the net {self.text!r} has an unknown option {min(self._options)!r}; known: {known}")

@@ -93,7 +93,7 @@ def from_module(
         shape = blocks[-1].out_shape
     if output is not None and output.in_features != blocks[-1].n_features:
         raise UsageError(
-            f"the output takes {output.in_features} features, but block {len(blocks) - 1} ({pieces[-1].words()}) puts out "
+            f"the output takes {output.in_features} features, but block {len(blocks) - 1} ({pieces[-1].words()}) returns "
             f"{blocks[-1].out_shape}, of which scores are taken from {blocks[-1].n_features}; change one of them"
         )
     chain = Chain(
@@ -138,7 +138,7 @@ def _output(leaves: list[tuple[str, nn.Module]], n_classes: int | None) -> nn.Li
         return last
     if n_classes is None:
         raise UsageError(
-            f"the net ends in {name} {type(last).__name__}, not in an nn.Linear that puts out class scores; drop what stands "
+            f"the net ends in {name} {type(last).__name__}, not in an nn.Linear that returns class scores; drop what stands "
             "behind that (softmax belongs to the loss), or name n_classes to have an output appended"
         )
     return None
@@ -197,16 +197,16 @@ def _conv(in_shape: tuple[int, ...], modules: list[nn.Module]) -> ConvBlock | No
     conv, *rest = modules[:-1] if len(modules) > 1 and _flattens(modules[-1]) else modules
     if len(in_shape) != 3 or type(conv) is not nn.Conv2d or conv.in_channels != in_shape[0] or not _is_square(conv):
         return None
-    found: dict[str, nn.Module] = {}
+    by_stage: dict[str, nn.Module] = {}
     for module in rest:
         stage = _stage(module)
-        if stage is None or stage in found:
+        if stage is None or stage in by_stage:
             return None
-        found[stage] = module
-    order = (*found, *(stage for stage in STAGES if stage not in found))
-    activation = _activation(found["activation"]) if "activation" in found else "identity"
-    pool = {nn.MaxPool2d: "max", nn.AvgPool2d: "average"}.get(type(found.get("pool")), "none")
-    norm = found.get("norm")
+        by_stage[stage] = module
+    order = (*by_stage, *(stage for stage in STAGES if stage not in by_stage))
+    activation = _activation(by_stage["activation"]) if "activation" in by_stage else "identity"
+    pool = {nn.MaxPool2d: "max", nn.AvgPool2d: "average"}.get(type(by_stage.get("pool")), "none")
+    norm = by_stage.get("norm")
     assert activation is not None and (norm is None or isinstance(norm, nn.BatchNorm2d))  # _stage has looked
     return ConvBlock.of(in_shape, conv, activation, pool=pool, norm=norm, order=order)
 
@@ -247,6 +247,6 @@ def _check_equal(net: nn.Module, chain: Chain) -> None:
         ours, theirs = chain(x), net(x)
     if ours.shape != theirs.shape or not torch.allclose(ours, theirs, atol=TOLERANCE * float(theirs.abs().max()), rtol=0.0):
         raise UsageError(
-            f"the net puts out {tuple(theirs.shape[1:])} per example, and not the class scores of its last block's features; "
+            f"the net returns {tuple(theirs.shape[1:])} per example, and not the class scores of its last block's features; "
             "take the mean over the tokens (bpfree.nets.MeanOverTokens()) or flatten before the output"
         )

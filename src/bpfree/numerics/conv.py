@@ -104,20 +104,20 @@ def conv_activity(
     """
     stride, padding = [plan.stride] * 2, [plan.padding] * 2
     a = _aten.convolution(x, weight, bias, stride, padding, _NO_DILATION, False, _NO_PADDING, 1)
-    kept: list[tuple[Tensor, ...]] = []
+    stages: list[tuple[Tensor, ...]] = []
     for stage in plan.stages:
         if stage == "activation":
             by_name = ACTIVATIONS[plan.activation]
-            a = by_name.apply(a) if a.requires_grad else by_name.apply_(a)  # no stage but this one keeps what it puts out
-            kept.append((a,))
+            a = by_name.apply(a) if a.requires_grad else by_name.apply_(a)  # no other stage needs its output later
+            stages.append((a,))
         elif stage == "pool":
             a, saved = _pooled(a, plan.pool)
-            kept.append(saved)
+            stages.append(saved)
         else:
             assert norm is not None  # the block's constructor makes one exactly where the plan has this stage
             a, saved = _normalised(a, norm, plan, statistics)
-            kept.append(saved)
-    return a, ConvSaved(x, kept, statistics != "running")
+            stages.append(saved)
+    return a, ConvSaved(x, stages, statistics != "running")
 
 
 def _pooled(x: Tensor, pool: str) -> tuple[Tensor, tuple[Tensor, ...]]:
@@ -160,15 +160,15 @@ def conv_gradients(
     derivative, writable = taken(delta)
     by_name = ACTIVATIONS[plan.activation]
     for stage in reversed(plan.stages):
-        kept = saved.stages.pop()
+        values = saved.stages.pop()
         if stage == "activation":
-            derivative = (by_name.gradient_ if writable else by_name.gradient)(derivative, kept[0])
+            derivative = (by_name.gradient_ if writable else by_name.gradient)(derivative, values[0])
         elif stage == "pool":
-            derivative = _unpooled(derivative, kept, plan.pool)
+            derivative = _unpooled(derivative, values, plan.pool)
         else:
-            derivative, *of_norm = _unnormalised(derivative, kept, norm_weight, plan, saved.by_batch)
+            derivative, *of_norm = _unnormalised(derivative, values, norm_weight, plan, saved.by_batch)
         writable = not torch.is_grad_enabled()  # made here
-        del kept  # freed before the next stage makes its derivative
+        del values  # freed before the next stage makes its derivative
     stride, padding = [plan.stride] * 2, [plan.padding] * 2
     by_input, by_weight, by_bias = _aten.convolution_backward(
         derivative, saved.x, weight, [weight.shape[0]] if bias else None, stride, padding, _NO_DILATION, False, _NO_PADDING, 1,
@@ -177,17 +177,17 @@ def conv_gradients(
     return [by_weight, *([by_bias] if bias else []), *of_norm], by_input if need_input else None
 
 
-def _unpooled(delta: Tensor, kept: tuple[Tensor, ...], pool: str) -> Tensor:
+def _unpooled(delta: Tensor, values: tuple[Tensor, ...], pool: str) -> Tensor:
     if pool == "max":
-        x, indices = kept
+        x, indices = values
         return _aten.max_pool2d_with_indices_backward(delta, x, _WINDOW, _WINDOW, _NO_PADDING, _NO_DILATION, False, indices)
-    return _aten.avg_pool2d_backward(delta, kept[0], _WINDOW, _WINDOW, _NO_PADDING, False, True, None)
+    return _aten.avg_pool2d_backward(delta, values[0], _WINDOW, _WINDOW, _NO_PADDING, False, True, None)
 
 
 def _unnormalised(
-    delta: Tensor, kept: tuple[Tensor, ...], weight: Tensor | None, plan: ConvPlan, by_batch: bool
+    delta: Tensor, values: tuple[Tensor, ...], weight: Tensor | None, plan: ConvPlan, by_batch: bool
 ) -> tuple[Tensor, Tensor, Tensor]:
-    x, mean, spread = kept
+    x, mean, spread = values
     # of the running statistics the kernel wants the variance, of the batch's the reciprocal deviation: in other places
     statistics = (None, None, mean, spread) if by_batch else (mean, spread, None, None)
     return _aten.native_batch_norm_backward(delta, x, weight, *statistics, by_batch, plan.eps, [True, True, True])

@@ -1,7 +1,7 @@
 """A tensor that is handed over: who takes it holds it alone, may write over it, and frees it by dropping it.
 
 Python keeps an argument alive as long as the caller has a name for it. A derivative of (n, width) that is passed on therefore
-lives to the end of the call. torch's autograd does not pay for that: it frees each derivative when the next is there. A handover
+lives to the end of the call. torch's autograd avoids that: it frees each derivative when the next is there. A handover
 is an argument that no longer holds what it brings once it has been taken.
 """
 
@@ -17,7 +17,7 @@ class Handover:
     """Holds one tensor until it is taken.
 
     Args:
-        tensor: that nobody else reads afterwards.
+        tensor: that is not read elsewhere afterwards.
     """
 
     def __init__(self, tensor: Tensor) -> None:

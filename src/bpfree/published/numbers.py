@@ -73,15 +73,25 @@ def number_of(table: str, rows: Sequence[Mapping[str, str]], source: str, second
     low, high = _part(first, "difference_low", 0.01), _part(first, "difference_high", 0.01)
     note = (first.get("source") or first.get("note") or "").removeprefix("same").lstrip("; ")  # as the row above
     return Number(
-        table=table, dataset=first["dataset"], net=first["net"], algorithm=first["algorithm"],
-        variant=first.get("variant") or "", protocol=first.get("protocol") or "",
-        accuracy=accuracy, spread=spread, spread_words=words, n_runs=n_runs,
+        table=table,
+        dataset=first["dataset"],
+        net=first["net"],
+        algorithm=first["algorithm"],
+        variant=first.get("variant") or "",
+        protocol=first.get("protocol") or "",
+        accuracy=accuracy,
+        spread=spread,
+        spread_words=words,
+        n_runs=n_runs,
         difference=_part(first, "difference_points", 0.01),
         difference_interval=None if low is None or high is None else (low, high),
-        time_s=_mean(rows, "train_time_s"), energy_j=_mean(rows, "gpu_energy_wh", J_PER_WH),
-        time_ratio=_part(first, "time_ratio_to_bp"), energy_ratio=_part(first, "energy_ratio_to_bp"),
-        second_hand=second_hand, source=f"{source} ({note})" if note else source,
-    )  # fmt: skip
+        time_s=_mean(rows, "train_time_s"),
+        energy_j=_mean(rows, "gpu_energy_wh", J_PER_WH),
+        time_ratio=_part(first, "time_ratio_to_bp"),
+        energy_ratio=_part(first, "energy_ratio_to_bp"),
+        second_hand=second_hand,
+        source=f"{source} ({note})" if note else source,
+    )
 
 
 def _accuracy(row: Mapping[str, str]) -> float | None:

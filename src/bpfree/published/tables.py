@@ -23,7 +23,7 @@ class Source:
     Attributes:
         paper: which one.
         where: which table of it, or through whom it was read.
-        second_hand: read through somebody else's text, not in the paper itself.
+        second_hand: read in another text that quotes it, not in the paper itself.
         note: what must be known before quoting it; empty if nothing.
     """
 

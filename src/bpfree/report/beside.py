@@ -1,4 +1,4 @@
-"""Published numbers beside measured ones: the gap between them, and whether they agree, differ, or nobody can tell."""
+"""Published numbers beside measured ones: the gap between them, and whether they agree, differ, or leave it open."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from bpfree import stats
 from bpfree.published import SPREAD_SDS, Number
 from bpfree.records import read_records
 from bpfree.report.family import lost_words, values_of
+from bpfree.report.labels import arm_label
 from bpfree.report.material import read_material
 from bpfree.report.model import ArmRow, SeedMean, Table, build_tables
 from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY_RATIO, TIME_RATIO, Quantity
@@ -20,10 +21,6 @@ from bpfree.stats.intervals import t_quantile
 from bpfree.units import MISSING
 
 __all__ = ["Beside", "SuiteFacts", "SuiteRow", "answer_of", "measured_beside", "points", "row_values"]
-
-
-TELLING = ("schedule", "blocks", "optimiser", "target", "readout")
-"""Options whose values are part of the short name of an arm."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,11 +78,9 @@ class Beside:
 
     @property
     def label(self) -> str:
-        """Name of the rule with the options that distinguish its variants: ``cascaded-forward (dfa)``."""
-        name, *options = self.row.arm.split(":")
-        pairs = [option.partition("=") for option in options]
-        telling = [value for key, _, value in pairs if key in TELLING]
-        return f"{name} ({', '.join(telling)})" if telling else name
+        """Name of the rule with what the arm fixes: ``cascaded-forward (dfa)``."""
+        name, _, variant = self.row.arm.partition(":")
+        return arm_label(name, variant)
 
     @property
     def accuracy(self) -> SeedMean | None:
@@ -136,13 +131,15 @@ def _beside(facts: SuiteFacts, row: SuiteRow, of_row: tuple[Table, ArmRow] | Non
     if both is None:
         nothing = "no run finished" if measured[ACCURACY] is None else "no difference was measured"
         return Beside(row, measured, nothing, nothing)
-    found = stats.compare_published(*both, table.margin)
+    replication = stats.compare_published(*both, table.margin)
     if facts.scale != 1.0:
-        return Beside(row, measured, "not judged: SCALED", "not judged", found)
+        return Beside(row, measured, "not judged: SCALED", "not judged", replication)
     lost = lost_words(measured.runs)
     if lost:
-        return Beside(row, measured, f"cannot tell: {lost}", "cannot tell", found)
-    return Beside(row, measured, found.text, "cannot tell" if found.word == "cannot tell" else found.text, found)
+        return Beside(row, measured, f"cannot tell: {lost}", "cannot tell", replication)
+    return Beside(
+        row, measured, replication.text, "cannot tell" if replication.word == "cannot tell" else replication.text, replication
+    )
 
 
 def _compared(number: Number, table: Table, measured: ArmRow) -> tuple[stats.Summary, stats.Summary] | None:

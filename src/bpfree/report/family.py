@@ -81,7 +81,7 @@ def compare_all(contests: Sequence[Contest], material: Material) -> dict[Task, d
     """
     level = min((contest.looks.level for contest in contests if contest.looks.level > 0), default=ALPHA)
     rivals = [_without_controls(contest) for contest in contests]
-    found: dict[Task, dict[str, Compared]] = {contest.task: {} for contest in contests}
+    by_task: dict[Task, dict[str, Compared]] = {contest.task: {} for contest in contests}
     families = [_family(rivals, material, level)]
     families += [
         _family([_only(contest, arm)], material, level)
@@ -91,8 +91,8 @@ def compare_all(contests: Sequence[Contest], material: Material) -> dict[Task, d
     ]
     for family in families:
         for task, arms in family.items():
-            found[task] |= arms
-    return found
+            by_task[task] |= arms
+    return by_task
 
 
 def _is_control(contest: Contest, arm: str) -> bool:
@@ -100,8 +100,8 @@ def _is_control(contest: Contest, arm: str) -> bool:
 
 
 def _without_controls(contest: Contest) -> Contest:
-    kept = {a: runs for a, runs in contest.arms.items() if a == contest.baseline or not _is_control(contest, a)}
-    return dataclasses.replace(contest, arms=kept)
+    rivals = {a: runs for a, runs in contest.arms.items() if a == contest.baseline or not _is_control(contest, a)}
+    return dataclasses.replace(contest, arms=rivals)
 
 
 def _only(contest: Contest, arm: str) -> Contest:
@@ -171,15 +171,15 @@ def _correct(runs: Sequence[Record]) -> dict[int, Any]:
 
     Nor is there any where they do not give the accuracy of the record: it is then of other examples.
     """
-    kept: dict[int, Any] = {}
+    by_pair: dict[int, Any] = {}
     for run in (run for run in runs if run.status == "ok"):
         if run.correct is None or run.n_test is None or run.test_accuracy is None:
             return {}
         bits = _unpacked(run)
         if not abs(float(bits.mean()) - run.test_accuracy) < 0.5 / run.n_test:
             return {}
-        kept[pair_key(run, crossed=False)] = bits
-    return kept
+        by_pair[pair_key(run, crossed=False)] = bits
+    return by_pair
 
 
 def _unpacked(run: Record) -> Any:

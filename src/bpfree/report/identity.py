@@ -81,8 +81,8 @@ def _other_data(one: Record, other: Record) -> str:
 
 def code_differences(runs: Sequence[Record]) -> dict[str, list[str]]:
     """The versions of :data:`CODE` in which the runs differ, each with the values that occur, in order."""
-    found = {name: list(dict.fromkeys(run.versions.get(name, "not recorded") for run in runs)) for name in CODE}
-    return {name: values for name, values in found.items() if len(values) > 1}
+    by_name = {name: list(dict.fromkeys(run.versions.get(name, "not recorded") for run in runs)) for name in CODE}
+    return {name: values for name, values in by_name.items() if len(values) > 1}
 
 
 def _placed(placed: Sequence[tuple[Path, Record]], name: str) -> str:

@@ -72,7 +72,10 @@ def read_material(directories: Sequence[Path], *, accept_other_code: bool = Fals
     tuned: list[Mapping[str, Any]] = []
     for path in paths:
         environments |= _read_json(path / "environment.json", dict)
-        tuned += [entry for entry in _read_json(path / "tuned.json", list) if entry not in tuned]
+        # A search on other data of the same name is none of these runs'; before schema 2 an entry does not say its data.
+        measured = {None, *(record.data_digest for record in records[path])}
+        entries = [entry for entry in _read_json(path / "tuned.json", list) if entry.get("data_digest") in measured]
+        tuned += [entry for entry in entries if entry not in tuned]
     ruleset = _one_ruleset(records)
     check_identity(records, accept_other_code=accept_other_code)
     chosen = _once_each(records)

@@ -10,6 +10,7 @@ from bpfree import stats
 from bpfree.records import Record
 from bpfree.report.family import Compared, Contest, compare_all, values_of
 from bpfree.report.interim import Looks, looks_of
+from bpfree.report.labels import arm_label
 from bpfree.report.material import Material, Task
 from bpfree.report.quantities import ACCURACY, DIFFERENCE, QUANTITIES, Quantity, points
 from bpfree.report.replicates import PLURALS, mean_over, noun_of, numbers_of
@@ -225,13 +226,7 @@ def _labels(arms: Mapping[str, Sequence[Record]]) -> dict[str, str]:
 
 
 def _label(run: Record) -> str:
-    """The schedule is always named, default or not: joint and staged are two algorithms in cost."""
-    if run.control:
-        return f"{run.algorithm} against itself"
-    schedule = run.params.get("schedule")
-    fixed = [part for part in run.variant.split(":") if part and part != f"schedule={schedule}"]
-    options = [str(schedule), *fixed] if schedule else fixed
-    return f"{run.algorithm} ({', '.join(options)})" if options else run.algorithm
+    return f"{run.algorithm} against itself" if run.control else arm_label(run.algorithm, run.variant)
 
 
 def _row(label: str, index: int, arm: str, contest: Contest, compared: Compared | None, refusal: str) -> ArmRow:

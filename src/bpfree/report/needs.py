@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import altair as alt
 
 from bpfree.records import Flops, Memory, Record
@@ -48,11 +50,12 @@ def step_flops(row: ArmRow) -> float | None:
 
 
 def orthogonalisation_share(row: ArmRow) -> float | None:
-    """FLOPs of orthogonalisation in a step, of one that is done every ``orthogonalise_every`` steps; None for a rule without."""
-    counted, every = _counted(row), row.runs[0].params.get("orthogonalise_every")
-    if counted is None or counted[0].orthogonalisation is None or not isinstance(every, int):
+    """FLOPs of orthogonalisation in a step; None for a rule without. How often it is done is in the method of the count."""
+    counted = _counted(row)
+    every = re.search(r"done every (\d+) steps", (counted and counted[0].method) or "")
+    if counted is None or counted[0].orthogonalisation is None or every is None:
         return None
-    return counted[0].orthogonalisation / every
+    return counted[0].orthogonalisation / int(every[1])
 
 
 def _counted(row: ArmRow) -> tuple[Flops, Memory] | None:

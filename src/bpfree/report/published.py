@@ -110,11 +110,11 @@ def _measured(row: Beside) -> str:
 
 def _verdict(beside: Beside) -> Display:
     """The word, and below it the reason and the margin; in a neutral colour."""
-    found = beside.replication
-    if found is None or beside.word == "not judged":
+    replication = beside.replication
+    if replication is None or beside.word == "not judged":
         return Display(beside.verdict, "", "soft")
     reason = beside.verdict.partition(": ")[2]
-    return Display(beside.word, "; ".join(filter(None, (reason, f"margin ±{100 * found.margin:.2f} points"))), "soft")
+    return Display(beside.word, "; ".join(filter(None, (reason, f"margin ±{100 * replication.margin:.2f} points"))), "soft")
 
 
 def _pair(published: str, measured: str) -> str:
@@ -206,7 +206,7 @@ def _suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> Iterator[tuple[st
         yield "no-energy", "No energy was measured on this machine; published energies stand alone."
     few = sum(beside.accuracy is not None and beside.accuracy.n < LEAST_RUNS for beside in rows)
     if few:
-        yield "few-seeds", f"{few} of {len(rows)} rows have fewer than {LEAST_RUNS} seeds, from which nobody can tell anything."
+        yield "few-seeds", f"{few} of {len(rows)} rows have fewer than {LEAST_RUNS} seeds, from which nothing can be concluded."
 
 
 def _page(

@@ -1,4 +1,4 @@
-"""Flags about seeds, studies and splits: sets that somebody chose, seeds added after a look, plans that are not finished."""
+"""Flags about seeds, studies and splits: sets that were chosen by hand, seeds added after a look, plans that are not finished."""
 
 from __future__ import annotations
 

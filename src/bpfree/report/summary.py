@@ -58,7 +58,7 @@ def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
 
 
 def _target(table: Table) -> dict[str, Any] | None:
-    """Costs to the target; ``None`` for what was not measured and for what was never reached (``n_reached`` tells them apart)."""
+    """Costs to the target; ``None`` for what was not measured or never reached (``n_reached`` distinguishes the two)."""
     if table.targets is None:
         return None
 

@@ -141,10 +141,10 @@ def _verdict(row: ArmRow) -> str:
 
 def _controls(table: Table) -> str:
     """How far the baseline lies from itself."""
-    found = [row for row in table.rows if row.control and row[DIFFERENCE] is not None]
+    controls = [row for row in table.rows if row.control and row[DIFFERENCE] is not None]
     return " ".join(
         f"Control: {table.baseline_label} against itself, with other draws, differs by {row.difference_text(2)} points."
-        for row in found
+        for row in controls
     )
 
 
@@ -182,7 +182,7 @@ def conditions(tables: Sequence[Table]) -> list[str]:
     if any(table.dataset == "digits" for table in tables):
         sentences.append(
             "digits is very small: 1,797 images of 8×8 pixels, about 360 of them for testing, so that one "
-            "image is 0.28 points. It shows that everything works; to tell good rules apart, go on to the "
+            "image is 0.28 points. It shows that everything works; to distinguish good rules, go on to the "
             "next size:"
         )
     return sentences

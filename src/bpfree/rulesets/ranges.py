@@ -68,12 +68,12 @@ def _parsed(key: str) -> tuple[str, tuple[tuple[str, str], ...]]:
 
 def ranges_of(spaces: Mapping[str, Mapping[str, Range | None]], rule: str, options: Mapping[str, str]) -> dict[str, Range]:
     """What is searched for a rule with these options (as text, defaults included), sorted by name."""
-    found: dict[str, Range | None] = {}
+    ranges: dict[str, Range | None] = {}
     for key in sorted(spaces, key=lambda key: (_parsed(key)[0] != EVERY_RULE, len(_parsed(key)[1]), key)):
         whose, wanted = _parsed(key)
         if whose in (EVERY_RULE, rule) and set(wanted) <= set(options.items()):
-            found |= spaces[key]
-    return {name: found[name] for name in sorted(found) if found[name] is not None}  # type: ignore[misc]
+            ranges |= spaces[key]
+    return {name: ranges[name] for name in sorted(ranges) if ranges[name] is not None}  # type: ignore[misc]
 
 
 def all_names(spaces: Mapping[str, Mapping[str, Range | None]]) -> tuple[str, ...]:

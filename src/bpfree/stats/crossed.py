@@ -33,8 +33,8 @@ class Crossed:
     """The mean of crossed differences.
 
     Attributes:
-        interval: in the unit of the differences; ``n`` is the number of cells, ``reason`` says what the interval leaves out.
-        p_value: two-sided, for no difference; ``None`` where there is no spread or one cell.
+        interval: in the unit of the differences; ``n`` is their number, ``reason`` says what the interval leaves out.
+        p_value: two-sided, for no difference; ``None`` where there is no spread or one difference.
         df: Satterthwaite's degrees of freedom, ``None`` where there is no test.
         sd_studies, sd_splits, sd_rest: standard deviations of the three random effects, 0 where the estimate is below 0;
             ``None`` where they cannot be told apart.
@@ -51,14 +51,14 @@ class Crossed:
 def crossed_interval(differences: np.ndarray, level: float = LEVEL) -> Crossed:
     """Interval of the mean of d[s, r], studies s crossed with splits r, both random: d = μ + a_s + b_r + e_sr.
 
-    With mean squares A of studies, B of splits and E of the rest, the variance of the mean of S x R cells is estimated by
+    With mean squares A of studies, B of splits and E of the rest, the variance of the mean of S x R differences is estimated by
     (A + B - E)/(SR), with (A + B - E)² / (A²/(S - 1) + B²/(R - 1) + E²/((S - 1)(R - 1))) degrees of freedom (Satterthwaite 1946,
     "An approximate distribution of estimates of variance components"; Montgomery, ch. 13). A factor whose mean square is below E
     has no sign of an effect and drops out (its estimate would be negative); the larger of A and B always stays, and so does E
     where it exceeds both, with their degrees of freedom. One study or one split leaves a t interval over the other factor.
 
     Args:
-        differences: A - B in any unit, finite, (studies, splits), every cell filled.
+        differences: A - B in any unit, finite, (studies, splits), none missing.
         level: confidence.
 
     Returns:
@@ -154,16 +154,16 @@ def crossed_comparison(
         raise UsageError("a ratio needs values above 0")
     d = np.log(grids[0]) - np.log(grids[1]) if scale == "ratio" else grids[0] - grids[1]
     crossed = crossed_interval(d, level)
-    means, found = d.mean(axis=1), crossed.interval
+    means, of_d = d.mean(axis=1), crossed.interval
     p_value, p_equivalent = crossed.p_value, None
     if p_value is None and len(whole) > 1:  # all cells differ by the same amount: the sign test over studies
-        p_value = 2.0 ** (1 - len(whole)) if found.mean else 1.0
-        p_equivalent = 0.5 ** len(whole) if abs(found.mean or 0.0) < bound else 1.0
-    elif crossed.df is not None and found.half_width and found.mean is not None:
-        error = found.half_width / t_quantile((1 + level) / 2, crossed.df)
-        p_equivalent = max(t_probability((side * found.mean - bound) / error, crossed.df) for side in (-1, 1))
-    ends = [None if end is None else math.exp(end) if scale == "ratio" else end for end in (found.mean, found.low, found.high)]
-    interval = Interval(mean=ends[0], low=ends[1], high=ends[2], level=level, n=len(whole), reason=found.reason)
+        p_value = 2.0 ** (1 - len(whole)) if of_d.mean else 1.0
+        p_equivalent = 0.5 ** len(whole) if abs(of_d.mean or 0.0) < bound else 1.0
+    elif crossed.df is not None and of_d.half_width and of_d.mean is not None:
+        error = of_d.half_width / t_quantile((1 + level) / 2, crossed.df)
+        p_equivalent = max(t_probability((side * of_d.mean - bound) / error, crossed.df) for side in (-1, 1))
+    ends = [None if end is None else math.exp(end) if scale == "ratio" else end for end in (of_d.mean, of_d.low, of_d.high)]
+    interval = Interval(mean=ends[0], low=ends[1], high=ends[2], level=level, n=len(whole), reason=of_d.reason)
     paired = Paired(
         scale=scale, interval=interval, p_value=p_value, n=len(whole), working=tuple(map(float, means)), unpaired=left_out,
         constant=is_constant(means),

@@ -1,4 +1,4 @@
-"""A published number beside a measured one: do they agree, differ, or can nobody tell?"""
+"""A published number beside a measured one: do they agree, differ, or is that undecided?"""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ class Replication:
     """Measured minus published.
 
     Attributes:
-        word: the interval lies within ±margin (agrees); it excludes 0 and does not lie within it (differs); otherwise nobody can
-            tell.
+        word: the interval lies within ±margin (agrees); it excludes 0 and does not lie within it (differs); otherwise the
+            answer is open (cannot tell).
         direction: of a difference, of the measured number.
         interval: Welch's, in the unit of the values; without ends where a spread is missing.
         margin: in the same unit.
-        reason: why nobody can tell; empty otherwise.
+        reason: why it is undecided; empty otherwise.
     """
 
     word: Literal["agrees", "differs", "cannot tell"]

@@ -16,11 +16,11 @@ from scipy import special
 from bpfree.errors import UsageError
 from bpfree.stats.planning import least_detectable_difference
 
-__all__ = ["Curve", "ProtocolPower", "Surrogate", "claim_protocol", "protocol_power", "quick_protocol", "scrambled_points"]
+__all__ = ["ProtocolPower", "RateCurve", "Surrogate", "claim_protocol", "protocol_power", "quick_protocol", "scrambled_points"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class Curve:
+class RateCurve:
     """Expected accuracy against log10 of the learning rate: a plateau with a quadratic fall on both sides.
 
     Attributes:
@@ -55,8 +55,8 @@ class Surrogate:
         seed_sd: standard deviation of a run's test accuracy over seeds at a fixed learning rate.
     """
 
-    trial: Curve
-    run: Curve
+    trial: RateCurve
+    run: RateCurve
     trial_se: float
     validation_se: float
     seed_sd: float

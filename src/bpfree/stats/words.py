@@ -37,7 +37,7 @@ Quantity = Literal["score", "time", "energy"]
 Outcome = Literal["higher", "lower", "same", "open"]
 
 LEAST_PAIRS = 5
-"""Fewer pairs support no word: the t interval then rests on normality that nobody can check."""
+"""Fewer pairs support no word: the t interval then rests on normality that cannot be checked."""
 
 SEARCH_SCOPE = "in this search"
 """Goes with every word where no claim is allowed: another search may give another answer."""

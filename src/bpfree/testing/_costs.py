@@ -7,8 +7,8 @@ import pytest
 from bpfree.algorithms import Algorithm, cost_of
 from bpfree.bench.cost_table import step_macs
 from bpfree.bench.counting import apart_flops, end_of_pass_flops, evaluation_flops, live_step, step_flops
-from bpfree.testing._setting import Setting
-from bpfree.testing.bench import Bench
+from bpfree.testing._setting import ContractSetting
+from bpfree.testing.bench import RuleOnNet
 
 __all__ = ["Costs"]
 
@@ -22,12 +22,12 @@ N = 32
 """Examples of a batch."""
 
 
-class Costs(Setting):
+class Costs(ContractSetting):
     """The formulas of a rule that gives some; a rule without (``cost`` returns None) passes."""
 
     def test_cost_equals_the_count(self, algorithm: Algorithm) -> None:
         """Multiply-adds of a step, of scoring, of upkeep and of the end of a pass, and the bytes of a step, are those counted."""
-        bench = Bench.start(algorithm, self.make_net(in_shape=(196,), widths=(64, 64, 64), n_classes=10))
+        bench = RuleOnNet.start(algorithm, self.make_net(in_shape=(196,), widths=(64, 64, 64), n_classes=10))
         net, state, batch = bench.net, bench.state, bench.batch(N)
         for phase in bench.phases:
             cost = cost_of(algorithm, net, N, phase)

@@ -17,8 +17,8 @@ from bpfree.algorithms import Algorithm, Backprop, BlockGradients, maths_used
 from bpfree.data import Batch, load
 from bpfree.errors import UsageError
 from bpfree.testing import golden
-from bpfree.testing._setting import Setting
-from bpfree.testing.bench import Bench, blobs, make_batch
+from bpfree.testing._setting import ContractSetting
+from bpfree.testing.bench import RuleOnNet, blobs, make_batch
 from bpfree.train import Patience, fit
 
 __all__ = ["Mathematics"]
@@ -50,7 +50,7 @@ def _by_maths(algorithm: Algorithm) -> Iterator[tuple[str, Algorithm]]:
             assert maths == "autograd"
 
 
-class Mathematics(Setting):
+class Mathematics(ContractSetting):
     """Closed forms, golden numbers, theorems, reduction over a batch, number formats, learning."""
 
     def test_closed_form_equals_autograd(self, algorithm: Algorithm, closed_kind: str) -> None:
@@ -58,7 +58,7 @@ class Mathematics(Setting):
         net = self.make_net(closed_kind).double()
         ends = []
         for maths, rule in _by_maths(algorithm):
-            bench = Bench.start(rule, net)
+            bench = RuleOnNet.start(rule, net)
             assert maths_used(rule, net) == {"auto": "closed", "autograd": "autograd"}[maths]
             losses = bench.all_phases([8, 8, 5, 1])
             ends.append({**bench.values(), **{f"loss {k}": loss for k, loss in enumerate(losses)}})
@@ -70,8 +70,8 @@ class Mathematics(Setting):
         path = self.golden_folder() / golden.file_name(algorithm)
         if not path.exists():
             pytest.fail(f"there is no golden trajectory {path}; write it with: {self._regenerate(algorithm)}")
-        found = golden.differences(json.loads(path.read_text()), golden.trajectory(algorithm))
-        assert not found, f"{path.name} no longer holds ({found[0]}); if that is meant: {self._regenerate(algorithm)}"
+        changes = golden.differences(json.loads(path.read_text()), golden.trajectory(algorithm))
+        assert not changes, f"{path.name} no longer holds ({changes[0]}); if that is meant: {self._regenerate(algorithm)}"
 
     def _regenerate(self, algorithm: Algorithm) -> str:
         words = golden.file_name(algorithm).removesuffix(".json").replace(",", ":")
@@ -97,7 +97,7 @@ class Mathematics(Setting):
         stepped = dataclasses.replace(algorithm, optimiser="sgd", lr=0.1)  # Adam would forgive a gradient of another length
         shared: dict[str, Any] = {key: getattr(stepped, key) for key in ("lr", "weight_decay", "optimiser", "momentum")}
         shared |= {"maths": stepped.maths} if isinstance(stepped, BlockGradients) else {}
-        rule, backprop = Bench.start(stepped, net.double()), Bench.start(Backprop(**shared), net.double())
+        rule, backprop = RuleOnNet.start(stepped, net.double()), RuleOnNet.start(Backprop(**shared), net.double())
         backprop.net.load_state_dict(rule.net.state_dict())
         for k, n in enumerate((8, 8, 5, 1)):
             ours, theirs = rule.step(rule.batch(n, k)), backprop.step(backprop.batch(n, k))
@@ -108,7 +108,7 @@ class Mathematics(Setting):
 
     def test_order_within_a_batch_does_not_matter(self, algorithm: Algorithm, block_kind: str) -> None:
         """Two classes, so that a wrong label, drawn by its place in the batch, can be but one."""
-        bench = Bench.start(algorithm, self.make_net(block_kind, n_classes=2).double())
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind, n_classes=2).double())
         twin, batch = bench.copy(), bench.batch(9)
         order = torch.tensor([4, 0, 8, 2, 6, 1, 7, 5, 3])
         bench.step(batch)
@@ -118,7 +118,7 @@ class Mathematics(Setting):
     def test_ragged_batch_keeps_mean_semantics(self, algorithm: Algorithm, block_kind: str) -> None:
         """The update by a batch is the weighted mean of the updates by its parts (one step of SGD; two classes, as above)."""
         rule = dataclasses.replace(algorithm, optimiser="sgd")
-        start = Bench.start(rule, self.make_net(block_kind, n_classes=2).double())
+        start = RuleOnNet.start(rule, self.make_net(block_kind, n_classes=2).double())
         x, y, key = (lambda b: (b.x, b.y, b.key))(start.batch(10))
         before = {name: value.clone() for name, value in start.parameters()}
 
@@ -133,7 +133,7 @@ class Mathematics(Setting):
 
     def test_one_example_is_a_batch(self, algorithm: Algorithm, block_kind: str) -> None:
         """A last batch of one example gives finite losses, one for each learning block (or one for all)."""
-        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         for phase in bench.phases:
             loss = bench.step(bench.batch(1), phase)
             assert loss.shape in ((1,), (len(phase.learning),))
@@ -143,8 +143,8 @@ class Mathematics(Setting):
     def test_dtype_is_kept_and_sums_are_wide(self, algorithm: Algorithm, block_kind: str, dtype: torch.dtype) -> None:
         """Parameters keep their number format; losses come in float32 at least, and near those in float64."""
         net = self.make_net(block_kind, in_shape=(300,), widths=(256, 128), n_classes=10).to(dtype)
-        bench = Bench.start(algorithm, net)
-        wide = Bench.start(algorithm, copy.deepcopy(net).double())
+        bench = RuleOnNet.start(algorithm, net)
+        wide = RuleOnNet.start(algorithm, copy.deepcopy(net).double())
         for name, value in wide.parameters():
             value.copy_(dict(bench.parameters())[name])
         before = {name: value.dtype for name, value in bench.tensors().items()}
@@ -159,7 +159,7 @@ class Mathematics(Setting):
 
     def test_scores_of_an_example_do_not_depend_on_its_company(self, algorithm: Algorithm, block_kind: str) -> None:
         """After every phase there are scores (n, classes), the same for a batch and for its examples one by one."""
-        bench = Bench.start(algorithm, self.make_net(block_kind).double())
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind).double())
         x = bench.batch(5, 50).x
         for phase in bench.phases:
             bench.steps([8, 8], phase=phase)
@@ -174,7 +174,7 @@ class Mathematics(Setting):
 
     def test_loss_falls_on_one_batch(self, algorithm: Algorithm, block_kind: str) -> None:
         """Twenty-five steps on the same batch lower the loss of every block."""
-        bench = Bench.start(dataclasses.replace(algorithm, **self.easy_params), self.make_net(block_kind))
+        bench = RuleOnNet.start(dataclasses.replace(algorithm, **self.easy_params), self.make_net(block_kind))
         for phase in bench.phases:
             losses = [bench.step(bench.batch(16), phase) for _ in range(25)]
             assert (losses[-1] < losses[0]).all(), f"{losses[0].tolist()} became {losses[-1].tolist()}"

@@ -10,8 +10,8 @@ from typing import Any
 import torch
 
 from bpfree.algorithms import Algorithm, numeric, reset
-from bpfree.testing._setting import Setting
-from bpfree.testing.bench import Bench, fingerprint
+from bpfree.testing._setting import ContractSetting
+from bpfree.testing.bench import RuleOnNet, fingerprint
 from bpfree.testing.elsewhere import trained_elsewhere, trained_here
 from bpfree.train import checkpoint
 
@@ -21,23 +21,23 @@ COMPILED: dict[str, Any] = {"rtol": 1e-4, "atol": 1e-5}
 """What a compiler's own order of operations explains after three steps in float32."""
 
 
-def _addresses(bench: Bench) -> dict[str, int]:
+def _addresses(bench: RuleOnNet) -> dict[str, int]:
     return {name: tensor.data_ptr() for name, tensor in bench.tensors().items()}
 
 
-def _bitwise(now: Bench, expected: Bench, what: str) -> None:
+def _bitwise(now: RuleOnNet, expected: RuleOnNet, what: str) -> None:
     ours, theirs = now.tensors(), expected.tensors()
     assert ours.keys() == theirs.keys()
     unlike = [name for name in ours if not torch.equal(ours[name], theirs[name])]
     assert not unlike, f"{what}: {unlike[0]} is not bitwise the same"
 
 
-class Persistence(Setting):
+class Persistence(ContractSetting):
     """Addresses, reset, checkpoints, other processes, compilation."""
 
     def test_addresses_stay(self, algorithm: Algorithm, block_kind: str, tmp_path: Path) -> None:
         """Every parameter and buffer keeps its storage over steps, ``close``, ``reset`` and the loading of a checkpoint."""
-        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         before = _addresses(bench)
         bench.all_phases([8, 8, 5])
         assert _addresses(bench) == before, "a step rebinds a tensor; write into it instead (add_, copy_)"
@@ -52,9 +52,9 @@ class Persistence(Setting):
 
     def test_state_is_registered(self, algorithm: Algorithm, block_kind: str) -> None:
         """All that a rule learns is a parameter or a buffer: a copy by ``state_dict`` goes on bitwise."""
-        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         bench.all_phases([8, 8])
-        copied = Bench.start(algorithm, bench.net, seed=5)
+        copied = RuleOnNet.start(algorithm, bench.net, seed=5)
         copied.net.load_state_dict(bench.net.state_dict())
         copied.state.load_state_dict(bench.state.state_dict())
         for each in (bench, copied):
@@ -64,7 +64,7 @@ class Persistence(Setting):
     def test_reset_is_a_fresh_start(self, algorithm: Algorithm, block_kind: str) -> None:
         """After ``reset`` everything is bitwise as ``init`` makes it, and trains so."""
         net = self.make_net(block_kind)
-        used, fresh = Bench.start(algorithm, net), Bench.start(algorithm, net, seed=4)
+        used, fresh = RuleOnNet.start(algorithm, net), RuleOnNet.start(algorithm, net, seed=4)
         used.all_phases([8, 8])
         reset(algorithm, used.net, used.state, torch.Generator().manual_seed(4))
         _bitwise(used, fresh, "after reset")
@@ -77,7 +77,7 @@ class Persistence(Setting):
         net = self.make_net()
         for name, value in numeric(algorithm).items():
             trial = dataclasses.replace(algorithm, **{name: value / 2 if value else 0.25})
-            used, fresh = Bench.start(algorithm, net), Bench.start(trial, net, seed=4)
+            used, fresh = RuleOnNet.start(algorithm, net), RuleOnNet.start(trial, net, seed=4)
             used.all_phases([8])
             reset(trial, used.net, used.state, torch.Generator().manual_seed(4))
             used.algorithm = trial
@@ -94,7 +94,7 @@ class Persistence(Setting):
             other = dataclasses.replace(rule, **{name: value / 2 if value else 0.25})
             ends = []
             for each in (rule, other):
-                bench = Bench.start(each, net)
+                bench = RuleOnNet.start(each, net)
                 bench.all_phases([8, 8])
                 ends.append(fingerprint(dict(bench.parameters())))
             assert ends[0] != ends[1], f"{name} = {value} and {getattr(other, name)} train alike"
@@ -102,7 +102,7 @@ class Persistence(Setting):
     def test_save_load_continue(self, algorithm: Algorithm, block_kind: str, tmp_path: Path) -> None:
         """Saved, loaded into a net and state of another seed, and continued: bitwise the uninterrupted training."""
         net, path = self.make_net(block_kind), tmp_path / "checkpoint.safetensors"
-        whole, again = Bench.start(algorithm, net), Bench.start(algorithm, net, seed=9)
+        whole, again = RuleOnNet.start(algorithm, net), RuleOnNet.start(algorithm, net, seed=9)
         again.all_phases([8])
         for phase in whole.phases:
             whole.steps([8, 8], phase=phase)
@@ -124,7 +124,7 @@ class Persistence(Setting):
         from torch._dynamo.testing import CompileCounterWithBackend  # deferred: it takes seconds, and only this needs it
 
         net = self.make_net()
-        eager, compiled = Bench.start(algorithm, net), Bench.start(algorithm, net)
+        eager, compiled = RuleOnNet.start(algorithm, net), RuleOnNet.start(algorithm, net)
         addresses = _addresses(compiled)
         torch._dynamo.reset()
         counter = CompileCounterWithBackend("aot_eager")
@@ -151,7 +151,7 @@ class Persistence(Setting):
         torch._dynamo.reset()
 
 
-def _close_enough(compiled: Bench, eager: Bench) -> None:
+def _close_enough(compiled: RuleOnNet, eager: RuleOnNet) -> None:
     expected = eager.tensors()
     for name, value in compiled.tensors().items():
         torch.testing.assert_close(value, expected[name], **COMPILED, msg=lambda text, name=name: f"compiled: {name}: {text}")

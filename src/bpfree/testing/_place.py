@@ -11,38 +11,38 @@ from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, params
 from bpfree.meter import live_memory
-from bpfree.testing._setting import Setting
-from bpfree.testing.bench import Bench
+from bpfree.testing._setting import ContractSetting
+from bpfree.testing.bench import RuleOnNet
 from bpfree.testing.guards import BrokenProtocolError, no_saved_tensors, no_waiting
 
 __all__ = ["Place"]
 
 
-def _later(bench: Bench, k: int) -> Iterator[Tensor]:
+def _later(bench: RuleOnNet, k: int) -> Iterator[Tensor]:
     """What belongs to blocks after k: their parameters, their slots, the output (unless block k's own head is it)."""
-    own = {id(p) for j in range(k + 1) for p in [*bench.net[j].parameters(), *_slot_tensors(bench, j)]}
+    earlier = {id(p) for j in range(k + 1) for p in [*bench.net[j].parameters(), *_slot_tensors(bench, j)]}
     modules = [*list(bench.net)[k + 1 :], *list(bench.state.slots)[k + 1 :], bench.net.output]
     for module in modules:
         for tensor in [*module.parameters(), *module.buffers()]:
-            if id(tensor) not in own:
+            if id(tensor) not in earlier:
                 yield tensor.detach()
 
 
-def _slot_tensors(bench: Bench, k: int) -> list[Tensor]:
+def _slot_tensors(bench: RuleOnNet, k: int) -> list[Tensor]:
     if k >= len(bench.state.slots):
         return []
     return [*bench.state.slot(k).parameters(), *bench.state.slot(k).buffers()]
 
 
-def _of_blocks_up_to(bench: Bench, k: int) -> dict[str, Tensor]:
+def _of_blocks_up_to(bench: RuleOnNet, k: int) -> dict[str, Tensor]:
     """Parameters and slots of blocks 0 to k, copied."""
-    found = {}
+    values = {}
     for j in range(k + 1):
         for name, tensor in bench.net[j].named_parameters():
-            found[f"block {j}: {name}"] = tensor.detach().clone()
+            values[f"block {j}: {name}"] = tensor.detach().clone()
         for m, tensor in enumerate(_slot_tensors(bench, j)):
-            found[f"slot {j}: {m}"] = tensor.detach().clone()
-    return found
+            values[f"slot {j}: {m}"] = tensor.detach().clone()
+    return values
 
 
 def _scramble(tensors: Iterator[Tensor]) -> None:
@@ -52,7 +52,7 @@ def _scramble(tensors: Iterator[Tensor]) -> None:
             tensor.copy_(torch.rand(tensor.shape, generator=generator) + 0.5)  # positive: second moments are
 
 
-def _changed(start: Bench, phase: Phase, k: int, scramble: Callable[[Iterator[Tensor]], None]) -> list[str]:
+def _changed(start: RuleOnNet, phase: Phase, k: int, scramble: Callable[[Iterator[Tensor]], None]) -> list[str]:
     """What of blocks 0 to k a step updates otherwise once the later blocks are scrambled."""
     plain, scrambled = start.copy(), start.copy()
     scramble(_later(scrambled, k))
@@ -62,13 +62,13 @@ def _changed(start: Bench, phase: Phase, k: int, scramble: Callable[[Iterator[Te
     return [name for name in ours if not torch.equal(ours[name], theirs[name])]
 
 
-class Place(Setting):
+class Place(ContractSetting):
     """Locality, no backprop, no waiting, memory, nothing hidden."""
 
     def test_locality(self, algorithm: Algorithm, block_kind: str) -> None:
         """Scrambled later blocks and slots leave the updates of earlier ones bitwise unchanged if the rule says that it is
         local, and change them if it says that it is not."""
-        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         changed = []
         for phase in bench.phases:
             bench.steps([8, 8], phase=phase)
@@ -81,7 +81,7 @@ class Place(Setting):
 
     def test_no_backprop(self, algorithm: Algorithm, block_kind: str) -> None:
         """Autograd keeps nothing during ``step`` where traits.autograd is false, and something where it is true."""
-        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         claims = algorithm.traits(bench.net).autograd
         for phase in bench.phases:
             used = False
@@ -96,7 +96,7 @@ class Place(Setting):
 
     def test_no_waiting_for_the_device(self, algorithm: Algorithm, block_kind: str) -> None:
         """Nothing in ``step`` or ``scores`` reads a value back to the host."""
-        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         for phase in bench.phases:
             batch = bench.batch(8)
             with no_waiting():
@@ -108,7 +108,7 @@ class Place(Setting):
         n, width = 64, 64
         peaks = {}
         for depth in (2, 8, 32):
-            bench = Bench.start(algorithm, self.make_net(in_shape=(64,), widths=(width,) * depth))
+            bench = RuleOnNet.start(algorithm, self.make_net(in_shape=(64,), widths=(width,) * depth))
             bench.steps([n])
             batch = bench.batch(n, 1)
             peaks[depth] = live_memory(lambda bench=bench, batch=batch: bench.step(batch)).peak_bytes
@@ -123,9 +123,9 @@ class Place(Setting):
         """Two trainings by one instance, their steps interleaved, do not feel each other; torch's generator stays where it is,
         and where it is does not matter."""
         net = self.make_net(block_kind)
-        alone = Bench.start(algorithm, net)
+        alone = RuleOnNet.start(algorithm, net)
         alone.all_phases([8, 5])
-        one, other = Bench.start(algorithm, net), Bench.start(algorithm, net, seed=1)
+        one, other = RuleOnNet.start(algorithm, net), RuleOnNet.start(algorithm, net, seed=1)
         torch.manual_seed(12345)
         before = torch.get_rng_state()
         for phase in one.phases:
@@ -139,7 +139,7 @@ class Place(Setting):
 
     def test_traits_are_honest(self, algorithm: Algorithm, block_kind: str) -> None:
         """Extra parameters counted, no chain rule across blocks where local, the output trained where it is said to be."""
-        bench = Bench.start(algorithm, self.make_net(block_kind))
+        bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         traits = algorithm.traits(bench.net)
         extra = sum(value.numel() for name, value in bench.parameters() if name.startswith("state."))
         assert traits.extra_parameters == extra

@@ -13,12 +13,17 @@ import torch
 from bpfree.algorithms import Algorithm, has_closed_form
 from bpfree.nets import Chain
 from bpfree.testing.bench import BLOCK_KINDS, IN_SHAPE, N_CLASSES, WIDTHS, BlockMaker, chain
+from bpfree.testing.golden import label
 
-__all__ = ["Setting"]
+__all__ = ["ContractSetting"]
 
 
-class Setting:
+class ContractSetting:
     """Class attributes to override, and fixtures. The checks are in the classes that derive from this one."""
+
+    rules: ClassVar[Sequence[Algorithm[Any]]] = ()
+    """The rule to check, in each setting of hyper-parameters that is to be checked. A class may write a fixture ``algorithm``
+    instead."""
 
     block_kinds: ClassVar[Mapping[str, BlockMaker]] = BLOCK_KINDS
     """Kinds of blocks that the rule can train; the first stands for all where a check is slow."""
@@ -55,8 +60,10 @@ class Setting:
                 raise TypeError(f"{cls.__name__}.exceptions gives no reason for {check}")
 
     def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
-        """Spread a check over the kinds of blocks and the number formats that it takes."""
+        """Run a check for each rule, kind of block and number format that it takes."""
         names = metafunc.fixturenames
+        if "algorithm" in names and self.rules:
+            metafunc.parametrize("algorithm", self.rules, ids=[label(rule) for rule in self.rules])
         if "block_kind" in names:
             metafunc.parametrize("block_kind", list(self.block_kinds))
         if "closed_kind" in names:
@@ -68,7 +75,9 @@ class Setting:
     @pytest.fixture
     def algorithm(self) -> Algorithm:
         """The rule to check."""
-        raise NotImplementedError("give your contract class a fixture `algorithm` that returns the rule, or one of several")
+        raise NotImplementedError(
+            f"{type(self).__name__} names no rule to check; write rules = (MyRule(),) in the class, or a fixture `algorithm`"
+        )
 
     @pytest.fixture(autouse=True)
     def _named_exceptions(self, request: pytest.FixtureRequest) -> None:

@@ -1,11 +1,9 @@
-"""The contract of a learning rule: what every rule, ours or anybody's, is held to.
+"""The contract of a learning rule: what every rule, of this package or of another, is held to.
 
 A contributor writes
 
     class TestMyRule(AlgorithmContract):
-        @pytest.fixture(params=[MyRule(), MyRule(schedule="staged")], ids=str)
-        def algorithm(self, request):
-            return request.param
+        rules = (MyRule(), MyRule(schedule="staged"))
 
 and inherits every check. A rule that cannot be held to one says so by name, with the reason:
 
@@ -25,12 +23,12 @@ __all__ = ["AlgorithmContract"]
 
 
 class AlgorithmContract(Mathematics, Place, Persistence, Costs):
-    """Every check of a rule; subclass it and give it a fixture ``algorithm``. What can be set: see ``Setting``."""
+    """Every check of a rule; subclass it and name the ``rules``. What can be set: see ``ContractSetting``."""
 
     def test_docstring_has_every_section(self, algorithm: Algorithm) -> None:
         """The docstring has every section, a row for every hyper-parameter, every default with its source, and BibTeX."""
-        found = problems(type(algorithm))
-        assert not found, "; ".join(found)
+        wrong = problems(type(algorithm))
+        assert not wrong, "; ".join(wrong)
 
     def test_docstring_example_runs(self, algorithm: Algorithm) -> None:
         """The doctest of the docstring passes."""

@@ -19,7 +19,7 @@ from bpfree.data import Batch, Dataset, from_arrays
 from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.numerics.streams import integers, normal, stream_key
 
-__all__ = ["BLOCK_KINDS", "Bench", "BlockMaker", "ForeignBlock", "blobs", "chain", "fingerprint", "make_batch", "tensors_of"]
+__all__ = ["BLOCK_KINDS", "BlockMaker", "ForeignBlock", "RuleOnNet", "blobs", "chain", "fingerprint", "make_batch", "tensors_of"]
 
 BlockMaker = Callable[[tuple[int, ...], int], Block]
 """(shape of one example, width) to a block."""
@@ -107,7 +107,7 @@ def tensors_of(net: nn.Module, state: nn.Module) -> dict[str, Tensor]:
 
 
 @dataclass
-class Bench:
+class RuleOnNet:
     """A rule at work on a net: what a check steps, copies and looks into."""
 
     algorithm: Algorithm
@@ -115,7 +115,7 @@ class Bench:
     state: State
 
     @classmethod
-    def start(cls, algorithm: Algorithm, net: Chain, *, seed: int = 0) -> Bench:
+    def start(cls, algorithm: Algorithm, net: Chain, *, seed: int = 0) -> RuleOnNet:
         """On a copy of ``net``, freshly initialised from ``seed``."""
         net = copy.deepcopy(net)
         check_net(algorithm, net)
@@ -151,10 +151,10 @@ class Bench:
             self.algorithm.close(self.net, self.state, phase)
         return losses
 
-    def copy(self) -> Bench:
+    def copy(self) -> RuleOnNet:
         """Net and state copied together: a head that is the net's output stays so."""
         net, state = copy.deepcopy((self.net, self.state))
-        return Bench(self.algorithm, net, state)
+        return RuleOnNet(self.algorithm, net, state)
 
     def tensors(self) -> dict[str, Tensor]:
         """Live, by name."""
@@ -167,8 +167,8 @@ class Bench:
     def parameters(self) -> Iterator[tuple[str, Tensor]]:
         """What is learned in the net, and heads in the state, by name."""
         yield from ((f"net.{name}", p.detach()) for name, p in self.net.named_parameters())
-        own = {id(p) for p in self.net.parameters()}
-        yield from ((f"state.{name}", p.detach()) for name, p in self.state.named_parameters() if id(p) not in own)
+        of_net = {id(p) for p in self.net.parameters()}
+        yield from ((f"state.{name}", p.detach()) for name, p in self.state.named_parameters() if id(p) not in of_net)
 
 
 def fingerprint(tensors: Mapping[str, Tensor]) -> str:

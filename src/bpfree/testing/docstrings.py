@@ -31,9 +31,9 @@ SECTIONS = (
 
 def docstring_of(rule: type[Algorithm]) -> str:
     """The docstring of the class if it has sections, else that of its module."""
-    own = inspect.cleandoc(rule.__doc__ or "")
-    if sections(own):
-        return own
+    of_class = inspect.cleandoc(rule.__doc__ or "")
+    if sections(of_class):
+        return of_class
     return inspect.cleandoc(sys.modules[rule.__module__].__doc__ or "")
 
 
@@ -46,21 +46,21 @@ def sections(text: str) -> dict[str, str]:
 def problems(rule: type[Algorithm]) -> list[str]:
     """What the docstring of a rule lacks, one line each; empty if nothing."""
     text = docstring_of(rule)
-    found = sections(text)
+    parts = sections(text)
     lines = text.split("\n")
     wrong = []
     if not lines[0].strip().endswith(".") or (len(lines) > 1 and lines[1].strip()):
         wrong.append("it must begin with one line, ended by a full stop, and an empty line after it")
-    present = [heading for heading in found if heading in SECTIONS]
-    wrong += [f"the section {heading!r} is missing" for heading in SECTIONS if heading not in found]
-    wrong += [f"the section {heading!r} is empty" for heading in present if not found[heading].strip()]
-    if present != [heading for heading in SECTIONS if heading in found]:
+    present = [heading for heading in parts if heading in SECTIONS]
+    wrong += [f"the section {heading!r} is missing" for heading in SECTIONS if heading not in parts]
+    wrong += [f"the section {heading!r} is empty" for heading in present if not parts[heading].strip()]
+    if present != [heading for heading in SECTIONS if heading in parts]:
         wrong.append(f"the sections stand in the order {', '.join(present)}; the order is {', '.join(SECTIONS)}")
-    wrong += _symbol_problems(rule, found.get("Symbols", ""))
-    wrong += _default_problems(rule, found.get("Defaults", ""))
-    wrong += _deviation_problems(found.get("Deviations from the paper", ""))
-    wrong += bibtex_problems(found.get("References", ""))
-    if ">>>" not in found.get("Example", ""):
+    wrong += _symbol_problems(rule, parts.get("Symbols", ""))
+    wrong += _default_problems(rule, parts.get("Defaults", ""))
+    wrong += _deviation_problems(parts.get("Deviations from the paper", ""))
+    wrong += bibtex_problems(parts.get("References", ""))
+    if ">>>" not in parts.get("Example", ""):
         wrong.append("the section 'Example' has no doctest (>>> ...)")
     return wrong
 

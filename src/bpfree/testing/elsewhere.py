@@ -12,7 +12,7 @@ import torch
 
 from bpfree.algorithms import Algorithm
 from bpfree.nets import Chain
-from bpfree.testing.bench import Bench, fingerprint
+from bpfree.testing.bench import RuleOnNet, fingerprint
 
 __all__ = ["trained_elsewhere", "trained_here"]
 
@@ -40,7 +40,7 @@ def _pool() -> ProcessPoolExecutor:
 def _train(pickled: bytes, threads: int) -> str:
     torch.set_num_threads(threads)
     algorithm, net = pickle.loads(pickled)
-    bench = Bench.start(algorithm, net, seed=3)
+    bench = RuleOnNet.start(algorithm, net, seed=3)
     bench.all_phases([8, 5])
     return fingerprint(bench.tensors())
 

@@ -22,10 +22,10 @@ import torch
 from bpfree.algorithms import Algorithm, make, params
 from bpfree.files import write_atomic, writing
 from bpfree.nets import DenseBlock
-from bpfree.testing.bench import Bench, chain
+from bpfree.testing.bench import RuleOnNet, chain
 from bpfree.text import key_values
 
-__all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "main", "trajectory", "write"]
+__all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "label", "main", "trajectory", "write"]
 
 SIZES = (6, 6, 6, 6, 3)
 """Examples in each of the five steps; the last batch is ragged."""
@@ -34,20 +34,25 @@ TOLERANCE = 1e-10
 """Largest difference that another machine's rounding explains, in float64."""
 
 
-def file_name(algorithm: Algorithm) -> str:
-    """Name and everything that is not a default, such as ``mono-forward,schedule=staged.json``."""
+def label(algorithm: Algorithm) -> str:
+    """Name and everything that is not a default, such as ``mono-forward,schedule=staged``."""
     changed = [
         f"{field.name}={getattr(algorithm, field.name)}"
         for field in dataclasses.fields(algorithm)
         if getattr(algorithm, field.name) != field.default
     ]
-    return ",".join([algorithm.name, *changed]) + ".json"
+    return ",".join([algorithm.name, *changed])
+
+
+def file_name(algorithm: Algorithm) -> str:
+    """The file of a rule's trajectory, such as ``mono-forward,schedule=staged.json``."""
+    return label(algorithm) + ".json"
 
 
 def trajectory(algorithm: Algorithm) -> dict[str, Any]:
     """Losses of five steps (in each phase), and what was learned at the end, as JSON values."""
     net = chain(DenseBlock, (2, 3), (5, 4), 3).double()
-    bench = Bench.start(algorithm, net, seed=0)
+    bench = RuleOnNet.start(algorithm, net, seed=0)
     losses = [loss.tolist() for loss in bench.all_phases(SIZES)]
     scores = algorithm.scores(bench.net, bench.state, bench.batch(2, 99).x, bench.last_phase)
     return {
@@ -61,14 +66,14 @@ def trajectory(algorithm: Algorithm) -> dict[str, Any]:
 
 def differences(stored: dict[str, Any], now: dict[str, Any]) -> list[str]:
     """Where two trajectories differ by more than :data:`TOLERANCE`, one line each."""
-    found = []
+    lines = []
     for key in ("losses", "scores"):
-        found += _compare(key, stored[key], now[key])
+        lines += _compare(key, stored[key], now[key])
     if set(stored["learned"]) != set(now["learned"]):
-        return [*found, f"learned: {sorted(stored['learned'])} became {sorted(now['learned'])}"]
+        return [*lines, f"learned: {sorted(stored['learned'])} became {sorted(now['learned'])}"]
     for name, values in stored["learned"].items():
-        found += _compare(name, values, now["learned"][name])
-    return found
+        lines += _compare(name, values, now["learned"][name])
+    return lines
 
 
 def _compare(name: str, stored: Any, now: Any) -> list[str]:

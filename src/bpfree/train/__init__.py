@@ -2,11 +2,12 @@
 
 from bpfree.rulesets import Patience, StopRule, stop_in
 from bpfree.train.clock import Clock, WallClock
+from bpfree.train.cursor import counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
 from bpfree.train.fit import FitResult, best_of, fit
 from bpfree.train.schedules import LR_SCHEDULES
-from bpfree.train.training import Progress, check_budget, counted, initialise, past, training
+from bpfree.train.training import Progress, check_budget, initialise, training
 
 __all__ = [
     "LR_SCHEDULES",

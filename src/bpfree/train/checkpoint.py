@@ -70,7 +70,7 @@ def read_header(path: Path) -> dict[str, Any]:
     Raises:
         DataError: the file is no checkpoint of bpfree, or of a newer one.
     """
-    metadata = read_metadata(path, "a checkpoint", "delete it to start afresh")
+    metadata = read_metadata(path, "a checkpoint", "delete it to start again")
     if KIND not in metadata:
         raise DataError(f"{path} is a safetensors file, but not a checkpoint of bpfree")
     header = json.loads(metadata[KIND])
@@ -79,7 +79,7 @@ def read_header(path: Path) -> dict[str, Any]:
     if header["format"] < FORMAT:
         raise DataError(
             f"{path} was written by an older bpfree (format {header['format']}, this one reads format {FORMAT}); delete it to "
-            "start afresh, or finish that run with the older version"
+            "start again, or finish that run with the older version"
         )
     return header
 
@@ -90,9 +90,9 @@ def load(path: Path, net: Chain, state: State, snapshot: Snapshot | None) -> dic
     Raises:
         DataError: the file is damaged, or belongs to another rule or net.
     """
-    header = read_header(path)
     targets = dict(named_tensors(net, state))
     if snapshot is not None:
         targets |= {f"best.{name}": copy for name, copy in snapshot.items()}
+    header = read_header(path)
     fill_tensors(path, targets)
     return header

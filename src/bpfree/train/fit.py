@@ -11,7 +11,8 @@ from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
-from bpfree.train.training import initialise, past, training
+from bpfree.train.cursor import past
+from bpfree.train.training import initialise, training
 
 if TYPE_CHECKING:
     from bpfree.meter import Meter, Reading

@@ -7,7 +7,7 @@ for the device within a pass; after a pass the mean loss and the validation metr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -16,19 +16,20 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State, check_net, step
-from bpfree.data import Dataset
+from bpfree.data import Batch, Dataset
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
 from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, stop_in
-from bpfree.train import checkpoint as checkpoints
+from bpfree.train.checkpoint import Snapshot
 from bpfree.train.clock import Clock, WallClock
+from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import evaluate
 from bpfree.train.features import read_by
 from bpfree.train.schedules import LR_SCHEDULES
 
-__all__ = ["Progress", "check_budget", "counted", "initialise", "past", "training"]
+__all__ = ["Progress", "check_budget", "initialise", "training"]
 
 
 @dataclass(frozen=True)
@@ -100,52 +101,6 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
     return state
 
 
-@dataclass
-class _Cursor:
-    """Where training stands; what a checkpoint keeps beside the tensors."""
-
-    passes: int = 0
-    phase: int = 0
-    watch: Watch | None = None
-    time_s: float = 0.0
-    eval_time_s: float = 0.0
-    ended: bool = False
-    steps: int = 0
-    examples: int = 0
-    stops: list[PhaseEnd] = field(default_factory=list)
-    history: list[HistoryEntry] = field(default_factory=list)
-
-    def to_json(self) -> dict[str, Any]:
-        watch = None if self.watch is None else self.watch.to_json()
-        return {**self.__dict__, "watch": watch, "history": _plain(self.history), "stops": _plain(self.stops)}
-
-    @classmethod
-    def of_json(cls, raw: dict[str, Any]) -> _Cursor:
-        watch = None if raw["watch"] is None else Watch(**raw["watch"])
-        history = [HistoryEntry(**entry) for entry in raw["history"]]
-        stops = [PhaseEnd(**end) for end in raw["stops"]]
-        return cls(**{**raw, "watch": watch, "history": history, "stops": stops})
-
-
-def _plain(parts: Sequence[HistoryEntry | PhaseEnd]) -> list[dict[str, Any]]:
-    return [part.model_dump() for part in parts]
-
-
-def past(checkpoint: Path) -> list[HistoryEntry]:
-    """The passes that a checkpoint has behind it; none if there is no such file."""
-    if not checkpoint.exists():
-        return []
-    return [HistoryEntry(**entry) for entry in checkpoints.read_header(checkpoint)["cursor"]["history"]]
-
-
-def counted(checkpoint: Path) -> tuple[int | None, int | None, list[PhaseEnd]]:
-    """Steps and examples that a checkpoint has behind it, and how its phases ended; None, None and none without such a file."""
-    if not checkpoint.exists():
-        return None, None, []
-    cursor = checkpoints.read_header(checkpoint)["cursor"]
-    return cursor["steps"], cursor["examples"], [PhaseEnd(**end) for end in cursor["stops"]]
-
-
 def training(
     algorithm: Algorithm,
     net: Chain,
@@ -180,7 +135,7 @@ def training(
     """
     if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
         raise UsageError(
-            f"the net takes {net.in_shape} and tells {net.n_classes} classes apart, but {data.name} has examples of "
+            f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
             f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
         )
     net.check_batches(data.n("train"), batch_size)
@@ -191,14 +146,12 @@ def training(
     schedule = LR_SCHEDULES[lr_schedule]
     phases = algorithm.phases(net)
     check_budget(algorithm, phases, stop)
-    snapshot = checkpoints.Snapshot(net, state)
-    cursor = _Cursor()
+    snapshot = Snapshot(net, state)
+    cursor = Cursor()
     if checkpoint is not None and checkpoint.exists():
-        header = checkpoints.load(checkpoint, net, state, snapshot)
-        _check_identity(checkpoint, header.get("identity"), identity)
-        cursor = _Cursor.of_json(header["cursor"])
+        cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
     started_s = cursor.time_s
-    own_lrs = [float(optimiser.lr) for optimiser in state.optimisers()]
+    lrs = [float(optimiser.lr) for optimiser in state.optimisers()]
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
     while cursor.phase < len(phases) and not cursor.ended:
@@ -212,10 +165,12 @@ def training(
         if watch.passes < watch.cap:
             factor = schedule(watch.passes, watch.cap)
             state.scale_lr(factor)
-            train_loss, steps, examples = _one_pass(algorithm, net, state, inputs, reader, batch_size, seed, cursor.passes)
+            batches = inputs.batches("train", batch_size, pass_index=cursor.passes, seed=seed)
+            draws = stream_key(seed, cursor.passes)
+            train_loss, steps, examples = _one_pass(algorithm, net, state, batches, reader, draws)
             _check_pass(algorithm, data, batch_size, steps, examples)
             cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
-            _check_schedule(algorithm, state, [lr * factor for lr in own_lrs])
+            _check_schedule(algorithm, state, [lr * factor for lr in lrs])
             algorithm.close(net, state, phase)
             before_s = clock.elapsed_s()
             result = evaluate(
@@ -230,21 +185,35 @@ def training(
                 snapshot.take()
             cursor.time_s = started_s + clock.elapsed_s()
             progress = Progress(
-                cursor.passes, phase, value, result.accuracy, result.loss, train_loss, watch.best, improved,
-                cursor.time_s, clock.joules_so_far(), cursor.eval_time_s, diverged, cursor.steps, cursor.examples, (), net, state,
-            )  # fmt: skip
+                passes=cursor.passes,
+                phase=phase,
+                value=value,
+                val_accuracy=result.accuracy,
+                val_loss=result.loss,
+                train_loss=train_loss,
+                best=watch.best,
+                improved=improved,
+                time_s=cursor.time_s,
+                joules=clock.joules_so_far(),
+                eval_time_s=cursor.eval_time_s,
+                diverged=diverged,
+                steps=cursor.steps,
+                examples=cursor.examples,
+                stops=(),
+                net=net,
+                state=state,
+            )
             cursor.history.append(progress.entry)
         else:
             progress, diverged = None, False
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
-        if diverged or cursor.ended or watch.over(rule):
+        reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
+        if reason is not None:
             snapshot.restore()
-            reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
-            assert reason is not None
             cursor.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes))
             cursor.phase, cursor.watch = cursor.phase + 1, None
         if checkpoint is not None:
-            checkpoints.save(checkpoint, net, state, snapshot, {"cursor": cursor.to_json(), "identity": identity})
+            cursor.save(checkpoint, net, state, snapshot, identity)
         if progress is not None:
             yield replace(progress, stops=tuple(cursor.stops))
 
@@ -278,20 +247,24 @@ def _check_pass(algorithm: Algorithm, data: Dataset, batch_size: int, steps: int
 
 
 def _one_pass(
-    algorithm: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase, batch_size: int, seed: int, index: int
+    algorithm: Algorithm, net: Chain, state: State, batches: Iterator[Batch], phase: Phase, draws: int
 ) -> tuple[float, int, int]:
-    """One sweep over the training split: the mean loss (the only value that is waited for), steps, and examples."""
+    """One sweep over the training split: the mean loss (the only value that is waited for), steps, and examples.
+
+    Args:
+        draws: seed of torch's global generator during the pass.
+    """
     total: Tensor | None = None
     steps = examples = 0
     # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume; the caller's is left unchanged.
-    with torch.random.fork_rng([data.device] if data.device.type == "cuda" else []):
-        torch.manual_seed(stream_key(seed, index))
-        for batch in data.batches("train", batch_size, pass_index=index, seed=seed):
+    with torch.random.fork_rng([net.device] if net.device.type == "cuda" else []):
+        torch.manual_seed(draws)
+        for batch in batches:
             loss = step(algorithm, net, state, batch, phase).mean() * len(batch.y)
             total = loss if total is None else total + loss
             steps, examples = steps + 1, examples + len(batch.y)
     assert total is not None  # a training split is never empty
-    return float(total) / data.n("train"), steps, examples
+    return float(total) / examples, steps, examples
 
 
 def _check_schedule(algorithm: Algorithm, state: State, given: list[float]) -> None:
@@ -302,15 +275,3 @@ def _check_schedule(algorithm: Algorithm, state: State, given: list[float]) -> N
             f"{algorithm.name} changed its learning rate by itself during a pass (from {given} to {now}); a schedule is open to "
             f"every arm or to none: give the ruleset an lr_schedule (one of {', '.join(LR_SCHEDULES)})"
         )
-
-
-def _check_identity(path: Path, stored: dict[str, Any] | None, asked: dict[str, Any] | None) -> None:
-    if asked is None or stored == asked:
-        return
-    stored = stored or {}
-    for key, value in asked.items():
-        if stored.get(key) != value:
-            raise UsageError(
-                f"{path} belongs to a run with {key} = {stored.get(key)!r}, this one has {value!r}; "
-                "choose another --out, or delete that file"
-            )

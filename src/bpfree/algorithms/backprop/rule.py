@@ -216,10 +216,10 @@ class Backprop(BlockGradients[NetState[Any]]):
         return net(x)
 
     def cost(self, shape: Shape, phase: Phase) -> Cost:
-        kept = orthogonalisation_macs(shape, "bjorck", 1) if self.orthogonal == "kept" else None
+        upkeep = orthogonalisation_macs(shape, "bjorck", 1) if self.orthogonal == "kept" else None
         return Cost(
             learn=learn_macs(shape, self.checkpoint_every),
             evaluation=shape.n * (shape.forward + shape.output),
-            upkeep={} if kept is None else {ORTHOGONALISE: kept},
+            upkeep={} if upkeep is None else {ORTHOGONALISE: upkeep},
             moments=moments(shape, self.checkpoint_every, in_sweep=self.update == "in-sweep"),
         )

@@ -63,7 +63,7 @@ Deviations from the paper
 3. BatchNorm of frozen blocks uses running statistics of the training data, gathered in a phase of one pass (or by block
    training). The released code normalises a test batch by its own statistics.
 4. ridge > 0 always; the released code solves without, and falls back to a pseudo-inverse.
-5. Block training never runs a full backward sweep; the code of arXiv 2509.19063 does, and pays for it.
+5. Block training never runs a full backward sweep; the code of arXiv 2509.19063 does.
 6. The auxiliary head is the net's output, drawn from N(0, 0.01²).
 
 Defaults

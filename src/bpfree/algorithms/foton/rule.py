@@ -106,8 +106,8 @@ Known weakness
 --------------
 With nonlinear units the shift meets the derivatives of the blocks *before* l where backprop has those after it: with ReLU the
 agreement is lost within some ten blocks, with tanh it holds much longer. Deep nets want tanh and another setting than the
-defaults: ``optimiser=sgd lr=5e-3 temperature=10`` (Adam's steps add up over the blocks, and tanh units put out little). From 2 to
-50 blocks accuracy still falls far. There is no spike timing in it. bfloat16 is refused: the difference of two nearly equal
+defaults: ``optimiser=sgd lr=5e-3 temperature=10`` (steps of Adam add up over the blocks, and tanh outputs are small). From
+2 to 50 blocks accuracy still falls far. There is no spike timing in it. bfloat16 is refused: the difference of two nearly equal
 activities would cancel.
 
 References

@@ -257,7 +257,7 @@ class Pepita(Algorithm[PepitaState]):
         h = net[-1].features(activity)
         del activity
         error, loss = self._error(net.output(h), batch.y)
-        kept = h if self.presynaptic == "standard" else None
+        plain = h if self.presynaptic == "standard" else None
         del h
         modulated = self._modulated(state, batch.x, error)
         for in_order in (masks, standard, responses):
@@ -279,7 +279,7 @@ class Pepita(Algorithm[PepitaState]):
             del gradients
             modulated = after
             del after
-        last = net[-1].features(modulated) if kept is None else kept
+        last = net[-1].features(modulated) if plain is None else plain
         state.optimiser.step(list(net.output.parameters()), [error.t() @ last / n, error.sum(0) / n])
         return loss.reshape(1)
 

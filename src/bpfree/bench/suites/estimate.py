@@ -10,6 +10,7 @@ import torch
 
 from bpfree.algorithms import Phase, step
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.suites.sizes import Size
 from bpfree.data import Batch
 from bpfree.meter import Meter
@@ -44,7 +45,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class Estimate:
-    """Upper bound of what one arm of a cell takes: its search and its measured runs; joules None with a reason."""
+    """Upper bound of what one arm takes on a data set with a net: its search and its measured runs; joules None with a reason."""
 
     search_s: float
     runs_s: float
@@ -100,21 +101,22 @@ def _mean_s(work: Callable[[], float]) -> float:
 
 
 def estimate(rules: Ruleset, arm: Arm, dataset: str, net: str, size: Size, timing: Timing, n_seeds: int) -> Estimate:
-    """Cost of one arm in a cell under the suite's ruleset (its exceptions are applied here)."""
+    """Cost of one arm on a data set with a net, under the suite's ruleset (its exceptions are applied here)."""
     trial_s, run_s = (_run_s(rules, arm, dataset, net, size, timing, trial=trial) for trial in (True, False))
     run_s += size.n_test * timing.score_s
-    search_s, runs_s = rules.for_arm(arm.label, dataset, net).search.trials * trial_s, n_seeds * run_s
+    search_s, runs_s = ArmRules(rules, arm, dataset, net).trials * trial_s, n_seeds * run_s
     joules = None if timing.watts is None else timing.watts * (search_s + runs_s)
     return Estimate(search_s, runs_s, joules, timing.watts_reason)
 
 
 def _run_s(rules: Ruleset, arm: Arm, dataset: str, net: str, size: Size, timing: Timing, *, trial: bool) -> float:
-    arm_rules = rules.for_arm(arm.label, dataset, net)
-    stop = rules.stop_rule(arm.label, dataset, net, trial=trial)
+    under = ArmRules(rules, arm, dataset, net)
+    stop = under.stop(trial=trial)
     total_s, used = 0.0, 0
-    n_steps = -(-size.n_train // arm_rules.batch_size)
+    n_steps = -(-size.n_train // under.rules.batch_size)
     for phase, step_s in zip(timing.phases, timing.step_s, strict=True):
         passes = phase_cap(stop_in(stop, phase), used, phase)
         used += passes
         total_s += passes * (n_steps * step_s + size.n_validation * timing.score_s)
-    return total_s if arm_rules.budget.max_hours is None else min(total_s, 3600 * arm_rules.budget.max_hours)
+    max_hours = under.rules.budget.max_hours
+    return total_s if max_hours is None else min(total_s, 3600 * max_hours)

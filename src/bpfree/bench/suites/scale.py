@@ -1,4 +1,7 @@
-"""Scaled rehearsals: fewer examples in every split. A rehearsal shows that everything runs, never what an arm is worth."""
+"""What a suite makes of its data: one split, and fewer examples in a scaled rehearsal.
+
+A rehearsal shows that everything runs, never what an arm is worth.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +11,10 @@ import torch
 
 from bpfree.data import Dataset
 from bpfree.data.splits import digest, stratified_order
+from bpfree.errors import RulesetError
 from bpfree.rulesets import Ruleset
 
-__all__ = ["n_scaled", "scaled_data"]
+__all__ = ["n_scaled", "scaled_data", "split_seed"]
 
 
 def n_scaled(n: int, scale: float, n_classes: int, least: int = 1) -> int:
@@ -50,3 +54,18 @@ def scaled_data(data: Dataset, rules: Ruleset, batch_size: int) -> Dataset:
         split_digest=digest(small.split_digest, *sizes),
         note=f"{small.note} SCALED: {', '.join(sizes)} examples.",
     )
+
+
+def split_seed(rules: Ruleset) -> int:
+    """The one split seed of a ruleset.
+
+    Raises:
+        RulesetError: it crosses several; the published numbers of a suite are of one split.
+    """
+    seed, *others = rules.plan.split_seeds
+    if others:
+        raise RulesetError(
+            f"ruleset {rules.name} runs {1 + len(others)} split seeds, and a suite runs one; add plan.split_seeds: [{seed}] to "
+            "the changes of the ruleset"
+        )
+    return seed

@@ -100,7 +100,7 @@ class Row(_Part):
         return self.arm.partition(":")[0]
 
     @property
-    def cell(self) -> tuple[str, str, str]:
+    def run_key(self) -> tuple[str, str, str]:
         """What is run, under the section's ruleset."""
         return (self.dataset, self.net, self.arm)
 
@@ -133,10 +133,10 @@ class Section(_Part):
         seen: set[tuple[str, str, str]] = set()
         for row in self.rows:
             if row.published is None and not self.published:
-                raise ValueError(f"{' '.join(row.cell)} has no published number; name a table with published, or write it here")
-            if row.cell in seen:
-                raise ValueError(f"{' '.join(row.cell)} is listed twice in {self.title!r}")
-            seen.add(row.cell)
+                raise ValueError(f"{' '.join(row.run_key)} has no published number; name a table with published, or write one")
+            if row.run_key in seen:
+                raise ValueError(f"{' '.join(row.run_key)} is listed twice in {self.title!r}")
+            seen.add(row.run_key)
             self.number(row)
         return self
 
@@ -182,8 +182,15 @@ def _inline(row: Row, given: Inline) -> Number:
     accuracy, runs = given.test_accuracy_percent / 100, f" of {given.runs} runs" if given.runs else ""
     half = None if given.sd_percent is None else 2 * given.sd_percent / 100
     return Number(
-        table="suite", dataset=row.dataset, net=row.net, algorithm=row.algorithm, variant=row.variant, accuracy=accuracy,
+        table="suite",
+        dataset=row.dataset,
+        net=row.net,
+        algorithm=row.algorithm,
+        variant=row.variant,
+        accuracy=accuracy,
         spread=None if half is None else (accuracy - half, accuracy + half),
         spread_words="no spread published" if half is None else f"mean ± 2 SD{runs}",
-        n_runs=str(given.runs or ""), second_hand=given.second_hand, source=given.source,
-    )  # fmt: skip
+        n_runs=str(given.runs or ""),
+        second_hand=given.second_hand,
+        source=given.source,
+    )

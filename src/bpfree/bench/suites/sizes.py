@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from bpfree.bench.suites.scale import n_scaled
 from bpfree.data import Dataset
-from bpfree.rulesets import Ruleset
+from bpfree.rulesets import Ruleset, Split
 
 __all__ = ["KNOWN", "Size"]
 
@@ -25,6 +25,12 @@ class Size:
     def of(cls, data: Dataset) -> Size:
         """Of a data set that is loaded."""
         return cls(data.in_shape, data.n_classes, data.n("train"), data.n("validation"), data.n("test"))
+
+    def divided(self, split: Split) -> Size:
+        """The same data set, with an official test set, under another split of its training file."""
+        n = self.n_train + self.n_validation
+        n_validation = split.n_validation(n)
+        return replace(self, n_train=n - n_validation, n_validation=n_validation)
 
     def scaled(self, rules: Ruleset, batch_size: int) -> Size:
         """As :func:`bpfree.bench.suites.scale.scaled_data` makes them."""
@@ -46,4 +52,4 @@ KNOWN = {
     "cifar10": Size((3, 32, 32), 10, 45_000, 5_000, 10_000),
     "cifar100": Size((3, 32, 32), 100, 45_000, 5_000, 10_000),
 }
-"""Splits as the rulesets describe them; the loaded data set has the last word, and a test holds the two together."""
+"""Under the standard splits; the loaded data set has the last word, and a test holds the two together."""

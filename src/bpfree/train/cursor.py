@@ -1,0 +1,110 @@
+"""Where a training stands, and how it gets into a checkpoint and out of it again."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bpfree.algorithms import State
+from bpfree.errors import UsageError
+from bpfree.nets import Chain
+from bpfree.records import HistoryEntry, PhaseEnd
+from bpfree.rulesets.stopping import Watch
+from bpfree.train import checkpoint as checkpoints
+
+__all__ = ["Cursor", "counted", "past"]
+
+
+@dataclass
+class Cursor:
+    """What a checkpoint holds beside the tensors.
+
+    Attributes:
+        passes: over the training split so far, summed over phases.
+        phase: index of the phase that comes next or has begun.
+        watch: of that phase; None before its first pass.
+        time_s, eval_time_s: seconds so far, and those of validation.
+        ended: no pass follows.
+        steps, examples: so far.
+        stops: how the phases that are over ended.
+        history: every pass.
+    """
+
+    passes: int = 0
+    phase: int = 0
+    watch: Watch | None = None
+    time_s: float = 0.0
+    eval_time_s: float = 0.0
+    ended: bool = False
+    steps: int = 0
+    examples: int = 0
+    stops: list[PhaseEnd] = field(default_factory=list)
+    history: list[HistoryEntry] = field(default_factory=list)
+
+    @classmethod
+    def resumed(
+        cls, path: Path, net: Chain, state: State, snapshot: checkpoints.Snapshot, identity: dict[str, Any] | None
+    ) -> Cursor:
+        """Load a checkpoint into net, state and snapshot.
+
+        Args:
+            identity: values that must be those of the checkpoint; None checks nothing.
+
+        Raises:
+            UsageError: the checkpoint belongs to another run.
+            DataError: it is damaged, or of another rule or net.
+        """
+        header = checkpoints.load(path, net, state, snapshot)
+        _check_identity(path, header.get("identity"), identity)
+        raw = header["cursor"]
+        watch = None if raw["watch"] is None else Watch(**raw["watch"])
+        return cls(**{**raw, "watch": watch, "history": _history(raw), "stops": _stops(raw)})
+
+    def save(self, path: Path, net: Chain, state: State, snapshot: checkpoints.Snapshot, identity: dict[str, Any] | None) -> None:
+        """Write a checkpoint, atomically.
+
+        Raises:
+            StorageError: the file cannot be written; an older one stays whole.
+        """
+        watch = None if self.watch is None else self.watch.to_json()
+        raw = {**self.__dict__, "watch": watch, "history": _plain(self.history), "stops": _plain(self.stops)}
+        checkpoints.save(path, net, state, snapshot, {"cursor": raw, "identity": identity})
+
+
+def past(checkpoint: Path) -> list[HistoryEntry]:
+    """The passes that a checkpoint has behind it; none if there is no such file."""
+    return _history(checkpoints.read_header(checkpoint)["cursor"]) if checkpoint.exists() else []
+
+
+def counted(checkpoint: Path) -> tuple[int | None, int | None, list[PhaseEnd]]:
+    """Steps and examples that a checkpoint has behind it, and how its phases ended; None, None and none without such a file."""
+    if not checkpoint.exists():
+        return None, None, []
+    raw = checkpoints.read_header(checkpoint)["cursor"]
+    return raw["steps"], raw["examples"], _stops(raw)
+
+
+def _history(raw: dict[str, Any]) -> list[HistoryEntry]:
+    return [HistoryEntry(**entry) for entry in raw["history"]]
+
+
+def _stops(raw: dict[str, Any]) -> list[PhaseEnd]:
+    return [PhaseEnd(**end) for end in raw["stops"]]
+
+
+def _plain(parts: Sequence[HistoryEntry | PhaseEnd]) -> list[dict[str, Any]]:
+    return [part.model_dump() for part in parts]
+
+
+def _check_identity(path: Path, stored: dict[str, Any] | None, asked: dict[str, Any] | None) -> None:
+    if asked is None or stored == asked:
+        return
+    stored = stored or {}
+    for key, value in asked.items():
+        if stored.get(key) != value:
+            raise UsageError(
+                f"{path} belongs to a run with {key} = {stored.get(key)!r}, this one has {value!r}; "
+                "choose another --out, or delete that file"
+            )
