@@ -6,7 +6,7 @@ import pytest
 from meter_fakes import Clock, Scripted
 
 from bpfree.meter import Meter
-from bpfree.meter.sampler import Sampler
+from bpfree.meter.sampler import BackgroundSampler
 
 
 def test_nothing_counted_yet_is_not_zero_joules(clock: Clock) -> None:
@@ -23,7 +23,7 @@ def test_nothing_counted_yet_is_not_zero_joules(clock: Clock) -> None:
 def test_a_polled_counter_is_first_read_after_its_period(clock: Clock) -> None:
     """The thread looks at the clock at once, and reads nothing before the period of the source is over."""
     source = Scripted(clock=clock, poll_s=3600.0)
-    sampler = Sampler([source], clock=clock)
+    sampler = BackgroundSampler([source], clock=clock)
     sampler.start()
     sampler.stop()
     assert source.n_reads == 0
