@@ -324,9 +324,7 @@ def read_records(path: Path) -> list[Record]:
         try:
             raw = json.loads(line)
         except ValueError as error:
-            raise RunDirectoryError(
-                f"{path}, line {number} is not JSON ({error}); remove that line to go on without it"
-            ) from error
+            raise RunDirectoryError(f"{path}, line {number} is not JSON ({error}); remove that line") from error
         version = raw.get("schema") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise RunDirectoryError(

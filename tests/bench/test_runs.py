@@ -166,4 +166,4 @@ def test_seed_and_data_of_a_cell_are_those_of_the_record(tmp_path: Path) -> None
     used = setting(data=data.load("digits"))
     in_directory(tmp_path / "R", used)
     (record,) = RunDirectory(tmp_path / "R").records()
-    assert ArmRules.of(used, BACKPROP).cell(0) == record.cell
+    assert used.arm_rules(BACKPROP).cell(0) == record.cell

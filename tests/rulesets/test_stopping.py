@@ -30,6 +30,11 @@ def test_values_out_of_range_are_refused(values: dict[str, float], message: str)
         Patience(**{"patience": 1, "max_passes": 10, **values})
 
 
+def over(watch: Watch, stop: Patience) -> bool:
+    """Whether a phase has ended by its passes: all used, or too many without improvement."""
+    return watch.passes >= watch.cap or (stop.patience is not None and watch.waited >= stop.patience)
+
+
 def _share(stop: Patience, wishes: list[int]) -> list[int]:
     """Passes used by phases of which each would like ``wishes[k]``."""
     used: list[int] = []
@@ -72,7 +77,7 @@ def _watch(values: list[float], stop: Patience) -> tuple[list[bool], int]:
     watch, improved = Watch(stop.cap(0, 1)), []
     for value in values:
         improved.append(watch.see(value, stop))
-        if watch.over(stop):
+        if over(watch, stop):
             break
     return improved, watch.passes
 
@@ -198,7 +203,7 @@ def test_there_is_a_reason_exactly_when_the_phase_is_over(values: list[float], p
     watch = Watch(phase_cap(stop, 0, stage))
     for value in values:
         watch.see(value, stop)
-        assert (end_reason(watch, stop, stage, time_s=0.0, diverged=False) is not None) == watch.over(stop)
+        assert (end_reason(watch, stop, stage, time_s=0.0, diverged=False) is not None) == over(watch, stop)
 
 
 def test_without_patience_no_wait_is_too_long() -> None:

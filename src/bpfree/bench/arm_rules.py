@@ -4,21 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING
 
 from bpfree.bench.arm import Arm
 from bpfree.rulesets import Ruleset
 from bpfree.train import StopRule
-
-if TYPE_CHECKING:
-    from bpfree.bench.setting import Setting
 
 __all__ = ["ArmRules"]
 
 
 @dataclass(frozen=True)
 class ArmRules:
-    """An arm under a ruleset, on a data set and a net.
+    """An arm under a ruleset, on a data set and a net; in a comparison, :meth:`bpfree.bench.setting.Setting.arm_rules` makes it.
 
     Attributes:
         ruleset: of the whole table; its digest is the one that records carry.
@@ -33,11 +29,6 @@ class ArmRules:
     dataset: str
     net: str
     data_digest: str = ""
-
-    @classmethod
-    def of(cls, setting: Setting, arm: Arm) -> ArmRules:
-        """The rules of an arm in a setting."""
-        return cls(setting.ruleset, arm, setting.data.name, setting.net, setting.data.data_digest)
 
     @cached_property
     def rules(self) -> Ruleset:

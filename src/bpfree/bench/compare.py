@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from bpfree.bench.arm import Arm
-from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.outcome import Tuned
 from bpfree.bench.runs import measure_into
@@ -127,7 +126,7 @@ class ComparisonRun:
         storage = open_storage(self.directory.journal_path)
         tuned: dict[str, Tuned] = {}
         for arm in self.arms:
-            under = ArmRules.of(setting, arm)
+            under = setting.arm_rules(arm)
             if under.trials:
                 self.observer.begin(f"search {arm.label}", under.trials * under.trial_passes)
             tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
@@ -144,7 +143,7 @@ class ComparisonRun:
         for turn, seed in enumerate(self.seeds):
             for arm in self._rotated(turn):
                 arm_seed = seed + (CONTROL_SEEDS if arm.control else 0)
-                if ArmRules.of(setting, arm).cell(arm_seed) not in done:
+                if setting.arm_rules(arm).cell(arm_seed) not in done:
                     yield arm, arm_seed
 
     def _rotated(self, turn: int) -> list[Arm]:
@@ -152,7 +151,7 @@ class ComparisonRun:
         return [*self.arms[first:], *self.arms[:first]]
 
     def _measure(self, setting: Setting, arm: Arm, seed: int, tuned: Tuned) -> None:
-        self.observer.begin(f"{arm.label}, seed {seed}", ArmRules.of(setting, arm).passes)
+        self.observer.begin(f"{arm.label}, seed {seed}", setting.arm_rules(arm).passes)
         record = measure_into(self.directory, setting, arm, tuned.best, seed, tuned.cost, on_pass=self.observer.passed)
         self._say(f"{arm.label}, seed {seed}: {_outcome(record)}")
 
@@ -164,18 +163,18 @@ class ComparisonRun:
             done = self.directory.finished()
             studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
             for arm in self.arms:
-                if ArmRules.of(setting, arm).cell(number) in done:
+                if setting.arm_rules(arm).cell(number) in done:
                     studies.pop(arm.label).close()  # killed after its record was written, it may have left a state behind
             for index in range(search.trials):
                 for arm in self._rotated(number * search.trials + index):
-                    if arm.label in studies and studies[arm.label].n_done <= index < ArmRules.of(setting, arm).trials:
+                    if arm.label in studies and studies[arm.label].n_done <= index < setting.arm_rules(arm).trials:
                         self._run_trial(setting, studies[arm.label], index)
             for study in studies.values():
                 self._measure_study(study)
 
     def _run_trial(self, setting: Setting, study: ArmStudy, index: int) -> None:
         stage = f"{study.arm.label}, study {study.number}, trial {index}"
-        self.observer.begin(stage, ArmRules.of(setting, study.arm).passes)
+        self.observer.begin(stage, setting.arm_rules(study.arm).passes)
         record = study.run_trial(index, on_pass=self.observer.passed, on_trace=self.directory.keep_trace)
         if record.val_accuracy is None:
             came = f"{record.status} ({record.reasons['status']})"

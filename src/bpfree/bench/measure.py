@@ -9,7 +9,6 @@ from pathlib import Path
 
 from bpfree.algorithms import Algorithm, State, Value
 from bpfree.bench.arm import Arm
-from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.cost import StepCost, step_cost, warm_up
 from bpfree.bench.load import LoadWatch
 from bpfree.bench.record import Ended, record_of, with_test, with_tuning
@@ -98,7 +97,7 @@ def run_once(
     Raises:
         RunFailed: with the record; its cause is the exception.
     """
-    under = ArmRules.of(setting, arm)
+    under = setting.arm_rules(arm)
     rules, arm, stop = under.rules, under.chosen, under.stop()
     algorithm = arm.build(values)
     net = setting.build_net()

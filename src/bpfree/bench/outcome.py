@@ -10,7 +10,6 @@ from typing import Any
 import optuna
 
 from bpfree.bench.arm import Arm
-from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import fixed_though_searched
 from bpfree.records import TuningCost
@@ -73,7 +72,7 @@ def tuned_of(
     study: int | None = None,
 ) -> Tuned:
     """The outcome of the finished trials of one search, in order."""
-    under = ArmRules.of(setting, arm)
+    under = setting.arm_rules(arm)
     at = best_trial(tried) if tried else None
     best = dict(tried[at].values) if at is not None else {}
     accuracy = tried[at].val_accuracy if at is not None else 0.0

@@ -11,6 +11,7 @@ import torch
 from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
+from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.cost import StepCost
 from bpfree.bench.spaces import check_spaces
 from bpfree.bench.stops import check_passes, check_phases
@@ -48,6 +49,10 @@ class Setting:
     def build_net(self) -> Chain:
         """A new net for the data."""
         return build(self.net, self.data.in_shape, self.data.n_classes)
+
+    def arm_rules(self, arm: Arm) -> ArmRules:
+        """The rules of an arm in this setting."""
+        return ArmRules(self.ruleset, arm, self.data.name, self.net, self.data.data_digest)
 
 
 def check_supported(rules: Ruleset, arms: Sequence[Arm], net: Chain | None = None) -> None:

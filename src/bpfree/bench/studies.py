@@ -14,7 +14,6 @@ import optuna
 
 from bpfree.algorithms import model_tensors
 from bpfree.bench.arm import Arm
-from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.draws import study_seed
 from bpfree.bench.measure import RunFailed, run_once
 from bpfree.bench.outcome import Tried, Tuned, best_trial, tuned_of
@@ -132,7 +131,7 @@ class ArmStudy:
 
     def _load(self, index: int, record: Record) -> Model:
         trial = self._tried()[index]
-        algorithm = ArmRules.of(self.setting, self.arm).chosen.build(trial.values)
+        algorithm = self.setting.arm_rules(self.arm).chosen.build(trial.values)
         net = self.setting.build_net()
         state = initialise(algorithm, net, trial.seed, self.setting.device)
         fill_tensors(self._path(index), dict(model_tensors(net, state)))

@@ -19,7 +19,6 @@ from optuna.storages.journal import JournalFileBackend
 from optuna.trial import TrialState
 
 from bpfree.bench.arm import Arm
-from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.draws import SEARCH_SEEDS, Sequence, sequence_number, trial_seed
 from bpfree.bench.outcome import Tried, Tuned, tuned_of
 from bpfree.bench.setting import Setting
@@ -94,7 +93,7 @@ class Proposals:
     """
 
     def __init__(self, setting: Setting, arm: Arm, study: int) -> None:
-        self._rules: Ruleset = ArmRules.of(setting, arm).rules
+        self._rules: Ruleset = setting.arm_rules(arm).rules
         self.space = space_for(self._rules, arm)
         number = sequence_number(study, split_seed=setting.split_seed, control=arm.control)
         names = all_names(self._rules.search.spaces or {})
@@ -140,7 +139,7 @@ def search(
     """Run what is left of the search for ``arm`` and return the best values; nothing is run where the rules search nothing."""
     proposals = Proposals(setting, arm, 0)
     study = open_study(storage, setting, arm, None)
-    for index in range(len(finished_trials(study)), ArmRules.of(setting, arm).trials):
+    for index in range(len(finished_trials(study)), setting.arm_rules(arm).trials):
         trial, values = proposals.ask(study, index)
         value, attributes = _run_trial(setting, arm, values, index, on_pass)
         for key, attribute in attributes.items():
@@ -154,7 +153,7 @@ def search(
 def _run_trial(
     setting: Setting, arm: Arm, values: dict[str, float], index: int, on_pass: Callable[[Progress], None]
 ) -> tuple[float, dict[str, Any]]:
-    under = ArmRules.of(setting, arm)
+    under = setting.arm_rules(arm)
     rules = under.rules
     algorithm = under.chosen.build(values)
     net = setting.build_net()

@@ -43,7 +43,7 @@ def train_command(
     setting = checked.setting
     model_path: Path | None = None
     with open_directory(checked, place, f"{arm.algorithm}-{checked.dataset}", quiet=output.quiet) as (directory, session):
-        rules = ArmRules.of(setting, arm)
+        rules = setting.arm_rules(arm)
         record = directory.finished().get(rules.cell(seed))
         if record is None:
             trained: list[Model] = []

@@ -71,7 +71,7 @@ def end_of_run(run: Record) -> EndReason | None:
 def run_ends(runs: Sequence[Record]) -> Counter[EndReason]:
     """How many of the finished runs ended in which way."""
     ends = (end_of_run(run) for run in runs if run.status == "ok")
-    return Counter(end for end in ends if end is not None)
+    return Counter[EndReason](end for end in ends if end is not None)
 
 
 def ends_in_words(runs: Sequence[Record]) -> str:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["Count", "Fraction", "Natural", "NonNegative", "Part", "Positive", "Real", "Share", "Word", "number"]
+__all__ = ["Count", "Fraction", "Natural", "NonNegative", "Part", "Positive", "Share", "Word", "number"]
 
 
 def number(value: object) -> object:
@@ -21,7 +21,6 @@ def number(value: object) -> object:
     return 0.0 if isinstance(value, float) and value == 0.0 else value
 
 
-Real = Annotated[float, BeforeValidator(number), Field(allow_inf_nan=False)]
 NonNegative = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)]
 Fraction = Annotated[float, BeforeValidator(number), Field(gt=0, lt=1, allow_inf_nan=False)]

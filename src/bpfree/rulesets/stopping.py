@@ -161,10 +161,6 @@ class Watch:
             self.waited += 1
         return improved
 
-    def over(self, stop: Patience) -> bool:
-        """Whether the phase has ended by its passes: all used, or too many without improvement."""
-        return self.passes >= self.cap or stop.exhausted(self.waited)
-
     def to_json(self) -> dict[str, Any]:
         """For a checkpoint."""
         return asdict(self)

@@ -180,10 +180,11 @@ def training(
             cursor.passes += 1
             diverged = not math.isfinite(train_loss)
             value = result.accuracy if result.loss is None else result.loss
+            cursor.time_s = started_s + clock.elapsed_s()
             improved = watch.see(math.nan if diverged else value, rule)
+            reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
             if improved or not (rule.restore_best or diverged):  # without restoring, the last finite state is left
                 snapshot.take()
-            cursor.time_s = started_s + clock.elapsed_s()
             progress = Progress(
                 passes=cursor.passes,
                 phase=phase,
@@ -205,9 +206,8 @@ def training(
             )
             cursor.history.append(progress.entry)
         else:
-            progress, diverged = None, False
+            progress, diverged, reason = None, False, "cap"  # earlier phases have left no pass
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
-        reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
         if reason is not None:
             snapshot.restore()
             cursor.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes))
