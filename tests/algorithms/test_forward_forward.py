@@ -27,6 +27,7 @@ VARIANTS = {
     "plain": of_ones(),
     "mean": of_ones(goodness="mean", goodness_blocks="all"),
     "symba": of_ones(loss="symba", goodness="mean", alpha=3.0),
+    "symba-of-sums": of_ones(loss="symba", alpha=3.0),
     "peers": of_ones(peer_normalisation=2.0, threshold=0.2),
     "head": of_ones(inference="head"),
     "hard": of_ones(negatives="hard"),

@@ -167,3 +167,10 @@ def test_calibration_fails_a_source_that_does_not_see_the_load(load_w: float, pa
     assert check.passed is passed
     assert check.value == pytest.approx(load_w)
     assert "10 W idle" in check.text
+
+
+def test_peak_memory_is_the_allocators_on_a_gpu_and_that_of_live_tensors_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 0)
+    how = {device: by_quantity(diagnose(device))["peak memory"].how for device in ("cpu", "cuda")}
+    assert how["cpu"].startswith("peak of live tensor bytes")
+    assert how["cuda"].startswith("peak of torch's allocator")

@@ -20,7 +20,7 @@ def test_an_operator_does_what_its_examples_say(kind) -> None:
 
 
 @pytest.mark.parametrize(
-    "code", ["f(a, 1)", "f(a)", "max(a, b)", "f(a, key=b)", "x.max", "a = 1\n", "'text'\n", "def f(a, b): ..."]
+    "code", ["f(a, 1)", "f(a)", "f(a,)", "max(a, b)", "f(a, key=b)", "x.max", "a = 1\n", "'text'\n", "def f(a, b): ..."]
 )
 def test_our_operators_leave_the_rest_alone(code: str) -> None:
     ours = [operators.SwapArguments(), operators.DropStatement()]

@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bpfree.numerics.dropout import consistent_mask
+from bpfree.numerics.streams import uniform
 
 
 def test_share_and_mean() -> None:
@@ -22,3 +23,11 @@ def test_the_same_again_and_another_for_another_block_or_batch() -> None:
     assert torch.equal(draw(1, 2), draw(1, 2))
     assert not torch.equal(draw(1, 2), draw(1, 3))
     assert not torch.equal(draw(1, 2), draw(2, 2))
+
+
+def test_the_stream_of_a_block_is_the_documented_one() -> None:
+    """Salt 1 + block: another one would collide with other draws of the batch, or change the masks of a resumed run."""
+    key, shape = torch.tensor(3), (6, 5)
+    for block in (0, 1, 7):
+        mask = consistent_mask(key, shape, block, torch.tensor(0.5), torch.float32)
+        assert torch.equal(mask, 2.0 * (uniform(key, shape, salt=1 + block) >= 0.5))

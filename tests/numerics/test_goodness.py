@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from differences import central_differences, numbers
 
-from bpfree.numerics.goodness import goodness, goodness_gradient, length_normalise, logistic_loss, logistic_residual
+from bpfree.numerics.goodness import (
+    goodness,
+    goodness_gradient,
+    length_normalise,
+    logistic_loss,
+    logistic_residual,
+    pair_loss,
+    pair_residual,
+)
 
 KINDS = ("sum", "mean")
 
@@ -74,3 +84,20 @@ def test_bfloat16_is_summed_in_float32() -> None:
     assert goodness_gradient(h, torch.ones(2)).dtype == torch.bfloat16
     assert length_normalise(h).dtype == torch.bfloat16
     assert float(length_normalise(h)[0, 0]) == 1.0
+
+
+def test_the_temperature_divides_the_distance_from_the_threshold() -> None:
+    """Rows at 5 and 1 with threshold 3 and temperature 4: both are half a unit on their right side."""
+    g = torch.tensor([5.0, 1.0])
+    assert float(logistic_loss(g, 3.0, 4.0)) == pytest.approx(math.log(1 + math.exp(-0.5)))
+    pull = 1 / (1 + math.exp(0.5)) / (2 * 4.0)
+    assert logistic_residual(g, 3.0, 4.0).tolist() == pytest.approx([-pull, pull])
+
+
+def test_the_loss_of_pairs_by_hand() -> None:
+    """Pairs 5 above 3 and 1 below 2, alpha 0.5: softplus(-1) and softplus(0.5)."""
+    g = torch.tensor([5.0, 1.0, 3.0, 2.0])
+    expected = (math.log(1 + math.exp(-1.0)) + math.log(1 + math.exp(0.5))) / 2
+    assert float(pair_loss(g, 0.5)) == pytest.approx(expected)
+    pulls = [0.5 / (1 + math.exp(1.0)) / 2, 0.5 / (1 + math.exp(-0.5)) / 2]
+    assert pair_residual(g, 0.5).tolist() == pytest.approx([-pulls[0], -pulls[1], *pulls])

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from bpfree.numerics.negatives import hard_labels, hybrid_images, smooth_masks, wrong_labels
-from bpfree.numerics.streams import stream_key
+from bpfree.numerics.streams import stream_key, uniform
 
 KEY = torch.tensor(stream_key(1, 2, 3))
 
@@ -40,6 +40,21 @@ def test_masks_are_smooth_halves() -> None:
     assert abs(float(masks.mean()) - 0.5) < 0.03
     changes = (masks[:, :, 1:] != masks[:, :, :-1]).float().mean()
     assert changes < 0.2  # random bits would change half of the time
+
+
+def test_masks_are_bits_blurred_six_times_along_both_axes() -> None:
+    """Each blur is [1/4, 1/2, 1/4], pixels beyond the border being those of the border; salt 1."""
+    blurred = (uniform(KEY, (40, 9, 7), salt=1, dtype=torch.float64) < 0.5).double()
+    for _ in range(6):
+        for axis in (1, 2):
+            size = blurred.shape[axis]
+            before, after = ([min(max(place + shift, 0), size - 1) for place in range(size)] for shift in (-1, 1))
+            sides = (blurred.index_select(axis, torch.tensor(places)) for places in (before, after))
+            blurred = 0.5 * blurred + 0.25 * sum(sides)
+    clear = (blurred - 0.5).abs() > 1e-5  # float32 may round to the other side
+    assert clear.float().mean() > 0.99
+    masks = smooth_masks(KEY, 40, 9, 7, torch.float64).squeeze(1)
+    assert torch.equal(masks[clear], (blurred > 0.5).double()[clear])
 
 
 def test_hybrids_mix_two_different_images() -> None:

@@ -122,3 +122,11 @@ def test_what_cannot_be_a_table():
         stats.TableValues(values={"a": BASE}, baseline="base", margin=MARGIN)
     with pytest.raises(UsageError, match="by their ratio"):
         stats.TableValues(values={"a": BASE}, baseline="a", margin=MARGIN, quantity="time")
+
+
+@pytest.mark.parametrize("alpha", [0.0, 1.0])
+def test_a_level_that_no_test_can_have_has_no_least_detectable_difference(alpha):
+    """0 is the level of a look beyond the plan."""
+    values = {"base": [0.9, 0.91, 0.92], "a": [0.91, 0.93, 0.92]}
+    assert stats.compare_family(values, "base", margin=MARGIN)["a"].least_detectable > 0
+    assert stats.compare_family(values, "base", margin=MARGIN, alpha=alpha)["a"].least_detectable is None

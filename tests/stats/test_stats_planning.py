@@ -117,3 +117,42 @@ def test_no_advice_without_a_level():
     paired = stats.paired_difference([0.91, 0.92, 0.95], [0.9, 0.93, 0.9])
     assert stats.seeds_needed(paired, 0.0025) is not None
     assert stats.seeds_needed(paired, 0.0025, alpha_different=0.0) is None
+
+
+class TestSeedsNeeded:
+    @pytest.mark.parametrize(
+        ("mean", "margin"), [(0.01, 0.0025), (-0.006, 0.0025), (0.0005, 0.01), (-0.002, 0.01), (0.004, 0.004)]
+    )
+    def test_is_the_first_number_at_which_either_formula_holds(self, mean, margin):
+        """Deviations -.008, 0, +.008 around the mean: s = .008."""
+        d = mean + 0.008 * np.array([-1, 0, 1])
+        first = next(n for n in range(4, 10_001) if self.shows(n, mean, 0.008) or self.equivalent(n, mean, 0.008, margin))
+        assert stats.seeds_needed(stats.paired_difference(d, np.zeros(3)), margin) == first
+
+    @staticmethod
+    def shows(n, mean, sd):
+        t = scipy_stats.t(n - 1)
+        return (t.ppf(0.975) + t.ppf(0.8)) * sd / math.sqrt(n) <= abs(mean)
+
+    @staticmethod
+    def equivalent(n, mean, sd, margin):
+        t, error = scipy_stats.t(n - 1), sd / math.sqrt(n)
+        limit = t.ppf(0.95)
+        return t.cdf((margin - mean) / error - limit) + t.cdf((margin + mean) / error - limit) - 1 >= 0.8
+
+    @pytest.mark.parametrize(
+        ("difference", "n"),
+        [
+            (0.01, 6),  # two-sided sign test: 2 x .5^6 = .031, 2 x .5^5 = .0625
+            (-0.01, 6),
+            (0.001, 5),  # within the margin: .5^5 = .031
+            (0.0025, 6),  # at the margin is not within it
+        ],
+    )
+    def test_without_spread_it_is_the_sign_test(self, difference, n):
+        paired = stats.paired_difference([difference] * 3, [0.0] * 3)
+        assert stats.seeds_needed(paired, 0.0025) == n
+
+    def test_more_than_ten_thousand_are_not_named(self):
+        d = 0.002500001 + 0.05 * np.array([-1, 0, 1])  # at the margin no number shows that it is within
+        assert stats.seeds_needed(stats.paired_difference(d, np.zeros(3)), 0.0025, alpha_different=1e-9) is None

@@ -173,6 +173,13 @@ class TestTargets:
         assert stats.energy_to_target(blind, 0.9) is None
         assert stats.energy_to_target(blind, 0.99) is None
 
+    def test_one_pass_without_joules_does_not_hide_the_others(self):
+        history = [(0.5, 1.0, None), (0.9, 3.0, 30.0)]
+        assert stats.energy_to_target(history, 0.9) == 30.0
+        assert stats.energy_to_target(history, 0.5) is None
+        assert stats.energy_to_target(history, 0.99) == math.inf
+        assert stats.energy_to_target([], 0.9) == math.inf
+
     def test_nan_target(self):
         with pytest.raises(UsageError, match="nan"):
             stats.time_to_target(self.HISTORY, math.nan)

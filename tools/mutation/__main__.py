@@ -26,7 +26,7 @@ from pathlib import Path
 from tools.mutation.mutants import Candidate, Mutant, candidates, sample
 from tools.mutation.running import Outcome, TestsFailError, run
 from tools.mutation.table import Result, share_killed, text
-from tools.mutation.targets import ListError, read_accepted, read_packages, select
+from tools.mutation.targets import ListError, read_accepted, read_libraries, read_packages, select
 
 GOAL = 0.95
 """Smallest share of killed mutants."""
@@ -74,6 +74,7 @@ def _results(options: argparse.Namespace, root: Path) -> dict[str, list[Result]]
         root / ".mutation" / "outcomes.jsonl",
         processes=options.processes,
         limit_s=options.limit_s,
+        libraries=read_libraries(root / "tests" / "mutation.toml"),
         report=report,
     )
     return {

@@ -86,7 +86,7 @@ def _may_change(node: object) -> bool:
 
 
 def _ignored(code: str) -> Iterator[tuple[Position, Position]]:
-    """Places that do nothing at run time: annotations (never evaluated here) and ``__all__``."""
+    """Places that change no result: annotations (never evaluated here), ``__all__``, and ``kw_only`` of data classes."""
     lines = code.splitlines()
 
     def at(line: int, byte: int) -> Position:
@@ -98,7 +98,7 @@ def _ignored(code: str) -> Iterator[tuple[Position, Position]]:
             parts = [node.annotation]
         elif isinstance(node, ast.FunctionDef):
             parts = [node.returns]
-        elif _is_for_type_checkers(node):
+        elif (isinstance(node, ast.keyword) and node.arg == "kw_only") or _is_for_type_checkers(node):
             parts = [node]
         for part in parts:
             if part is not None:

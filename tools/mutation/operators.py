@@ -73,7 +73,8 @@ class SwapArguments(Operator):
     """Swap the first two positional arguments of a call: a ratio upside down."""
 
     def mutation_positions(self, node: Any) -> Iterator[tuple[tuple[int, int], tuple[int, int]]]:
-        if node.type == "arglist" and node.parent.type == "trailer" and _called(node.parent) not in SYMMETRIC:
+        several = node.type == "arglist" and len(node.children) > 2  # ``f(a,)`` has two: the argument and its comma
+        if several and node.parent.type == "trailer" and _called(node.parent) not in SYMMETRIC:
             first, second = node.children[0], node.children[2]
             if all(child.type not in ("argument", "number", "string") for child in (first, second)):
                 yield first.start_pos, second.end_pos

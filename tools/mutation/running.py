@@ -16,15 +16,17 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import IO, Any, Literal, cast
 
 from tools.mutation.mutants import Mutant
 
 __all__ = ["Outcome", "TestsFailError", "run"]
 
 Outcome = Literal["killed", "survived", "timeout"]
+TOOLS = Path(__file__).parents[2]
+"""The folder of this package, for the server of tests."""
 _COPIED = ("src", "tests", "tools", "docs", "benchmarks")
 
 
@@ -80,6 +82,7 @@ def run(
     *,
     processes: int,
     limit_s: float,
+    libraries: Sequence[str],
     report: Callable[[Mutant, Outcome, float], None],
 ) -> dict[Mutant, Outcome]:
     """Run the tests of each mutant; mutants with a remembered outcome are not run again.
@@ -90,7 +93,9 @@ def run(
         memory_path: File of outcomes.
         processes: Tests that run at the same time, each with one thread.
         limit_s: Longest time for a mutant, in seconds; the limit is lower where the tests pass quickly: 20 s and
-            three times the time without a mutation.
+            three times the time without a mutation. A mutant that needs longer is run once more with three times
+            the limit, and counts as a time-out only if it needs longer again.
+        libraries: Modules that are imported once, not for each mutant.
         report: Called after each mutant with its seconds (0 if remembered), from any thread.
 
     Raises:
@@ -98,9 +103,11 @@ def run(
     """
     outcomes: dict[Mutant, Outcome] = {}
     with tempfile.TemporaryDirectory(prefix="mutation-") as scratch, ThreadPoolExecutor(processes) as pool:
-        copies: queue.Queue[Path] = queue.Queue()
-        for k in range(processes):
-            copies.put(_copy(root, Path(scratch) / str(k)))
+        stop = threading.Event()
+        servers = [_Tests(_copy(root, Path(scratch) / str(k)), libraries, stop) for k in range(processes)]
+        copies: queue.Queue[_Tests] = queue.Queue()
+        for server in servers:
+            copies.put(server)
         runner = _Runner(copies, Memory(memory_path, root), limit_s)
 
         def try_one(mutant: Mutant, tests: tuple[str, ...], seconds_without: Callable[[], float]) -> None:
@@ -116,9 +123,12 @@ def run(
             for future in futures:
                 future.result()
         except BaseException:
-            runner.stop.set()
-            pool.shutdown(wait=False, cancel_futures=True)
+            stop.set()
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
+        finally:
+            for server in servers:
+                server.close()
     return outcomes
 
 
@@ -135,10 +145,9 @@ class StoppedError(Exception):
 
 @dataclass(frozen=True)
 class _Runner:
-    copies: queue.Queue[Path]
+    copies: queue.Queue[_Tests]
     memory: Memory
     limit_s: float
-    stop: threading.Event = field(default_factory=threading.Event)
 
     def baseline(self, tests: tuple[str, ...]) -> float:
         """Seconds of tests without a mutation; they must pass."""
@@ -147,7 +156,7 @@ class _Runner:
         if remembered is not None:
             return float(remembered)
         with _borrowed(self.copies) as copy:
-            result = _pytest(copy, tests, 3 * self.limit_s, self.stop)
+            result = copy.run(tests, 3 * self.limit_s)
         if not result.passed:
             raise TestsFailError(f"tests fail without a mutation: pytest {' '.join(tests)}")
         self.memory.put(key, round(result.seconds, 1), lasting=False)
@@ -159,15 +168,18 @@ class _Runner:
         remembered = self.memory.get(key)
         if remembered is not None:
             return cast(Outcome, remembered), 0.0
-        with _borrowed(self.copies) as copy, _mutated(copy / mutant.path, mutant.code):
-            result = _pytest(copy, tests, min(self.limit_s, 20 + 3 * seconds_without), self.stop)
+        limit_s = min(self.limit_s, 20 + 3 * seconds_without)
+        with _borrowed(self.copies) as copy, _mutated(copy.copy / mutant.path, mutant.code):
+            result = copy.run(tests, limit_s)
+            if result.timed_out:  # a busy machine is no proof of a loop without end
+                result = copy.run(tests, 3 * limit_s)
         outcome: Outcome = "timeout" if result.timed_out else "survived" if result.passed else "killed"
         self.memory.put(key, outcome, lasting=outcome == "killed")
         return outcome, result.seconds
 
 
 @contextlib.contextmanager
-def _borrowed(copies: queue.Queue[Path]) -> Iterator[Path]:
+def _borrowed(copies: queue.Queue[_Tests]) -> Iterator[_Tests]:
     copy = copies.get()
     try:
         yield copy
@@ -196,25 +208,62 @@ def _copy(root: Path, target: Path) -> Path:
     return target
 
 
-def _pytest(copy: Path, tests: tuple[str, ...], limit_s: float, stop: threading.Event) -> Finished:
-    """Run tests in a fresh interpreter; after the limit or when stopped, end it and what it started."""
-    environment = os.environ | {
-        "PYTHONPATH": str(copy / "src"),  # before the editable install
-        "PYTHONDONTWRITEBYTECODE": "1",  # two changes within a second would share one compiled file
-        "OMP_NUM_THREADS": "1",
-    }
-    command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *tests]
-    start = time.monotonic()
-    process = subprocess.Popen(
-        command, cwd=copy, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-    )
-    try:
-        while process.poll() is None and time.monotonic() - start < limit_s:
-            if stop.wait(0.1):
+class _Tests:
+    """Runs pytest in a copy of the project, each time in a new process (see :mod:`tools.mutation.server`)."""
+
+    def __init__(self, copy: Path, libraries: Sequence[str], stop: threading.Event) -> None:
+        self.copy = copy
+        self.stop = stop
+        environment = os.environ | {
+            "PYTHONPATH": os.pathsep.join([str(copy / "src"), str(TOOLS)]),  # before the editable install
+            "PYTHONDONTWRITEBYTECODE": "1",  # two changes within a second would share one compiled file
+            "OMP_NUM_THREADS": "1",
+        }
+        self.server = subprocess.Popen(
+            [sys.executable, "-m", "tools.mutation.server", *libraries],
+            cwd=copy,
+            env=environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+            text=True,
+        )
+        self.answers: queue.Queue[int] = queue.Queue()
+        threading.Thread(target=self._read, daemon=True).start()
+
+    def _read(self) -> None:
+        for line in cast(IO[str], self.server.stdout):
+            self.answers.put(int(line))
+
+    def run(self, tests: tuple[str, ...], limit_s: float) -> Finished:
+        """Run tests; after the limit or when stopped, end the process and what it started."""
+        pipe = cast(IO[str], self.server.stdin)
+        pipe.write(json.dumps(["-x", "-q", "-p", "no:cacheprovider", *tests]) + "\n")
+        pipe.flush()
+        process = self._answer(None)  # the first one comes when the libraries are imported
+        start = time.monotonic()
+        code = None
+        try:
+            code = self._answer(limit_s)
+        finally:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(process, signal.SIGKILL)
+        seconds = time.monotonic() - start
+        if code is None:
+            self._answer(None)
+        return Finished(passed=code == 0, seconds=seconds, timed_out=code is None)
+
+    def _answer(self, limit_s: float | None) -> Any:
+        start = time.monotonic()
+        while limit_s is None or time.monotonic() - start < limit_s:
+            if self.stop.is_set() or (self.answers.empty() and self.server.poll() is not None):
                 raise StoppedError
-    finally:
-        timed_out = process.poll() is None
+            with contextlib.suppress(queue.Empty):
+                return self.answers.get(timeout=0.1)
+        return None
+
+    def close(self) -> None:
         with contextlib.suppress(ProcessLookupError):
-            os.killpg(process.pid, signal.SIGKILL)
-        code = process.wait()
-    return Finished(passed=code == 0 and not timed_out, seconds=time.monotonic() - start, timed_out=timed_out)
+            os.killpg(self.server.pid, signal.SIGKILL)
+        self.server.wait()

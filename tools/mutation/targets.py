@@ -10,7 +10,7 @@ from typing import Any
 
 from tools.mutation.mutants import Mutant
 
-__all__ = ["Accepted", "ListError", "Package", "read_accepted", "read_packages", "select"]
+__all__ = ["Accepted", "ListError", "Package", "read_accepted", "read_libraries", "read_packages", "select"]
 
 
 class ListError(Exception):
@@ -79,6 +79,11 @@ def read_packages(path: Path, root: Path) -> list[Package]:
         package.check(root)
         packages.append(package)
     return packages
+
+
+def read_libraries(path: Path) -> list[str]:
+    """The libraries of ``tests/mutation.toml`` that are imported once, not for each mutant."""
+    return tomllib.loads(path.read_text(encoding="utf-8")).get("libraries", [])
 
 
 def read_accepted(path: Path, root: Path) -> list[Accepted]:

@@ -1,0 +1,52 @@
+"""How a trial of a study ends: an interrupted one is begun again, one that breaks is a result."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bpfree import rulesets
+from bpfree.bench import RunDirectory, parse_arms
+from bpfree.bench.studies import ArmStudy
+from bpfree.bench.study import open_storage
+from bpfree.train import Progress
+
+from .test_measure import setting
+from .test_studies import compare
+
+RULES = rulesets.load("claim").with_changes(studies=2, trials=2, max_passes=1)
+
+
+def study(place: Path) -> ArmStudy:
+    return ArmStudy(setting(ruleset=RULES), parse_arms("backprop")[0], 0, open_storage(place / "study.journal"), place)
+
+
+def test_an_interrupted_trial_is_not_kept(tmp_path: Path) -> None:
+    def interrupt(_: Progress) -> None:
+        raise KeyboardInterrupt
+
+    broken = study(tmp_path)
+    with pytest.raises(KeyboardInterrupt):
+        broken.run_trial(0, on_pass=interrupt)
+    assert broken.n_done == 0
+    assert study(tmp_path).run_trial(0).status == "ok"
+
+
+def test_a_trial_that_breaks_is_a_failed_one_and_never_the_best(tmp_path: Path) -> None:
+    def out_of_memory(_: Progress) -> None:
+        raise RuntimeError("out of memory")
+
+    broken = study(tmp_path)
+    assert broken.run_trial(0, on_pass=out_of_memory).status == "failed"
+    assert broken.n_done == 1
+    good = broken.run_trial(1)
+    assert (broken.tuned().row["best_trial"], broken.measured().seed) == (1, good.seed)
+
+
+def test_an_arm_with_fewer_trials_has_those_and_no_more(tmp_path: Path) -> None:
+    fewer = {"arms": ["mono-forward"], "field": "search.trials", "value": 1, "why": "a test of exceptions"}
+    records = compare(tmp_path / "R", rules=RULES.with_changes(exceptions=[fewer]))
+    expected = {("backprop", 0): 2, ("backprop", 1): 2, ("mono-forward", 0): 1, ("mono-forward", 1): 1}
+    assert {(r.arm, r.study): r.tuning_energy.trials for r in records if r.tuning_energy} == expected
+    assert {(row.arm, row.study): row.trials for row in RunDirectory(tmp_path / "R").tuned()} == expected
