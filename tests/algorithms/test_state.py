@@ -89,3 +89,45 @@ def test_reset_switches_the_decay_on_and_off() -> None:
         for bench in (used, fresh):
             bench.steps([8, 8])
         assert all(torch.equal(value, fresh.tensors()[name]) for name, value in used.tensors().items())
+
+
+def _stepped(kind: str, parameter: torch.Tensor, gradient: torch.Tensor) -> torch.Tensor:
+    optimiser = Optimiser([parameter], kind=kind, lr=0.1, weight_decay=0.1)
+    for _ in range(3):
+        optimiser.step([parameter], [gradient])
+    return parameter
+
+
+@pytest.mark.parametrize("kind", ["adam", "sgd"])
+def test_a_step_pairs_elements_by_index_whatever_their_layout(kind: str) -> None:
+    w, g = torch.arange(12.0).reshape(3, 4), torch.linspace(-1, 1, 12).reshape(3, 4)
+    expected = _stepped(kind, w.clone(), g)
+    base = torch.full((3, 8), 7.0)
+    base[:, ::2] = w
+    for parameter in (w.clone(), w.t().contiguous().t(), base[:, ::2]):
+        for gradient in (g, g.t().contiguous().t(), g.flip(0).flip(0), torch.stack([g, g], -1)[..., 0]):
+            torch.testing.assert_close(_stepped(kind, parameter.clone(memory_format=torch.preserve_format), gradient), expected)
+    view = base[:, ::2]
+    torch.testing.assert_close(_stepped(kind, view, g), expected)
+    assert bool((base[:, 1::2] == 7.0).all())  # what lies between is not written
+
+
+def test_a_layout_that_changes_after_the_moments_were_made() -> None:
+    w, g = torch.arange(12.0).reshape(3, 4), torch.linspace(-1, 1, 12).reshape(3, 4)
+    optimiser, plain = (Optimiser([w], kind="adam", lr=0.1) for _ in range(2))
+    turned, straight = w.t().contiguous().t(), w.clone()
+    optimiser.step([turned], [g])
+    plain.step([straight], [g])
+    assert torch.equal(turned, straight)
+
+
+def test_a_gradient_of_another_shape_is_refused() -> None:
+    w = torch.zeros(3, 4)
+    optimiser = Optimiser([w], kind="adam", lr=0.1)
+    with pytest.raises(ValueError, match=r"gradient 0 has shape \(4, 3\), its moments have \(3, 4\)"):
+        optimiser.step([w], [torch.ones(4, 3)])
+    with pytest.raises(ValueError, match=r"parameter 0 has shape \(2, 4\), its moments have \(3, 4\)"):
+        optimiser.step([torch.zeros(2, 4)], [torch.ones(3, 4)])
+    with pytest.raises(ValueError, match="1 parameters need as many gradients, got 2"):
+        optimiser.step([w], [w, w])
+    assert not w.any()

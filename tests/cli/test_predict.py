@@ -10,6 +10,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 from bpfree import data
 from bpfree.models import load
@@ -60,6 +62,18 @@ def test_examples_that_do_not_fit_are_one_line(bpfree: Command, model: Path, tmp
     outcome = bpfree("predict", str(model), "--data", "new.npz")
     assert outcome.code == 2
     assert words in outcome.one_line()
+    assert outcome.out == ""
+
+
+def test_a_model_without_finite_scores_predicts_nothing(bpfree: Command, model: Path, tmp_path: Path) -> None:
+    with safe_open(model, framework="pt") as file:
+        metadata = file.metadata()
+    broken = {name: tensor * np.inf if "output" in name else tensor for name, tensor in load_file(model).items()}
+    save_file({name: tensor.nan_to_num(np.inf) for name, tensor in broken.items()}, model, metadata=metadata)
+    np.savez(tmp_path / "new.npz", x=np.ones((3, 8, 8), np.uint8))
+    outcome = bpfree("predict", str(model), "--data", "new.npz")
+    assert outcome.code == 2
+    assert "scores are NaN or infinite for 3 of 3 examples" in outcome.one_line()
     assert outcome.out == ""
 
 

@@ -184,3 +184,15 @@ def test_what_is_no_model_is_refused(tmp_path: Path) -> None:
 def test_a_place_that_cannot_be_written_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match="cannot write"):
         keep(trained("backprop"), tmp_path / "absent" / "model.safetensors")
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_are_no_prediction(bad: float) -> None:
+    model = trained("backprop")
+    x = examples()
+    x[2, 0] = bad
+    with pytest.raises(
+        DataError, match="the model's scores are NaN or infinite for 1 of 11 examples, so there is no prediction"
+    ) as error:
+        model.probabilities(x)
+    assert "\n" not in str(error.value)

@@ -50,3 +50,26 @@ def test_loss_is_the_regret_of_the_projection() -> None:
     regret = 0.5 * (z - target).square().sum(1) - 0.5 * (z - sparsemax(z)).square().sum(1)
     torch.testing.assert_close(sparsemax_loss(z, y), regret.mean())
     assert sparsemax_loss(3 * target, y) == 0
+
+
+@pytest.mark.parametrize("shift", [0.0, 1e4, 1e7, -1e7, 1e30])
+def test_large_scores_keep_their_differences(shift: float) -> None:
+    """Adding a number to a row changes nothing; in float32 a sum of such scores would round the 1 away."""
+    z = (torch.tensor([[2.0, 1.0, -3.0], [0.0, 0.0, 0.0]]) + shift).requires_grad_()
+    differences = (z - z.amax(1, keepdim=True)).detach().double()
+    torch.testing.assert_close(sparsemax(z.detach()).double(), _reference(differences), atol=1e-6, rtol=0)
+    y = torch.tensor([0, 1])
+    loss = sparsemax_loss(z, y)
+    torch.testing.assert_close(loss.double(), sparsemax_loss(differences, y), atol=1e-6, rtol=0)
+    (gradient,) = torch.autograd.grad(loss, z)
+    torch.testing.assert_close(gradient, sparsemax_residual(z.detach(), y), atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_scores_that_are_not_finite_give_no_finite_loss_and_no_exception(bad: float) -> None:
+    z = torch.tensor([[bad, 1.0, 0.0], [0.0, 0.0, 9.0]])
+    p, y = sparsemax(z), torch.tensor([1, 2])
+    assert bool(p[0].isnan().all())
+    assert p[1].tolist() == [0.0, 0.0, 1.0]
+    assert not bool(sparsemax_loss(z, y).isfinite())
+    assert bool(sparsemax_residual(z, y)[0].isnan().all())

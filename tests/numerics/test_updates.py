@@ -7,7 +7,7 @@ import torch
 from differences import numbers
 from torch import Tensor
 
-from bpfree.numerics.updates import adam_step_, decay_, sgd_step_
+from bpfree.numerics.updates import adam_step_, decay_, same_layout, sgd_step_
 
 SHAPES = ((4, 3), (4,), (2, 4))
 STEPS = 12
@@ -107,3 +107,29 @@ def test_narrow_formats_follow_the_wide_one(dtype: torch.dtype) -> None:
     for ours, theirs in zip(_adam(0.1, dtype=dtype), _adam(0.1), strict=True):
         assert ours.dtype == dtype
         torch.testing.assert_close(ours.double(), theirs, atol=1e-6 if dtype == torch.float32 else 0.06, rtol=0)
+
+
+@pytest.mark.parametrize("which", ["gradients", "first", "second", "velocity"])
+def test_another_layout_is_refused_before_anything_is_written(which: str) -> None:
+    """Fused kernels walk raw memory: they would pair the wrong elements."""
+    parameter = torch.zeros(3, 4)
+    lists = {name: [torch.ones(3, 4)] for name in ("gradients", "first", "second", "velocity")}
+    lists[which] = [torch.ones(4, 3).t()]
+    with pytest.raises(ValueError, match=rf"parameter 0 has shape \(3, 4\) and strides \(4, 1\), but number 0 of {which}"):
+        if which != "velocity":
+            adam_step_([parameter], lists["gradients"], lists["first"], lists["second"], [torch.zeros(())], torch.tensor(0.1))
+        sgd_step_([parameter], lists["gradients"], lists["velocity"], torch.tensor(0.1), 0.9)
+    assert not parameter.any()
+
+
+def test_lists_of_unequal_length_are_refused() -> None:
+    with pytest.raises(ValueError, match="1 parameters need as many gradients, got 2"):
+        sgd_step_([torch.zeros(2)], [torch.ones(2)] * 2, [torch.zeros(2)], torch.tensor(0.1), 0.9)
+
+
+def test_the_stride_of_an_axis_of_length_one_does_not_matter() -> None:
+    one, other = torch.zeros(3, 1), torch.zeros(1, 3).t()
+    assert one.stride() != other.stride()
+    assert same_layout(one, other)
+    assert not same_layout(torch.zeros(3, 2), torch.zeros(2, 3).t())
+    assert not same_layout(torch.zeros(3, 2), torch.zeros(2, 3))

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 import torch
 
-from bpfree.algorithms import Backprop
+from bpfree.algorithms import Backprop, MonoForward
+from bpfree.nets import mlp
 from bpfree.train import evaluate, evaluation, initialise
 
 
@@ -35,3 +36,51 @@ def test_the_net_is_scored_in_eval_mode_and_left_in_train_mode(data, net) -> Non
     evaluate(rule, net, initialise(rule, net, 0), data, "train", rule.phases(net)[0])
     assert set(modes) == {(False, False)}
     assert net.training
+
+
+class _Fixed(Backprop):
+    """Gives the scores that it was given."""
+
+    def __init__(self, rows: torch.Tensor) -> None:
+        super().__init__()
+        object.__setattr__(self, "rows", rows)
+
+    def scores(self, net, state, x, phase):
+        return self.rows[: len(x)]
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf")])
+def test_an_example_without_a_finite_score_is_no_prediction(data, net, bad) -> None:
+    batch = next(data.batches("validation", data.n("validation"), shuffle=False))
+    rows = torch.nn.functional.one_hot(batch.y, data.n_classes).float()
+    state = initialise(Backprop(), net, 0)
+    phase = Backprop().phases(net)[0]
+    result = evaluate(_Fixed(rows), net, state, data, "validation", phase)
+    assert (result.accuracy, result.finite) == (1.0, True)
+    rows[3, int(batch.y[3])] = bad  # the greatest, and of the right class
+    result = evaluate(_Fixed(rows), net, state, data, "validation", phase)
+    assert not result.finite
+    assert [k for k, hit in enumerate(result.correct.tolist()) if not hit] == [3]
+    assert result.accuracy == pytest.approx(35 / 36)
+
+
+def test_a_probability_of_zero_is_a_score(data, net) -> None:
+    """Its logarithm is minus infinity; the largest score is finite."""
+    batch = next(data.batches("validation", data.n("validation"), shuffle=False))
+    rows = torch.nn.functional.one_hot(batch.y, data.n_classes).float().log()
+    state = initialise(Backprop(), net, 0)
+    result = evaluate(_Fixed(rows), net, state, data, "validation", Backprop().phases(net)[0])
+    assert (result.accuracy, result.finite) == (1.0, True)
+
+
+def test_a_readout_with_finite_scores_is_chosen_before_one_without(data) -> None:
+    rule = MonoForward(readout="best-prefix")
+    net = mlp(data.in_shape, (8, 6), data.n_classes)
+    state = initialise(rule, net, 0)
+    with torch.no_grad():
+        state.slot(1).projection.fill_(float("nan"))
+    phase = rule.phases(net)[-1]
+    candidates = rule.candidates(net, state, torch.zeros(1, *data.in_shape), phase)
+    assert [bool(each.isfinite().all()) for each in candidates].count(True) == 1
+    result = evaluate(rule, net, state, data, "validation", phase, choosing=True)
+    assert result.finite

@@ -90,3 +90,23 @@ def test_the_easy_task_is_learned_end_to_end() -> None:
     test = evaluate(rule, result.net, result.state, data, "test", rule.phases(result.net)[-1])
     assert test.accuracy >= 0.95
     assert test.correct.shape == (data.n("test"),)
+
+
+class _LastUpdateBreaks(Backprop):
+    """The losses of a pass stay finite; the update of its last step sets the output to infinity."""
+
+    def learn(self, net, state, batch, phase):
+        loss = super().learn(net, state, batch, phase)
+        if int(state.count.steps) % 3 == 0:
+            net.output.weight.fill_(float("inf"))
+        return loss
+
+
+@pytest.mark.parametrize("restore_best", [True, False])
+def test_a_last_update_to_infinity_is_diverged(data, net, restore_best) -> None:
+    stop = Patience(1, max_passes=1, restore_best=restore_best)
+    result = fit(_LastUpdateBreaks(), net, data, stop, batch_size=56)
+    assert result.status == "diverged"
+    assert result.val_accuracy is None
+    assert [(entry.train_loss, entry.val_accuracy, entry.improved) for entry in result.history] == [(None, None, False)]
+    assert all(bool(parameter.isfinite().all()) for parameter in net.parameters())  # the state before it is left

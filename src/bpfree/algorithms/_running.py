@@ -28,6 +28,7 @@ def check_net(rule: Algorithm[Any], net: Chain) -> None:
     Raises:
         UsageError: naming the block and the cure.
     """
+    net.check_exact()
     rule._check_net(net)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._count import StepCount
-from bpfree.numerics.updates import adam_step_, decay_, sgd_step_
+from bpfree.numerics.updates import adam_step_, decay_, same_layout, sgd_step_
 
 __all__ = [
     "HeadSlot",
@@ -88,9 +88,14 @@ class Optimiser(nn.Module):
                 self.register_buffer(f"count_{k}", torch.zeros((), dtype=torch.float32))
 
     def step(self, parameters: list[Tensor], gradients: list[Tensor], first: int = 0) -> None:
-        """Update ``parameters`` in place from ``gradients`` of the same order and shapes.
+        """Update ``parameters`` in place from ``gradients`` of the same order and shapes, whatever their memory layouts.
 
-        They are all that the optimiser was made for, or a stretch of them from number ``first`` on.
+        They are all that the optimiser was made for, or a stretch of them from number ``first`` on. A gradient in another layout
+        is brought to that of the moments, which is the parameter's own where that is dense. A parameter that is not (a view with
+        gaps), or whose layout changed after the optimiser was made, is updated in a copy and written back.
+
+        Raises:
+            ValueError: a gradient or a moment of another shape than its parameter.
         """
 
         def of(name: str) -> list[Tensor]:
@@ -100,16 +105,40 @@ class Optimiser(nn.Module):
             self.observer(gradients)
         if self.decays:
             decay_(parameters, self.lr_now, self.weight_decay)
+        moments = of("first")
+        updated = _laid_out_as(moments, parameters, "parameter")
+        gradients = _laid_out_as(moments, gradients, "gradient")
         if self.kind == "adam":
-            adam_step_(parameters, gradients, of("first"), of("second"), of("count"), self.lr_now)
+            adam_step_(updated, gradients, moments, of("second"), of("count"), self.lr_now)
         else:
-            sgd_step_(parameters, gradients, of("first"), self.lr_now, self.momentum)
+            sgd_step_(updated, gradients, moments, self.lr_now, self.momentum)
+        for parameter, copy in zip(parameters, updated, strict=True):
+            if copy is not parameter:
+                parameter.copy_(copy)
 
     def moments(self) -> Iterator[Tensor]:
         """The tensors that cost optimiser memory."""
         for name, buffer in self.named_buffers():
             if name.startswith(("first_", "second_")):
                 yield buffer
+
+
+def _laid_out_as(moments: list[Tensor], tensors: list[Tensor], what: str) -> list[Tensor]:
+    """The tensors in the memory layout of the moments: themselves where they have it, else copies.
+
+    Raises:
+        ValueError: another number of tensors, or one of another shape.
+    """
+    if len(tensors) != len(moments):
+        raise ValueError(f"{len(moments)} parameters need as many gradients, got {len(tensors)}")
+    laid_out = []
+    for k, (moment, tensor) in enumerate(zip(moments, tensors, strict=True)):
+        if tensor.shape != moment.shape:
+            raise ValueError(
+                f"{what} {k} has shape {tuple(tensor.shape)}, its moments have {tuple(moment.shape)}; make them equal"
+            )
+        laid_out.append(tensor if same_layout(tensor, moment) else torch.empty_like(moment, dtype=tensor.dtype).copy_(tensor))
+    return laid_out
 
 
 class Slot(nn.Module):

@@ -280,5 +280,5 @@ def _status(last: HistoryEntry | None, problem: BaseException | None) -> tuple[A
     if problem is not None:
         return "failed", f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else 'no message'}"
     if last is not None and last.train_loss is None:
-        return "diverged", f"the loss became NaN or infinite in pass {last.passes}"
+        return "diverged", f"the loss or the validation scores became NaN or infinite in pass {last.passes}"
     return "ok", ""

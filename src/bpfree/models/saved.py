@@ -114,8 +114,18 @@ class Model:
         return x.to(self.net.dtype)
 
     def probabilities(self, x: Tensor) -> Tensor:
-        """Softmax of the scores, (n, classes) float64; how well it is calibrated depends on the rule."""
-        return torch.softmax(self.scores(x).double(), dim=1)
+        """Softmax of the scores, (n, classes) float64; how well it is calibrated depends on the rule.
+
+        Raises:
+            DataError: an example whose largest score is not finite has no prediction.
+        """
+        scores = self.scores(x).double()
+        if lost := int((~scores.amax(1).isfinite()).sum()):
+            raise DataError(
+                f"the model's scores are NaN or infinite for {lost} of {len(x)} examples, so there is no prediction; train it "
+                "again with a lower learning rate, or give examples with values like those that it was trained on"
+            )
+        return torch.softmax(scores, dim=1)
 
 
 def save(

@@ -11,10 +11,28 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.errors import UsageError, unknown_name
+from bpfree.nets.exact import why_not_exact
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.local import dense_activity
 
-__all__ = ["ACTIVATION_MODULES", "BATCH_NORMS", "Block", "DenseBlock", "numbered"]
+__all__ = ["ACTIVATION_MODULES", "BATCH_NORMS", "Block", "DenseBlock", "check_layers_exact", "numbered"]
+
+
+def check_layers_exact(title: str, *layers: nn.Module | None) -> None:
+    """Refuse a layer that a closed form would not train as it is.
+
+    Args:
+        title: of the block, for the message.
+
+    Raises:
+        UsageError: naming the layer, the reason and the cure.
+    """
+    for layer in layers:
+        if layer is not None and (why := why_not_exact(layer)) is not None:
+            raise UsageError(
+                f"{title}: its {type(layer).__name__} {why}, so its closed form would be wrong; make it a ModuleBlock, which is "
+                "trained by autograd (from_module does), or undo that (torch.nn.utils.prune.remove, handle.remove())"
+            )
 
 
 @contextmanager
@@ -56,6 +74,13 @@ class Block(nn.Module, ABC):
     def plain(self) -> list[nn.Module]:
         """The block as torch's own modules, in order, sharing its parameters; by default the block itself."""
         return [self]
+
+    def check_exact(self) -> None:
+        """Refuse layers whose closed form would be another than what they compute; by default there is none.
+
+        Raises:
+            UsageError: naming the layer, the reason and the cure.
+        """
 
     @property
     def title(self) -> str:
@@ -123,11 +148,20 @@ class DenseBlock(Block):
 
     @classmethod
     def of(cls, in_shape: tuple[int, ...], linear: nn.Linear, activation: str = "relu") -> DenseBlock:
-        """A block around a linear map that exists: it is trained in place."""
+        """A block around a linear map that exists: it is trained in place.
+
+        Raises:
+            UsageError: a layer that is hooked, or whose parameters are not those of its type.
+        """
+        check_layers_exact(cls.__name__, linear)
         with torch.device("meta"):  # its own map is thrown away: it costs neither memory nor random numbers
             block = cls(in_shape, linear.out_features, activation, bias=linear.bias is not None)
         block.linear = linear
         return block
+
+    def check_exact(self) -> None:
+        """Of the linear map."""
+        check_layers_exact(self.title, self.linear)
 
     def plain(self) -> list[nn.Module]:
         """Flatten, linear map, activation."""

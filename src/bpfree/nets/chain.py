@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
 
 from bpfree.errors import UsageError
-from bpfree.nets.blocks import Block
+from bpfree.nets.blocks import Block, numbered
+from bpfree.nets.exact import why_not_exact
 
 __all__ = ["Chain"]
 
@@ -32,7 +34,9 @@ class Chain(nn.Module):
 
     Raises:
         UsageError: no blocks, a block without parameters, two blocks that share some, shapes that do not chain (each naming
-            the block), fewer than two classes.
+            the block), fewer than two classes, a layer with a closed form that is not what its type says (:meth:`check_exact`).
+
+    Parameters in another memory layout (transposed, channels-last, strided views) are made contiguous, in the same objects.
     """
 
     def __init__(
@@ -49,6 +53,8 @@ class Chain(nn.Module):
         _check(blocks, n_classes, output)
         self.blocks = nn.ModuleList(blocks)
         self.output = output or nn.Linear(blocks[-1].n_features, n_classes)
+        self.check_exact()
+        _make_contiguous(self)
         self._source = (source,)  # a tuple, so that torch does not register the module a second time
         self._parts = tuple(parts)
         given = self.state_dict() if keep_weights else {}
@@ -74,6 +80,21 @@ class Chain(nn.Module):
             line = f"block {k}: {block.title} {block.in_shape} -> {block.out_shape}, {n_parameters} parameters"
             lines.append(f"{line}; {parts}" if parts else line)
         return [*lines, f"output: {self.output.in_features} features -> {self.output.out_features} classes"]
+
+    def check_exact(self) -> None:
+        """Refuse a layer that is no longer what its type says: hooked, pruned, parametrized or with a replaced parameter.
+
+        Raises:
+            UsageError: naming the block, the layer, the reason and the cure.
+        """
+        for k, block in enumerate(self):
+            with numbered(k):
+                block.check_exact()
+        if (why := why_not_exact(self.output)) is not None:
+            raise UsageError(
+                f"the output ({type(self.output).__name__}) {why}, so its closed form would be wrong; undo that "
+                "(torch.nn.utils.prune.remove, handle.remove()), or give a plain nn.Linear"
+            )
 
     def check_batches(self, n_examples: int, batch_size: int) -> None:
         """Refuse a sweep over ``n_examples`` that ends in a batch of one, where a BatchNorm must learn from it.
@@ -127,19 +148,48 @@ class Chain(nn.Module):
             x = block(x)
         return self.output(self[-1].features(x))
 
+    @contextmanager
+    def in_row_order(self) -> Iterator[None]:
+        """Within it every parameter is contiguous: draw initial values there, also where a rule draws its own.
+
+        torch fills a tensor in the order of its memory, and the same seed must give the same weights in every layout. Parameters
+        that have another one (after ``net.to(memory_format=...)``) get it back, at their address, with the new values.
+        """
+        others = [(parameter, parameter.data) for parameter in self.parameters() if not parameter.is_contiguous()]
+        for parameter, data in others:
+            parameter.data = data.contiguous()
+        try:
+            yield
+        finally:
+            for parameter, data in others:
+                data.copy_(parameter.data)
+                parameter.data = data
+
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw fresh initial parameters in place: each block by its own rule, output N(0, 0.01²), biases zero.
 
         A net made with ``keep_weights`` goes back to the weights that it was given with.
         """
-        for block in self:
-            block.reset_parameters(generator)
-        nn.init.normal_(self.output.weight, std=OUTPUT_STD, generator=generator)
-        nn.init.zeros_(self.output.bias)
+        with self.in_row_order():
+            for block in self:
+                block.reset_parameters(generator)
+            nn.init.normal_(self.output.weight, std=OUTPUT_STD, generator=generator)
+            nn.init.zeros_(self.output.bias)
         if self._given:
             for name, tensor in self.state_dict().items():
                 tensor.copy_(self._given[name])
+
+
+def _make_contiguous(net: nn.Module) -> None:
+    """Give every parameter the usual memory layout, row after row, before anything keeps its address.
+
+    A transposed or strided parameter would be drawn in another order than a plain one and so train to another result. The
+    parameter object stays, so a user's net that shares it computes with the same values as before.
+    """
+    for parameter in net.parameters():
+        if not parameter.is_contiguous():
+            parameter.data = parameter.data.contiguous()
 
 
 def _check(blocks: Sequence[Block], n_classes: int, output: nn.Linear | None) -> None:
@@ -147,17 +197,18 @@ def _check(blocks: Sequence[Block], n_classes: int, output: nn.Linear | None) ->
         raise UsageError("a net needs at least one block, got none")
     if n_classes < 2:
         raise UsageError(f"a classifier needs at least 2 classes, got {n_classes}")
-    owner: dict[int, int] = {}
+    owner: dict[tuple[torch.device, int], int] = {}
     for k, block in enumerate(blocks):
         if next(block.parameters(), None) is None:
             raise UsageError(
                 f"block {k} ({block.title}) has no parameters, so it has nothing to learn; join it to the block before it"
             )
         for parameter in block.parameters():
-            if owner.setdefault(id(parameter), k) != k:
+            # Two parameters may be views of one memory, such as a weight and its transpose.
+            place = (parameter.device, parameter.data_ptr() or id(parameter))
+            if owner.setdefault(place, k) != k:
                 raise UsageError(
-                    f"blocks {owner[id(parameter)]} and {k} share a parameter, so neither can be trained on its own; "
-                    "give each its own"
+                    f"blocks {owner[place]} and {k} share a parameter, so neither can be trained on its own; give each its own"
                 )
         if k > 0 and block.in_shape != blocks[k - 1].out_shape:
             raise UsageError(

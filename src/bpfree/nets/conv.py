@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpfree.errors import UsageError, unknown_name
-from bpfree.nets.blocks import ACTIVATION_MODULES, Block
+from bpfree.nets.blocks import ACTIVATION_MODULES, Block, check_layers_exact
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.conv import POOLS, STAGES, ConvPlan, Norm
 
@@ -113,7 +113,11 @@ class ConvBlock(Block):
         Args:
             conv: square, one group, no dilation, padded by zeros, with ``conv.in_channels`` as in ``in_shape``.
             norm: affine, with running statistics and a fixed momentum.
+
+        Raises:
+            UsageError: a layer that is hooked, or whose parameters are not those of its type.
         """
+        check_layers_exact(cls.__name__, conv, norm)
         (kernel, _), (stride, _), (padding, _) = conv.kernel_size, conv.stride, cast(tuple[int, int], conv.padding)
         with torch.device("meta"):  # its own modules are thrown away: they cost neither memory nor random numbers
             block = cls(
@@ -131,6 +135,10 @@ class ConvBlock(Block):
             )
         block.conv, block.norm = conv, norm
         return block
+
+    def check_exact(self) -> None:
+        """Of the convolution and BatchNorm."""
+        check_layers_exact(self.title, self.conv, self.norm)
 
     def plain(self) -> list[nn.Module]:
         """Convolution and the stages behind it."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from bpfree.errors import UsageError
 from bpfree.nets.blocks import Block
+from bpfree.nets.exact import is_computed
 from bpfree.nets.probe import infer_out_shape
 
 __all__ = ["MeanOverTokens", "ModuleBlock"]
@@ -142,7 +143,12 @@ def _parts(module: nn.Module) -> list[tuple[str, nn.Module]]:
 
 
 def _reset_of(part: nn.Module):
-    """The method that draws a part's initial values; torch's attention hides its own behind an underscore."""
+    """The method that draws a part's initial values; torch's attention hides its own behind an underscore.
+
+    None for a part whose weight is computed (pruned, weight-normalised): the method would fill the result, and not what learns.
+    """
+    if is_computed(part):
+        return None
     return getattr(part, "reset_parameters", None) or getattr(part, "_reset_parameters", None)
 
 

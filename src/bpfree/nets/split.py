@@ -12,6 +12,7 @@ from bpfree.errors import UsageError
 from bpfree.nets.blocks import BATCH_NORMS, Block, DenseBlock
 from bpfree.nets.chain import Chain
 from bpfree.nets.conv import ConvBlock
+from bpfree.nets.exact import why_hooked, why_not_exact
 from bpfree.nets.module import ModuleBlock
 from bpfree.nets.probe import evaluating
 from bpfree.numerics.activations import LEAKY_SLOPE
@@ -53,7 +54,8 @@ def from_module(
 
     A block starts at each module with parameters; what has none (activation, pooling, dropout) and normalisations join the
     block before them. The last ``nn.Linear`` becomes the output. Blocks with a closed form are recognised; the others use
-    autograd inside themselves. :meth:`Chain.describe` says where the net was cut.
+    autograd inside themselves, and so do layers that are hooked, pruned, parametrized or given a parameter of another shape.
+    :meth:`Chain.describe` says where the net was cut.
 
     Args:
         in_shape: of one example.
@@ -113,7 +115,8 @@ def from_module(
 
 
 def _is_sequence(module: nn.Module) -> bool:
-    return isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
+    return plain and "forward" not in vars(module)
 
 
 def _leaves(net: nn.Module, prefix: str, open_nested: bool) -> list[tuple[str, nn.Module]]:
@@ -122,7 +125,7 @@ def _leaves(net: nn.Module, prefix: str, open_nested: bool) -> list[tuple[str, n
         path = prefix + name
         if module is None:
             continue
-        if open_nested and _is_sequence(module):
+        if open_nested and _is_sequence(module) and why_hooked(module) is None:  # its own call would be lost
             leaves += _leaves(module, path + ".", open_nested)
         else:
             leaves.append((path, module))
@@ -135,6 +138,11 @@ def _output(leaves: list[tuple[str, nn.Module]], n_classes: int | None) -> nn.Li
     if type(last) is nn.Linear and n_classes in (None, last.out_features):
         if last.bias is None:
             raise UsageError(f"the output ({name} Linear) has no bias; make it with bias=True")
+        if (why := why_not_exact(last)) is not None:
+            raise UsageError(
+                f"the output ({name} Linear) {why}, so it is not what its type says; undo that "
+                "(torch.nn.utils.prune.remove, handle.remove()), or put a plain nn.Linear behind it"
+            )
         return last
     if n_classes is None:
         raise UsageError(
@@ -171,7 +179,8 @@ def _flattens(module: nn.Module) -> bool:
 def _block(in_shape: tuple[int, ...], piece: _Piece, name: str) -> Block:
     """A block with a closed form where the piece is one, else a block around the modules."""
     free = all(parameter.requires_grad for module in piece.modules for parameter in module.parameters())
-    if free and (block := _dense(in_shape, piece.modules) or _conv(in_shape, piece.modules)) is not None:
+    exact = all(why_not_exact(module) is None for module in piece.modules)
+    if free and exact and (block := _dense(in_shape, piece.modules) or _conv(in_shape, piece.modules)) is not None:
         return block
     return ModuleBlock(in_shape, piece.modules[0] if len(piece.modules) == 1 else nn.Sequential(*piece.modules), name=name)
 

@@ -6,6 +6,10 @@ outside the module that is saved. Tested equal to ``torch.optim.Adam``, ``AdamW`
 
 Weight decay is decoupled (Loshchilov and Hutter, arXiv 1711.05101: w ← w − lr·wd·w before the step) for every rule and
 both optimisers, and is a 0-D tensor too, so that a search over it does not recompile.
+
+The fused kernels walk raw memory: they pair the k-th number in memory of a parameter with the k-th of its gradient and of its
+moments. Tensors of one shape but another memory layout would be paired wrongly without a word, and a view with gaps would be
+read beyond its end. So shapes and strides are compared first; :func:`same_layout` says what counts as equal.
 """
 
 from __future__ import annotations
@@ -15,13 +19,37 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-__all__ = ["ADAM_BETAS", "ADAM_EPS", "adam_step_", "decay_", "sgd_step_"]
+__all__ = ["ADAM_BETAS", "ADAM_EPS", "adam_step_", "decay_", "same_layout", "sgd_step_"]
 
 ADAM_BETAS = (0.9, 0.999)
 """Decay rates of Adam's moments: the defaults of Kingma and Ba (arXiv 1412.6980) and of torch."""
 
 ADAM_EPS = 1e-8
 """Added to Adam's denominator, same source."""
+
+
+def same_layout(one: Tensor, other: Tensor) -> bool:
+    """Whether two tensors have the same shape and the same strides; the stride of an axis of length 1 does not matter."""
+    if one.shape != other.shape:
+        return False
+    return all(n == 1 or a == b for n, a, b in zip(one.shape, one.stride(), other.stride(), strict=True))
+
+
+def _check_layouts(parameters: list[Tensor], **lists: list[Tensor]) -> None:
+    """Refuse what a fused kernel would pair wrongly.
+
+    Raises:
+        ValueError: lists of unequal length, or a tensor of another shape or other strides than its parameter.
+    """
+    for name, tensors in lists.items():
+        if len(tensors) != len(parameters):
+            raise ValueError(f"{len(parameters)} parameters need as many {name}, got {len(tensors)}")
+        for k, (parameter, tensor) in enumerate(zip(parameters, tensors, strict=True)):
+            if not same_layout(parameter, tensor):
+                raise ValueError(
+                    f"parameter {k} has shape {tuple(parameter.shape)} and strides {parameter.stride()}, but number {k} of "
+                    f"{name} has {tuple(tensor.shape)} and {tensor.stride()}; give it in the layout of the parameter"
+                )
 
 
 def decay_(parameters: list[Tensor], lr: Tensor, weight_decay: Tensor) -> None:
@@ -42,10 +70,15 @@ def adam_step_(
     """One step of Adam, in place.
 
     Args:
-        parameters, gradients, first, second: lists of equal length and shapes; the moments start at zero.
+        parameters, gradients, first, second: lists of equal length, shapes and strides; the moments start at zero and are dense
+            (no gaps in memory).
         counts: one 0-D float32 tensor per parameter, the number of steps so far.
         lr: 0-D.
+
+    Raises:
+        ValueError: shapes or strides differ.
     """
+    _check_layouts(parameters, gradients=gradients, first=first, second=second)
     compiling = torch.compiler.is_compiling()  # torch does not trace its fused kernels; a compiler fuses the formula itself
     adam(
         parameters,
@@ -68,7 +101,12 @@ def adam_step_(
 
 
 def sgd_step_(parameters: list[Tensor], gradients: list[Tensor], velocity: list[Tensor], lr: Tensor, momentum: float) -> None:
-    """One step of stochastic gradient descent with heavy-ball momentum: v ← μ v + g; w ← w − lr v, in place."""
+    """One step of stochastic gradient descent with heavy-ball momentum: v ← μ v + g; w ← w − lr v, in place.
+
+    Raises:
+        ValueError: shapes or strides differ.
+    """
+    _check_layouts(parameters, gradients=gradients, velocity=velocity)
     compiling = torch.compiler.is_compiling()
     sgd(
         parameters,

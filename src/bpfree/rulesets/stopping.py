@@ -171,7 +171,7 @@ def end_reason(watch: Watch, stop: Patience, phase: PhaseLike, *, time_s: float,
 
     The reasons, in the order in which they are looked for where several hold:
 
-    - ``"diverged"``: the loss became NaN or infinite. It ends the run.
+    - ``"diverged"``: the loss or the validation scores became NaN or infinite. It ends the run.
     - ``"patience"``: too many passes without improvement.
     - ``"itself"``: the algorithm has nothing more to do after ``phase.max_passes``.
     - ``"cap"``: the passes that the rule gives to the phase are used up, so more of them might have helped.

@@ -19,11 +19,19 @@ EVALUATION_BATCH = 500
 
 @dataclass(frozen=True)
 class Evaluation:
-    """Of one split: ``accuracy`` a fraction, ``loss`` mean cross-entropy of the scores or None, ``correct`` (n,) bool."""
+    """Of one split.
+
+    Attributes:
+        accuracy: a fraction.
+        loss: mean cross-entropy of the scores, or None.
+        correct: (n,) bool. An example without a finite largest score has no prediction, and is not correct.
+        finite: every example has a finite largest score.
+    """
 
     accuracy: float
     loss: float | None
     correct: torch.Tensor
+    finite: bool = True
 
 
 @torch.no_grad()
@@ -42,14 +50,14 @@ def evaluate(
 
     Args:
         choosing: let the split decide among the readouts of a rule that chooses one (by accuracy, the first where several are
-            best); for validation.
+            best, and one whose scores are finite before all others); for validation.
 
     Raises:
         TestSplitError: the test split was asked of data that do not hold it.
     """
     chooser = algorithm if choosing and isinstance(algorithm, ChoosesReadout) else None
     net.eval()
-    correct, losses = [], []
+    correct, losses, known = [], [], []
     for batch in data.batches(
         split, EVALUATION_BATCH if split != "train" else min(EVALUATION_BATCH, data.n("train")), shuffle=False
     ):
@@ -57,14 +65,18 @@ def evaluate(
             every = algorithm.scores(net, state, batch.x, phase).unsqueeze(0)
         else:
             every = chooser.candidates(net, state, batch.x, phase)  # (r, n, c)
-        correct.append(every.argmax(2) == batch.y)
+        # Not of every score: the logarithm of a probability of 0 is a score too. NaN passes through the maximum.
+        predicted = every.amax(2).isfinite()  # (r, n)
+        known.append(predicted.all(1))
+        correct.append((every.argmax(2) == batch.y) & predicted)
         if with_loss:
             losses.append(torch.stack([cross_entropy(scores, batch.y) * len(batch.y) for scores in every]))
     net.train()
     hits = torch.cat(correct, 1)
-    best = int(hits.sum(1).argmax())
+    finite = torch.stack(known).all(0)
+    best = int(torch.where(finite, hits.sum(1), hits.sum(1) - hits.shape[1] - 1).argmax())
     if chooser is not None:
         chooser.choose(state, best)
     hits = hits[best]
     loss = float(torch.stack(losses).sum(0)[best]) / len(hits) if with_loss else None
-    return Evaluation(float(hits.double().mean()), loss, hits)
+    return Evaluation(float(hits.double().mean()), loss, hits, bool(finite[best]))

@@ -27,7 +27,7 @@ class FitResult:
     Attributes:
         net: restored to the best validation state (a plain ``nn.Module``).
         state: heads and whatever else the algorithm needs to predict.
-        status: ``"ok"``, or ``"diverged"`` when the loss became NaN or infinite.
+        status: ``"ok"``, or ``"diverged"`` when the loss or the validation scores became NaN or infinite.
         val_accuracy: of the restored state, a fraction; None if no pass was finite.
         passes: in total, over all phases.
         history: every pass.

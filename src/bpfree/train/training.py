@@ -47,7 +47,7 @@ class Progress:
         improved: whether this pass was the best of its phase.
         time_s, joules: since the window opened, validation included.
         eval_time_s: seconds of validation so far.
-        diverged: the loss became NaN or infinite; training has ended.
+        diverged: the loss or the validation scores became NaN or infinite; training has ended.
         steps, examples: so far, counted by the loop, not by the rule.
         stops: how the phases that are over ended.
         net, state: live; restored to the best state once training has ended.
@@ -178,7 +178,7 @@ def training(
             )
             cursor.eval_time_s += clock.elapsed_s() - before_s
             cursor.passes += 1
-            diverged = not math.isfinite(train_loss)
+            diverged = not (math.isfinite(train_loss) and result.finite)  # the last update may be what broke the weights
             value = result.accuracy if result.loss is None else result.loss
             cursor.time_s = started_s + clock.elapsed_s()
             improved = watch.see(math.nan if diverged else value, rule)

@@ -51,6 +51,6 @@ def _moments_of_predictors(s: Shape, phase: Phase, predictor: str) -> Iterator[M
         yield 0, s.input(k) + features
         if k in phase.learning:
             gradient, sums = (0, block.rows**2) if predictor == "ridge" else (s.classes * block.rows, 0)
-            if predictor == "sparsemax":  # scores, and four tensors of their size while the threshold is found
-                yield 0, features + 5 * s.n * s.classes
+            if predictor == "sparsemax":  # scores, shifted ones, and four of their size while the threshold is found
+                yield 0, features + 6 * s.n * s.classes
             yield gradient, features + sums + 2 * s.n * s.classes

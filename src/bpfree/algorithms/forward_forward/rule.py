@@ -240,9 +240,10 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
 
     def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
         net.reset_parameters(generator)
-        for block in net:
-            if isinstance(block, DenseBlock):  # N(0, 1 / fan_out): loeweX/Forward-Forward
-                nn.init.normal_(block.linear.weight, std=block.n_features**-0.5, generator=generator)
+        with net.in_row_order():
+            for block in net:
+                if isinstance(block, DenseBlock):  # N(0, 1 / fan_out): loeweX/Forward-Forward
+                    nn.init.normal_(block.linear.weight, std=block.n_features**-0.5, generator=generator)
         hyper = self._hyper(net)
         slots = [ForwardSlot(hyper, self._optimiser(list(block.parameters())), block.n_features) for block in net]
         if not self._has_head:

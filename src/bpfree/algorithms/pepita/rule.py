@@ -221,11 +221,12 @@ class Pepita(Algorithm[PepitaState]):
 
     def init(self, net: Chain, generator: torch.Generator) -> PepitaState:
         net.reset_parameters(generator)
-        for weight in _weights(net):
-            if self.initialisation == "orthogonal":
-                orthogonal_(weight.flatten(1), generator)  # a view
-            else:
-                nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=generator)
+        with net.in_row_order():
+            for weight in _weights(net):
+                if self.initialisation == "orthogonal":
+                    orthogonal_(weight.flatten(1), generator)  # a view
+                else:
+                    nn.init.kaiming_uniform_(weight, nonlinearity="relu", generator=generator)
         mirrors = self._mirrors(net, generator) if self.mirroring else []
         shape = (net.n_classes, math.prod(net.in_shape))
         feedback = random_feedback(shape, self.feedback, self._std(net), generator, like=net.output.weight)
