@@ -9,6 +9,7 @@ import pytest
 from scipy.stats import qmc
 
 from bpfree.bench.draws import Sequence, sequence_number, study_seed, trial_seed
+from bpfree.records import CONTROL_SEEDS
 from bpfree.rulesets import Range
 
 NAMES = ("aux_weight", "lr", "weight_decay")
@@ -51,3 +52,14 @@ def test_no_two_trials_share_a_seed_and_no_two_studies_a_sequence() -> None:
     assert len(set(seeds)) == len(seeds)
     assert len(set(numbers)) == len(numbers)
     assert trial_seed(3) != trial_seed(3, control=True)
+
+
+def test_numbers_of_sequences_and_seeds_by_value() -> None:
+    """Ten thousand trials a study and ten thousand studies a split; a control has 500 million more."""
+    assert [sequence_number(2, split_seed=3, control=control) for control in (False, True)] == [
+        30_002,
+        CONTROL_SEEDS // 10_000 + 30_002,
+    ]
+    assert study_seed(2, 4, split_seed=3) == 300_020_004
+    assert study_seed(2, 4, split_seed=3, control=True) == CONTROL_SEEDS + 300_020_004
+    assert [trial_seed(3, control=control) for control in (False, True)] == [1_000_003, CONTROL_SEEDS + 1_000_003]
