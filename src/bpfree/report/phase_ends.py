@@ -70,8 +70,12 @@ def end_of_run(run: Record) -> EndReason | None:
 
 def run_ends(runs: Sequence[Record]) -> Counter[EndReason]:
     """How many of the finished runs ended in which way."""
-    ends = (end_of_run(run) for run in runs if run.status == "ok")
-    return Counter[EndReason](end for end in ends if end is not None)
+    counts: Counter[EndReason] = Counter()
+    for run in runs:
+        end = end_of_run(run) if run.status == "ok" else None
+        if end is not None:
+            counts[end] += 1
+    return counts
 
 
 def ends_in_words(runs: Sequence[Record]) -> str:
