@@ -6,7 +6,9 @@ import statistics
 
 import pytest
 
+from bpfree.published import Number
 from bpfree.published.numbers import number_of
+from bpfree.published.tables import _against as against
 
 ROW = {"dataset": "mnist", "net": "mlp:1x8", "algorithm": "pepita", "variant": "", "protocol": ""}
 
@@ -45,3 +47,25 @@ def test_what_is_not_published_is_none(ends: dict[str, str]) -> None:
     assert (number.n_runs, number.spread_words, number.source) == ("", "no spread published", "A paper")
     plain = number_of("t", [ROW | {"test_accuracy_mean": "90", "test_accuracy_sd": "1"}], "A paper", second_hand=False)
     assert (plain.accuracy, plain.spread_words) == (pytest.approx(0.9), "mean ± 2 SD")
+
+
+def number(algorithm: str, **values: float) -> Number:
+    return Number(
+        table="t", dataset="mnist", net="mlp:1x8", algorithm=algorithm, second_hand=False, source="A paper", **values
+    )  # fmt: skip
+
+
+BACKPROP = number("backprop", accuracy=0.9, time_s=10.0, energy_j=50.0)
+
+
+def test_differences_and_ratios_to_backprop_are_made_where_the_paper_gives_none() -> None:
+    made = against(number("pepita", accuracy=0.85, time_s=5.0, energy_j=100.0), BACKPROP)
+    assert (made.difference, made.time_ratio, made.energy_ratio) == (pytest.approx(-0.05), 0.5, 2.0)
+    given = number("pepita", accuracy=0.85, time_s=5.0, energy_j=100.0, difference=0.01, time_ratio=3.0, energy_ratio=4.0)
+    assert against(given, BACKPROP) == given
+    assert against(BACKPROP, BACKPROP) == BACKPROP
+    assert against(given, None) == given
+    for lacking in (number("pepita"), number("pepita", difference=0.01)):
+        assert against(lacking, BACKPROP) == lacking
+    without = number("backprop")
+    assert against(number("pepita", accuracy=0.85, time_s=5.0, energy_j=1.0), without).difference is None
