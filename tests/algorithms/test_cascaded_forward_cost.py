@@ -34,3 +34,11 @@ def test_predictors_one_after_another() -> None:
     assert solved is not None
     assert solved.close == sum(d**3 / 6 + 10 * d**2 for d in FEATURES)
     assert solved.learn == 16 * (sum(MACS) + sum(d**2 + 2 * 10 * d for d in FEATURES))
+
+
+def test_blocks_that_learn_by_feedback() -> None:
+    """Forward and weight gradients of blocks and output, and the error brought to both blocks: 10 x (16 + 12)."""
+    rule = CascadedForward(blocks="dfa", predictors="staged")
+    blocks = cost_of(rule, NET, 16, rule.phases(NET)[0])
+    assert blocks is not None
+    assert blocks.learn == 16 * (2 * (sum(MACS) + 10 * 12) + 10 * sum(FEATURES))
