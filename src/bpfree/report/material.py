@@ -25,7 +25,8 @@ class Material:
     """Contents of the run directories; nothing here is computed, but for why the phases of old records ended.
 
     Attributes:
-        records: one for each cell. origins: the directory of each, in the same order.
+        records: one for each cell.
+        origins: the directory of each record, in the same order.
     """
 
     directories: tuple[Path, ...]
