@@ -21,7 +21,7 @@ def crossed(path: Path, rates: dict[tuple[int, int], float]) -> Path:
     params = make_record().params
     runs = [
         make_record(
-            seed=10_000 * study + 100_000_000 * split,
+            seed=study + 2 * split,
             study=study,
             split_seed=split,
             data_digest=f"{split:064d}",
