@@ -39,7 +39,9 @@ def same_layout(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and the same strides; the stride of an axis of length 1 does not matter."""
     if one.shape != other.shape:
         return False
-    return one.stride() == other.stride() or all(n == 1 or a == b for n, a, b in zip(one.shape, one.stride(), other.stride(), strict=True))
+    if one.stride() == other.stride():
+        return True
+    return all(n == 1 or a == b for n, a, b in zip(one.shape, one.stride(), other.stride(), strict=True))
 
 
 def _check_layouts(parameters: list[Tensor], **lists: list[Tensor]) -> None:
@@ -68,7 +70,7 @@ def decay_(parameters: list[Tensor], lr: Tensor, weight_decay: Tensor) -> None:
 
 @lru_cache(maxsize=256)
 def _kernel_decay(lr: float, weight_decay: float, single: bool) -> float:
-    """What the fused kernel must be told, which decays by 1 − lr·wd in double precision, to decay by the factor of :func:`decay_`.
+    """The weight decay with which the fused kernel, which takes 1 − lr·wd in double precision, has the factor of :func:`decay_`.
 
     Args:
         single: the factor is computed in float32.
