@@ -16,6 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bpfree.numerics.host import host_value, on_host
+
 __all__ = ["integers", "normal", "stream_key", "uniform"]
 
 _MASK = (1 << 64) - 1
@@ -62,14 +64,9 @@ def _bits(key: Tensor, n: int, salt: int) -> Tensor:
     return _mix_(counter.mul_(_signed(_GAMMA)).add_(_mix_(key + _signed(_mix_int(salt + 1)))))
 
 
-def _on_host(key: Tensor) -> bool:
-    """Whether numpy may draw: its small operations take a fifth of torch's. A compiler traces torch's operations only."""
-    return key.device.type == "cpu" and not torch.compiler.is_compiling()
-
-
-def _host_fractions(key: Tensor, n: int, salt: int) -> np.ndarray:
+def _host_fractions(key: int, n: int, salt: int) -> np.ndarray:
     """The 24 random bits of :func:`uniform` as float32 in [0, 1), bit for bit those of the torch operations."""
-    start = _mix_int(int(key) + _mix_int(salt + 1))
+    start = _mix_int(key + _mix_int(salt + 1))
     value = np.arange(1, n + 1, dtype=np.uint64)
     value *= np.uint64(_GAMMA)
     value += np.uint64(start)
@@ -93,8 +90,8 @@ def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dt
     n = 1
     for size in shape:
         n *= size
-    if _on_host(key):
-        fraction = torch.from_numpy(_host_fractions(key, n, salt))
+    if on_host(key):  # numpy's small operations take a fifth of torch's
+        fraction = torch.from_numpy(_host_fractions(int(host_value(key)), n, salt))
     else:
         fraction = _shift_right(_bits(key, n, salt), 40).to(torch.float32).mul_(2.0**-24)
     return fraction.to(dtype).reshape(tuple(shape))
