@@ -101,13 +101,12 @@ class Optimiser(nn.Module):
 
         if self.observer is not None:
             self.observer(gradients)
-        buffers, here = self._buffers, slice(first, first + len(parameters))
         lr_now, decay = self.lr_now, self.weight_decay if self.decays else None
-        moments = [buffers[name] for name in self._names["first"][here]]
+        moments = self._of("first", first, len(parameters))
         updated = _laid_out_as(moments, parameters, "parameter")
         gradients = _laid_out_as(moments, gradients, "gradient")
         if self.kind == "adam":
-            second, counts = ([buffers[name] for name in self._names[which][here]] for which in ("second", "count"))
+            second, counts = (self._of(which, first, len(parameters)) for which in ("second", "count"))
             adam_step_(updated, gradients, moments, second, counts, lr_now, decay, compared=True)
         else:
             if decay is not None:
@@ -116,6 +115,10 @@ class Optimiser(nn.Module):
         for parameter, copy in zip(parameters, updated, strict=True):
             if copy is not parameter:
                 parameter.copy_(copy)
+
+    def _of(self, which: str, first: int, n: int) -> list[Tensor]:
+        """The buffers of a stretch of parameters, looked up without nn.Module's attribute access, which is slow."""
+        return [self._buffers[name] for name in self._names[which][first : first + n]]  # pyright: ignore[reportReturnType]
 
     def moments(self) -> Iterator[Tensor]:
         """The tensors that cost optimiser memory."""
