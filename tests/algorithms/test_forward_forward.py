@@ -11,6 +11,7 @@ from local_reference import EXACT, IN_SHAPE, N_CLASSES, NETS, assert_same, batch
 from torch import Tensor
 
 from bpfree.algorithms import ForwardForward, State, check_net, params
+from bpfree.algorithms.forward_forward import passes
 from bpfree.algorithms.forward_forward.overlay import NEUTRAL, labelled, neutral
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
@@ -176,3 +177,15 @@ def test_what_cannot_be_trained_is_refused_with_the_cure() -> None:
     with pytest.raises(UsageError, match="label pixels"):
         check_net(of_ones(), mlp(3, (5,), 3))
     check_net(hybrid, mlp((1, 1, 3), (5,), 3))  # no labels are painted
+
+
+@pytest.mark.parametrize("maths", ["closed", "autograd"])
+def test_labels_tried_one_at_a_time_score_the_same(maths: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As all of them in one batch, which is as many as the processor's cache holds here."""
+    rule = ForwardForward(goodness_blocks="all", maths=maths)
+    bench = RuleOnNet.start(rule, dense(), seed=0)
+    bench.net.eval()
+    batch = batch_of(7)
+    expected = rule.scores(bench.net, bench.state, batch.x.clone(), bench.last_phase)
+    monkeypatch.setattr(passes, "ROWS_BYTES", 0)
+    torch.testing.assert_close(rule.scores(bench.net, bench.state, batch.x.clone(), bench.last_phase), expected, **EXACT)

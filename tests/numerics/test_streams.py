@@ -7,6 +7,7 @@ import itertools
 import pytest
 import torch
 
+from bpfree.numerics import streams
 from bpfree.numerics.streams import integers, normal, stream_key, uniform
 
 N = 20_000
@@ -98,3 +99,12 @@ def test_number_formats(dtype: torch.dtype) -> None:
 def test_an_empty_draw() -> None:
     assert uniform(key(1), (0, 4)).shape == (0, 4)
     assert normal(key(1), ()).shape == ()
+
+
+@pytest.mark.parametrize("parts", [(0,), (1, 2, 3), (7, 0, 41)])
+def test_numpy_draws_what_torch_draws(parts: tuple[int, ...], monkeypatch: pytest.MonkeyPatch) -> None:
+    """In host memory numpy draws, elsewhere and in a compiler torch does: the same bits."""
+    drawn = uniform(key(*parts), (1000,), salt=3), integers(key(*parts), (1000,), 9), normal(key(*parts), (1000,))
+    monkeypatch.setattr(streams, "on_host", lambda _: False)
+    by_torch = uniform(key(*parts), (1000,), salt=3), integers(key(*parts), (1000,), 9), normal(key(*parts), (1000,))
+    assert all(torch.equal(one, other) for one, other in zip(drawn, by_torch, strict=True))

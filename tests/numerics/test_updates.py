@@ -133,3 +133,20 @@ def test_the_stride_of_an_axis_of_length_one_does_not_matter() -> None:
     assert same_layout(one, other)
     assert not same_layout(torch.zeros(3, 2), torch.zeros(2, 3).t())
     assert not same_layout(torch.zeros(3, 2), torch.zeros(2, 3))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+@pytest.mark.parametrize(("rate", "decay"), [(1e-3, 0.01), (0.0211, 0.00161), (0.5, 1.0), (0.0, 0.1)])
+def test_the_kernel_decays_as_decay_does(dtype: torch.dtype, rate: float, decay: float) -> None:
+    """The fused kernel takes its own factor in double precision; it is given what rounds to the factor of ``decay_``."""
+    lr, weight_decay = torch.tensor(rate, dtype=dtype), torch.tensor(decay, dtype=dtype)
+    apart, together = _start(dtype), _start(dtype)
+    lists = [[[torch.zeros_like(each) for each in _start(dtype)] for _ in range(2)] for _ in range(2)]
+    counts = [[torch.zeros(()) for _ in apart] for _ in range(2)]
+    for step in range(STEPS):
+        gradients = [g.to(dtype) for g in _gradients(step)]
+        decay_(apart, lr, weight_decay)
+        adam_step_(apart, gradients, *lists[0], counts[0], lr)
+        adam_step_(together, gradients, *lists[1], counts[1], lr, weight_decay)
+    for mine, other in zip(together, apart, strict=True):
+        torch.testing.assert_close(mine, other, atol=0, rtol=1e-7 if dtype == torch.float32 else 1e-14)

@@ -17,6 +17,7 @@ from bpfree.nets import Chain, ModuleBlock, mlp
 from bpfree.rulesets.schema import LrSchedule
 from bpfree.testing.bench import blobs
 from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, training
+from bpfree.train.training import _seed  # pyright: ignore[reportPrivateUsage]
 
 STAGED = MonoForward(lr=0.01, schedule="staged")
 
@@ -335,3 +336,12 @@ def test_the_schedules_are_those_that_a_ruleset_can_ask_for() -> None:
 )
 def test_the_factors_of_a_phase_of_four_passes(name: str, factors: list[float]) -> None:
     assert [LR_SCHEDULES[name](passes, 4) for passes in range(4)] == pytest.approx(factors)
+
+
+def test_a_pass_is_seeded_as_by_torch() -> None:
+    with torch.random.fork_rng([]):
+        torch.manual_seed(1234)
+        theirs = torch.rand(4)
+        torch.rand(3)
+        _seed(1234, torch.device("cpu"))
+        assert torch.equal(torch.rand(4), theirs)

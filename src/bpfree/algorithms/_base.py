@@ -191,13 +191,14 @@ class LocalAlgorithm(Algorithm[S], Generic[S, SlotT, C]):
             self.leave(net, state, batch, carry)
             return torch.zeros(1, device=batch.x.device)
         losses: list[Tensor] = []
-        last = max(phase.learning)
+        last, blocks = max(phase.learning), list(net)  # once: an index into nn.ModuleList takes as long as a small kernel
+        slots: list[Any] = list(state.slots)
         for k in range(last):
             learns = k in phase.learning
-            carry, loss = self.block_step(net[k], state.slot(k), carry, batch.y, learns)
+            carry, loss = self.block_step(blocks[k], slots[k], carry, batch.y, learns)
             if learns:
                 losses.append(loss)
-        after, loss = self.last_step(net[last], state.slot(last), carry, batch.y)
+        after, loss = self.last_step(blocks[last], slots[last], carry, batch.y)
         losses.append(loss)
         del carry  # what entered the last block
         if after is not None:

@@ -30,6 +30,8 @@ __all__ = [
     "frozen_features",
     "has_closed_form",
     "maths_in",
+    "parameters_of",
+    "parameters_of_net",
 ]
 
 MATHS = ("auto", "closed", "autograd")
@@ -47,7 +49,8 @@ class _Formulas:
 
 def _dense_forward(block: DenseBlock, x: Tensor, _: Statistics) -> tuple[Tensor, Saved]:
     flat = x.flatten(1)
-    a = dense_activity(flat, block.linear.weight, block.linear.bias, block.activation)
+    linear = block.linear
+    a = dense_activity(flat, linear.weight, linear.bias, block.activation)
     return a, [flat, a]
 
 
@@ -57,9 +60,9 @@ def _dense_gradients(
     by_name = ACTIVATIONS[block.activation]
     derivative, writable = taken(delta)
     dz = (by_name.gradient_ if writable else by_name.gradient)(derivative, saved.pop())
-    has_bias = block.linear.bias is not None
-    matrix = block.linear.weight if through is None else through
-    gradients, by_input = affine_gradients(saved.pop(), dz, matrix, bias=has_bias, need_input=need_input)
+    linear = block.linear
+    matrix = linear.weight if through is None else through
+    gradients, by_input = affine_gradients(saved.pop(), dz, matrix, bias=linear.bias is not None, need_input=need_input)
     return gradients, None if by_input is None else by_input.reshape(-1, *block.in_shape)
 
 
@@ -100,6 +103,19 @@ def maths_in(net: Chain, maths: str) -> str:
         return "autograd"
     kinds = {has_closed_form(block) for block in net}
     return {frozenset({True}): "closed", frozenset({False}): "autograd"}.get(frozenset(kinds), "mixed")
+
+
+def parameters_of(block: Block) -> list[Tensor]:
+    """``list(block.parameters())``; of a dense block without searching modules, which takes as long as a small kernel."""
+    if type(block) is not DenseBlock:
+        return list(block.parameters())
+    linear = block.linear
+    return [linear.weight] if linear.bias is None else [linear.weight, linear.bias]
+
+
+def parameters_of_net(net: Chain) -> list[Tensor]:
+    """``list(net.parameters())``, likewise."""
+    return [*(parameter for block in net for parameter in parameters_of(block)), net.output.weight, net.output.bias]
 
 
 def _uses_autograd(block: Block, maths: str) -> bool:

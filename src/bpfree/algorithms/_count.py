@@ -46,8 +46,9 @@ class StepCount(nn.Module):
 
     def advance(self) -> int:
         """Add one step; returns the new count."""
-        self._view += 1
-        return self.value
+        view = self._view
+        view += 1  # in place; assigned to the attribute it would pass through nn.Module's own setter, which is slow
+        return int(view)
 
     @staticmethod
     def due(count: int, every: int) -> bool:

@@ -81,6 +81,7 @@ class Optimiser(nn.Module):
         self.register_buffer("lr", torch.tensor(lr, dtype=dtype))
         self.register_buffer("lr_now", torch.tensor(lr, dtype=dtype))
         self.register_buffer("weight_decay", torch.tensor(weight_decay, dtype=dtype))
+        self._names = {which: [f"{which}_{k}" for k in range(len(parameters))] for which in ("first", "second", "count")}
         for k, parameter in enumerate(parameters):
             self.register_buffer(f"first_{k}", torch.zeros_like(parameter, requires_grad=False))
             if kind == "adam":
@@ -98,23 +99,26 @@ class Optimiser(nn.Module):
             ValueError: a gradient or a moment of another shape than its parameter.
         """
 
-        def of(name: str) -> list[Tensor]:
-            return [getattr(self, f"{name}_{first + k}") for k in range(len(parameters))]
-
         if self.observer is not None:
             self.observer(gradients)
-        if self.decays:
-            decay_(parameters, self.lr_now, self.weight_decay)
-        moments = of("first")
+        lr_now, decay = self.lr_now, self.weight_decay if self.decays else None
+        moments = self._of("first", first, len(parameters))
         updated = _laid_out_as(moments, parameters, "parameter")
         gradients = _laid_out_as(moments, gradients, "gradient")
         if self.kind == "adam":
-            adam_step_(updated, gradients, moments, of("second"), of("count"), self.lr_now)
+            second, counts = (self._of(which, first, len(parameters)) for which in ("second", "count"))
+            adam_step_(updated, gradients, moments, second, counts, lr_now, decay, compared=True)
         else:
-            sgd_step_(updated, gradients, moments, self.lr_now, self.momentum)
+            if decay is not None:
+                decay_(updated, lr_now, decay)
+            sgd_step_(updated, gradients, moments, lr_now, self.momentum, compared=True)
         for parameter, copy in zip(parameters, updated, strict=True):
             if copy is not parameter:
                 parameter.copy_(copy)
+
+    def _of(self, which: str, first: int, n: int) -> list[Tensor]:
+        """The buffers of a stretch of parameters, looked up without nn.Module's attribute access, which is slow."""
+        return [self._buffers[name] for name in self._names[which][first : first + n]]  # pyright: ignore[reportReturnType]
 
     def moments(self) -> Iterator[Tensor]:
         """The tensors that cost optimiser memory."""

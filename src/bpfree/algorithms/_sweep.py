@@ -22,7 +22,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of_net
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._state import NetState
@@ -77,7 +77,7 @@ class SweptAlgorithm(BlockGradients[S]):
     @torch.no_grad()
     def learn(self, net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
         gradients, loss = sweep(net, batch, lambda k: self.matrix(net, state, batch, k), self.maths)
-        state.optimiser.step(list(net.parameters()), gradients)
+        state.optimiser.step(parameters_of_net(net), gradients)
         return loss.reshape(1)
 
     def scores(self, net: Chain, state: S, x: Tensor, phase: Phase) -> Tensor:

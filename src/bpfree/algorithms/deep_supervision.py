@@ -88,7 +88,7 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
@@ -153,7 +153,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
             of_blocks = [*of_block, *of_blocks]
             above = [] if by_input is None else [by_input]
             del by_input
-        parameters = [parameter for block in net for parameter in block.parameters()]
+        parameters = [parameter for block in net for parameter in parameters_of(block)]
         heads = [state.slot(k).projection for k in range(len(net))]
         state.optimiser.step([*parameters, *heads], [*of_blocks, *of_heads])
         return torch.stack(losses)

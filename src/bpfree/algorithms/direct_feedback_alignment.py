@@ -100,7 +100,7 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
@@ -184,7 +184,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
     def _update(self, block: Block, slot: FeedbackSlot, saved: list[Tensor], signal: Tensor) -> None:
         delta = Handover(block.features_gradient(signal @ slot.feedback))
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-        slot.optimiser.step(list(block.parameters()), gradients)
+        slot.optimiser.step(parameters_of(block), gradients)
 
     def scores(self, net: Chain, state: NetState[FeedbackSlot], x: Tensor, phase: Phase) -> Tensor:
         return net(x)

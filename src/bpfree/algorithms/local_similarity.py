@@ -102,7 +102,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
@@ -175,7 +175,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         net.reset_parameters(generator)
         hyper, slots = self._hyper(net), []
         for block, head in zip(net, new_heads(net, generator), strict=True):
-            learned: list[Tensor] = [*block.parameters(), head]
+            learned = [*parameters_of(block), head]
             similarity = None
             if self.similarity_map == "learned":
                 similarity = nn.Parameter(torch.empty(_map_shape(block), dtype=net.dtype, device=net.device))
@@ -209,7 +209,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         loss, delta, of_heads = self._at_head(block, slot, a, y)
         del a
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-        parameters: list[Tensor] = [*block.parameters(), slot.projection]
+        parameters = [*parameters_of(block), slot.projection]
         if slot.similarity is not None:
             parameters.append(slot.similarity)
         slot.optimiser.step(parameters, [*gradients, *of_heads])

@@ -99,7 +99,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, ChoosesReadout, LocalAlgorithm
-from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, number
@@ -205,7 +205,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         loss, of_head, delta = _at_head(block, slot, features, y)
         del features
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-        slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, of_head])
+        slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, of_head])
         return loss
 
     def scores(self, net: Chain, state: MonoState, x: Tensor, phase: Phase) -> Tensor:

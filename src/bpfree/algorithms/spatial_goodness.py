@@ -90,7 +90,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
@@ -175,7 +175,7 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
         loss, of_head, delta = _at_head(slot, a, y)
         del a
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-        slot.optimiser.step([*block.parameters(), slot.projection], [*gradients, of_head])
+        slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, of_head])
         return loss
 
     def scores(self, net: Chain, state: State[SpatialSlot], x: Tensor, phase: Phase) -> Tensor:

@@ -31,7 +31,7 @@ INFERENCE_BATCH = 128
 """Of the headline latency; a single example is timed beside it."""
 
 INFERENCE_REPEATS = 40
-INFERENCE_WINDOW_S = 0.1
+INFERENCE_WINDOW_S = 0.05
 INFERENCE_MOST_S = 5.0
 """Calls timed one by one; the window of the throughput; most of either for one batch size."""
 NO_TARGET = "no target accuracy was given; name one with --target 0.95"

@@ -14,10 +14,11 @@ from typing import Any
 
 import torch
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode  # pyright: ignore[reportPrivateUsage]
 
 from bpfree.errors import BpfreeError
 from bpfree.meter.flop_formulas import FORMULAS, IN_PLACE_FORMULAS, Formula
+from bpfree.meter.modes import eager_only
 
 __all__ = ["IN_PLACE_FORMULAS", "FlopCountError", "count_flops", "multiplies_matrices"]
 
@@ -77,6 +78,9 @@ class _Guard(TorchDispatchMode):
             )
         self.n_operations += 1
         return func(*args, **(kwargs or {}))
+
+
+eager_only(_Guard, _FlopCounterMode)
 
 
 def count_flops(fn: Callable[[], object], *, formulas: Mapping[Any, Formula] | None = None) -> int:

@@ -14,6 +14,8 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bpfree.meter.modes import eager_only
+
 __all__ = [
     "DevicePeak",
     "Labels",
@@ -132,6 +134,9 @@ class _Tracker(TorchDispatchMode):
     def _freed(self, key: int) -> None:
         _, size, _ = self._made.pop(key)
         self.live_bytes -= size
+
+
+eager_only(_Tracker)
 
 
 def _storages(tree: Any) -> list[Any]:

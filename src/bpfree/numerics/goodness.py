@@ -20,11 +20,13 @@ __all__ = [
     "goodness",
     "goodness_gradient",
     "length_normalise",
+    "logistic",
     "logistic_loss",
     "logistic_residual",
     "normal_length",
     "pair_loss",
     "pair_residual",
+    "row_squares",
 ]
 
 GoodnessKind = Literal["sum", "mean"]
@@ -33,10 +35,19 @@ NORM_EPS = 1e-8
 """Added to the root mean square before dividing (loeweX/Forward-Forward)."""
 
 
-def goodness(features: Tensor, kind: GoodnessKind = "sum") -> Tensor:
-    """gₙ = Σₒ hₙₒ² (or the mean over o); features (n, o) to (n,), in float32 or wider."""
-    squares = at_least_float32(features).square()
-    return squares.sum(1) if kind == "sum" else squares.mean(1)
+def row_squares(x: Tensor) -> Tensor:
+    """Sum of squares of each row (n, *shape), (n,), in float32 or wider; goodness and length are both made of it."""
+    return at_least_float32(x).square().flatten(1).sum(1)
+
+
+def goodness(features: Tensor, kind: GoodnessKind = "sum", squares: Tensor | None = None) -> Tensor:
+    """gₙ = Σₒ hₙₒ² (or the mean over o); features (n, o) to (n,), in float32 or wider.
+
+    Args:
+        squares: :func:`row_squares` of them, where it is known.
+    """
+    squares = row_squares(features) if squares is None else squares
+    return squares if kind == "sum" else squares / features.shape[1]
 
 
 def goodness_gradient(features: Tensor, residual: Tensor, kind: GoodnessKind = "sum") -> Tensor:
@@ -45,33 +56,40 @@ def goodness_gradient(features: Tensor, residual: Tensor, kind: GoodnessKind = "
     return (scale * residual.unsqueeze(1)).to(features.dtype) * features
 
 
-def _labels(n: int, like: Tensor) -> Tensor:
-    """1 for the first half (positive rows), 0 for the second."""
-    return (torch.arange(n, device=like.device) < n // 2).to(like.dtype)
-
-
 def logistic_loss(g: Tensor, threshold: Tensor | float, temperature: Tensor | float = 1.0) -> Tensor:
     """Mean over all rows of softplus(±(threshold − g) / temperature): + for the first half (positive), − for the second; 0-D."""
-    margin = (g - threshold) / temperature
-    sign = 1.0 - 2.0 * _labels(g.shape[0], margin)
-    return F.softplus(sign * margin).mean()
+    return logistic(g, threshold, temperature)[0]
 
 
 def logistic_residual(g: Tensor, threshold: Tensor | float, temperature: Tensor | float = 1.0) -> Tensor:
     """∂ logistic_loss / ∂ g = (σ((g − threshold) / temperature) − label) / (n temperature), (n,)."""
+    return logistic(g, threshold, temperature)[1]
+
+
+def logistic(g: Tensor, threshold: Tensor | float, temperature: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
+    """:func:`logistic_loss` and :func:`logistic_residual`, of one margin."""
+    n = g.shape[0]
     margin = (g - threshold) / temperature
-    return (torch.sigmoid(margin) - _labels(g.shape[0], margin)) / (g.shape[0] * temperature)
+    residual = torch.sigmoid(margin)
+    residual[: n // 2].sub_(1.0)  # the labels: 1 for the first half, 0 for the second
+    residual = residual.div_(n * temperature)
+    margin[: n // 2].neg_()
+    return F.softplus(margin).mean(), residual
 
 
-def length_normalise(x: Tensor) -> Tensor:
-    """Divide each row by its root mean square over all but the first axis: ‖row‖₂ becomes √(size), not 1."""
-    return x / normal_length(x).reshape(-1, *([1] * (x.dim() - 1)))
+def length_normalise(x: Tensor, squares: Tensor | None = None) -> Tensor:
+    """Divide each row by its root mean square over all but the first axis: ‖row‖₂ becomes √(size), not 1.
+
+    Args:
+        squares: :func:`row_squares` of x, where it is known.
+    """
+    return x / normal_length(x, squares).reshape(-1, *([1] * (x.dim() - 1)))
 
 
-def normal_length(x: Tensor) -> Tensor:
+def normal_length(x: Tensor, squares: Tensor | None = None) -> Tensor:
     """What :func:`length_normalise` divides each row by, (n,): its root mean square, and a little."""
-    rms = at_least_float32(x).square().flatten(1).mean(1).sqrt() + NORM_EPS
-    return rms.to(x.dtype)
+    squares = row_squares(x) if squares is None else squares
+    return ((squares / x[0].numel()).sqrt_() + NORM_EPS).to(x.dtype)
 
 
 def pair_loss(g: Tensor, alpha: Tensor | float) -> Tensor:

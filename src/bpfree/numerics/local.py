@@ -39,7 +39,7 @@ def affine_gradients(
     x: Tensor, dz: Tensor, weight: Tensor, *, bias: bool, need_input: bool
 ) -> tuple[list[Tensor], Tensor | None]:
     """The same from dz (n, o), for which a is no longer needed."""
-    gradients = [dz.t() @ x]
+    gradients = [dz.t().mm(x)]
     if bias:
         gradients.append(dz.sum(0))
-    return gradients, (dz @ weight if need_input else None)
+    return gradients, (dz.mm(weight) if need_input else None)

@@ -30,6 +30,9 @@ def cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
 
 def softmax_residual(scores: Tensor, y: Tensor) -> Tensor:
     """∂ cross_entropy / ∂ scores = (softmax(scores) − onehot(y)) / n, (n, c), in the dtype of ``scores``."""
-    probabilities = torch.softmax(at_least_float32(scores), dim=1)
-    residual = probabilities.sub_(one_hot(y, scores.shape[1], probabilities.dtype)).div_(scores.shape[0])
-    return residual.to(scores.dtype)
+    residual = torch.softmax(at_least_float32(scores), dim=1)
+    if residual.device.type == "cpu":  # the same numbers in one operation; on a GPU it is not deterministic by contract
+        residual.scatter_(1, y.unsqueeze(1), -1.0, reduce="add")
+    else:
+        residual.sub_(one_hot(y, scores.shape[1], residual.dtype))
+    return residual.div_(scores.shape[0]).to(scores.dtype)

@@ -5,7 +5,8 @@ device); a ``torch.optim`` object is not used, because its state appears only at
 outside the module that is saved. Tested equal to ``torch.optim.Adam``, ``AdamW`` and ``SGD``.
 
 Weight decay is decoupled (Loshchilov and Hutter, arXiv 1711.05101: w ← w − lr·wd·w before the step) for every rule and
-both optimisers, and is a 0-D tensor too, so that a search over it does not recompile.
+both optimisers, and is a 0-D tensor too, so that a search over it does not recompile. On a processor Adam's fused kernel does it
+in the same sweep over the weights, with the same bits as :func:`decay_`.
 
 The fused kernels walk raw memory: they pair the k-th number in memory of a parameter with the k-th of its gradient and of its
 moments. Tensors of one shape but another memory layout would be paired wrongly without a word, and a view with gaps would be
@@ -14,10 +15,15 @@ read beyond its end. So shapes and strides are compared first; :func:`same_layou
 
 from __future__ import annotations
 
+from functools import lru_cache
+
+import numpy as np
 import torch
 from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
+
+from bpfree.numerics.host import host_value, on_host
 
 __all__ = ["ADAM_BETAS", "ADAM_EPS", "adam_step_", "decay_", "same_layout", "sgd_step_"]
 
@@ -27,11 +33,16 @@ ADAM_BETAS = (0.9, 0.999)
 ADAM_EPS = 1e-8
 """Added to Adam's denominator, same source."""
 
+_DECAYED_BY_KERNEL = (torch.float32, torch.float64)
+"""Number formats in which the kernel that decays rounds as :func:`decay_` and the one that does not."""
+
 
 def same_layout(one: Tensor, other: Tensor) -> bool:
     """Whether two tensors have the same shape and the same strides; the stride of an axis of length 1 does not matter."""
     if one.shape != other.shape:
         return False
+    if one.stride() == other.stride():
+        return True
     return all(n == 1 or a == b for n, a, b in zip(one.shape, one.stride(), other.stride(), strict=True))
 
 
@@ -59,6 +70,19 @@ def decay_(parameters: list[Tensor], lr: Tensor, weight_decay: Tensor) -> None:
     )
 
 
+@lru_cache(maxsize=256)
+def _kernel_decay(lr: float, weight_decay: float, single: bool) -> float:
+    """The weight decay with which the fused kernel, which takes 1 − lr·wd in double precision, has the factor of :func:`decay_`.
+
+    Args:
+        single: the factor is computed in float32.
+    """
+    if not single or lr == 0.0:
+        return weight_decay
+    factor = np.float32(1.0) - np.float32(lr) * np.float32(weight_decay)
+    return (1.0 - float(factor)) / lr
+
+
 def adam_step_(
     parameters: list[Tensor],
     gradients: list[Tensor],
@@ -66,47 +90,97 @@ def adam_step_(
     second: list[Tensor],
     counts: list[Tensor],
     lr: Tensor,
+    weight_decay: Tensor | None = None,
+    *,
+    compared: bool = False,
 ) -> None:
-    """One step of Adam, in place.
+    """Decoupled weight decay, if any, and one step of Adam, in place.
 
     Args:
         parameters, gradients, first, second: lists of equal length, shapes and strides; the moments start at zero and are dense
             (no gaps in memory).
         counts: one 0-D float32 tensor per parameter, the number of steps so far.
-        lr: 0-D.
+        lr, weight_decay: 0-D.
+        compared: the caller has compared shapes and strides already.
 
     Raises:
         ValueError: shapes or strides differ.
     """
-    _check_layouts(parameters, gradients=gradients, first=first, second=second)
+    if not compared:
+        _check_layouts(parameters, gradients=gradients, first=first, second=second)
     compiling = torch.compiler.is_compiling()  # torch does not trace its fused kernels; a compiler fuses the formula itself
-    adam(
+    if compiling or not _alike(parameters):
+        if weight_decay is not None:
+            decay_(parameters, lr, weight_decay)
+        adam(
+            parameters,
+            gradients,
+            first,
+            second,
+            [],
+            counts,
+            fused=not compiling,
+            foreach=compiling,
+            capturable=compiling,
+            amsgrad=False,
+            beta1=ADAM_BETAS[0],
+            beta2=ADAM_BETAS[1],
+            lr=lr,
+            weight_decay=0.0,
+            eps=ADAM_EPS,
+            maximize=False,
+        )
+        return
+    # torch's own function of this name, without what it asks at every call (groups by device and dtype): half of a small step.
+    kernel, rate, decay = torch._fused_adam_, lr, 0.0  # pyright: ignore[reportPrivateImportUsage]
+    if weight_decay is not None and on_host(lr) and parameters[0].dtype in _DECAYED_BY_KERNEL:
+        kernel, rate = torch._fused_adamw_, host_value(lr)  # pyright: ignore[reportPrivateImportUsage]
+        decay = _kernel_decay(rate, host_value(weight_decay), parameters[0].dtype == torch.float32)
+    elif weight_decay is not None:
+        decay_(parameters, lr, weight_decay)
+    torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
+    kernel(
         parameters,
         gradients,
         first,
         second,
         [],
         counts,
-        fused=not compiling,
-        foreach=compiling,
-        capturable=compiling,
-        amsgrad=False,
+        lr=rate,
         beta1=ADAM_BETAS[0],
         beta2=ADAM_BETAS[1],
-        lr=lr,
-        weight_decay=0.0,
+        weight_decay=decay,
         eps=ADAM_EPS,
+        amsgrad=False,
         maximize=False,
     )
 
 
-def sgd_step_(parameters: list[Tensor], gradients: list[Tensor], velocity: list[Tensor], lr: Tensor, momentum: float) -> None:
+def _alike(parameters: list[Tensor]) -> bool:
+    """Whether all are of one dtype on one device, as a fused kernel needs them."""
+    dtype, device = parameters[0].dtype, parameters[0].device
+    return all(each.dtype == dtype and each.device == device for each in parameters)
+
+
+def sgd_step_(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    velocity: list[Tensor],
+    lr: Tensor,
+    momentum: float,
+    *,
+    compared: bool = False,
+) -> None:
     """One step of stochastic gradient descent with heavy-ball momentum: v ← μ v + g; w ← w − lr v, in place.
+
+    Args:
+        compared: the caller has compared shapes and strides already.
 
     Raises:
         ValueError: shapes or strides differ.
     """
-    _check_layouts(parameters, gradients=gradients, velocity=velocity)
+    if not compared:
+        _check_layouts(parameters, gradients=gradients, velocity=velocity)
     compiling = torch.compiler.is_compiling()
     sgd(
         parameters,

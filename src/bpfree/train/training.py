@@ -254,17 +254,32 @@ def _one_pass(
     Args:
         draws: seed of torch's global generator during the pass.
     """
-    total: Tensor | None = None
-    steps = examples = 0
+    losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
+    sizes: list[int] = []
     # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume; the caller's is left unchanged.
     with torch.random.fork_rng([net.device] if net.device.type == "cuda" else []):
-        torch.manual_seed(draws)
+        _seed(draws, net.device)
         for batch in batches:
-            loss = step(algorithm, net, state, batch, phase).mean() * len(batch.y)
-            total = loss if total is None else total + loss
-            steps, examples = steps + 1, examples + len(batch.y)
-    assert total is not None  # a training split is never empty
-    return float(total) / examples, steps, examples
+            losses.append(step(algorithm, net, state, batch, phase).mean())  # a tensor of its own
+            sizes.append(len(batch.y))
+    return _mean_loss(losses, sizes), len(sizes), sum(sizes)
+
+
+def _mean_loss(losses: list[Tensor], sizes: list[int]) -> float:
+    """Of a pass, weighted by the examples of each step; summed in float64 at its end, where the device is waited for once."""
+    of_steps = torch.stack(losses).double()
+    return float(of_steps @ torch.tensor(sizes, dtype=torch.float64, device=of_steps.device)) / sum(sizes)
+
+
+def _seed(draws: int, device: torch.device) -> None:
+    """As ``torch.manual_seed``, for the processor and one GPU.
+
+    That one queues a call for every device that torch knows, each with the caller's stack as text, and loads torch's compiler.
+    """
+    torch.default_generator.manual_seed(draws)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(draws)
 
 
 def _check_schedule(algorithm: Algorithm, state: State, given: list[float]) -> None:

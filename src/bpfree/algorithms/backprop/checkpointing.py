@@ -30,7 +30,7 @@ class Activities:
     """
 
     def __init__(self, net: Chain, maths: str, every: int = 0) -> None:
-        self._net, self._maths = net, maths
+        self._blocks, self._maths = list(net), maths
         self._every = every or len(net)
         self._last = n_run_again(len(net), self._every)  # the first block of the last segment
         self._inputs: dict[int, Tensor] = {}
@@ -44,7 +44,7 @@ class Activities:
             if self._draws(first):
                 self._random[first] = _random_state(x)
             for k in range(first, first + self._every):
-                x = block_activity(self._net[k], x, statistics="update")
+                x = block_activity(self._blocks[k], x, statistics="update")
         return self._run(self._last, x, "update")
 
     def pop(self, k: int) -> Any:
@@ -54,8 +54,8 @@ class Activities:
         return self._saved.pop(k)
 
     def _run(self, first: int, x: Tensor, statistics: Any) -> Tensor:
-        for k in range(first, min(first + self._every, len(self._net))):
-            x, self._saved[k] = block_forward(self._net[k], x, self._maths, statistics=statistics)
+        for k in range(first, min(first + self._every, len(self._blocks))):
+            x, self._saved[k] = block_forward(self._blocks[k], x, self._maths, statistics=statistics)
         return x
 
     def _again(self, first: int) -> None:
@@ -72,7 +72,7 @@ class Activities:
 
     def _draws(self, first: int) -> bool:
         """Whether a block of the segment may draw from torch's global generator, as modules do."""
-        return any(not has_closed_form(self._net[k]) for k in range(first, first + self._every))
+        return any(not has_closed_form(self._blocks[k]) for k in range(first, first + self._every))
 
 
 def _random_state(x: Tensor) -> list[Tensor]:

@@ -111,7 +111,7 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
-from bpfree.algorithms._closed_form import block_gradients
+from bpfree.algorithms._closed_form import block_gradients, parameters_of_net
 from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
@@ -173,13 +173,13 @@ class Backprop(BlockGradients[NetState[Any]]):
     def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:
         activities = Activities(net, self.maths, self.checkpoint_every)
         loss, gradients, delta = self._at_output(net, activities.forward(batch.x), batch.y)
-        parameters: list[Tensor] = list(net.parameters())
+        parameters, blocks = parameters_of_net(net), list(net)
         first = len(parameters) - len(gradients)  # gradients are those of parameters[first:], or have been used
         if self.update == "in-sweep":
             state.optimiser.step(parameters[first:], gradients, first)
             gradients = []  # freed before the next are computed
-        for k in reversed(range(len(net))):
-            of_block, by_input = block_gradients(net[k], activities.pop(k), delta, maths=self.maths, need_input=k > 0)
+        for k in reversed(range(len(blocks))):
+            of_block, by_input = block_gradients(blocks[k], activities.pop(k), delta, maths=self.maths, need_input=k > 0)
             first -= len(of_block)
             if by_input is not None:
                 delta = Handover(by_input)
@@ -196,12 +196,13 @@ class Backprop(BlockGradients[NetState[Any]]):
     @staticmethod
     def _at_output(net: Chain, a: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor], Handover]:
         """The loss (1,), the gradients by V and c, and dA_L; scores and residual are freed on return."""
-        h = net[-1].features(a)
-        g = net.output(h)
+        last, output = net[-1], net.output
+        h = last.features(a)
+        g = output(h)
         loss = cross_entropy(g, y).reshape(1)
         residual = softmax_residual(g, y)
         del g
-        delta = Handover(net[-1].features_gradient(residual @ net.output.weight))
+        delta = Handover(last.features_gradient(residual @ output.weight))
         return loss, [residual.t() @ h, residual.sum(0)], delta
 
     def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:

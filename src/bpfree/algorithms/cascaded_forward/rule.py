@@ -123,7 +123,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients
-from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features, parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, natural, number
@@ -283,7 +283,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             matrix = net.output.weight if slot.feedback is None else slot.feedback  # the last block has no feedback
             delta = Handover(block.features_gradient(error @ matrix))
             gradients, _ = block_gradients(block, activities.pop(), delta, maths=self.maths)
-            parameters: list[Tensor] = list(block.parameters())
+            parameters = parameters_of(block)
             if slot.feedback is None:
                 parameters += [net.output.weight, net.output.bias]
                 gradients, of_output = [*gradients, *of_output], []

@@ -9,8 +9,7 @@ from bpfree.numerics.goodness import (
     GoodnessKind,
     goodness,
     goodness_gradient,
-    logistic_loss,
-    logistic_residual,
+    logistic,
     pair_loss,
     pair_residual,
 )
@@ -20,23 +19,24 @@ __all__ = ["local_loss"]
 
 
 def local_loss(
-    h: Tensor, slot: ForwardSlot, kind: GoodnessKind, *, pairs: bool, peers: bool, learn: bool
+    h: Tensor, squares: Tensor, slot: ForwardSlot, kind: GoodnessKind, *, pairs: bool, peers: bool, learn: bool
 ) -> tuple[Tensor, Tensor]:
     """A block's loss (0-D), and its derivative by the features.
 
     Args:
         h: features (2n, o), positive rows first.
+        squares: their :func:`~bpfree.numerics.goodness.row_squares`.
         pairs: the loss of pairs (symba) instead of the logistic one.
         peers: whether peer normalisation is on; its running mean moves where the block learns.
     """
-    g = goodness(h, kind)
+    g = goodness(h, kind, squares)
     units = h.shape[1] if kind == "sum" else 1
     if pairs:
         alpha = slot.hyper.alpha / units
         loss, residual = pair_loss(g, alpha), pair_residual(g, alpha)
     else:
         threshold, temperature = slot.hyper.threshold * units, slot.hyper.temperature * units
-        loss, residual = logistic_loss(g, threshold, temperature), logistic_residual(g, threshold, temperature)
+        loss, residual = logistic(g, threshold, temperature)
     gradient = goodness_gradient(h, residual, kind)
     if peers:
         mean, n, weight = slot.mean_activity, h.shape[0] // 2, slot.hyper.peer_normalisation

@@ -25,7 +25,9 @@ __all__ = [
     "NEUTRAL",
     "Picture",
     "activities",
+    "activity_of_all",
     "blank_picture",
+    "label_columns",
     "label_gradients",
     "labelled",
     "labelled_activity",
@@ -43,14 +45,15 @@ class Picture(NamedTuple):
 
     Attributes:
         x: (n, inputs), label pixels zero.
-        labelled, neutral: (n, 1), what brings the input to unit root mean square once a label, or the neutral one, is in.
+        labelled, neutral: (n, 1), what brings the input to unit root mean square once a label, or the neutral one, is in; None
+            for the neutral one where nothing reads it.
         n_classes: number of label pixels.
         product: (n, o), x Wᵀ of the first block, where it is known already.
     """
 
     x: Tensor
     labelled: Tensor
-    neutral: Tensor
+    neutral: Tensor | None
     n_classes: int
     product: Tensor | None = None
 
@@ -75,11 +78,13 @@ def _scale(x: Tensor) -> Tensor:
     return first / normal_length(x).unsqueeze(1) / first
 
 
-def blank_picture(x: Tensor, n_classes: int) -> Picture:
+def blank_picture(x: Tensor, n_classes: int, *, reads_neutral: bool) -> Picture:
     """The picture of examples x (n, *shape), which are written over."""
     blank = x.flatten(1)
-    blank[:, :n_classes] = NEUTRAL
-    of_neutral = _scale(blank)
+    of_neutral = None
+    if reads_neutral:
+        blank[:, :n_classes] = NEUTRAL
+        of_neutral = _scale(blank)
     blank[:, :n_classes] = 0
     blank[:, 0] = 1  # every label paints one 1 and K − 1 zeros, so the length does not depend on which
     of_label = _scale(blank)
@@ -101,12 +106,23 @@ def _activity(block: DenseBlock, z: Tensor) -> Tensor:
 
 def labelled_activity(block: DenseBlock, picture: Picture, picture_product: Tensor, labels: Tensor) -> Tensor:
     """The block's activity for every labelling of (k, n): (k n, o)."""
-    columns = block.linear.weight.t()[labels]  # (k, n, o)
-    return _activity(block, columns.add_(picture_product).mul_(picture.labelled)).flatten(0, 1)
+    rows = label_columns(block, picture.n_classes).index_select(0, labels.flatten()).view(*labels.shape, -1)  # (k, n, o)
+    return _activity(block, rows.add_(picture_product).mul_(picture.labelled)).flatten(0, 1)
+
+
+def label_columns(block: DenseBlock, n_classes: int) -> Tensor:
+    """What each label adds to the product, (classes, o), row after row in memory."""
+    return block.linear.weight[:, :n_classes].t().contiguous()
+
+
+def activity_of_all(block: DenseBlock, picture: Picture, picture_product: Tensor, columns: Tensor) -> Tensor:
+    """The block's activity with each label of ``columns`` (k, o) painted into all examples: (k n, o), label after label."""
+    return _activity(block, (columns.unsqueeze(1) + picture_product).mul_(picture.labelled)).flatten(0, 1)
 
 
 def neutral_activity(block: DenseBlock, picture: Picture, picture_product: Tensor) -> Tensor:
     """The block's activity for the neutral label: (n, o)."""
+    assert picture.neutral is not None  # by reads_neutral
     columns = NEUTRAL * block.linear.weight[:, : picture.n_classes].sum(1)  # (o,)
     return _activity(block, (picture_product + columns).mul_(picture.neutral))
 

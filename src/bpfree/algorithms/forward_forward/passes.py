@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+import math
+from collections.abc import Callable, Container
 from typing import TypeGuard
 
 import torch
@@ -10,15 +11,19 @@ from torch import Tensor
 
 from bpfree.algorithms._closed_form import block_activity
 from bpfree.algorithms.forward_forward.overlay import (
+    activity_of_all,
     blank_picture,
+    label_columns,
     labelled,
-    labelled_activity,
     neutral,
     neutral_activity,
     product,
 )
 from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.numerics.goodness import GoodnessKind, goodness, length_normalise
+
+ROWS_BYTES = 512 * 1024
+"""Activity that one sweep over the candidates holds at least, on a processor: about a core's second cache."""
 
 __all__ = ["class_goodness", "neutral_pass", "paints_in_weights"]
 
@@ -47,7 +52,7 @@ def neutral_pass(
     del x  # a picture of it is freed behind the first block
     for k, block in enumerate(net):
         if k == 0 and painted and paints_in_weights(block, maths):
-            picture = blank_picture(a, net.n_classes)
+            picture = blank_picture(a, net.n_classes, reads_neutral=True)
             picture_product = product(block, picture)
             a = neutral_activity(block, picture, picture_product)
             del picture
@@ -61,23 +66,53 @@ def neutral_pass(
 
 
 def class_goodness(net: Chain, x: Tensor, voting: Container[int], maths: str, kind: GoodnessKind) -> Tensor:
-    """Summed goodness (n, classes) of the voting blocks with each label painted in, all in one batched pass.
+    """Summed goodness (n, classes) of the voting blocks with each label painted in.
+
+    The first dense block's product serves all labels. On a GPU they go through the later blocks in one batch, on a processor as
+    many at once as its cache holds.
 
     Args:
         x: (n, *in_shape), already divided by the label value; may be written over.
     """
-    n, n_classes = x.shape[0], net.n_classes
-    every = torch.arange(n_classes, device=x.device).unsqueeze(1).expand(n_classes, n)
-    total = torch.zeros(n_classes * n, device=x.device)
-    a = x
+    n, n_classes, at_once = x.shape[0], net.n_classes, _labels_at_once(net, x)
+    enter = _first_activity(net[0], x, n_classes, maths)
+    parts = [
+        _summed_goodness(net, enter(range(first, min(first + at_once, n_classes))), voting, kind).view(-1, n)
+        for first in range(0, n_classes, at_once)
+    ]
+    return torch.cat(parts).t()
+
+
+def _labels_at_once(net: Chain, x: Tensor) -> int:
+    """How many labels of all examples go through the net together; all of them where BatchNorm takes its statistics of them."""
+    if x.device.type != "cpu" or net.training:
+        return net.n_classes
+    a_label = x.shape[0] * max(math.prod(block.out_shape) for block in net) * x.element_size()
+    return min(net.n_classes, max(1, ROWS_BYTES // a_label))
+
+
+def _first_activity(block: Block, x: Tensor, n_classes: int, maths: str) -> Callable[[range], Tensor]:
+    """The first block's activity (k n, *shape) of all examples with each of k labels painted in, label after label."""
+    if paints_in_weights(block, maths):
+        picture = blank_picture(x, n_classes, reads_neutral=False)
+        once, columns = product(block, picture), label_columns(block, n_classes)
+        return lambda labels: activity_of_all(block, picture, once, columns[labels.start : labels.stop])
+
+    def multiplied(labels: range) -> Tensor:
+        rows = [labelled(x, torch.full((x.shape[0],), label, device=x.device), n_classes) for label in labels]
+        return block(length_normalise(torch.cat(rows)))
+
+    return multiplied
+
+
+def _summed_goodness(net: Chain, a: Tensor, voting: Container[int], kind: GoodnessKind) -> Tensor:
+    """Of the voting blocks (n,), given the first one's activity."""
+    total: Tensor | None = None
     for k, block in enumerate(net):
-        if k == 0 and paints_in_weights(block, maths):
-            picture = blank_picture(x, n_classes)
-            a = labelled_activity(block, picture, product(block, picture), every)
-        else:
-            if k == 0:
-                a = torch.cat([labelled(x, row, n_classes) for row in every])
+        if k > 0:
             a = block(length_normalise(a))
         if k in voting:
-            total = total + goodness(block.features(a), kind)
-    return total.reshape(n_classes, n).t()
+            g = goodness(block.features(a), kind)
+            total = g if total is None else total + g
+    assert total is not None  # the last block votes
+    return total

@@ -137,7 +137,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
-from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, natural, number
@@ -156,7 +156,7 @@ from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, Ha
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
-from bpfree.numerics.goodness import length_normalise
+from bpfree.numerics.goodness import length_normalise, row_squares
 from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import softmax_residual
 from bpfree.numerics.negatives import hard_labels, hybrid_images, wrong_labels
@@ -277,7 +277,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         wrong = batch.wrong if isinstance(batch, HardBatch) else wrong_labels(y, n_classes, key)
         labels = torch.stack([y, wrong])  # (2, n): positives first
         if paints_in_weights(net[0], self.maths):
-            picture = blank_picture(x, n_classes)
+            picture = blank_picture(x, n_classes, reads_neutral=self._reads_rows_behind)
             if isinstance(batch, HardBatch):
                 picture = picture._replace(product=batch.product)
             return Rows(picture, labels, None, self._reads_rows_behind)
@@ -286,6 +286,11 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         return Rows(length_normalise(rows), labels, neutral_rows, self._reads_rows_behind)
 
     def block_step(self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool) -> tuple[Passed, Tensor]:
+        return self._block_step(block, slot, carry, y, learn, last=False)
+
+    def _block_step(
+        self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool, *, last: bool
+    ) -> tuple[Passed, Tensor]:
         rows, neutral_rows, labels = carry.rows.learning, carry.rows.neutral, carry.rows.labels
         saved = None
         if isinstance(rows, Picture):
@@ -297,23 +302,29 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
                 neutral_rows = block_activity(block, neutral_rows, statistics="batch")
         neutral_rows = None if neutral_rows is None else length_normalise(neutral_rows)
         pairs, peers = self.loss == "symba", self.peer_normalisation > 0
-        loss, by_h = local_loss(block.features(a), slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
+        h = block.features(a)
+        squares = row_squares(h)
+        loss, by_h = local_loss(h, squares, slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
         delta = Handover(block.features_gradient(by_h))
-        del by_h
+        same = h.numel() == a.numel()  # features may be a mean over positions
+        del by_h, h
         if learn:
             if isinstance(rows, Picture):
                 assert isinstance(block, DenseBlock)
                 gradients = label_gradients(block, rows, labels, a, delta)
             else:
                 gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-            slot.optimiser.step(list(block.parameters()), gradients)
+            slot.optimiser.step(parameters_of(block), gradients)
             del gradients
-        after = Rows(length_normalise(a), labels, neutral_rows, False)
+        if last and (neutral_rows is not None or not self._reads_rows_behind):
+            after = Rows(y.new_empty(0), labels, neutral_rows, False)  # nothing reads the learning rows
+        else:
+            after = Rows(length_normalise(a, squares if same else None), labels, neutral_rows, False)
         return Passed(after, (*carry.behind, after.head_rows(len(y))) if self._reads_rows_behind else ()), loss
 
     def last_step(self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor) -> tuple[Passed, Tensor]:
         """As of any other block, but only the head reads on: the learning rows are freed."""
-        passed, loss = self.block_step(block, slot, carry, y, True)
+        passed, loss = self._block_step(block, slot, carry, y, True, last=True)
         return passed._replace(rows=passed.rows._replace(learning=y.new_empty(0), neutral=None)), loss
 
     def leave(self, net: Chain, state: ForwardState, batch: Batch, carry: Passed) -> None:

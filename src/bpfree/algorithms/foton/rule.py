@@ -130,6 +130,7 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms._base import Algorithm
+from bpfree.algorithms._closed_form import parameters_of
 from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
@@ -247,7 +248,7 @@ class Foton(Algorithm[FotonState]):
     def _block_step(self, block: Block, slot: LearningSlot, difference: Tensor, before: Tensor) -> None:
         """Update a block from the scaled difference of its activities and its input, both (n, ...)."""
         gradients = operator.weight_gradients(block, difference, before)
-        self._update(slot.optimiser, list(block.parameters()), gradients)
+        self._update(slot.optimiser, parameters_of(block), gradients)
 
     def _output_step(self, net: Chain, state: FotonState, h: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
         """Update the output from features (n, o); E and the loss from before."""

@@ -127,6 +127,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import Algorithm
+from bpfree.algorithms._closed_form import parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, flag, natural, number
@@ -276,7 +277,7 @@ class Pepita(Algorithm[PepitaState]):
                 gradients = response_gradients(block, difference.div_(n), before)
                 del difference
             del before, clean, response
-            state.slot(k).optimiser.step(list(block.parameters()), gradients)
+            state.slot(k).optimiser.step(parameters_of(block), gradients)
             del gradients
             modulated = after
             del after
