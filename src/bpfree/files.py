@@ -12,7 +12,7 @@ from pathlib import Path
 
 from bpfree.errors import RunDirectoryError, StorageError
 
-__all__ = ["append_line", "drop_half_line", "locked", "refusal", "replacing", "write_atomic", "writing"]
+__all__ = ["append_line", "drop_half_line", "locked", "reading", "refusal", "replacing", "write_atomic", "writing"]
 
 ELSEWHERE = "choose another place with --out DIR"
 """How a user of the command line writes to another place."""
@@ -57,6 +57,19 @@ def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to read ``path`` into a :class:`StorageError` that says so."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {_why(error)}; see that the file is there and may be read") from error
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()
+
+
+@contextlib.contextmanager
 def replacing(path: Path, *, part: Path | None = None, sync: bool = True, elsewhere: str = ELSEWHERE) -> Iterator[Path]:
     """Yield a file in the same folder to be written; it replaces ``path`` at the end, or is removed on an error.
 
@@ -98,9 +111,9 @@ def write_atomic(path: Path, content: str | bytes, *, elsewhere: str = ELSEWHERE
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line so that a crash leaves either the whole line or none that a reader would take.
+    """Append one line (or several, with line breaks between) so that a crash leaves whole lines or none that a reader would take.
 
-    The line goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk) is cut
+    All goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk) is cut
     off again. A half-written last line of an earlier crash is removed first.
 
     Raises:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["command_line", "hint", "remember"]
+__all__ = ["command_line", "fail_interrupted", "hint", "remember"]
 
 _current: list[Path] = []
 
@@ -21,11 +22,22 @@ def command_line() -> str:
     return shlex.join(["bpfree", *sys.argv[1:]])
 
 
-def hint() -> str:
-    """One line to print after an interruption."""
+def hint(what: str = "interrupted") -> str:
+    """One line to print after an interruption.
+
+    Args:
+        what: happened.
+    """
     if not _current:
-        return "interrupted; nothing was written"
+        return f"{what}; nothing was written"
     words = sys.argv[1:]
     if "--out" not in words and not any(word.startswith("--out=") for word in words):
         words = [*words, "--out", str(_current[0])]
-    return f"interrupted; what was finished is in {_current[0]}. Resume with: {shlex.join(['bpfree', *words])}"
+    return f"{what}; what was finished is in {_current[0]}. Resume with: {shlex.join(['bpfree', *words])}"
+
+
+def fail_interrupted(reasons: Sequence[str]) -> int:
+    """Say what was interrupted and how to go on; returns the exit code."""
+    more = f" (and {len(reasons) - 1} more, see log.txt)" if len(reasons) > 1 else ""
+    print(f"bpfree: {hint(f'interrupted: {reasons[0]}{more}')}", file=sys.stderr, flush=True)
+    return 1
