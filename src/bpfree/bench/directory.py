@@ -15,25 +15,36 @@ from bpfree.bench import environment
 from bpfree.bench.environment import Environment, read_environments, write_environments
 from bpfree.bench.tuned import TunedRow, read_tuned, write_tuned
 from bpfree.errors import RunDirectoryError
-from bpfree.files import append_line, drop_half_line, locked, write_atomic, writing
+from bpfree.files import PART, append_line, drop_half_line, locked, remove_parts, write_atomic, writing
 from bpfree.meter import Trace
 from bpfree.records import Record, append_record, finished, read_records
 from bpfree.rulesets import Ruleset
 from bpfree.text import slug
 
-__all__ = ["RunDirectory", "fresh_path"]
+__all__ = ["RunDirectory", "cell_name", "fresh_path"]
 
 _CODE = ("bpfree", environment.CODE, "torch", "optuna")
 """Versions that decide what a search samples and what a run computes."""
 
 
 def fresh_path(name: str, root: Path = Path("runs")) -> Path:
-    """``runs/DATE-NAME``; ``runs/DATE-NAME-2`` and so on where that exists."""
-    base = root / f"{date.today().isoformat()}-{name}"
+    """``runs/DATE-NAME``; ``runs/DATE-NAME-2`` and so on where that exists. Odd characters of the name become hyphens."""
+    base = root / f"{date.today().isoformat()}-{slug(name, keep='._') or 'unnamed'}"
     path, number = base, 2
     while path.exists():
         path, number = base.with_name(f"{base.name}-{number}"), number + 1
     return path
+
+
+def cell_name(cell: tuple[str, str, str, str, int], *, study: bool = False) -> str:
+    """A file name for a measured run: its arm, shortened, its seed (or study), and a digest of the whole cell.
+
+    Args:
+        cell: see ``Record.cell``.
+        study: whether its number is that of a study.
+    """
+    which = hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:8]
+    return f"{slug(cell[0])}-{'study' if study else 'seed'}{cell[-1]}-{which}"
 
 
 class RunDirectory:
@@ -73,8 +84,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / ".lock"):
             drop_half_line(self.journal_path)
-            for stale in self.path.glob(f"{self.journal_path.name}.lock*"):
-                stale.unlink(missing_ok=True)  # a killed process leaves Optuna's lock; ours is held, so no other process is alive
+            for folder in (self.path, self.checkpoints_path, self.timelines_path):
+                remove_parts(folder)  # of a killed process; the lock is held, so no other is at work
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
             self._add_environment(facts)
@@ -94,7 +105,7 @@ class RunDirectory:
                     f"{self.path} holds runs under another ruleset ({'; '.join(rulesets.difference(there, ruleset))}); "
                     "choose another --out DIR, or give the options it was made with"
                 )
-        elif any(entry.name != ".lock" for entry in self.path.iterdir()):
+        elif any(entry.name != ".lock" and not entry.name.startswith(PART) for entry in self.path.iterdir()):
             raise RunDirectoryError(
                 f"{self.path} is not empty and not a run directory (it has no ruleset.yaml); choose another --out DIR"
             )
@@ -148,12 +159,9 @@ class RunDirectory:
             "ruleset_digest": record.ruleset_digest,
             "started_at": record.started_at,
         }
-        arm = slug(record.arm)
-        which = hashlib.sha256(json.dumps(record.cell).encode()).hexdigest()[:8]
         with writing(self.timelines_path):
             self.timelines_path.mkdir(exist_ok=True)
-        draw = f"seed{record.seed}" if record.study is None else f"study{record.study}"
-        write_atomic(self.timelines_path / f"{arm}-{draw}-{which}.jsonl", trace.lines(about))
+        write_atomic(self.timelines_path / f"{cell_name(record.cell, study=record.study is not None)}.jsonl", trace.lines(about))
 
     def log(self, line: str) -> None:
         """Append a line with its time to ``log.txt``."""

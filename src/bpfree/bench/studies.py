@@ -114,7 +114,7 @@ class ArmStudy:
         """The record of the best trial on validation, with its one look at the test split.
 
         Raises:
-            KeyboardInterrupt, RunInterruptedError, StorageError: the test split could not be scored; the same command tries again.
+            KeyboardInterrupt, RunInterruptedError, StorageError: the test split was not scored; the same command tries again.
         """
         best = best_trial(self._tried())
         record = Record.model_validate_json(finished_trials(self._study)[best].user_attrs[RECORD])

@@ -39,5 +39,5 @@ def hint(what: str = "interrupted") -> str:
 def fail_interrupted(reasons: Sequence[str]) -> int:
     """Say what was interrupted and how to go on; returns the exit code."""
     more = f" (and {len(reasons) - 1} more, see log.txt)" if len(reasons) > 1 else ""
-    print(f"bpfree: {hint(f'interrupted: {reasons[0]}{more}')}", file=sys.stderr, flush=True)
+    print(f"bpfree: {hint(f'interrupted: {reasons[0]}{more}')}", file=sys.stderr, flush=True)  # noqa: T201 - an error, as in main
     return 1

@@ -1,4 +1,7 @@
-"""Where a training stands, and how it gets into a checkpoint and out of it again."""
+"""Where a training stands, and how it gets into a checkpoint and out of it again.
+
+The live tensors of a checkpoint are those of its last pass, even where a phase is over and the best state is to be restored.
+"""
 
 from __future__ import annotations
 
@@ -7,11 +10,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bpfree.algorithms import State
+from bpfree.algorithms import Phase, State
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry, PhaseEnd
-from bpfree.rulesets.stopping import Watch
+from bpfree.rulesets.stopping import EndReason, Watch
 from bpfree.train import checkpoint as checkpoints
 
 __all__ = ["Cursor", "check_identity", "counted", "past"]
@@ -27,8 +30,7 @@ class Cursor:
         watch: of that phase; None before its first pass.
         time_s, eval_time_s: seconds so far, and those of validation.
         ended: no pass follows.
-        last_watch: of the last phase, where its cap ended the run: with a higher cap it goes on. The tensors of the file are then
-            those of the last pass, not of the best.
+        last_watch: of the phase before, where its cap ended it and no other phase follows: with a higher cap it goes on.
         steps, examples: so far.
         stops: how the phases that are over ended.
         history: every pass.
@@ -75,6 +77,13 @@ class Cursor:
         watches = {name: None if watch is None else watch.to_json() for name, watch in self._watches().items()}
         raw = {**self.__dict__, **watches, "history": _plain(self.history), "stops": _plain(self.stops)}
         checkpoints.save(path, net, state, snapshot, {"cursor": raw, "identity": identity})
+
+    def end_phase(self, phase: Phase, reason: EndReason) -> None:
+        """Note how a phase ended."""
+        assert self.watch is not None  # it has begun
+        self.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=self.watch.passes))
+        self.last_watch = self.watch if reason == "cap" and phase.index + 1 == phase.count else None
+        self.phase, self.watch = self.phase + 1, None
 
     def reopen(self) -> None:
         """Take back the end of the last phase, which its cap had brought."""

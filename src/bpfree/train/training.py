@@ -150,12 +150,11 @@ def training(
     phases = algorithm.phases(net)
     check_budget(algorithm, phases, stop)
     snapshot = Snapshot(net, state)
+    identity = identity_of(algorithm, net, data, stop, batch_size, seed, lr_schedule) | (identity or {})
     cursor = Cursor()
-    if checkpoint is not None:
-        identity = identity_of(algorithm, net, data, stop, batch_size, seed, lr_schedule) | (identity or {})
-        if checkpoint.exists():
-            cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
-            _reopen(cursor, phases, stop, snapshot)
+    if checkpoint is not None and checkpoint.exists():
+        cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
+        _take_up(cursor, phases, stop, snapshot)
     started_s = cursor.time_s
     lrs = [float(optimiser.lr) for optimiser in state.optimisers()]
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
@@ -215,31 +214,25 @@ def training(
             progress, diverged, reason = None, False, "cap"  # earlier phases have left no pass
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
         if reason is not None:
-            cursor.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes))
-            cursor.phase, cursor.watch = cursor.phase + 1, None
-            cursor.last_watch = watch if reason == "cap" and cursor.phase == len(phases) else None
-            if cursor.last_watch is None:
-                snapshot.restore()
+            cursor.end_phase(phase, reason)
         if checkpoint is not None:
             cursor.save(checkpoint, net, state, snapshot, identity)
-        if cursor.last_watch is not None:
+        if reason is not None:
             snapshot.restore()  # after the file was written: from the last pass training can go on, from the best it cannot
         if progress is not None:
             yield replace(progress, stops=tuple(cursor.stops))
 
 
-def _reopen(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot: Snapshot) -> None:
-    """Take up a training that its cap ended where ``stop`` allows more passes; else give it the state that it ended with."""
-    if cursor.last_watch is not None:
-        last, before = phases[-1], cursor.passes - cursor.last_watch.passes
-        cursor.last_watch.cap = phase_cap(stop_in(stop, last), before, last)
-        if cursor.last_watch.cap > cursor.last_watch.passes:
+def _take_up(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot: Snapshot) -> None:
+    """Go on within a phase, or with a phase that its cap ended where ``stop`` now allows more; else from the state at its end."""
+    watch = cursor.watch or cursor.last_watch
+    if watch is not None:
+        phase = phases[cursor.phase if cursor.watch else cursor.phase - 1]
+        watch.cap = phase_cap(stop_in(stop, phase), cursor.passes - watch.passes, phase)
+        if cursor.watch is None and watch.cap > watch.passes:
             cursor.reopen()
-        else:
-            snapshot.restore()
-    elif cursor.watch is not None:
-        here = phases[cursor.phase]
-        cursor.watch.cap = phase_cap(stop_in(stop, here), cursor.passes - cursor.watch.passes, here)
+    if cursor.watch is None:
+        snapshot.restore()
 
 
 def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule) -> None:
