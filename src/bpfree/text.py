@@ -8,7 +8,7 @@ from collections.abc import Iterable
 
 from bpfree.errors import UsageError
 
-__all__ = ["key_values", "slug"]
+__all__ = ["key_values", "readable", "slug"]
 
 
 def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str = "") -> dict[str, str]:
@@ -30,6 +30,11 @@ def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str
             raise UsageError(f"cannot read {what}{f' in {where}' if where else ''}; write {form}")
         values[key] = value
     return values
+
+
+def readable(text: str) -> str:
+    """The text with bytes of file names that are no UTF-8 as escapes, so that it can be written anywhere."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 LONGEST = 80

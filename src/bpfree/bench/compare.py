@@ -197,7 +197,9 @@ class ComparisonRun:
             studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
             for arm in self.arms:
                 if setting.arm_rules(arm).cell(number) in done:
-                    studies.pop(arm.label).close()  # killed after its record was written, it may have left a state behind
+                    ended = studies.pop(arm.label)
+                    ended.close()  # killed after its record was written, it may have left a state behind
+                    self.directory.add_tuned([TunedRow.model_validate(ended.tuned().row)])  # if the file was damaged
             for index in range(search.trials):
                 for arm in self._rotated(number * search.trials + index):
                     if arm.label in studies and studies[arm.label].n_done <= index < setting.arm_rules(arm).trials:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -45,6 +46,10 @@ def cell_name(cell: tuple[str, str, str, str, int], *, study: bool = False) -> s
     """
     which = hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:8]
     return f"{slug(cell[0])}-{'study' if study else 'seed'}{cell[-1]}-{which}"
+
+
+class DamagedFileWarning(UserWarning):
+    """A file of a run directory could not be read, and was made anew."""
 
 
 class RunDirectory:
@@ -116,21 +121,50 @@ class RunDirectory:
         if not has_work:
             return ""
         differences: list[str] = []
-        for earlier in read_environments(self.environment_path).values():
+        for earlier in self._earlier_versions():
             differences = [
-                f"{key} {earlier.versions[key]}, now {facts.versions.get(key)}"
+                f"{key} {earlier[key]}, now {facts.versions.get(key)}"
                 for key in _CODE
-                if key in earlier.versions and earlier.versions[key] != facts.versions.get(key)
+                if key in earlier and earlier[key] != facts.versions.get(key)
             ]
             if not differences:
                 return ""
         return "; ".join(differences)
 
+    def _earlier_versions(self) -> list[dict[str, str]]:
+        """Versions of the code that did the work so far; the records have them too, if ``environment.json`` is lost."""
+        known, damage = self._environments()
+        if known:
+            return [environment.versions for environment in known.values()]
+        recorded = [record.versions for record in read_records(self.records_path)]
+        return recorded or [{environment.CODE: f"unknown: {damage or f'{self.environment_path} is missing'}"}]
+
+    def _environments(self) -> tuple[dict[str, Environment], str]:
+        """What ``environment.json`` has, and what is the matter with it, if anything is."""
+        try:
+            return read_environments(self.environment_path), ""
+        except RunDirectoryError as error:
+            return {}, str(error)
+
     def _add_environment(self, facts: Environment) -> None:
-        known = read_environments(self.environment_path)
+        known, damage = self._environments()
+        if damage:
+            self._set_aside(
+                self.environment_path, damage, "the machines of earlier runs are lost, their versions are in the records"
+            )
         key = environment.digest(facts)
         if key not in known:
             write_environments(self.environment_path, {**known, key: facts})
+
+    def _set_aside(self, path: Path, damage: str, lost: str) -> None:
+        """Rename a damaged file that is made anew, and say so."""
+        aside = path.with_name(f"{path.name}.damaged")
+        with writing(path):
+            path.replace(aside)
+        self.log(f"{damage}: {lost}")
+        warnings.warn(
+            f"{damage}: it is made anew, {lost}; the damaged file is kept as {aside.name}", DamagedFileWarning, stacklevel=2
+        )
 
     def records(self) -> list[Record]:
         """One record per cell, see :func:`bpfree.records.finished`."""
@@ -176,5 +210,12 @@ class RunDirectory:
         return read_tuned(self.tuned_path)
 
     def add_tuned(self, rows: Sequence[TunedRow]) -> None:
-        """Add outcomes of searches to ``tuned.json``; a row of the same search is replaced."""
-        write_tuned(self.tuned_path, [*self.tuned(), *rows])
+        """Add outcomes of searches to ``tuned.json``; a row of the same search is replaced, and a damaged file is made anew."""
+        try:
+            known = self.tuned()
+        except RunDirectoryError as error:
+            self._set_aside(self.tuned_path, str(error), "searches of other commands come back when those are given again")
+            known = []
+        rows = [*known, *rows]
+        if not self.tuned_path.exists() or rows != known:
+            write_tuned(self.tuned_path, rows)

@@ -88,7 +88,7 @@ def read_tuned(path: Path) -> list[TunedRow]:
     Raises:
         RunDirectoryError: the file does not hold such rows.
     """
-    return read_json(path, _ROWS, [], "delete it: it is rebuilt from study.journal")
+    return read_json(path, _ROWS, [])
 
 
 def write_tuned(path: Path, rows: Iterable[TunedRow]) -> None:

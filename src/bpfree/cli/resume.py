@@ -7,7 +7,9 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["command_line", "fail_interrupted", "hint", "remember"]
+from bpfree.text import readable
+
+__all__ = ["command_line", "fail_interrupted", "hint", "remember", "where_it_is"]
 
 _current: list[Path] = []
 
@@ -19,7 +21,12 @@ def remember(directory: Path) -> None:
 
 def command_line() -> str:
     """The command as the user gave it."""
-    return shlex.join(["bpfree", *sys.argv[1:]])
+    return readable(shlex.join(["bpfree", *sys.argv[1:]]))
+
+
+def where_it_is() -> str:
+    """Where the results are, as the end of a sentence; empty where nothing is written."""
+    return f"; what was finished is in {_current[0]}" if _current else ""
 
 
 def hint(what: str = "interrupted") -> str:
