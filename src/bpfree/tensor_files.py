@@ -50,7 +50,7 @@ def read_metadata(path: Path, what: str, cure: str) -> dict[str, str]:
     """Metadata of a file, by kind.
 
     Args:
-        what, cure: for the message, such as ``"a checkpoint"`` and ``"delete it to start afresh"``.
+        what, cure: for the message, such as ``"a checkpoint"`` and ``"delete it to start again"``.
 
     Raises:
         DataError: the file is missing, damaged, or no safetensors file.

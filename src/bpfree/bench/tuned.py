@@ -30,8 +30,10 @@ class TunedRow(BaseModel):
         space: the range of each hyper-parameter in words.
         at_edge: hyper-parameters whose best value lies at an end of its range.
         sampler: arguments of the sampler, and how it is seeded.
-        data_digest: of the data that were searched on. split_seed: with which they were split.
-        study: number of the study, None where one search serves all seeds. control: a repetition of the baseline.
+        data_digest: of the data that were searched on.
+        split_seed: with which they were split.
+        study: number of the study, None where one search serves all seeds.
+        control: whether the arm is a repetition of the baseline.
         best_trial: number of the best trial, None where nothing was searched.
         passes_per_run, examples_per_run, n_validation: of a measured run, to be held against those of a trial.
         unequal_search: hyper-parameters that the arm fixes although the ruleset searches them.

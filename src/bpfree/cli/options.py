@@ -191,7 +191,7 @@ def grouped(command: Callable[..., int]) -> Callable[..., int]:
             options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
         return command(**options)
 
-    call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]
+    call.__signature__ = inspect.Signature(parameters, return_annotation=int)  # type: ignore[attr-defined]  # functions have it, their type does not say so
     call.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     del call.__wrapped__  # typer must see this signature, not that of the command
     return call

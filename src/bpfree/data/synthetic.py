@@ -70,7 +70,7 @@ def parse_synthetic(options: str) -> Synthetic:
             also = " or CxHxW" if key == "inputs" else ""
             raise UsageError(f"synthetic: {key} must be a whole number from {least}{also}, got {text!r}")
         values[key] = tuple(map(int, parts)) if key == "inputs" else int(text)
-    return Synthetic(**values)  # type: ignore[arg-type]
+    return Synthetic(**values)  # type: ignore[arg-type]  # checked by name above; the types differ by field
 
 
 def load_synthetic(spec: Synthetic, split_seed: int = 0, split: Split | None = None) -> Dataset:

@@ -92,7 +92,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
         try:
             sources.append(make(handle, name))
         except pynvml.NVMLError as error:
-            refused = error.value == pynvml.NVML_ERROR_NO_PERMISSION  # type: ignore[attr-defined]
+            refused = error.value == pynvml.NVML_ERROR_NO_PERMISSION  # type: ignore[attr-defined]  # made when the module is imported
             cure = _CURE_PERMISSION if refused else _CURE_COUNTER
             missing.append(Missing(f"nvml-{make.__name__.strip('_')}:{name}", _described(error), cure))
     return sources, missing, NvmlProbe(handle)

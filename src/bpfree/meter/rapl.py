@@ -47,7 +47,7 @@ def detect_rapl(root: Path = POWERCAP_ROOT) -> tuple[list[EnergySource], list[Mi
         domains += [(path, f"rapl:dram-{number}", "dram") for path in _subdomains(root, package) if _label(path) == "dram"]
         for path, name, scope in domains:
             source = _open(path, name, scope)
-            (missing if isinstance(source, Missing) else sources).append(source)  # type: ignore[arg-type]
+            (missing if isinstance(source, Missing) else sources).append(source)  # type: ignore[arg-type]  # one of two lists, by the type of the item
     if not sources and not missing:
         reason = "Linux offers no RAPL energy counter here (a virtual machine, a container, or another processor)"
         missing.append(Missing("rapl", reason, _CURE_ABSENT))

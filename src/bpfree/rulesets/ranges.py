@@ -73,7 +73,7 @@ def ranges_of(spaces: Mapping[str, Mapping[str, Range | None]], rule: str, optio
         whose, wanted = _parsed(key)
         if whose in (EVERY_RULE, rule) and set(wanted) <= set(options.items()):
             ranges |= spaces[key]
-    return {name: ranges[name] for name in sorted(ranges) if ranges[name] is not None}  # type: ignore[misc]
+    return {name: ranges[name] for name in sorted(ranges) if ranges[name] is not None}  # type: ignore[misc]  # the condition does not narrow a subscript
 
 
 def all_names(spaces: Mapping[str, Mapping[str, Range | None]]) -> tuple[str, ...]:
