@@ -15,7 +15,7 @@ from bpfree import rulesets
 from bpfree.bench import environment
 from bpfree.bench.environment import Environment, read_environments, write_environments
 from bpfree.bench.tuned import TunedRow, read_tuned, write_tuned
-from bpfree.errors import RunDirectoryError
+from bpfree.errors import RunDirectoryError, StorageError
 from bpfree.files import PART, append_line, drop_half_line, locked, remove_parts, write_atomic, writing
 from bpfree.meter import Trace
 from bpfree.records import Record, append_record, finished, read_records
@@ -175,10 +175,20 @@ class RunDirectory:
         return {record.cell: record for record in self.records() if record.status != "interrupted"}
 
     def append(self, record: Record, traces: Sequence[Trace] = ()) -> None:
-        """Write a record, and after it the traces of its window, so that a full disk does not lose the record."""
+        """Write a record, and before it the traces of its window: a kill in between leaves a run that is made again.
+
+        Raises:
+            StorageError: the directory cannot be written; a disk that refuses a trace does not lose the record.
+        """
+        refused: StorageError | None = None
+        try:
+            for trace in traces:
+                self.keep_trace(record, trace)
+        except StorageError as error:
+            refused = error
         append_record(self.records_path, record)
-        for trace in traces:
-            self.keep_trace(record, trace)
+        if refused is not None:
+            raise refused
 
     def keep_trace(self, record: Record, trace: Trace) -> None:
         """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; repeating the run replaces the file.

@@ -171,6 +171,7 @@ class Reproduction:
             check_supported(arm.ruleset, [arm.arm], net)
             check_net(arm.chosen.build({}), net)
             net.check_batches(size.n_train, arm.rules.batch_size)
+            net.check_batches(arm.rules.trial_examples(size.n_train, size.n_classes), arm.rules.batch_size)
         except BpfreeError as error:
             return str(error)
         return ""
