@@ -44,6 +44,9 @@ class NoLockWarning(UserWarning):
     """Two commands in one directory at once would not be noticed."""
 
 
+_ESCAPE = "backslashreplace"
+"""Names of files that are no UTF-8 are written with escapes."""
+
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again (it resumes), or {elsewhere}",
     errno.EDQUOT: "the disk quota is used up; free some space and give the same command again, or {elsewhere}",
@@ -163,7 +166,7 @@ def write_atomic(path: Path, content: str | bytes, *, elsewhere: str = ELSEWHERE
         StorageError: the disk is full, read-only or not permitted.
     """
     with replacing(path, elsewhere=elsewhere) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_bytes(content.encode("utf-8", _ESCAPE) if isinstance(content, str) else content)
 
 
 def append_line(path: Path, line: str) -> None:
@@ -175,7 +178,7 @@ def append_line(path: Path, line: str) -> None:
     Raises:
         StorageError: the disk is full, read-only or not permitted. The lines written before stay whole.
     """
-    data = (line + "\n").encode()
+    data = (line + "\n").encode("utf-8", _ESCAPE)
     with writing(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:

@@ -22,8 +22,8 @@ RULE = Backprop(lr=0.01)
 def train(task: Dataset, path: Path | None, **changes: Any) -> Any:
     options: dict[str, Any] = {
         "rule": RULE,
-        "net": mlp(data.in_shape, (6,), data.n_classes),
-        "data": data,
+        "net": mlp(task.in_shape, (6,), task.n_classes),
+        "data": task,
         "stop": STOP,
         "seed": 1,
     }
