@@ -2,12 +2,15 @@
 
 Run as a script: ``python kill_sweep.py FOLDER STEP ARGUMENTS``; it prints a JSON object. An event is what Python tells its audit
 hooks (a file that is opened for writing, renamed, removed, cut, a folder that is made), a ``write`` (killed with half of it done)
-or an ``fsync``. Each command is a fork of one process that has run it already, on one thread, so that all is loaded.
+or an ``fsync``. Each command is a fork of one process that has loaded all modules and computed nothing, since threads do not
+survive a fork.
 """
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import importlib
 import json
 import os
 import shutil
@@ -79,6 +82,7 @@ def command(arguments: list[str], where: Path, kill_at: int | None) -> tuple[int
         events = list(faults.seen)
         faults.kill_at = None
         log.write_text(json.dumps(events))
+        (where / "modules.json").write_text(json.dumps(list(sys.modules)))
         os._exit(code)
     _, status = os.waitpid(child, 0)
     return os.waitstatus_to_exitcode(status), json.loads(log.read_text()) if log.exists() else []
@@ -103,6 +107,9 @@ def sweep(folder: Path, arguments: list[str], step: int) -> dict[str, Any]:
     """Kill at every ``step``-th event; ``wrong`` says after which of them the same command did not come to the same state."""
     code, events = command(arguments, folder / "whole", None)
     assert code == 0, (folder / "whole" / "output.txt").read_text()
+    for name in json.loads((folder / "whole" / "modules.json").read_text()):
+        with contextlib.suppress(Exception):  # some can only be loaded by their package
+            importlib.import_module(name)
     whole = state(folder / "whole" / "R")
     chosen = range(0, len(events), step)
     wrong = []
@@ -122,10 +129,4 @@ def sweep(folder: Path, arguments: list[str], step: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    import torch
-
-    torch.set_num_threads(1)
-    place = Path(sys.argv[1]).absolute()
-    os.chdir(place)
-    assert run([*sys.argv[3:], "--out", "warm"]) == 0
-    print(json.dumps(sweep(place, [*sys.argv[3:], "--out", "R"], int(sys.argv[2])), indent=1))
+    print(json.dumps(sweep(Path(sys.argv[1]).absolute(), [*sys.argv[3:], "--out", "R"], int(sys.argv[2])), indent=1))

@@ -89,7 +89,8 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / ".lock"):
             drop_half_line(self.journal_path)
-            for folder in (self.path, self.checkpoints_path, self.timelines_path):
+            report = self.path / "report"
+            for folder in (self.path, self.checkpoints_path, self.timelines_path, report, report / "figures"):
                 remove_parts(folder)  # of a killed process; the lock is held, so no other is at work
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
