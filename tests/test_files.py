@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import resource
 import signal
@@ -11,11 +12,24 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfree.errors import RunDirectoryError, StorageError
-from bpfree.files import append_line, drop_half_line, locked, replacing, write_atomic, writing
+from bpfree.files import (
+    NoLockWarning,
+    append_line,
+    drop_half_line,
+    locked,
+    reading,
+    remove_parts,
+    replacing,
+    unopened,
+    write_atomic,
+    writing,
+)
+from bpfree.tensor_files import write_tensors
 
 
 def names(folder: Path) -> list[str]:
@@ -265,3 +279,70 @@ def test_a_file_is_synced_before_it_replaces_another(tmp_path: Path, monkeypatch
 def test_the_cure_names_the_place_that_the_caller_can_choose(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=r"cannot write .*there is no such place.*; choose another cache$"):
         write_atomic(tmp_path / "none" / "a", "x", elsewhere="choose another cache")
+
+
+@pytest.mark.parametrize(("umask", "mode"), [(0o022, 0o644), (0o077, 0o600), (0o002, 0o664)])
+def test_every_file_obeys_the_umask(tmp_path: Path, umask: int, mode: int) -> None:
+    before = os.umask(umask)
+    try:
+        write_atomic(tmp_path / "whole", "x")
+        append_line(tmp_path / "lines", "x")
+        write_tensors(tmp_path / "tensors", {"a": torch.zeros(1)}, "kind", {})  # a library makes this file
+        with locked(tmp_path / "lock"):
+            pass
+    finally:
+        os.umask(before)
+    assert {path.name: path.stat().st_mode & 0o777 for path in tmp_path.iterdir()} == dict.fromkeys(names(tmp_path), mode)
+
+
+@pytest.mark.parametrize("number", [errno.ENOLCK, errno.ENOTSUP, errno.ENOSYS])
+def test_a_file_system_without_locks_is_said_and_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    def refuse(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(fcntl, "flock", refuse)
+    with pytest.warns(NoLockWarning, match="has no locks .*; see that no other bpfree writes there"), locked(tmp_path / "lock"):
+        write_atomic(tmp_path / "a", "x")
+
+
+def test_a_name_as_long_as_a_file_name_may_be(tmp_path: Path) -> None:
+    """The part that is written first needs a shorter one."""
+    path = tmp_path / ("n" * 255)
+    write_atomic(path, "x")
+    assert path.read_text() == "x"
+
+
+def test_parts_of_a_killed_process_are_removed_and_nothing_else(tmp_path: Path) -> None:
+    class Killed(BaseException):
+        pass
+
+    (tmp_path / ".mine").write_text("")
+    with pytest.MonkeyPatch.context() as patch, pytest.raises(Killed):
+        patch.setattr(Path, "unlink", lambda *_, **__: None)  # a kill cleans up nothing
+        with replacing(tmp_path / "a"):
+            raise Killed
+    assert len(names(tmp_path)) == 2
+    remove_parts(tmp_path)
+    remove_parts(tmp_path / "none")
+    assert names(tmp_path) == [".mine"]
+
+
+def test_a_read_error_says_so(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=r"cannot read .*a: no such file or directory"), reading(tmp_path / "a"):
+        (tmp_path / "a").read_bytes()
+    with pytest.raises(StorageError, match=r"cannot read .*: input/output error"), reading(tmp_path):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize(
+    ("number", "words"),
+    [
+        (errno.ENOSPC, "cannot write a: the disk is full"),
+        (errno.EACCES, "cannot open a: permission denied; "),
+        (errno.EISDIR, "cannot open a: is a directory; "),
+        (errno.EIO, "cannot open a: input/output error; "),
+    ],
+)
+def test_where_reading_or_writing_is_not_known_neither_is_said(number: int, words: str) -> None:
+    assert str(unopened(OSError(number, os.strerror(number), "a"))).startswith(words)
+    assert unopened(ConnectionResetError(errno.ECONNRESET, "reset")) is None

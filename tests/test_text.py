@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bpfree.errors import UsageError
-from bpfree.text import key_values, slug
+from bpfree.text import key_values, readable, slug
 
 
 def test_pairs_of_key_and_value() -> None:
@@ -34,3 +34,16 @@ def test_what_is_no_pair_is_refused_with_the_form(piece: str) -> None:
 )
 def test_slugs(text: str, keep: str, expected: str) -> None:
     assert slug(text, keep=keep) == expected
+
+
+def test_a_long_slug_is_cut_and_known_by_a_digest() -> None:
+    one, two = slug("a" * 300 + "b"), slug("a" * 300 + "c")
+    assert len(one) == len(two) == 80
+    assert one != two
+    assert slug("a" * 80) == "a" * 80
+    assert slug("a" * 79 + "/" + "b" * 9).count("--") == 0
+
+
+def test_readable_text_has_escapes_for_bytes_that_are_no_text() -> None:
+    assert readable("plain ü") == "plain ü"
+    assert readable(b"a\xff".decode(errors="surrogateescape")) == "a\\udcff"

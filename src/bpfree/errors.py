@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
+from typing import Literal
 
 __all__ = [
     "BpfreeError",
@@ -11,6 +12,7 @@ __all__ = [
     "DeviceError",
     "RulesetError",
     "RunDirectoryError",
+    "RunInterruptedError",
     "StorageError",
     "UnknownNameError",
     "UsageError",
@@ -43,6 +45,18 @@ class RulesetError(BpfreeError, ValueError):
 
 class RunDirectoryError(BpfreeError, ValueError):
     """A run directory that cannot be resumed or reported on."""
+
+
+class RunInterruptedError(BpfreeError, ValueError):
+    """Something around a run broke it (memory ran out, a device was lost): the same command makes the run again.
+
+    Attributes:
+        cause: ``"memory"`` after which other runs may still be made, ``"device"``, or ``"storage"``.
+    """
+
+    def __init__(self, message: str, cause: Literal["storage", "memory", "device"]) -> None:
+        super().__init__(message)
+        self.cause: Literal["storage", "memory", "device"] = cause
 
 
 class StorageError(BpfreeError, ValueError):

@@ -5,17 +5,47 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import hashlib
 import os
-import tempfile
+import uuid
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
 from bpfree.errors import RunDirectoryError, StorageError
 
-__all__ = ["append_line", "drop_half_line", "locked", "refusal", "replacing", "write_atomic", "writing"]
+__all__ = [
+    "NoLockWarning",
+    "append_line",
+    "drop_half_line",
+    "locked",
+    "reading",
+    "refusal",
+    "remove_parts",
+    "replacing",
+    "unopened",
+    "write_atomic",
+    "writing",
+]
+
+PART = ".bpfree-part-"
+"""How the name of a file begins that is being written and not yet in its place."""
 
 ELSEWHERE = "choose another place with --out DIR"
 """How a user of the command line writes to another place."""
+
+_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+
+
+_ONLY_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EEXIST)
+
+
+class NoLockWarning(UserWarning):
+    """Two commands in one directory at once would not be noticed."""
+
+
+_ESCAPE = "backslashreplace"
+"""Names of files that are no UTF-8 are written with escapes."""
 
 _CURES = {
     errno.ENOSPC: "the disk is full; free some space and give the same command again (it resumes), or {elsewhere}",
@@ -44,6 +74,20 @@ def refusal(error: OSError, path: Path | None = None, elsewhere: str = ELSEWHERE
     return StorageError(f"cannot write {place or 'to the disk'}: {cure.format(elsewhere=elsewhere)}") if cure else None
 
 
+def unopened(error: OSError) -> StorageError | None:
+    """A refusal of the operating system of which it is not known whether it was to read or to write; None for other errors.
+
+    A disk that is full or read-only refuses to write; of the rest, a file that the error names decides nothing.
+    """
+    if error.errno in _ONLY_WRITING:
+        return refusal(error)
+    if error.errno not in _CURES and error.errno != errno.EIO:
+        return None
+    return StorageError(
+        f"cannot open {error.filename or 'a file'}: {_why(error)}; see that it is there and may be read, or written"
+    )
+
+
 @contextlib.contextmanager
 def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
     """Turn the operating system's refusal to write ``path`` into a :class:`StorageError` that says the cure."""
@@ -54,6 +98,19 @@ def writing(path: Path, elsewhere: str = ELSEWHERE) -> Iterator[None]:
         if refused is None:
             raise
         raise refused from error
+
+
+@contextlib.contextmanager
+def reading(path: Path) -> Iterator[None]:
+    """Turn the operating system's refusal to read ``path`` into a :class:`StorageError` that says so."""
+    try:
+        yield
+    except OSError as error:
+        raise StorageError(f"cannot read {path}: {_why(error)}; see that the file is there and may be read") from error
+
+
+def _why(error: OSError) -> str:
+    return (error.strerror or str(error) or type(error).__name__).lower()
 
 
 @contextlib.contextmanager
@@ -71,20 +128,35 @@ def replacing(path: Path, *, part: Path | None = None, sync: bool = True, elsewh
         StorageError: the disk is full, read-only or not permitted; an older file stays whole.
     """
     with writing(path, elsewhere):
-        if part is None:
-            descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-            os.close(descriptor)
-            part = Path(name)
+        part = part or _new_part(path)
+        part.unlink(missing_ok=True)  # what a killed process left may have other permissions
+        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o666)  # less the umask, as any program's files
+        mode = os.fstat(descriptor).st_mode & 0o777
+        os.close(descriptor)
         try:
             yield part
             if sync:
                 with part.open("rb") as file:
                     os.fsync(file.fileno())
-            part.chmod(0o644)
+            if part.stat().st_mode & 0o777 != mode:  # a library has made the file anew
+                part.chmod(mode)
             part.replace(path)
         except BaseException:
             part.unlink(missing_ok=True)
             raise
+
+
+def _new_part(path: Path) -> Path:
+    """A name beside ``path`` that no process uses; short, since a name may be as long as the file system allows."""
+    return path.with_name(
+        f"{PART}{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:8]}-{uuid.uuid4().hex}"
+    )
+
+
+def remove_parts(folder: Path) -> None:
+    """Delete the parts of files that a killed process has left; nobody else may be writing in the folder."""
+    for part in folder.glob(f"{PART}*"):
+        part.unlink(missing_ok=True)
 
 
 def write_atomic(path: Path, content: str | bytes, *, elsewhere: str = ELSEWHERE) -> None:
@@ -94,21 +166,21 @@ def write_atomic(path: Path, content: str | bytes, *, elsewhere: str = ELSEWHERE
         StorageError: the disk is full, read-only or not permitted.
     """
     with replacing(path, elsewhere=elsewhere) as part:
-        part.write_bytes(content.encode() if isinstance(content, str) else content)
+        part.write_bytes(content.encode("utf-8", _ESCAPE) if isinstance(content, str) else content)
 
 
 def append_line(path: Path, line: str) -> None:
-    """Append one line so that a crash leaves either the whole line or none that a reader would take.
+    """Append one line (or several, with line breaks between) so that a crash leaves whole lines or none that a reader would take.
 
-    The line goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk) is cut
+    All goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk) is cut
     off again. A half-written last line of an earlier crash is removed first.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted. The lines written before stay whole.
     """
-    data = (line + "\n").encode()
+    data = (line + "\n").encode("utf-8", _ESCAPE)
     with writing(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
             _drop_half_line(descriptor)
             before = os.fstat(descriptor).st_size
@@ -156,12 +228,14 @@ def _drop_half_line(descriptor: int) -> None:
 def locked(path: Path) -> Iterator[None]:
     """Hold a lock file; the system frees it when the process ends, however it ends.
 
+    On a file system without locks (some network mounts) a :class:`NoLockWarning` says so, and the block runs.
+
     Raises:
         RunDirectoryError: another process holds it.
         StorageError: the place cannot be written.
     """
     with writing(path):
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -169,6 +243,14 @@ def locked(path: Path) -> Iterator[None]:
             raise RunDirectoryError(
                 f"{path.parent} is being written by another bpfree; wait for it, or choose another --out DIR"
             ) from None
+        except OSError as error:
+            if error.errno not in _NO_LOCKS:
+                raise
+            warnings.warn(
+                f"the file system of {path.parent} has no locks ({_why(error)}); see that no other bpfree writes there meanwhile",
+                NoLockWarning,
+                stacklevel=3,
+            )
         yield
     finally:
         os.close(descriptor)

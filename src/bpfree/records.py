@@ -16,7 +16,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, WithJsonSchema, model_validator
 
 from bpfree.errors import RunDirectoryError
-from bpfree.files import append_line
+from bpfree.files import append_line, reading
 
 __all__ = [
     "SCHEMA_VERSION",
@@ -310,6 +310,9 @@ def append_record(path: Path, record: Record) -> None:
     append_line(path, record.to_json())
 
 
+_CURE = "remove that line, and the same command makes that run again"
+
+
 def read_records(path: Path) -> list[Record]:
     """Read all whole records; a half-written last line (after a crash) is left out.
 
@@ -318,13 +321,16 @@ def read_records(path: Path) -> list[Record]:
     """
     if not path.exists():
         return []
-    *lines, _half = path.read_bytes().split(b"\n")
+    with reading(path):
+        *lines, _half = path.read_bytes().split(b"\n")
     records = []
     for number, line in enumerate(lines, start=1):
         try:
             raw = json.loads(line)
         except ValueError as error:
-            raise RunDirectoryError(f"{path}, line {number} is not JSON ({error}); remove that line") from error
+            raise RunDirectoryError(
+                f"{path}, line {number} is not JSON ({error}); remove that line, and the same command makes that run again"
+            ) from error
         version = raw.get("schema") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise RunDirectoryError(
@@ -336,7 +342,7 @@ def read_records(path: Path) -> list[Record]:
         except ValidationError as error:
             first = error.errors()[0]
             where = ".".join(str(part) for part in first["loc"]) or "record"
-            raise RunDirectoryError(f"{path}, line {number}: {where}: {first['msg']}") from error
+            raise RunDirectoryError(f"{path}, line {number}: {where}: {first['msg']}; {_CURE}") from error
     return records
 
 

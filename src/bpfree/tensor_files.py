@@ -81,9 +81,13 @@ def read_tensors(path: Path, names: Sequence[str]) -> Iterator[Tensor]:
     """The tensors of these names in this order, one by one, in host memory; others in the file are not read.
 
     Raises:
-        DataError: one is missing: the file belongs to another rule or net.
+        DataError: one is missing: the file belongs to another rule or net. Or the file is missing or damaged.
     """
-    with safe_open(path, framework="pt") as file:
+    try:
+        opened = safe_open(path, framework="pt")
+    except (SafetensorError, OSError) as error:
+        raise DataError(f"{path} cannot be read ({error}); it is missing or damaged") from error
+    with opened as file:
         if missing := sorted(set(names) - set(file.keys())):
             raise DataError(f"{path} has no tensor {missing[0]!r}; it belongs to another rule or net")
         for name in names:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Iterable
 
 from bpfree.errors import UsageError
 
-__all__ = ["key_values", "slug"]
+__all__ = ["key_values", "readable", "slug"]
 
 
 def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str = "") -> dict[str, str]:
@@ -31,6 +32,22 @@ def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str
     return values
 
 
+def readable(text: str) -> str:
+    """The text with bytes of file names that are no UTF-8 as escapes, so that it can be written anywhere."""
+    return text.encode("utf-8", "backslashreplace").decode("utf-8")
+
+
+LONGEST = 80
+"""Characters of a slug; a file name may have 255 bytes, and several slugs may be in one."""
+
+
 def slug(text: str, *, keep: str = "") -> str:
-    """A part of a file name: letters, digits and the characters of ``keep``, other runs as one hyphen; may be empty."""
-    return re.sub(rf"[^A-Za-z0-9{re.escape(keep)}]+", "-", text).strip(f"-{keep}")
+    """A part of a file name: letters, digits and the characters of ``keep``, other runs as one hyphen; may be empty.
+
+    A long text is cut, and a digest of it added.
+    """
+    short = re.sub(rf"[^A-Za-z0-9{re.escape(keep)}]+", "-", text).strip(f"-{keep}")
+    if len(short) <= LONGEST:
+        return short
+    digest = hashlib.sha256(text.encode(errors="surrogateescape")).hexdigest()[:8]
+    return f"{short[: LONGEST - 9].rstrip(f'-{keep}')}-{digest}"

@@ -135,7 +135,7 @@ class Killed(BaseException):
 PLACES: dict[str, tuple[Any, str]] = {
     "within a trial": (measuring, "training"),
     "before the state is kept": (studies, "write_tensors"),
-    "before the trial is complete": (optuna.Study, "tell"),
+    "before the trial is complete": (optuna.Study, "add_trial"),
     "before the test split is read": (studies, "with_test"),
     "before the record is kept": (RunDirectory, "append"),
     "before the state is deleted": (studies.ArmStudy, "close"),

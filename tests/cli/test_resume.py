@@ -152,8 +152,8 @@ def test_one_long_run_resumes_after_a_kill(tmp_path: Path) -> None:
     whole = finish(("train", *arguments, "--out", "whole"), tmp_path)
     assert whole.returncode == 0, whole.stderr
     process = start(("train", *arguments, "--out", "killed"), tmp_path)
-    checkpoint = tmp_path / "killed" / "checkpoints" / "mono-forward-seed0.safetensors"
-    while process.poll() is None and not checkpoint.exists():
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    while process.poll() is None and not list(checkpoints.glob("mono-forward-seed0-*.safetensors")):
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.communicate()

@@ -185,14 +185,14 @@ def test_a_file_of_something_else_is_refused(data, tmp_path: Path) -> None:
 def test_a_file_of_a_newer_bpfree_is_refused(data, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 99})})
-    with pytest.raises(DataError, match="has format 99, this bpfree reads format 2; update"):
+    with pytest.raises(DataError, match="has format 99, this bpfree reads format 3; update"):
         train(MonoForward(), new_net(data), data, path)
 
 
 def test_a_file_of_an_older_layout_is_refused_with_a_cure(data, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
-    save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 1})})
-    with pytest.raises(DataError, match=r"older bpfree \(format 1, this one reads format 2\); delete it to start again"):
+    save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 2})})
+    with pytest.raises(DataError, match=r"older bpfree \(format 2, this one reads format 3\); delete it to start again"):
         train(MonoForward(), new_net(data), data, path)
 
 
@@ -209,7 +209,7 @@ def test_a_file_of_another_rule_or_net_is_refused(data, tmp_path: Path) -> None:
 def test_a_file_of_another_run_is_refused(data, tmp_path: Path) -> None:
     path, identity = tmp_path / "c.safetensors", {"algorithm": "mono-forward", "seed": 1}
     train(MonoForward(), new_net(data), data, path, passes=1, identity=identity)
-    with pytest.raises(UsageError, match="belongs to a run with seed = 1, this one has 2; choose another --out"):
+    with pytest.raises(UsageError, match="belongs to a run with seed = 1, this one has 2; choose another file"):
         train(MonoForward(), new_net(data), data, path, identity={**identity, "seed": 2})
     assert train(MonoForward(), new_net(data), data, path, passes=1, identity=identity)[0].passes == 2
     assert train(MonoForward(), new_net(data), data, path, passes=1)[0].passes == 3  # who asks nothing is not refused

@@ -14,7 +14,7 @@ from bpfree.analysis.alignment import alignment_over_training
 from bpfree.analysis.orthogonality import orthogonality_over_training
 from bpfree.data import Dataset
 from bpfree.errors import RunDirectoryError, UsageError
-from bpfree.files import locked, write_atomic, writing
+from bpfree.files import locked, remove_parts, write_atomic, writing
 from bpfree.nets import Chain
 from bpfree.train import Patience, past
 
@@ -94,6 +94,7 @@ def record_series(
     path, checkpoint = directory / f"{kind}.json", directory / f"{kind}.safetensors"
     head = {"kind": kind, **identity, **vars(plan), "parts": [*(block.title for block in net), "output"]}
     with locked(directory / ".lock"):
+        remove_parts(directory)
         document = _read(path, head, facts or {})
         points: list[Point] = document["points"]
         if document["complete"]:

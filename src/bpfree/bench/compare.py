@@ -8,18 +8,22 @@ and the same command resumes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Protocol
+
+import torch
 
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
+from bpfree.bench.journal import open_storage
 from bpfree.bench.outcome import Tuned
 from bpfree.bench.runs import measure_into
 from bpfree.bench.setting import Setting
 from bpfree.bench.studies import ArmStudy
-from bpfree.bench.study import open_storage, search
+from bpfree.bench.study import search
 from bpfree.bench.tuned import TunedRow
-from bpfree.errors import RunDirectoryError
+from bpfree.errors import RunDirectoryError, RunInterruptedError
 from bpfree.records import CONTROL_SEEDS, Record
 from bpfree.train import Progress
 
@@ -62,6 +66,7 @@ class ComparisonRun:
     Attributes:
         seeds: of the measured runs; not used by a ruleset of several studies.
         other_splits: the setting on further splits of the same data; everything is run on each.
+        interrupted: what was left out because memory ran out, with the reason; the same command tries again.
     """
 
     setting: Setting
@@ -70,6 +75,7 @@ class ComparisonRun:
     directory: RunDirectory
     observer: Observer
     other_splits: Sequence[Setting] = ()
+    interrupted: list[str] = field(default_factory=list)
 
     @property
     def settings(self) -> tuple[Setting, ...]:
@@ -89,6 +95,7 @@ class ComparisonRun:
 
         Raises:
             RunDirectoryError: the directory has runs on other data of the same name.
+            RunInterruptedError: the device was lost. Where memory ran out, the other arms and runs go on, see ``interrupted``.
             KeyboardInterrupt: after the interrupted run has been recorded as such.
         """
         self._check_data()
@@ -100,9 +107,16 @@ class ComparisonRun:
         return self.directory.records()
 
     def tune(self) -> dict[str, Tuned]:
-        """The one search of every arm, one after another, on the first split."""
+        """The one search of every arm, one after another, on the first split.
+
+        Raises:
+            RunInterruptedError: a search was interrupted; the same command goes on with it.
+        """
         self._check_data()
-        return self._tune(self.setting)
+        tuned = self._tune(self.setting)
+        if self.interrupted:
+            raise RunInterruptedError(self.interrupted[0], "memory")
+        return tuned
 
     def _check_data(self) -> None:
         """Refuse a directory that has runs on other data of the same name: its table would be of two data sets."""
@@ -120,7 +134,25 @@ class ComparisonRun:
         tuned = self._tune(setting)
         self.directory.add_tuned([TunedRow.model_validate(result.row) for result in tuned.values()])
         for arm, seed in self._cells(setting):
-            self._measure(setting, arm, seed, tuned[arm.label])
+            if arm.label in tuned:
+                with self._going_on(f"{arm.label}, seed {seed}"):
+                    self._measure(setting, arm, seed, tuned[arm.label])
+
+    @contextmanager
+    def _going_on(self, what: str) -> Iterator[None]:
+        """Where memory runs out in the block, note it: another arm may need less."""
+        why = ""
+        try:
+            yield
+        except RunInterruptedError as error:
+            if error.cause != "memory":
+                raise
+            why = str(error)
+        if why:  # the traceback is gone, and with it what held the memory
+            if self.setting.device.type == "cuda":
+                torch.cuda.empty_cache()
+            self.interrupted.append(f"{what}: {why}")
+            self._say(f"{what}: interrupted ({why})")
 
     def _tune(self, setting: Setting) -> dict[str, Tuned]:
         storage = open_storage(self.directory.journal_path)
@@ -129,8 +161,9 @@ class ComparisonRun:
             under = setting.arm_rules(arm)
             if under.trials:
                 self.observer.begin(f"search {arm.label}", under.trials * under.trial_passes)
-            tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
-            if under.trials:
+            with self._going_on(f"search {arm.label}"):
+                tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
+            if under.trials and arm.label in tuned:
                 self._say(f"search {arm.label}: {_found(tuned[arm.label])}")
         return tuned
 
@@ -164,13 +197,19 @@ class ComparisonRun:
             studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
             for arm in self.arms:
                 if setting.arm_rules(arm).cell(number) in done:
-                    studies.pop(arm.label).close()  # killed after its record was written, it may have left a state behind
+                    ended = studies.pop(arm.label)
+                    ended.close()  # killed after its record was written, it may have left a state behind
+                    self.directory.add_tuned([TunedRow.model_validate(ended.tuned().row)])  # if the file was damaged
             for index in range(search.trials):
                 for arm in self._rotated(number * search.trials + index):
                     if arm.label in studies and studies[arm.label].n_done <= index < setting.arm_rules(arm).trials:
-                        self._run_trial(setting, studies[arm.label], index)
+                        with self._going_on(f"{arm.label}, study {number}, trial {index}"):
+                            self._run_trial(setting, studies[arm.label], index)
+                        if studies[arm.label].n_done == index:  # interrupted: the study cannot go on without this trial
+                            del studies[arm.label]
             for study in studies.values():
-                self._measure_study(study)
+                with self._going_on(f"{study.arm.label}, study {number}"):
+                    self._measure_study(study)
 
     def _run_trial(self, setting: Setting, study: ArmStudy, index: int) -> None:
         stage = f"{study.arm.label}, study {study.number}, trial {index}"

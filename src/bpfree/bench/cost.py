@@ -52,14 +52,14 @@ class StepCost:
 
     flops: Flops
     memory: Memory
-    peak_bytes: int
+    peak_bytes: int | None
     reasons: dict[str, str]
     by_phase: tuple[int, ...] = ()
     end_of_pass: int | None = None
     ends_by_phase: tuple[int, ...] = ()
     features_by_phase: tuple[int, ...] = ()
     apart: ApartCount | None = None
-    evaluation_peak_bytes: int = 0
+    evaluation_peak_bytes: int | None = 0
 
     def run_flops(self, passes: Mapping[int, int], steps: int, examples: int) -> int | None:
         """FLOPs of a whole training: phases by their passes, work apart by its share of the steps, solves, features cached once.

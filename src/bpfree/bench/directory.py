@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import time
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -14,26 +15,41 @@ from bpfree import rulesets
 from bpfree.bench import environment
 from bpfree.bench.environment import Environment, read_environments, write_environments
 from bpfree.bench.tuned import TunedRow, read_tuned, write_tuned
-from bpfree.errors import RunDirectoryError
-from bpfree.files import append_line, drop_half_line, locked, write_atomic, writing
+from bpfree.errors import RunDirectoryError, StorageError
+from bpfree.files import PART, append_line, drop_half_line, locked, remove_parts, write_atomic, writing
 from bpfree.meter import Trace
 from bpfree.records import Record, append_record, finished, read_records
 from bpfree.rulesets import Ruleset
 from bpfree.text import slug
 
-__all__ = ["RunDirectory", "fresh_path"]
+__all__ = ["RunDirectory", "cell_name", "fresh_path"]
 
 _CODE = ("bpfree", environment.CODE, "torch", "optuna")
 """Versions that decide what a search samples and what a run computes."""
 
 
 def fresh_path(name: str, root: Path = Path("runs")) -> Path:
-    """``runs/DATE-NAME``; ``runs/DATE-NAME-2`` and so on where that exists."""
-    base = root / f"{date.today().isoformat()}-{name}"
+    """``runs/DATE-NAME``; ``runs/DATE-NAME-2`` and so on where that exists. Odd characters of the name become hyphens."""
+    base = root / f"{date.today().isoformat()}-{slug(name, keep='._') or 'unnamed'}"
     path, number = base, 2
     while path.exists():
         path, number = base.with_name(f"{base.name}-{number}"), number + 1
     return path
+
+
+def cell_name(cell: tuple[str, str, str, str, int], *, study: bool = False) -> str:
+    """A file name for a measured run: its arm, shortened, its seed (or study), and a digest of the whole cell.
+
+    Args:
+        cell: see ``Record.cell``.
+        study: whether its number is that of a study.
+    """
+    which = hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:8]
+    return f"{slug(cell[0])}-{'study' if study else 'seed'}{cell[-1]}-{which}"
+
+
+class DamagedFileWarning(UserWarning):
+    """A file of a run directory could not be read, and was made anew."""
 
 
 class RunDirectory:
@@ -73,8 +89,9 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / ".lock"):
             drop_half_line(self.journal_path)
-            for stale in self.path.glob(f"{self.journal_path.name}.lock*"):
-                stale.unlink(missing_ok=True)  # a killed process leaves Optuna's lock; ours is held, so no other process is alive
+            report = self.path / "report"
+            for folder in (self.path, self.checkpoints_path, self.timelines_path, report, report / "figures"):
+                remove_parts(folder)  # of a killed process; the lock is held, so no other is at work
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
             self._add_environment(facts)
@@ -94,7 +111,7 @@ class RunDirectory:
                     f"{self.path} holds runs under another ruleset ({'; '.join(rulesets.difference(there, ruleset))}); "
                     "choose another --out DIR, or give the options it was made with"
                 )
-        elif any(entry.name != ".lock" for entry in self.path.iterdir()):
+        elif any(entry.name != ".lock" and not entry.name.startswith(PART) for entry in self.path.iterdir()):
             raise RunDirectoryError(
                 f"{self.path} is not empty and not a run directory (it has no ruleset.yaml); choose another --out DIR"
             )
@@ -105,21 +122,50 @@ class RunDirectory:
         if not has_work:
             return ""
         differences: list[str] = []
-        for earlier in read_environments(self.environment_path).values():
+        for earlier in self._earlier_versions():
             differences = [
-                f"{key} {earlier.versions[key]}, now {facts.versions.get(key)}"
+                f"{key} {earlier[key]}, now {facts.versions.get(key)}"
                 for key in _CODE
-                if key in earlier.versions and earlier.versions[key] != facts.versions.get(key)
+                if key in earlier and earlier[key] != facts.versions.get(key)
             ]
             if not differences:
                 return ""
         return "; ".join(differences)
 
+    def _earlier_versions(self) -> list[dict[str, str]]:
+        """Versions of the code that did the work so far; the records have them too, if ``environment.json`` is lost."""
+        known, damage = self._environments()
+        if known:
+            return [environment.versions for environment in known.values()]
+        recorded = [record.versions for record in read_records(self.records_path)]
+        return recorded or [{environment.CODE: f"unknown: {damage or f'{self.environment_path} is missing'}"}]
+
+    def _environments(self) -> tuple[dict[str, Environment], str]:
+        """What ``environment.json`` has, and what is the matter with it, if anything is."""
+        try:
+            return read_environments(self.environment_path), ""
+        except RunDirectoryError as error:
+            return {}, str(error)
+
     def _add_environment(self, facts: Environment) -> None:
-        known = read_environments(self.environment_path)
+        known, damage = self._environments()
+        if damage:
+            self._set_aside(
+                self.environment_path, damage, "the machines of earlier runs are lost, their versions are in the records"
+            )
         key = environment.digest(facts)
         if key not in known:
             write_environments(self.environment_path, {**known, key: facts})
+
+    def _set_aside(self, path: Path, damage: str, lost: str) -> None:
+        """Rename a damaged file that is made anew, and say so."""
+        aside = path.with_name(f"{path.name}.damaged")
+        with writing(path):
+            path.replace(aside)
+        self.log(f"{damage}: {lost}")
+        warnings.warn(
+            f"{damage}: it is made anew, {lost}; the damaged file is kept as {aside.name}", DamagedFileWarning, stacklevel=2
+        )
 
     def records(self) -> list[Record]:
         """One record per cell, see :func:`bpfree.records.finished`."""
@@ -130,10 +176,20 @@ class RunDirectory:
         return {record.cell: record for record in self.records() if record.status != "interrupted"}
 
     def append(self, record: Record, traces: Sequence[Trace] = ()) -> None:
-        """Write a record, and after it the traces of its window, so that a full disk does not lose the record."""
+        """Write a record, and before it the traces of its window: a kill in between leaves a run that is made again.
+
+        Raises:
+            StorageError: the directory cannot be written; a disk that refuses a trace does not lose the record.
+        """
+        refused: StorageError | None = None
+        try:
+            for trace in traces:
+                self.keep_trace(record, trace)
+        except StorageError as error:
+            refused = error
         append_record(self.records_path, record)
-        for trace in traces:
-            self.keep_trace(record, trace)
+        if refused is not None:
+            raise refused
 
     def keep_trace(self, record: Record, trace: Trace) -> None:
         """Write what the device did during a run to ``timelines/ARM-seedN-HASH.jsonl``; repeating the run replaces the file.
@@ -148,12 +204,9 @@ class RunDirectory:
             "ruleset_digest": record.ruleset_digest,
             "started_at": record.started_at,
         }
-        arm = slug(record.arm)
-        which = hashlib.sha256(json.dumps(record.cell).encode()).hexdigest()[:8]
         with writing(self.timelines_path):
             self.timelines_path.mkdir(exist_ok=True)
-        draw = f"seed{record.seed}" if record.study is None else f"study{record.study}"
-        write_atomic(self.timelines_path / f"{arm}-{draw}-{which}.jsonl", trace.lines(about))
+        write_atomic(self.timelines_path / f"{cell_name(record.cell, study=record.study is not None)}.jsonl", trace.lines(about))
 
     def log(self, line: str) -> None:
         """Append a line with its time to ``log.txt``."""
@@ -168,5 +221,12 @@ class RunDirectory:
         return read_tuned(self.tuned_path)
 
     def add_tuned(self, rows: Sequence[TunedRow]) -> None:
-        """Add outcomes of searches to ``tuned.json``; a row of the same search is replaced."""
-        write_tuned(self.tuned_path, [*self.tuned(), *rows])
+        """Add outcomes of searches to ``tuned.json``; a row of the same search is replaced, and a damaged file is made anew."""
+        try:
+            known = self.tuned()
+        except RunDirectoryError as error:
+            self._set_aside(self.tuned_path, str(error), "searches of other commands come back when those are given again")
+            known = []
+        rows = [*known, *rows]
+        if not self.tuned_path.exists() or rows != known:
+            write_tuned(self.tuned_path, rows)

@@ -96,7 +96,7 @@ def read_environments(path: Path) -> dict[str, Environment]:
     Raises:
         RunDirectoryError: the file does not hold environments.
     """
-    return read_json(path, _ENVIRONMENTS, {}, "choose another --out DIR")
+    return read_json(path, _ENVIRONMENTS, {})
 
 
 def write_environments(path: Path, environments: dict[str, Environment]) -> None:

@@ -9,17 +9,18 @@ from pathlib import Path
 
 from bpfree.algorithms import Algorithm, State, Value
 from bpfree.bench.arm import Arm
+from bpfree.bench.causes import says
 from bpfree.bench.cost import StepCost, step_cost, warm_up
 from bpfree.bench.load import LoadWatch
-from bpfree.bench.record import Ended, record_of, with_test, with_tuning
+from bpfree.bench.record import Ended, broken, record_of, with_test, with_tuning
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.data import Dataset
 from bpfree.meter import Reading, Trace, Window, reset_device_peak
 from bpfree.models import Model
 from bpfree.nets import Chain
-from bpfree.records import HistoryEntry, Record, TuningCost
+from bpfree.records import Flops, HistoryEntry, Memory, Record, TuningCost
 from bpfree.rulesets import digest
-from bpfree.train import Progress, counted, initialise, past, training
+from bpfree.train import Progress, check_identity, counted, initialise, past, training
 
 __all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "run_once"]
 
@@ -53,11 +54,12 @@ def measure(
         on_trained: is given the trained model, if the run ends well; outside the window.
         on_trace: is given what the device did during the window, where anything was sampled, however the run ended.
 
-    A loss that becomes NaN gives a record with status ``diverged``. An exception inside the window is a record too
-    (``failed``, ``interrupted``), carried by :class:`RunFailed`.
+    A loss that becomes NaN gives a record with status ``diverged``. An exception is a record too, carried by :class:`RunFailed`:
+    ``failed``, or ``interrupted`` for Ctrl-C and for what the world did (see :mod:`bpfree.bench.causes`).
 
     Raises:
         RunFailed: with the record; its cause is the exception.
+        UsageError, DataError: the checkpoint belongs to another run, or is damaged. Nothing has been run.
     """
     try:
         record, model, trace = run_once(setting, arm, values, seed, on_pass=on_pass, checkpoint=checkpoint, on_trace=on_trace)
@@ -65,7 +67,13 @@ def measure(
         raise RunFailed(with_tuning(failure.record, tuning)) from failure.__cause__
     record = with_tuning(record, tuning)
     if model is not None:
-        record = with_test(record, setting, model)
+        try:
+            record = with_test(record, setting, model)
+        except (Exception, KeyboardInterrupt) as error:
+            record = broken(record, error)
+            if trace is not None:
+                on_trace(record, trace)
+            raise RunFailed(record) from error
     if trace is not None:
         on_trace(record, trace)
     if model is not None:
@@ -96,6 +104,7 @@ def run_once(
 
     Raises:
         RunFailed: with the record; its cause is the exception.
+        UsageError, DataError: the checkpoint belongs to another run, or is damaged. Nothing has been run.
     """
     under = setting.arm_rules(arm)
     rules, arm, stop = under.rules, under.chosen, under.stop()
@@ -104,8 +113,22 @@ def run_once(
     blind = setting.data.without_test()
     started_at = datetime.now(UTC).isoformat(timespec="seconds")
     state = initialise(algorithm, net, seed, setting.device)
-    warm_up(algorithm, net, state, blind, rules.batch_size)
-    cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
+    identity = {
+        "arm": arm.label,
+        "values": dict(values),
+        "data": setting.data.data_digest,
+        "net": setting.net,
+        "seed": seed,
+        "ruleset": digest(setting.ruleset),
+    }
+    if checkpoint is not None:
+        check_identity(checkpoint, identity)  # before the window: no record tells against the arm
+    early: Exception | None = None
+    try:
+        warm_up(algorithm, net, state, blind, rules.batch_size)
+        cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
+    except Exception as error:  # noqa: BLE001 - whatever the first step raises becomes the run's record
+        early, cost = error, _uncounted(rules.batch_size, says(error))
     history = past(checkpoint) if checkpoint else []
     steps, examples, stops = counted(checkpoint) if checkpoint else (None, None, [])
     sittings = 2 if history else 1
@@ -115,6 +138,8 @@ def run_once(
     watch = LoadWatch()
     try:
         with setting.meter.window() as window:
+            if early is not None:
+                raise early
             for progress in training(
                 algorithm,
                 net,
@@ -126,14 +151,7 @@ def run_once(
                 state=state,
                 clock=window,
                 checkpoint=checkpoint,
-                identity={
-                    "arm": arm.label,
-                    "values": dict(values),
-                    "data": setting.data.data_digest,
-                    "net": setting.net,
-                    "seed": seed,
-                    "ruleset": digest(setting.ruleset),
-                },
+                identity=identity,
             ):
                 history.append(progress.entry)
                 steps, examples, stops = progress.steps, progress.examples, list(progress.stops)
@@ -178,6 +196,14 @@ def _of_two_sittings(reading: Reading, history: list[HistoryEntry]) -> Reading:
         measured=False,
         reasons=reasons,
     )
+
+
+def _uncounted(batch_size: int, why: str) -> StepCost:
+    """The cost of a step that raised."""
+    flops = Flops(train_step=None, evaluation=None, orthogonalisation=None, batch_size=batch_size, method=None)
+    memory = Memory(weights=None, auxiliary=None, gradients=None, optimiser=None, activations=None, method=None)
+    reasons = dict.fromkeys(("flops", "memory", "peak_memory_bytes", "evaluation_peak_bytes"), f"a step could not be made: {why}")
+    return StepCost(flops, memory, None, reasons, evaluation_peak_bytes=None)
 
 
 def _cost(setting: Setting, arm: Arm, algorithm: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> StepCost:

@@ -20,7 +20,12 @@ __all__ = ["Tried", "Tuned", "best_trial", "tuned_of"]
 
 @dataclass(frozen=True)
 class Tried:
-    """One finished trial: its values, its validation accuracy (0 where the loss was not finite), and what it cost."""
+    """One finished trial: its values, its validation accuracy (0 where the loss was not finite), and what it cost.
+
+    Attributes:
+        diverged: it has no accuracy, since its loss was not finite or it raised.
+        failed: what it raised, as one line; None where it did not.
+    """
 
     values: dict[str, float]
     val_accuracy: float
@@ -30,6 +35,7 @@ class Tried:
     joules: float | None
     method: str | None
     diverged: bool
+    failed: str | None = None
 
     @classmethod
     def of_trial(cls, trial: optuna.trial.FrozenTrial) -> Tried:
@@ -44,7 +50,15 @@ class Tried:
             known["joules"],
             known["method"],
             known["diverged"],
+            known.get("failed"),
         )
+
+    @property
+    def attributes(self) -> dict[str, Any]:
+        """What is kept of it beside values and accuracy."""
+        names = ("seed", "passes", "time_s", "joules", "method", "diverged")
+        kept = {name: getattr(self, name) for name in names}
+        return kept if self.failed is None else {**kept, "failed": self.failed}
 
 
 def best_trial(tried: Sequence[Tried]) -> int:
@@ -92,6 +106,7 @@ def tuned_of(
         "best_val_accuracy": accuracy,
         "trials": len(tried),
         "diverged_trials": sum(trial.diverged for trial in tried),
+        "failed_trials": sum(trial.failed is not None for trial in tried),
         "passes_per_trial": under.trial_passes,
         "passes_per_run": under.passes,
         "examples_per_trial": under.rules.trial_examples(n_train, setting.data.n_classes),
@@ -109,6 +124,7 @@ def tuned_of(
                 "seed": trial.seed,
                 "passes": trial.passes,
                 "diverged": trial.diverged,
+                **({} if trial.failed is None else {"failed": trial.failed}),
             }
             for trial in tried
         ],

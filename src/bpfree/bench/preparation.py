@@ -14,6 +14,7 @@ from bpfree.bench.measure import Setting
 from bpfree.errors import RulesetError, UsageError
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.rulesets import Ruleset
+from bpfree.text import readable
 
 __all__ = ["other_splits", "prepare", "ready_meter"]
 
@@ -97,6 +98,7 @@ def _load(rules: Ruleset, dataset: str, split_seed: int, device: torch.device, d
     loaded = data.load(dataset, data_dir=data_dir, split=rules.split_for(dataset), split_seed=split_seed)
     if rules.train_examples is not None:
         loaded = loaded.limited(rules.train_examples)
+    loaded = replace(loaded, name=readable(loaded.name))  # that of a file may be no text
     return loaded.augmented(rules.augmentation_for(loaded.name)).to(device)
 
 

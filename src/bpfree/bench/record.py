@@ -14,6 +14,7 @@ from bpfree import stats
 from bpfree.algorithms import Algorithm, Phase, State, maths_used, params
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
+from bpfree.bench.causes import says, world_cause
 from bpfree.bench.cost import StepCost, n_parameters
 from bpfree.bench.load import LEAST_BUSY_S, Load
 from bpfree.bench.setting import Setting
@@ -25,7 +26,7 @@ from bpfree.records import Carbon, Energy, HistoryEntry, Inference, InferenceAt,
 from bpfree.rulesets import digest
 from bpfree.train import StopRule, best_of, evaluate, stop_in
 
-__all__ = ["Ended", "record_of", "with_test", "with_tuning"]
+__all__ = ["Ended", "broken", "record_of", "with_test", "with_tuning"]
 
 INFERENCE_BATCH = 128
 """Of the headline latency; a single example is timed beside it."""
@@ -193,6 +194,13 @@ def with_test(record: Record, setting: Setting, model: Model) -> Record:
     )
 
 
+def broken(record: Record, problem: BaseException) -> Record:
+    """The record of a run that ended well, but whose test split could not be scored."""
+    status, why = _status(None, problem)
+    reasons = record.reasons | dict.fromkeys((*TESTED, "status", "val_accuracy"), why)
+    return _changed(record, status=status, val_accuracy=None, reasons=reasons)
+
+
 def _changed(record: Record, **changes: Any) -> Record:
     """A copy that is checked again: no null may lose its reason."""
     fields = {name: getattr(record, name) for name in Record.model_fields} | changes
@@ -277,8 +285,10 @@ def _to_target(
 def _status(last: HistoryEntry | None, problem: BaseException | None) -> tuple[Any, str]:
     if isinstance(problem, KeyboardInterrupt):
         return "interrupted", "the run was interrupted; give the same command again to run it anew"
+    if problem is not None and world_cause(problem) is not None:
+        return "interrupted", f"{says(problem)}; give the same command again to run it anew"
     if problem is not None:
-        return "failed", f"{type(problem).__name__}: {str(problem).splitlines()[0] if str(problem) else 'no message'}"
+        return "failed", says(problem)
     if last is not None and last.train_loss is None:
         return "diverged", f"the loss or the validation scores became NaN or infinite in pass {last.passes}"
     return "ok", ""

@@ -21,6 +21,7 @@ from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
+from bpfree.bench.causes import interruption, says
 from bpfree.bench.compare import ComparisonRun, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
@@ -75,6 +76,7 @@ class Reproduction:
         rules: by their key in the suite, scaled if that was asked.
         data: loaded and scaled, by ruleset's key and data set; filled by :meth:`load`.
         only_arms: what ``--arms`` named; empty for all.
+        interrupted: what was left out because memory ran out, with the reason; the same command tries again.
     """
 
     suite: Suite
@@ -82,6 +84,7 @@ class Reproduction:
     rules: dict[str, Ruleset]
     lines: list[Line]
     only_arms: tuple[str, ...] = ()
+    interrupted: list[str] = field(default_factory=list)
     data: dict[tuple[str, str], Dataset] = field(default_factory=dict)
 
     @property
@@ -168,6 +171,7 @@ class Reproduction:
             check_supported(arm.ruleset, [arm.arm], net)
             check_net(arm.chosen.build({}), net)
             net.check_batches(size.n_train, arm.rules.batch_size)
+            net.check_batches(arm.rules.trial_examples(size.n_train, size.n_classes), arm.rules.batch_size)
         except BpfreeError as error:
             return str(error)
         return ""
@@ -210,6 +214,7 @@ class Reproduction:
 
         Raises:
             RunDirectoryError: ``out`` holds something else, or runs under other rules.
+            RunInterruptedError: the device was lost.
             KeyboardInterrupt: after the interrupted run has been recorded.
         """
         self.check_place(out)
@@ -232,18 +237,24 @@ class Reproduction:
     def _run_group(self, comparison: ComparisonRun, accept_other_code: bool) -> None:
         setting, directory = comparison.setting, comparison.directory
         with directory.opened(setting.ruleset, setting.facts, accept_other_code=accept_other_code):
+            why = ""
             try:
                 comparison.run()
             except (StorageError, RunDirectoryError):  # the disk or the directory: no other group can be run either
                 raise
             except (BpfreeError, RuntimeError, MemoryError) as error:  # the other groups can still be run
-                why = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else 'no message'}"
+                of_the_world = interruption(error)
+                if isinstance(of_the_world, StorageError) or (of_the_world is not None and of_the_world.cause == "device"):
+                    raise of_the_world from error
+                why = says(error)
                 directory.log(f"{setting.plan['suite_dataset']} {setting.net}: {why}")
-                place = (setting.plan["suite_ruleset"], setting.plan["suite_dataset"], setting.net)
-                measured = {(record.arm, record.dataset, record.net) for record in directory.records()}
-                for line in self.lines:
-                    if line.place == place and (line.row.arm, setting.data.name, setting.net) not in measured:
-                        line.reason = line.reason or why
+            self.interrupted += comparison.interrupted
+            why = why or next(iter(comparison.interrupted), "")
+            place = (setting.plan["suite_ruleset"], setting.plan["suite_dataset"], setting.net)
+            measured = {(record.arm, record.dataset, record.net) for record in directory.records()}
+            for line in self.lines if why else ():
+                if line.place == place and (line.row.arm, setting.data.name, setting.net) not in measured:
+                    line.reason = line.reason or why
 
     def _comparison(
         self, group: ArmGroup, out: Path, device: torch.device, meter: Meter, factor: CarbonFactor | None, command: str

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from bpfree.algorithms import Value
 from bpfree.bench.arm import Arm
+from bpfree.bench.causes import raise_on
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import RunFailed, Setting, measure
 from bpfree.meter import Trace
@@ -36,7 +37,9 @@ def measure_into(
 
     Raises:
         KeyboardInterrupt: the run was interrupted; its record has been written.
+        RunInterruptedError: memory ran out or the device was lost; the record, of an interrupted run, has been written.
         StorageError: the directory cannot be written.
+        UsageError, DataError: the checkpoint belongs to another run, or is damaged. Nothing has been run or written.
     """
     traces: list[Trace] = []
     models: list[Model] = []
@@ -56,8 +59,7 @@ def measure_into(
     except RunFailed as failure:
         record, cause = failure.record, failure.__cause__
     directory.append(record, traces)
-    if isinstance(cause, KeyboardInterrupt):
-        raise cause from None
+    raise_on(cause)
     for model in models:
         on_trained(model)
     return record

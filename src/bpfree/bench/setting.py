@@ -82,15 +82,23 @@ def check_supported(rules: Ruleset, arms: Sequence[Arm], net: Chain | None = Non
     check_phases(rules, arms, net)
 
 
-def check_runnable(setting: Setting, arms: Sequence[Arm]) -> None:
+def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = True) -> None:
     """Refuse, before anything is written, arms that cannot be trained on this net by these rules.
 
+    Args:
+        searched: whether trials are to be made, which may have fewer examples than a run.
+
     Raises:
-        UsageError: a rule cannot train the net, or has more phases than passes.
+        UsageError: a rule cannot train the net, has more phases than passes, or would meet a batch of one example in a net that
+            normalises batches.
         RulesetError: see :func:`check_supported`.
     """
     net = setting.build_net()
     for arm in arms:
         check_net(arm.build({}), net)
+        rules, n_train = setting.arm_rules(arm).rules, setting.data.n("train")
+        net.check_batches(n_train, rules.batch_size)
+        if searched:
+            net.check_batches(rules.trial_examples(n_train, setting.data.n_classes), rules.batch_size)
     check_supported(setting.ruleset, arms, net)
     check_passes(setting.ruleset, arms, net, setting.data.name, setting.net)

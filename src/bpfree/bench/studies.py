@@ -14,12 +14,15 @@ import optuna
 
 from bpfree.algorithms import model_tensors
 from bpfree.bench.arm import Arm
+from bpfree.bench.causes import interruption, raise_on
 from bpfree.bench.draws import study_seed
+from bpfree.bench.journal import finished_trials
 from bpfree.bench.measure import RunFailed, run_once
 from bpfree.bench.outcome import Tried, Tuned, best_trial, tuned_of
-from bpfree.bench.record import with_test, with_tuning
+from bpfree.bench.record import broken, with_test, with_tuning
 from bpfree.bench.setting import Setting
-from bpfree.bench.study import Proposals, finished_trials, open_study
+from bpfree.bench.study import Proposals, open_study
+from bpfree.errors import DataError
 from bpfree.files import writing
 from bpfree.meter import Trace
 from bpfree.models import Model
@@ -69,17 +72,18 @@ class ArmStudy:
             on_trace: is given what the device did, if the trial is the best so far.
 
         Raises:
-            KeyboardInterrupt: nothing is kept of the trial; it will be begun again.
+            KeyboardInterrupt, RunInterruptedError, StorageError: nothing is kept of the trial; it will be begun again.
         """
         seed = study_seed(self.number, index, split_seed=self.setting.split_seed, control=self.arm.control)
-        trial, values = self._proposals.ask(self._study, index)
+        values = self._proposals.ask(self._study, index)
         model, trace = None, None
+        cause: BaseException | None = None
         try:
             record, model, trace = run_once(self.setting, self.arm, values, seed, study=self.number, on_pass=on_pass)
         except RunFailed as failure:
-            if isinstance(failure.__cause__, KeyboardInterrupt):
-                raise failure.__cause__ from None
-            record = failure.record
+            record, cause = failure.record, failure.__cause__
+            if record.status == "interrupted":
+                raise_on(cause)
         accuracy = record.val_accuracy or 0.0
         tried = Tried(
             values,
@@ -90,14 +94,13 @@ class ArmStudy:
             record.energy.joules,
             record.energy.method,
             record.status != "ok",
+            record.reasons["status"] if record.status == "failed" else None,
         )
         is_best = best_trial([*self._tried(), tried]) == index
         if is_best and model is not None:
             self._save(index, model)
-        for key in ("seed", "passes", "time_s", "joules", "method", "diverged"):
-            trial.set_user_attr(key, getattr(tried, key))
-        trial.set_user_attr(RECORD, record.to_json())
-        self._study.tell(trial, accuracy)
+        self._proposals.tell(self._study, tried, **{RECORD: record.to_json()})
+        raise_on(cause)
         self._forget(keep=best_trial(self._tried()))
         if is_best and trace is not None:
             on_trace(record, trace)
@@ -108,11 +111,23 @@ class ArmStudy:
         return tuned_of(self.setting, self.arm, self._tried(), self._proposals.space, self._proposals.words, self.number)
 
     def measured(self) -> Record:
-        """The record of the best trial on validation, with its one look at the test split."""
+        """The record of the best trial on validation, with its one look at the test split.
+
+        Raises:
+            KeyboardInterrupt, RunInterruptedError, StorageError: the test split was not scored; the same command tries again.
+        """
         best = best_trial(self._tried())
         record = Record.model_validate_json(finished_trials(self._study)[best].user_attrs[RECORD])
         record = with_tuning(record, self.tuned().cost)
-        return with_test(record, self.setting, self._load(best, record)) if record.status == "ok" else record
+        if record.status != "ok":
+            return record
+        model = self._load(best, record)
+        try:
+            return with_test(record, self.setting, model)
+        except Exception as error:
+            if (of_the_world := interruption(error)) is not None:
+                raise of_the_world from error
+            return broken(record, error)
 
     def close(self) -> None:
         """Delete the states: the record is kept."""
@@ -134,7 +149,12 @@ class ArmStudy:
         algorithm = self.setting.arm_rules(self.arm).chosen.build(trial.values)
         net = self.setting.build_net()
         state = initialise(algorithm, net, trial.seed, self.setting.device)
-        fill_tensors(self._path(index), dict(model_tensors(net, state)))
+        try:
+            fill_tensors(self._path(index), dict(model_tensors(net, state)))
+        except DataError:  # deleted or damaged: the same training gives it back
+            _, model, _ = run_once(self.setting, self.arm, trial.values, trial.seed, study=self.number)
+            assert model is not None  # the record says that it ended well
+            return model
         return Model(algorithm, net, state, algorithm.phases(net)[record.history[-1].phase], self.setting.data.normalisation)
 
     def _forget(self, *, keep: int | None) -> None:

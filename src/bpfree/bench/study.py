@@ -1,8 +1,8 @@
 """The one search of a ruleset with a single study: on the validation split, the same number of trials for every arm.
 
-The state is the journal. A trial's seed and the point that it tries are functions of its number (a quasi-random sequence), or of
-its number and the finished trials (TPE), and a trial that was killed is begun again, so a resumed search is the same search, bit
-for bit (one worker).
+The state is the journal, which has the finished trials. A trial's seed and the point that it tries are functions of its number (a
+quasi-random sequence), or of its number and the finished trials (TPE), so a resumed search is the same search, bit for bit (one
+worker).
 """
 
 from __future__ import annotations
@@ -10,21 +10,20 @@ from __future__ import annotations
 import hashlib
 import warnings
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import optuna
-from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
-from optuna.trial import TrialState
 
 from bpfree.bench.arm import Arm
+from bpfree.bench.causes import interruption, raise_on, says
 from bpfree.bench.draws import SEARCH_SEEDS, Sequence, sequence_number, trial_seed
+from bpfree.bench.journal import add_trial, finished_trials, open_storage
 from bpfree.bench.outcome import Tried, Tuned, tuned_of
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import distribution, space_for
+from bpfree.errors import BpfreeError
 from bpfree.records import HistoryEntry
-from bpfree.rulesets import Range, Ruleset, Sampler
+from bpfree.rulesets import Ruleset, Sampler
 from bpfree.rulesets.ranges import all_names
 from bpfree.train import Progress, best_of, initialise, stop_in, training
 
@@ -35,21 +34,12 @@ QMC_SEED = "the number of the study, the same for every arm"
 """How the sampler is seeded, as it stands beside its arguments."""
 
 
-def open_storage(journal: Path) -> optuna.storages.BaseStorage:
-    """The journal of a run directory."""
-    optuna.logging.set_verbosity(optuna.logging.WARNING)
-    return JournalStorage(JournalFileBackend(str(journal)))
-
-
 def open_study(storage: optuna.storages.BaseStorage, setting: Setting, arm: Arm, study: int | None) -> optuna.Study:
-    """The study of an arm on these data (known by digest, so that another file of the same name has a study of its own).
-
-    A trial that was running when the process died is given up; its number is tried again.
-    """
+    """The study of an arm on these data (known by digest, so that another file of the same name has a study of its own)."""
     name = f"{arm.label}@{setting.data.name}@{setting.net}@data {setting.data.data_digest[:16]}"
     if study is not None:
         name += f"@split {setting.split_seed}@study {study}"
-    opened = optuna.create_study(
+    return optuna.create_study(
         study_name=name,
         storage=storage,
         direction="maximize",
@@ -57,32 +47,6 @@ def open_study(storage: optuna.storages.BaseStorage, setting: Setting, arm: Arm,
         pruner=optuna.pruners.NopPruner(),
         sampler=optuna.samplers.RandomSampler(seed=0),
     )
-    for trial in opened.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
-        opened.tell(trial.number, state=TrialState.FAIL)
-    return opened
-
-
-def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Those that were completed, in order: number ``t`` of the search is the t-th of them."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
-
-
-class _Given(optuna.samplers.BaseSampler):
-    """Gives the values that it was made with."""
-
-    def __init__(self, values: dict[str, float], space: dict[str, Range]) -> None:
-        self._values, self._space = values, {name: distribution(bounds) for name, bounds in space.items()}
-
-    def infer_relative_search_space(self, study: Any, trial: Any) -> dict[str, Any]:
-        del study, trial
-        return dict(self._space)
-
-    def sample_relative(self, study: Any, trial: Any, search_space: Any) -> dict[str, Any]:
-        del study, trial, search_space
-        return dict(self._values)
-
-    def sample_independent(self, study: Any, trial: Any, param_name: str, param_distribution: Any) -> Any:
-        raise AssertionError(f"{param_name} was not given")
 
 
 class Proposals:
@@ -105,15 +69,21 @@ class Proposals:
         sampler = self._rules.search.sampler
         return sampler.model_dump() | {"seed": TPE_SEED if isinstance(sampler, Sampler) else QMC_SEED}
 
-    def ask(self, study: optuna.Study, index: int) -> tuple[optuna.Trial, dict[str, float]]:
-        """Begin trial ``index`` and say what it tries."""
+    def ask(self, study: optuna.Study, index: int) -> dict[str, float]:
+        """What trial ``index`` tries; nothing is written."""
         sampler = self._rules.search.sampler
-        if isinstance(sampler, Sampler):
-            study.sampler = _tpe(sampler.arguments(), _seed(study.study_name, index))
-        else:
-            study.sampler = _Given(self._sequence.values(index, self.space) if self._sequence else {}, self.space)
-        trial = study.ask()
-        return trial, {name: trial.suggest_float(name, bounds.low, bounds.high, log=True) for name, bounds in self.space.items()}
+        if not isinstance(sampler, Sampler):
+            return self._sequence.values(index, self.space) if self._sequence else {}
+        # In memory: a trial that is begun in the journal would stay there, half a trial, after a kill.
+        twin = optuna.create_study(direction="maximize", sampler=_tpe(sampler.arguments(), _seed(study.study_name, index)))
+        twin.add_trials(finished_trials(study))
+        trial = twin.ask()
+        return {name: trial.suggest_float(name, bounds.low, bounds.high, log=True) for name, bounds in self.space.items()}
+
+    def tell(self, study: optuna.Study, tried: Tried, **attributes: Any) -> None:
+        """Write a finished trial."""
+        space = {name: distribution(bounds) for name, bounds in self.space.items()}
+        add_trial(study, tried.values, space, tried.val_accuracy, {**tried.attributes, **attributes})
 
 
 def _seed(study_name: str, index: int) -> int:
@@ -136,23 +106,27 @@ def search(
     on_pass: Callable[[Progress], None] = lambda _: None,
     on_trial: Callable[[int, float], None] = lambda _n, _v: None,
 ) -> Tuned:
-    """Run what is left of the search for ``arm`` and return the best values; nothing is run where the rules search nothing."""
+    """Run what is left of the search for ``arm`` and return the best values; nothing is run where the rules search nothing.
+
+    A trial that raises is a failed trial: it is recorded and counted, and the search goes on.
+
+    Raises:
+        RunInterruptedError, StorageError: the world broke a trial, which the same search will make again.
+    """
     proposals = Proposals(setting, arm, 0)
     study = open_study(storage, setting, arm, None)
     for index in range(len(finished_trials(study)), setting.arm_rules(arm).trials):
-        trial, values = proposals.ask(study, index)
-        value, attributes = _run_trial(setting, arm, values, index, on_pass)
-        for key, attribute in attributes.items():
-            trial.set_user_attr(key, attribute)
-        study.tell(trial, value)
-        on_trial(index, value)
+        trial, problem = _run_trial(setting, arm, proposals.ask(study, index), index, on_pass)
+        proposals.tell(study, trial)
+        raise_on(problem)
+        on_trial(index, trial.val_accuracy)
     tried = [Tried.of_trial(trial) for trial in finished_trials(study)]
     return tuned_of(setting, arm, tried, proposals.space, proposals.words)
 
 
 def _run_trial(
     setting: Setting, arm: Arm, values: dict[str, float], index: int, on_pass: Callable[[Progress], None]
-) -> tuple[float, dict[str, Any]]:
+) -> tuple[Tried, Exception | None]:
     under = setting.arm_rules(arm)
     rules = under.rules
     algorithm = under.chosen.build(values)
@@ -160,35 +134,48 @@ def _run_trial(
     blind = setting.data.without_test()
     blind = blind.limited(rules.trial_examples(blind.n("train"), blind.n_classes))
     seed = trial_seed(index, control=arm.control)
-    state = initialise(algorithm, net, seed, setting.device)
     stop = under.stop(trial=True)
     history: list[HistoryEntry] = []
     diverged = False
+    problem: Exception | None = None
     with setting.meter.window() as window:
-        for progress in training(
-            algorithm,
-            net,
-            blind,
-            stop,
-            batch_size=rules.batch_size,
-            seed=seed,
-            lr_schedule=rules.lr_schedule,
-            state=state,
-            clock=window,
-        ):
-            history.append(progress.entry)
-            diverged = progress.diverged
-            on_pass(progress)
+        try:
+            state = initialise(algorithm, net, seed, setting.device)
+            run = training(
+                algorithm,
+                net,
+                blind,
+                stop,
+                batch_size=rules.batch_size,
+                seed=seed,
+                lr_schedule=rules.lr_schedule,
+                state=state,
+                clock=window,
+            )
+            for progress in run:
+                history.append(progress.entry)
+                diverged = progress.diverged
+                on_pass(progress)
+        except Exception as error:
+            if (of_the_world := interruption(error)) is not None:
+                raise of_the_world from error
+            if isinstance(error, BpfreeError) and error.__cause__ is None:
+                raise  # a refusal of the harness, such as of the test split: it would be the same in every trial
+            problem = error
     reading = window.reading
     assert reading is not None
-    last_phase = algorithm.phases(net)[history[-1].phase]
-    best = None if diverged else best_of(history, stop_in(stop, last_phase))
-    attributes = {
-        "seed": seed,
-        "passes": history[-1].passes,
-        "time_s": reading.time_s,
-        "joules": reading.joules,
-        "method": reading.method,
-        "diverged": diverged,
-    }
-    return (0.0 if best is None else best), attributes
+    best = None
+    if not diverged and problem is None:
+        best = best_of(history, stop_in(stop, algorithm.phases(net)[history[-1].phase]))
+    trial = Tried(
+        values,
+        0.0 if best is None else best,
+        seed,
+        history[-1].passes if history else 0,
+        reading.time_s,
+        reading.joules,
+        reading.method,
+        diverged or problem is not None,
+        None if problem is None else says(problem),
+    )
+    return trial, problem

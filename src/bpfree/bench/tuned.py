@@ -21,7 +21,8 @@ class TunedRow(BaseModel):
     Attributes:
         best: the hyper-parameters of the best trial, by name.
         best_val_accuracy: a fraction from 0 to 1.
-        diverged_trials: trials whose loss became NaN or infinite, out of ``trials``.
+        diverged_trials: trials whose loss became NaN or infinite, or that raised, out of ``trials``.
+        failed_trials: those of them that raised; what they raised is in ``tried``.
         passes_per_trial: cap on the passes of a trial.
         examples_per_trial: training examples of a trial.
         time_s: seconds of all trials.
@@ -51,6 +52,7 @@ class TunedRow(BaseModel):
     best_val_accuracy: float
     trials: int
     diverged_trials: int | None = None
+    failed_trials: int | None = None
     passes_per_trial: int | None = None
     examples_per_trial: int | None = None
     time_s: float
@@ -88,7 +90,7 @@ def read_tuned(path: Path) -> list[TunedRow]:
     Raises:
         RunDirectoryError: the file does not hold such rows.
     """
-    return read_json(path, _ROWS, [], "delete it: it is rebuilt from study.journal")
+    return read_json(path, _ROWS, [])
 
 
 def write_tuned(path: Path, rows: Iterable[TunedRow]) -> None:

@@ -192,7 +192,9 @@ def reproduce(
 
 
 @app.command()
+@grouped
 def predict(
+    *,
     model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
     data: Annotated[Path, typer.Option(help="A .npz file with examples x, as they were in training; labels are not needed.")],
     device: Device = "cpu",

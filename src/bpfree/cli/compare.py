@@ -8,6 +8,7 @@ from bpfree import report
 from bpfree.bench import ComparisonRun, SilentObserver, parse_arms
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
+from bpfree.cli.resume import fail_interrupted
 from bpfree.cli.session import check, open_directory
 from bpfree.cli.setting import Request
 from bpfree.cli.show import print_tables
@@ -16,7 +17,7 @@ __all__ = ["compare_command"]
 
 
 def compare_command(request: Request, *, arms: str | None, place: DirectoryOptions, output: OutputOptions) -> int:
-    """Run or resume a comparison; 1 if every run failed."""
+    """Run or resume a comparison; 1 if every run failed, or some were interrupted because memory ran out."""
     checked = check(request, "compare", None if arms is None else parse_arms(arms))
     setting = checked.setting
     with open_directory(checked, place, checked.dataset, quiet=output.quiet) as (directory, session):
@@ -26,10 +27,14 @@ def compare_command(request: Request, *, arms: str | None, place: DirectoryOptio
         with session.watch(comparison.n_passes()) as observer:
             comparison.observer = observer
             records = comparison.run()
+        if not records:
+            return fail_interrupted(comparison.interrupted)
         paths = report.build([directory.path], accept_other_code=place.accept_other_code)
     if output.as_json:
         print_json(report.summarise([directory.path], accept_other_code=place.accept_other_code))
     elif not output.quiet:
         print_tables([directory.path], accept_other_code=place.accept_other_code)
         typer.echo(f"report: {paths.page}")
+    if comparison.interrupted:
+        return fail_interrupted(comparison.interrupted)
     return 0 if any(record.status == "ok" for record in records) else 1

@@ -1,4 +1,4 @@
-"""Ctrl-C that is never lost.
+"""Ctrl-C, SIGTERM (preemption) and SIGHUP (a closed terminal), none of which is lost.
 
 Python raises ``KeyboardInterrupt`` wherever it happens to be; in a destructor or in the callback of a weak reference the
 exception is printed and *ignored*, and the run would not stop. The handler therefore also sets a flag, and the observer of a
@@ -13,36 +13,49 @@ from types import FrameType
 from bpfree.bench import SilentObserver
 from bpfree.train import Progress
 
-__all__ = ["QuietObserver", "raise_if_asked", "watch_for_interrupts"]
+__all__ = ["QuietObserver", "exit_code", "raise_if_asked", "watch_for_interrupts"]
 
-_asked = [False]
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+_asked: list[int] = []
+"""The signals that came."""
 
 
-def _remember_and_raise(_signal: int, _frame: FrameType | None) -> None:
-    _asked[0] = True
+def _remember_and_raise(number: int, _frame: FrameType | None) -> None:
+    again = number in _asked
+    _asked.append(number)
+    if again and number != signal.SIGINT:
+        return  # a scheduler repeats itself; while the record is written, only a person may be impatient
     raise KeyboardInterrupt
 
 
 def watch_for_interrupts() -> None:
-    """Install the handler of SIGINT; what was pressed before does not count."""
-    _asked[0] = False
-    signal.signal(signal.SIGINT, _remember_and_raise)
+    """Install the handlers; what came before does not count. A signal that is ignored (``nohup``) stays so."""
+    _asked.clear()
+    for number in SIGNALS:
+        if signal.getsignal(number) != signal.SIG_IGN:
+            signal.signal(number, _remember_and_raise)
 
 
 def raise_if_asked() -> None:
-    """Raise if Ctrl-C was pressed and Python ignored its exception.
+    """Raise if a signal came and Python ignored its exception.
 
     Raises:
-        KeyboardInterrupt: it was.
+        KeyboardInterrupt: it did.
     """
-    if _asked[0]:
+    if _asked:
         raise KeyboardInterrupt
 
 
+def exit_code() -> int:
+    """128 + the number of the first signal, as shells have it; of Ctrl-C where none was noted."""
+    return 128 + (_asked[0] if _asked else signal.SIGINT)
+
+
 class QuietObserver(SilentObserver):
-    """Prints nothing, but notices Ctrl-C."""
+    """Prints nothing, but notices signals."""
 
     def passed(self, progress: Progress) -> None:
-        """Raise ``KeyboardInterrupt`` if Ctrl-C was pressed and its exception got lost."""
+        """Raise ``KeyboardInterrupt`` if a signal came and its exception got lost."""
         del progress
         raise_if_asked()

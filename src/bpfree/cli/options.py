@@ -152,6 +152,18 @@ class CountOptions:
     data_dir: DataDir = None
 
 
+def _at_home(value: Any) -> Any:
+    """Paths with ``~`` for the home directory, which shells leave as it is after an equals sign (``--out=~/runs``)."""
+    if isinstance(value, list | tuple):
+        return type(value)(_at_home(each) for each in value)
+    if not isinstance(value, Path | str) or not str(value).startswith("~"):
+        return value
+    try:
+        return Path(value).expanduser() if isinstance(value, Path) else str(Path(value).expanduser())
+    except RuntimeError:  # no user of that name: a folder may be called so
+        return value
+
+
 def grouped(command: Callable[..., int]) -> Callable[..., int]:
     """Let typer see each field of the groups (dataclasses) among the parameters of ``command`` as a separate option.
 
@@ -174,6 +186,7 @@ def grouped(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def call(**options: Any) -> int:
+        options = {name: _at_home(value) for name, value in options.items()}
         for name, group in groups.items():
             options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
         return command(**options)

@@ -17,7 +17,7 @@ from bpfree.bench.suites.estimate import METHOD
 from bpfree.bench.suites.sizes import KNOWN
 from bpfree.cli.options import CarbonOptions, DirectoryOptions, MeterOptions, OutputOptions
 from bpfree.cli.output import print_json, print_table
-from bpfree.cli.resume import command_line
+from bpfree.cli.resume import command_line, fail_interrupted
 from bpfree.cli.session import start
 from bpfree.cli.setting import torch_device
 from bpfree.errors import DataError
@@ -122,7 +122,7 @@ def _hours(hours: float) -> str:
 
 
 def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: DirectoryOptions, output: OutputOptions) -> int:
-    """Run what is missing, write the reports; 1 if nothing could be measured."""
+    """Run what is missing, write the reports; 1 if nothing could be measured, or memory ran out for some of it."""
     device = torch_device(machine.meter.device)
     factor = carbon_factor(machine.carbon.country, machine.carbon.grid_g_per_kwh)
     root = place.out or fresh_path(chosen.suite.name)
@@ -153,6 +153,8 @@ def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: D
         for text in suite_tables(facts, rows, directories):
             print_table(text.title, text.headings, text.rows)
         typer.echo(f"report: {paths.page}")
+    if chosen.interrupted:
+        return fail_interrupted(chosen.interrupted)
     return 0 if any(row["measured_accuracy"] is not None for row in summary["rows"]) else 1
 
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-__all__ = ["command_line", "hint", "remember"]
+from bpfree.text import readable
+
+__all__ = ["command_line", "fail_interrupted", "hint", "remember", "where_it_is"]
 
 _current: list[Path] = []
 
@@ -18,14 +21,30 @@ def remember(directory: Path) -> None:
 
 def command_line() -> str:
     """The command as the user gave it."""
-    return shlex.join(["bpfree", *sys.argv[1:]])
+    return readable(shlex.join(["bpfree", *sys.argv[1:]]))
 
 
-def hint() -> str:
-    """One line to print after an interruption."""
+def where_it_is() -> str:
+    """Where the results are, as the end of a sentence; empty where nothing is written."""
+    return f"; what was finished is in {_current[0]}" if _current else ""
+
+
+def hint(what: str = "interrupted") -> str:
+    """One line to print after an interruption.
+
+    Args:
+        what: happened.
+    """
     if not _current:
-        return "interrupted; nothing was written"
+        return f"{what}; nothing was written"
     words = sys.argv[1:]
     if "--out" not in words and not any(word.startswith("--out=") for word in words):
         words = [*words, "--out", str(_current[0])]
-    return f"interrupted; what was finished is in {_current[0]}. Resume with: {shlex.join(['bpfree', *words])}"
+    return f"{what}; what was finished is in {_current[0]}. Resume with: {shlex.join(['bpfree', *words])}"
+
+
+def fail_interrupted(reasons: Sequence[str]) -> int:
+    """Say what was interrupted and how to go on; returns the exit code."""
+    more = f" (and {len(reasons) - 1} more, see log.txt)" if len(reasons) > 1 else ""
+    print(f"bpfree: {hint(f'interrupted: {reasons[0]}{more}')}", file=sys.stderr, flush=True)  # noqa: T201 - an error, as in main
+    return 1

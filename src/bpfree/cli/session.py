@@ -63,7 +63,7 @@ def check(request: Request, use: str, arms: Sequence[Arm] | None = None, seeds: 
     if use in ("compare", "tune"):
         check_named(rules, chosen)
     setting = request.setting(rules)
-    check_runnable(setting, chosen)
+    check_runnable(setting, chosen, searched=use != "train")
     setting.plan["arms"] = [arm.label for arm in chosen]
     if use == "compare" and rules.search.studies > 1:
         setting.plan["studies"] = list(range(rules.search.studies))

@@ -10,6 +10,7 @@ import typer
 from bpfree.algorithms import names
 from bpfree.bench import Arm, RunDirectory, Setting
 from bpfree.bench.arm_rules import ArmRules
+from bpfree.bench.directory import cell_name
 from bpfree.bench.runs import measure_into
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
@@ -18,9 +19,11 @@ from bpfree.cli.setting import Request
 from bpfree.errors import UsageError, unknown_name
 from bpfree.files import writing
 from bpfree.models import Model, save
-from bpfree.records import Record
+from bpfree.records import Record, read_records
 from bpfree.text import key_values
-from bpfree.train import Progress
+from bpfree.train import Progress, initialise
+from bpfree.train.checkpoint import Snapshot
+from bpfree.train.checkpoint import load as load_checkpoint
 from bpfree.units import format_bytes, format_co2, format_count, format_energy, format_percent, format_time
 
 __all__ = ["train_command"]
@@ -33,7 +36,11 @@ def _settings(pairs: list[str]) -> dict[str, str]:
 def train_command(
     request: Request, *, algorithm: str, settings: list[str], seed: int, place: DirectoryOptions, output: OutputOptions
 ) -> int:
-    """Train once; 1 if the run diverged or failed."""
+    """Train once; 1 if the run diverged or failed.
+
+    Raises:
+        RunInterruptedError: memory ran out, or the device was lost.
+    """
     if algorithm not in names() and ":" not in algorithm:
         raise unknown_name("algorithm", algorithm, names())
     if seed < 0:
@@ -45,21 +52,25 @@ def train_command(
     with open_directory(checked, place, f"{arm.algorithm}-{checked.dataset}", quiet=output.quiet) as (directory, session):
         rules = setting.arm_rules(arm)
         record = directory.finished().get(rules.cell(seed))
+        checkpoint = directory.checkpoints_path / f"{cell_name(rules.cell(seed))}.safetensors"
+        trained: list[Model] = []
         if record is None:
-            trained: list[Model] = []
-            record = _run(setting, rules, seed, directory, session, trained)
-            for model in trained:
-                model_path = _free_path(directory.path / "model.safetensors")
-                save(
-                    model_path,
-                    model.algorithm,
-                    model.net,
-                    model.state,
-                    spec=setting.net,
-                    phase=model.phase.index,
-                    data=setting.data,
-                    val_accuracy=record.val_accuracy,
-                )
+            record = _run(setting, rules, seed, directory, session, checkpoint, trained)
+        elif record.status == "ok" and checkpoint.exists():  # killed between the record and the model
+            trained.append(_trained(setting, rules, seed, checkpoint, record))
+        for model in trained:
+            model_path = _model_path(directory, record)
+            save(
+                model_path,
+                model.algorithm,
+                model.net,
+                model.state,
+                spec=setting.net,
+                phase=model.phase.index,
+                data=setting.data,
+                val_accuracy=record.val_accuracy,
+            )
+        checkpoint.unlink(missing_ok=True)  # last: as long as it is there, the model may be missing
     if output.as_json:
         print_json(json.loads(record.to_json()))
     elif not output.quiet:
@@ -67,11 +78,18 @@ def train_command(
     return 0 if record.status == "ok" else 1
 
 
-def _run(setting: Setting, rules: ArmRules, seed: int, directory: RunDirectory, session: Session, trained: list[Model]) -> Record:
+def _run(
+    setting: Setting,
+    rules: ArmRules,
+    seed: int,
+    directory: RunDirectory,
+    session: Session,
+    checkpoint: Path,
+    trained: list[Model],
+) -> Record:
     """Run or resume; the trained model is put into ``trained`` if the run ends well."""
     with writing(directory.checkpoints_path):
         directory.checkpoints_path.mkdir(exist_ok=True)
-    checkpoint = directory.checkpoints_path / f"{rules.arm.algorithm}-seed{seed}.safetensors"
     with session.watch(rules.passes) as observer:
         observer.begin(rules.arm.label, rules.passes)
 
@@ -92,12 +110,21 @@ def _line(progress: Progress) -> str:
     )
 
 
-def _free_path(path: Path) -> Path:
-    """``model.safetensors``, or ``model-2.safetensors`` where a directory has several runs: no model is replaced."""
-    free, number = path, 2
-    while free.exists():
-        free, number = path.with_name(f"{path.stem}-{number}{path.suffix}"), number + 1
-    return free
+def _trained(setting: Setting, rules: ArmRules, seed: int, checkpoint: Path, record: Record) -> Model:
+    """The model of a run that has ended, from its last checkpoint."""
+    algorithm, net = rules.chosen.build({}), setting.build_net()
+    state = initialise(algorithm, net, seed, setting.device)
+    snapshot = Snapshot(net, state)
+    load_checkpoint(checkpoint, net, state, snapshot)
+    snapshot.restore()
+    return Model(algorithm, net, state, algorithm.phases(net)[record.history[-1].phase], setting.data.normalisation)
+
+
+def _model_path(directory: RunDirectory, record: Record) -> Path:
+    """``model.safetensors`` for the first run of a directory that ended well, ``model-2.safetensors`` for the second."""
+    ended = [each for each in read_records(directory.records_path) if each.status == "ok"]
+    number = 1 + next(k for k, each in enumerate(ended) if each.cell == record.cell)
+    return directory.path / ("model.safetensors" if number == 1 else f"model-{number}.safetensors")
 
 
 def _print(record: Record, path: Path, model_path: Path | None) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from bpfree import rulesets
 from bpfree.errors import RunDirectoryError
+from bpfree.files import reading
 from bpfree.records import Record, read_records
 from bpfree.report.identity import check_identity
 from bpfree.report.phase_ends import with_ends
@@ -113,7 +114,9 @@ def _read_json(path: Path, kind: type) -> Any:
     if not path.is_file():
         return kind()
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        with reading(path):
+            content = path.read_bytes()
+        value = json.loads(content)
     except ValueError as error:
         raise RunDirectoryError(f"{path} is not JSON ({error}); move it away to report without it") from error
     if not isinstance(value, kind):

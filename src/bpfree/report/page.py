@@ -97,8 +97,9 @@ def build(
         [*charts(table), *filter(None, [memory_chart(table)]), *timeline_charts(table, material.directories)] for table in tables
     ]
     figures = {}
-    for table, made in zip(tables, drawn, strict=True):
-        prefix = f"{_slug(table.dataset)}-{_slug(table.net)}-" if len(tables) > 1 else ""
+    prefixes = [f"{_slug(table.dataset)}-{_slug(table.net)}-" if len(tables) > 1 else "" for table in tables]
+    for k, (table, made) in enumerate(zip(tables, drawn, strict=True)):
+        prefix = f"{prefixes[k]}{k}-" if prefixes[k] in prefixes[:k] else prefixes[k]  # "a b" and "a-b" have one slug
         for chart in made:
             heading = ". ".join((*material.ruleset.stamps, f"{chart.title}: {table.task_text}"))
             figures[f"{prefix}{chart.name}.svg"] = standalone(chart.svg, heading, chart.description)

@@ -7,6 +7,7 @@ all arms, and what differs for an arm is an :class:`ArmException` with its reaso
 
 from __future__ import annotations
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from typing import Any, Literal
@@ -80,7 +81,7 @@ class Budget(Part):
 
 def whole_name(dataset: str) -> str:
     """``"mnist"`` of ``"mnist[10000]"``: the rules for a data set hold for a part of its training examples too."""
-    return dataset.partition("[")[0]
+    return re.sub(r"\[\d+\]$", "", dataset)
 
 
 class Plan(Part):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from functools import cache
 from importlib import resources
 from typing import Annotated, Any, Literal
@@ -69,8 +70,8 @@ class Split(BaseModel):
 
 def kind_of(dataset: str) -> str:
     """The entry that holds for a data set: ``"mnist"`` of ``"mnist[10000]"``, ``"arrays"`` of ``"my.npz"``."""
-    name = dataset.partition("[")[0].partition(":")[0]
-    return ARRAYS if name.lower().endswith(".npz") else name
+    name = re.sub(r"\[\d+\]$", "", dataset)  # not any bracket: a file may be called so
+    return ARRAYS if name.lower().endswith(".npz") else name.partition(":")[0]
 
 
 @cache

@@ -2,7 +2,7 @@
 
 from bpfree.rulesets import Patience, StopRule, stop_in
 from bpfree.train.clock import Clock, WallClock
-from bpfree.train.cursor import counted, past
+from bpfree.train.cursor import check_identity, counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
 from bpfree.train.fit import FitResult, best_of, fit
@@ -20,6 +20,7 @@ __all__ = [
     "WallClock",
     "best_of",
     "check_budget",
+    "check_identity",
     "counted",
     "evaluate",
     "fit",

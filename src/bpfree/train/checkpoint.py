@@ -20,8 +20,8 @@ from bpfree.tensor_files import fill_tensors, read_metadata, write_tensors
 
 __all__ = ["Snapshot", "load", "read_header", "save"]
 
-FORMAT = 2
-"""Version of the layout of a checkpoint; 2 keeps the hyper-parameters once, and counts steps, examples and how phases ended."""
+FORMAT = 3
+"""Version of the layout of a checkpoint; 3 says whose training it is, and keeps the last pass of a phase that is over."""
 
 KIND = "bpfree"
 """Key of the header in the metadata of a file."""

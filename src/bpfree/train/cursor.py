@@ -1,4 +1,7 @@
-"""Where a training stands, and how it gets into a checkpoint and out of it again."""
+"""Where a training stands, and how it gets into a checkpoint and out of it again.
+
+The live tensors of a checkpoint are those of its last pass, even where a phase is over and the best state is to be restored.
+"""
 
 from __future__ import annotations
 
@@ -7,14 +10,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bpfree.algorithms import State
+from bpfree.algorithms import Phase, State
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry, PhaseEnd
-from bpfree.rulesets.stopping import Watch
+from bpfree.rulesets.stopping import EndReason, Watch
 from bpfree.train import checkpoint as checkpoints
 
-__all__ = ["Cursor", "counted", "past"]
+__all__ = ["Cursor", "check_identity", "counted", "past"]
 
 
 @dataclass
@@ -27,6 +30,7 @@ class Cursor:
         watch: of that phase; None before its first pass.
         time_s, eval_time_s: seconds so far, and those of validation.
         ended: no pass follows.
+        last_watch: of the phase before, where its cap ended it and no other phase follows: with a higher cap it goes on.
         steps, examples: so far.
         stops: how the phases that are over ended.
         history: every pass.
@@ -38,6 +42,7 @@ class Cursor:
     time_s: float = 0.0
     eval_time_s: float = 0.0
     ended: bool = False
+    last_watch: Watch | None = None
     steps: int = 0
     examples: int = 0
     stops: list[PhaseEnd] = field(default_factory=list)
@@ -56,11 +61,12 @@ class Cursor:
             UsageError: the checkpoint belongs to another run.
             DataError: it is damaged, or of another rule or net.
         """
+        if identity is not None:
+            check_identity(path, identity)
         header = checkpoints.load(path, net, state, snapshot)
-        _check_identity(path, header.get("identity"), identity)
         raw = header["cursor"]
-        watch = None if raw["watch"] is None else Watch(**raw["watch"])
-        return cls(**{**raw, "watch": watch, "history": _history(raw), "stops": _stops(raw)})
+        watches = {name: None if raw[name] is None else Watch(**raw[name]) for name in ("watch", "last_watch")}
+        return cls(**{**raw, **watches, "history": _history(raw), "stops": _stops(raw)})
 
     def save(self, path: Path, net: Chain, state: State, snapshot: checkpoints.Snapshot, identity: dict[str, Any] | None) -> None:
         """Write a checkpoint, atomically.
@@ -68,9 +74,25 @@ class Cursor:
         Raises:
             StorageError: the file cannot be written; an older one stays whole.
         """
-        watch = None if self.watch is None else self.watch.to_json()
-        raw = {**self.__dict__, "watch": watch, "history": _plain(self.history), "stops": _plain(self.stops)}
+        watches = {name: None if watch is None else watch.to_json() for name, watch in self._watches().items()}
+        raw = {**self.__dict__, **watches, "history": _plain(self.history), "stops": _plain(self.stops)}
         checkpoints.save(path, net, state, snapshot, {"cursor": raw, "identity": identity})
+
+    def end_phase(self, phase: Phase, reason: EndReason) -> None:
+        """Note how a phase ended."""
+        assert self.watch is not None  # it has begun
+        self.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=self.watch.passes))
+        self.last_watch = self.watch if reason == "cap" and phase.index + 1 == phase.count else None
+        self.phase, self.watch = self.phase + 1, None
+
+    def reopen(self) -> None:
+        """Take back the end of the last phase, which its cap had brought."""
+        self.watch, self.last_watch = self.last_watch, None
+        self.phase, self.ended = self.phase - 1, False
+        self.stops.pop()
+
+    def _watches(self) -> dict[str, Watch | None]:
+        return {"watch": self.watch, "last_watch": self.last_watch}
 
 
 def past(checkpoint: Path) -> list[HistoryEntry]:
@@ -98,13 +120,23 @@ def _plain(parts: Sequence[HistoryEntry | PhaseEnd]) -> list[dict[str, Any]]:
     return [part.model_dump() for part in parts]
 
 
-def _check_identity(path: Path, stored: dict[str, Any] | None, asked: dict[str, Any] | None) -> None:
-    if asked is None or stored == asked:
-        return
-    stored = stored or {}
+def check_identity(checkpoint: Path, identity: dict[str, Any]) -> None:
+    """Refuse a checkpoint of another run; nothing is done if there is no such file.
+
+    Raises:
+        UsageError: it belongs to another run.
+        DataError: it is damaged.
+    """
+    if checkpoint.exists():
+        stored = checkpoints.read_header(checkpoint).get("identity")
+        if stored is not None:
+            _check(checkpoint, stored, identity)
+
+
+def _check(path: Path, stored: dict[str, Any], asked: dict[str, Any]) -> None:
     for key, value in asked.items():
         if stored.get(key) != value:
             raise UsageError(
-                f"{path} belongs to a run with {key} = {stored.get(key)!r}, this one has {value!r}; "
-                "choose another --out, or delete that file"
+                f"the checkpoint {path} belongs to a run with {key} = {stored.get(key)!r}, this one has {value!r}; "
+                "choose another file (another --out), or delete it to start again"
             )

@@ -27,6 +27,7 @@ from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import evaluate
 from bpfree.train.features import read_by
+from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
 
 __all__ = ["Progress", "check_budget", "initialise", "training"]
@@ -125,8 +126,10 @@ def training(
         lr_schedule: a name of :data:`LR_SCHEDULES`.
         state: from :func:`initialise`; by default it is made here, on the device of ``data``.
         clock: stamps each pass; by default wall time without energy.
-        checkpoint: written after each pass; if the file exists, training goes on from it.
-        identity: JSON values that must agree between a checkpoint and this call (algorithm, net, data, seed).
+        checkpoint: written after each pass; if the file exists, training goes on from it. It must be of the same training (see
+            :func:`bpfree.train.identity.identity_of`); a higher ``max_passes`` makes a training of one phase and a constant
+            learning rate longer.
+        identity: further JSON values that must agree between a checkpoint and this call.
 
     Raises:
         UsageError: the rule cannot train this net, the net's shapes do not fit the data, there are fewer passes than phases, or
@@ -147,9 +150,11 @@ def training(
     phases = algorithm.phases(net)
     check_budget(algorithm, phases, stop)
     snapshot = Snapshot(net, state)
+    identity = identity_of(algorithm, net, data, stop, batch_size, seed, lr_schedule) | (identity or {})
     cursor = Cursor()
     if checkpoint is not None and checkpoint.exists():
         cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
+        _take_up(cursor, phases, stop, snapshot)
     started_s = cursor.time_s
     lrs = [float(optimiser.lr) for optimiser in state.optimisers()]
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
@@ -209,13 +214,25 @@ def training(
             progress, diverged, reason = None, False, "cap"  # earlier phases have left no pass
         cursor.ended = diverged or rule.out_of_time(cursor.time_s)
         if reason is not None:
-            snapshot.restore()
-            cursor.stops.append(PhaseEnd(phase=phase.index, reason=reason, passes=watch.passes))
-            cursor.phase, cursor.watch = cursor.phase + 1, None
+            cursor.end_phase(phase, reason)
         if checkpoint is not None:
             cursor.save(checkpoint, net, state, snapshot, identity)
+        if reason is not None:
+            snapshot.restore()  # after the file was written: from the last pass training can go on, from the best it cannot
         if progress is not None:
             yield replace(progress, stops=tuple(cursor.stops))
+
+
+def _take_up(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot: Snapshot) -> None:
+    """Go on within a phase, or with a phase that its cap ended where ``stop`` now allows more; else from the state at its end."""
+    watch = cursor.watch or cursor.last_watch
+    if watch is not None:
+        phase = phases[cursor.phase if cursor.watch else cursor.phase - 1]
+        watch.cap = phase_cap(stop_in(stop, phase), cursor.passes - watch.passes, phase)
+        if cursor.watch is None and watch.cap > watch.passes:
+            cursor.reopen()
+    if cursor.watch is None:
+        snapshot.restore()
 
 
 def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from bpfree import rulesets
 from bpfree.errors import RunDirectoryError
+from bpfree.files import PART
 from bpfree.rulesets import Ruleset
 
 __all__ = ["check_place"]
@@ -25,7 +26,7 @@ def check_place(out: Path, suite: str, scale: float, rules: Mapping[str, Ruleset
         RunDirectoryError, RulesetError: it does; the message says what.
     """
     plan = out / "suite.json"
-    if out.is_dir() and not plan.exists() and any(out.iterdir()):
+    if out.is_dir() and not plan.exists() and any(not entry.name.startswith(PART) for entry in out.iterdir()):
         raise RunDirectoryError(f"{out} is not empty and holds no suite (it has no suite.json); choose another --out DIR")
     if out.exists() and not out.is_dir():
         raise RunDirectoryError(f"{out} is a file; choose another --out DIR")
