@@ -98,3 +98,15 @@ def test_further_split_seeds_of_own_splits_are_refused(tmp_path: Path) -> None:
     setting = prepare(rules, path, "mlp:1x4", data.load(path).device)
     with pytest.raises(RulesetError, match=r"own.npz comes with its own splits, which no seed changes; use one split seed"):
         other_splits(setting, path)
+
+
+def test_a_budget_that_is_too_short_to_learn_is_said_once_with_one_that_is_not(bpfree: Command, tmp_path: Path) -> None:
+    own(tmp_path)
+    compare = ("compare", "--arms", "backprop,mono-forward", "--net", "mlp:1x2", "--trials", "1", "--seeds", "1")
+    short = bpfree(*compare, "--dataset", "own.npz", "--batch-size", "36", "--max-passes", "2", "--out", "R")
+    (line,) = [line for line in short.err.splitlines() if "too few" in line]
+    assert line == (
+        "bpfree: warning: own.npz: 36 training examples in batches of 36 give 2 steps in 2 passes, too few to learn at usual "
+        "learning rates; give --max-passes 600 (600 steps)"
+    )
+    assert "too few" not in bpfree(*TRAIN, "--dataset", "own.npz", "--out", "S", "--quiet").err

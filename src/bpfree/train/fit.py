@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +12,9 @@ from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
+from bpfree.train.budget import ShortBudgetWarning, short_budget
 from bpfree.train.cursor import past
-from bpfree.train.training import initialise, training
+from bpfree.train.training import BATCH_SIZE, initialise, training
 
 if TYPE_CHECKING:
     from bpfree.meter import Meter, Reading
@@ -65,9 +67,13 @@ def fit(
 ) -> FitResult:
     """Run :func:`bpfree.training` to its end, within one window of ``meter`` if there is one.
 
+    A :class:`bpfree.train.ShortBudgetWarning` says where ``stop`` allows too few steps to learn, and what would be enough.
+
     Args:
         options: passed to :func:`bpfree.training`.
     """
+    if (short := short_budget(data.n("train"), options.get("batch_size", BATCH_SIZE), stop.max_passes, data.name)) is not None:
+        warnings.warn(short, ShortBudgetWarning, stacklevel=2)
     checkpoint = options.get("checkpoint")
     entries = [] if checkpoint is None else past(checkpoint)  # before it was resumed
     state = initialise(algorithm, net, seed, data.device)

@@ -29,7 +29,10 @@ from bpfree.train.evaluation import evaluate
 from bpfree.train.features import read_by
 from bpfree.train.schedules import LR_SCHEDULES
 
-__all__ = ["Progress", "check_budget", "initialise", "training"]
+__all__ = ["BATCH_SIZE", "Progress", "check_budget", "initialise", "training"]
+
+BATCH_SIZE = 64
+"""Examples in a step where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,7 @@ def training(
     data: Dataset,
     stop: StopRule,
     *,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     lr_schedule: str = "constant",
     state: State | None = None,
