@@ -7,7 +7,8 @@ import math
 __all__ = ["ShortBudgetWarning", "short_budget"]
 
 _FEW = 300
-"""Steps below which a budget is called short. Iris (105 examples), ``mlp:2x256``, backprop at its default rate, batches of 64: 83 % of validation after 80, after 200 and after 280 steps, 96 % after 500. Digits with 340 steps are learned."""
+"""Steps below which a budget is called short. Iris (105 examples), ``mlp:2x256``, backprop at its default rate, batches of 64:
+83 % of validation after 80, 200 and 280 steps, 96 % after 500. Digits are learned in 340 steps."""
 
 _ENOUGH = 600
 """Steps that the budget which is named instead gives at least."""
