@@ -182,7 +182,7 @@ def _run_trial(
     reading = window.reading
     assert reading is not None
     last_phase = algorithm.phases(net)[history[-1].phase]
-    best = None if diverged else best_of(history, stop_in(stop, last_phase))
+    best = None if diverged else best_of(history, stop_in(stop, last_phase), rules.search.metric)
     attributes = {
         "seed": seed,
         "passes": history[-1].passes,

@@ -47,11 +47,11 @@ class FitResult:
     reading: Reading | None
 
 
-def best_of(history: Sequence[HistoryEntry], stop: Patience) -> float | None:
-    """Validation accuracy of the final state: of the best pass of the last phase, or of the last finite pass."""
+def best_of(history: Sequence[HistoryEntry], stop: Patience, metric: str = "validation-accuracy") -> float | None:
+    """Validation accuracy (or what ``metric`` names) of the final state: of the last phase's best or last finite pass."""
     last_phase = [entry for entry in history if entry.phase == history[-1].phase]
     candidates = [entry for entry in last_phase if entry.improved or not stop.restore_best]
-    known = [entry.val_accuracy for entry in candidates if entry.val_accuracy is not None]
+    known = [entry.watched(metric) for entry in candidates if entry.val_accuracy is not None]
     return known[-1] if known else None
 
 
