@@ -191,8 +191,8 @@ def _divided(given: Mapping[str, _Given], split: Split, seed: int, name: str) ->
         share = split.validation if isinstance(split.validation, float) else split.validation / len(train.y)
         shares, words = {"validation": share}, f"{100 * share:.3g} % of training validate, test as given"
     else:
-        rows = dict(zip(("train", "validation"), train_and_validation(len(train.y), split, seed, name=name), strict=True))
-        return rows, f"{split.validation} of training validate, test as given"
+        training, validating = train_and_validation(len(train.y), split, seed, name=name)
+        return {"train": training, "validation": validating}, f"{split.validation} of training validate, test as given"
     if train.groups is None:
         return stratified_parts(train.y, shares, seed, name=name), words
     return grouped_split(train.y, train.groups, shares, seed, name=name), f"{words}, no group in two splits"

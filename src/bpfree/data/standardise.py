@@ -96,8 +96,10 @@ def standardised(parts: Mapping[str, Part], name: str) -> tuple[dict[str, NDArra
     axes = (0,) if len(shape) == 2 else (0, 2, 3)
     count = len(train) * int(np.prod([shape[axis] for axis in axes[1:]]))
     with np.errstate(all="ignore"):  # an overflow is reported below
-        mean = sum(chunk.astype(np.float64).sum(axis=axes, keepdims=True) for _, chunk in train.chunks()) / count
-        squares = sum((np.square(chunk.astype(np.float64) - mean)).sum(axis=axes, keepdims=True) for _, chunk in train.chunks())
+        none = np.zeros([1 if axis in axes else length for axis, length in enumerate(shape)])
+        mean = sum((chunk.astype(np.float64).sum(axis=axes, keepdims=True) for _, chunk in train.chunks()), none) / count
+        deviations = (np.square(chunk.astype(np.float64) - mean) for _, chunk in train.chunks())
+        squares = sum((each.sum(axis=axes, keepdims=True) for each in deviations), none)
         std = np.sqrt(squares / count)
         # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.
         constant = std <= 1e-12 * np.abs(mean)

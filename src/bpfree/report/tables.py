@@ -305,7 +305,8 @@ def _csv_fields(table: Table, row: ArmRow) -> dict[str, str | int | float | None
         "n_reached_target": reached and reached.n_reached,
     }
     fields |= {cost.csv_key: reached and cost.pick(reached) for cost in COSTS_TO_TARGET if cost.csv_key}
-    fields |= row.largest | class_fields(row)
+    fields |= row.largest
+    fields |= class_fields(row)
     ends = run_ends(row.runs)
     fields |= {f"n_ended_by_{end}": ends[end] for end in END_WORDS if end != "diverged"}
     fields |= {"n_seeds": len(row.runs)} | {f"n_{status}": row.statuses.get(status, 0) for status in STATUSES}

@@ -48,11 +48,11 @@ def check(rule: str, net: Chain) -> None:
     if not _of_table(net) or type(block) is DenseBlock:
         return
     reason = "has no plain nn.Linear that takes its input"
-    if (found := _linear(block)) is not None:
+    if (first := _linear(block)) is not None:
         mode = block.training
         block.eval()
         try:
-            weight = found[1].weight
+            weight = first[1].weight
             x = weight.new_zeros(2, block.in_shape[0] + net.n_classes)
             with torch.no_grad():
                 shape = called(block, weight.new_zeros(len(weight), net.n_classes))(x).shape[1:]
@@ -72,9 +72,9 @@ def n_parameters(net: Chain) -> int:
     """Numbers in V."""
     if not _of_table(net):
         return 0
-    found = _linear(net[0])
-    assert found is not None  # by check
-    return found[1].out_features * net.n_classes
+    first = _linear(net[0])
+    assert first is not None  # by check
+    return first[1].out_features * net.n_classes
 
 
 def new_weights(net: Chain, generator: torch.Generator) -> list[list[nn.Parameter]]:
@@ -82,9 +82,9 @@ def new_weights(net: Chain, generator: torch.Generator) -> list[list[nn.Paramete
     weights: list[list[nn.Parameter]] = [[] for _ in net]
     if not _of_table(net):
         return weights
-    found = _linear(net[0])
-    assert found is not None  # by check
-    weight = found[1].weight.detach()
+    first = _linear(net[0])
+    assert first is not None  # by check
+    weight = first[1].weight.detach()
     std = net[0].n_features ** -0.5 if isinstance(net[0], DenseBlock) else float(weight.std(correction=0))
     label_weight = weight.new_empty(len(weight), net.n_classes)
     weights[0].append(nn.Parameter(nn.init.normal_(label_weight, std=std, generator=generator)))
@@ -93,11 +93,12 @@ def new_weights(net: Chain, generator: torch.Generator) -> list[list[nn.Paramete
 
 def called(block: Block, label_weight: Tensor) -> Callable[[Tensor], Tensor]:
     """The block on (n, d + K), its first weight being [W V]."""
-    found = _linear(block)
-    assert found is not None  # by check
-    name = f"{found[0]}.weight" if found[0] else "weight"
+    first = _linear(block)
+    assert first is not None  # by check
+    path, linear = first
+    name = f"{path}.weight" if path else "weight"
 
     def call(x: Tensor) -> Tensor:
-        return functional_call(block, {name: torch.cat([found[1].weight, label_weight], 1)}, (x,))
+        return functional_call(block, {name: torch.cat([linear.weight, label_weight], 1)}, (x,))
 
     return call

@@ -112,7 +112,7 @@ True
 
 Known weakness
 --------------
-Slow to converge and, by goodness, costly to validate (K passes per example); the painted label destroys K pixels of an image.
+Slow to converge and, by goodness, costly to validate (K passes per example); the label destroys K pixels of an image.
 
 References
 ----------
@@ -210,8 +210,8 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
 
     def traits(self, net: Chain) -> Traits:
         reads_neutral = self._has_head and self.negatives != "hybrid"
-        passes = f"prediction takes {net.n_classes} passes, one per class"
-        notes = [passes] if self.inference == "goodness" else ["a head on one neutral pass predicts"]
+        by_goodness = f"prediction takes {net.n_classes} passes, one per class"
+        notes = [by_goodness if self.inference == "goodness" else "a head on one neutral pass predicts"]
         if self.negatives == "hard":
             notes.append("hard negatives read the head: no block learns before the last has seen the neutral input")
         return Traits(
@@ -229,13 +229,12 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
 
     def _check_net(self, net: Chain) -> None:
         super()._check_net(net)
-        if self.negatives == "hybrid":
-            if len(net.in_shape) != 3:
-                raise UsageError(
-                    f"{self.name}: negatives=hybrid mixes images, but examples are {net.in_shape}; use negatives=uniform"
-                )
-        else:
+        if self.negatives != "hybrid":
             label_inputs.check(self.name, net)
+        elif len(net.in_shape) != 3:
+            raise UsageError(
+                f"{self.name}: negatives=hybrid mixes images, but examples are {net.in_shape}; use negatives=uniform"
+            )
 
     def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
         net.reset_parameters(generator)
@@ -245,8 +244,8 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
                     nn.init.normal_(block.linear.weight, std=block.n_features**-0.5, generator=generator)
         hyper = self._hyper(net)
         slots = [
-            ForwardSlot(hyper, self._optimiser([*block.parameters(), *own]), block.n_features, *own)
-            for block, own in zip(net, label_inputs.new_weights(net, generator), strict=True)
+            ForwardSlot(hyper, self._optimiser([*block.parameters(), *weights]), block.n_features, *weights)
+            for block, weights in zip(net, label_inputs.new_weights(net, generator), strict=True)
         ]
         if not self._has_head:
             return ForwardState(hyper, slots, None, None)
@@ -337,8 +336,8 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         if self.inference == "goodness":
             return class_goodness(net, x, voting, self.maths, label_weight, self.goodness)
         assert state.head is not None  # by init
-        painted = self.negatives != "hybrid"
-        return neutral_pass(net, x, voting, self.maths, label_weight, painted=painted)[0] @ state.head.t()
+        h, _ = neutral_pass(net, x, voting, self.maths, label_weight, painted=self.negatives != "hybrid")
+        return h @ state.head.t()
 
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         first_voting, paints, by_head = self._first_voting(len(shape.blocks)), self.maths != "autograd", self.inference == "head"
