@@ -16,6 +16,7 @@ from pydantic import BaseModel, ValidationError
 import bpfree
 from bpfree.errors import RunDirectoryError
 from bpfree.records import (
+    ADDED,
     CONTROL_SEEDS,
     SCHEMA_VERSION,
     SINCE_2,
@@ -141,7 +142,7 @@ def _nullable(model: type[BaseModel], prefix: str = "") -> list[str]:
     return found
 
 
-NULLABLE = _nullable(Record)
+NULLABLE = [path for path in _nullable(Record) if path not in ADDED]
 
 
 def with_nulls(paths: list[str], reasons: dict[str, str]) -> dict[str, Any]:

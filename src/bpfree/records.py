@@ -20,6 +20,7 @@ from bpfree.files import append_line, reading
 
 __all__ = [
     "SCHEMA_VERSION",
+    "ByClass",
     "Carbon",
     "Energy",
     "Flops",
@@ -45,6 +46,9 @@ SINCE_2 = frozenset({
     "evaluation_peak_bytes", "flops.run_total", "flops.mean_step", "memory.allocator_peak",
 })  # fmt: skip
 """Paths that a record of version 1 need not give a reason for."""
+
+ADDED = frozenset({"by_class"})
+"""Fields that were added within version 2: a line without them need not say why."""
 
 CONTROL_SEEDS = 500_000_000
 """Added to the seeds of the control arm, so that it shares no draw with the arm that it repeats."""
@@ -166,11 +170,17 @@ class HistoryEntry(_RecordPart):
     phase: int
     train_loss: float | None
     val_accuracy: float | None
+    val_balanced_accuracy: float | None = None
     val_loss: float | None = None
     improved: bool = False
     time_s: float
     eval_time_s: float | None = None
     joules: float | None
+
+    def watched(self, metric: str) -> float | None:
+        """What a stop rule of this metric has watched (``"validation-loss"``)."""
+        by_metric = {"validation-loss": self.val_loss, "balanced-accuracy": self.val_balanced_accuracy}
+        return by_metric.get(metric, self.val_accuracy)
 
 
 class PhaseEnd(_RecordPart):
@@ -179,6 +189,18 @@ class PhaseEnd(_RecordPart):
     phase: int
     reason: Literal["patience", "cap", "hours", "itself", "diverged"]
     passes: int
+
+
+class ByClass(_RecordPart):
+    """The test split by class: ``n`` examples and ``recall`` (null where there are none) of each, in the order of the labels.
+
+    ``balanced_accuracy`` is the mean of the recalls, ``majority_share`` what always naming the most frequent class would score.
+    """
+
+    n: list[int]
+    recall: list[float | None]
+    balanced_accuracy: float
+    majority_share: float
 
 
 class Record(_RecordPart):
@@ -225,6 +247,7 @@ class Record(_RecordPart):
     test_accuracy: float | None
     n_test: int | None = None
     correct: str | None = None
+    by_class: ByClass | None = None
     passes: int
     steps: int | None = None
     examples_seen: int | None = None
@@ -255,7 +278,7 @@ class Record(_RecordPart):
     @model_validator(mode="after")
     def _null_has_a_reason(self) -> Record:
         for path in _null_paths(self):
-            if self.schema_version < 2 and path in SINCE_2:
+            if path in ADDED or (self.schema_version < 2 and path in SINCE_2):
                 continue
             parts = path.split(".")
             if not any(".".join(parts[: k + 1]) in self.reasons for k in range(len(parts))):

@@ -175,7 +175,7 @@ def test_what_cannot_be_trained_is_refused_with_the_cure() -> None:
     with pytest.raises(UsageError, match="images"):
         check_net(hybrid, mlp(20, (5,), 3))
     with pytest.raises(UsageError, match="label pixels"):
-        check_net(of_ones(), mlp(3, (5,), 3))
+        check_net(of_ones(), mlp((1, 1, 3), (5,), 3))
     check_net(hybrid, mlp((1, 1, 3), (5,), 3))  # no labels are painted
 
 

@@ -62,7 +62,7 @@ def test_float_images_are_standardised_by_channel():
     torch.testing.assert_close(train.std((0, 2, 3), correction=0), torch.ones(2), atol=1e-5, rtol=0)
 
 
-@pytest.mark.parametrize("shape", [(60, 6), (60, 1, 6, 5)])
+@pytest.mark.parametrize("shape", [(60, 6, 5), (60, 1, 6, 5)])
 def test_pixels_stay_uint8_and_share_one_mean_and_deviation(shape):
     x = RANDOM.randint(0, 256, shape).astype(np.uint8)
     data = from_arrays(x, Y)
@@ -73,20 +73,29 @@ def test_pixels_stay_uint8_and_share_one_mean_and_deviation(shape):
 
 
 def test_pixels_that_are_all_alike_become_zero():
-    (batch,) = from_arrays(np.full((9, 4), 200, np.uint8), np.arange(9) % 3).batches("train", 3)
+    (batch,) = from_arrays(np.full((9, 4, 4), 200, np.uint8), np.arange(9) % 3).batches("train", 3)
     assert batch.x.abs().max() < 1e-4
+
+
+@pytest.mark.parametrize("dtype", ["uint8", "int64"])
+def test_a_table_of_small_counts_is_standardised_by_feature_whatever_its_type(dtype):
+    """Divided by 255 and by one deviation, a column of counts 0 to 3 would be drowned by one of counts 0 to 200."""
+    x = np.stack([RANDOM.randint(0, 4, 60), RANDOM.randint(0, 200, 60)], axis=1)
+    data = from_arrays(x.astype(dtype), Y)
+    train = data.splits["train"].x
+    assert train.dtype == torch.float32
+    torch.testing.assert_close(train.std(0, correction=0), torch.ones(2), atol=1e-5, rtol=0)
+    assert torch.equal(train, from_arrays(x, Y).splits["train"].x)
 
 
 @pytest.mark.parametrize(
     ("given", "in_shape"),
     [
-        ((60, 7), (7,)),
         ((60, 8, 9), (1, 8, 9)),
         ((60, 3, 8, 9), (3, 8, 9)),
         ((60, 8, 9, 3), (3, 8, 9)),
         ((60, 8, 9, 1), (1, 8, 9)),
-        ((60, 3, 8, 3), (3, 8, 3)),  # channels first where both would do
-        ((60, 5, 8, 9), (5, 8, 9)),
+        ((60, 13, 8, 8), (13, 8, 8)),
     ],
 )
 def test_shapes(given, in_shape):
@@ -97,10 +106,14 @@ def test_shapes(given, in_shape):
     assert float(stored) == x.sum()
 
 
+def test_the_shape_of_a_table():
+    assert from_arrays(X, Y).in_shape == (4,)
+
+
 def test_channels_last_moves_the_right_axis():
     x = np.zeros((60, 4, 5, 3), np.uint8)
     x[..., 2] = 9
-    assert (from_arrays(x, Y).splits["train"].x[:, 2] == 9).all()
+    assert (from_arrays(x, Y, channels="last").splits["train"].x[:, 2] == 9).all()
 
 
 @pytest.mark.parametrize("dtype", ["bool", "int8", "int64", "uint16", "float16", "float64", ">f4"])

@@ -6,16 +6,19 @@ import json
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 from small_models import ARMS, IN_SHAPE, N_CLASSES, SPEC, trained
 
 from bpfree import data, nets
+from bpfree.algorithms import ForwardForward
 from bpfree.errors import BpfreeError, DataError, StorageError, UsageError
 from bpfree.models import Model, load, read_header, save
+from bpfree.rulesets import Patience
 from bpfree.testing.bench import ForeignBlock, make_batch
-from bpfree.train import checkpoint
+from bpfree.train import checkpoint, fit
 
 
 def examples(n: int = 11, dtype: torch.dtype = torch.float32) -> torch.Tensor:
@@ -90,7 +93,7 @@ def test_stored_pixels_become_what_the_net_takes(tmp_path: Path) -> None:
         again.normalise(stored.float())
 
 
-@pytest.mark.parametrize("shape", [(60, 12), (60, 2, 3, 4)], ids=["table", "images"])
+@pytest.mark.parametrize("shape", [(60, 12), (60, 2, 6, 5)], ids=["table", "images"])
 def test_features_are_standardised_as_the_training_split_was(tmp_path: Path, shape: tuple[int, ...]) -> None:
     """Also where the mean is far above the deviation, and where a feature never varies."""
     x = make_batch(shape[0], in_shape=shape[1:], n_classes=3, dtype=torch.float64).x * 3 + 1e9
@@ -196,3 +199,16 @@ def test_scores_that_are_not_finite_are_no_prediction(bad: float) -> None:
     ) as error:
         model.probabilities(x)
     assert "\n" not in str(error.value)
+
+
+def test_the_label_columns_of_a_table_are_in_the_file(tmp_path: Path) -> None:
+    """Forward-Forward on a table: the saved model scores as the trained one, which it could not without them."""
+    random = np.random.RandomState(0)
+    table = data.from_arrays(random.standard_normal((60, 5)).astype(np.float32), np.arange(60) % 3)
+    rule, net = ForwardForward(lr=0.01), nets.build("mlp:1x6", table.in_shape, 3)
+    result = fit(rule, net, table.without_test(), Patience(None, 2), batch_size=16)
+    save(tmp_path / "model.safetensors", rule, result.net, result.state, spec="mlp:1x6", data=table)
+    x = next(table.batches("test", 9, shuffle=False)).x
+    phase = rule.phases(net)[-1]
+    expected = rule.scores(result.net, result.state, x.clone(), phase)
+    assert torch.equal(load(tmp_path / "model.safetensors").scores(x), expected)

@@ -152,6 +152,7 @@ def make_record(
         "status": status,
         "val_accuracy": accuracy and max(entry["val_accuracy"] for entry in passed),
         "test_accuracy": accuracy,
+        "by_class": None,  # that of the measured record belongs to another accuracy
         "passes": passes,
         **counted(passes),
         "cpu_s": 0.95 * time_s,

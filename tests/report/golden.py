@@ -107,6 +107,7 @@ def record(rules: rulesets.Ruleset, task: tuple[str, str], arm: str, run: Run, *
         | {
             "plan": blank.plan | {"arms": [each for each in ARMS if each in arms], "seeds": seeds},
             "test_accuracy": accuracy,
+            "by_class": None,
             "val_accuracy": max(validation),
             "passes": passes,
             **counted(passes),

@@ -45,7 +45,7 @@ SPYRA = rulesets.load("spyra2026-uniform")
         ({"max_hours": 0}, ["budget.max_hours", "greater than 0"]),
         (
             {"metric": "test-accuracy"},
-            ["stop.metric", "'validation-accuracy' or 'validation-loss'", "test-accuracy"],
+            ["stop.metric", "'validation-accuracy', 'balanced-accuracy' or 'validation-loss'", "test-accuracy"],
         ),
         ({"search.pruner": "median"}, ["search.pruner", "'none'", "median"]),
         ({"search.objective": "best-test-accuracy"}, ["search.objective", "best-test-accuracy"]),

@@ -147,11 +147,12 @@ def test_batches_of_the_bench_are_always_the_same() -> None:
     assert set(make_batch(200).y.tolist()) == {0, 1, 2, 3}
 
 
-def test_blobs_say_nothing_in_the_label_pixels() -> None:
+def test_blobs_differ_where_a_label_would_be_painted_over_them() -> None:
     batch = next(blobs().batches("train", 300))
     means = torch.stack([batch.x[batch.y == k].mean(0) for k in range(4)])
-    assert means[:, :4].abs().max() < 0.5
-    assert means[:, 4:].abs().max() > 1.0
+    assert means[:, 4:].abs().max() < 0.5
+    assert (means[:, :4].argmax(1) == torch.arange(4)).all()
+    assert means[:, :4].diagonal().min() > 1.0
 
 
 def test_fingerprints_see_every_bit() -> None:

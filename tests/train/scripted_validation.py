@@ -21,7 +21,7 @@ class Scripted:
         assert split == "validation"
         value = self.values[len(self.seen)]
         self.seen.append(learned(net, state))
-        return Evaluation(0.5 if with_loss else value, value if with_loss else None, torch.zeros(1))
+        return Evaluation(0.5 if with_loss else value, value if with_loss else None, torch.zeros(1), (1,), (1,))
 
 
 def learned(net, state) -> str:

@@ -11,7 +11,7 @@ import torch
 from scripted_validation import learned
 
 from bpfree.algorithms import Backprop, ForwardForward, MonoForward
-from bpfree.data import TestSplitError
+from bpfree.data import TestSplitError, from_arrays
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ModuleBlock, mlp
 from bpfree.rulesets.schema import LrSchedule
@@ -271,9 +271,9 @@ def test_a_net_for_other_data_is_refused(data) -> None:
 
 
 def test_a_rule_that_cannot_train_the_net_is_refused() -> None:
-    tiny = blobs(240, n_inputs=4).without_test()
+    tiny = from_arrays(torch.zeros(24, 1, 2, 2), torch.arange(24) % 4).without_test()
     with pytest.raises(UsageError, match="label pixels"):
-        run(ForwardForward(), mlp(4, (8,), 4), tiny, Patience(None, 1))
+        run(ForwardForward(), mlp((1, 2, 2), (8,), 4), tiny, Patience(None, 1))
 
 
 class Nudging(MonoForward):

@@ -7,7 +7,7 @@ boundary in either case. Both ways are tested equal in float64.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -139,7 +139,14 @@ def _statistics_of(block: Block, statistics: Statistics) -> Iterator[None]:
                 buffer.data.copy_(value)  # .data: what autograd has saved of the pass still counts as unmodified
 
 
-def block_forward(block: Block, x: Tensor, maths: str = "auto", *, statistics: Statistics = "update") -> tuple[Tensor, Saved]:
+def block_forward(
+    block: Block,
+    x: Tensor,
+    maths: str = "auto",
+    *,
+    statistics: Statistics = "update",
+    call: Callable[[Tensor], Tensor] | None = None,
+) -> tuple[Tensor, Saved]:
     """The block's activity (detached), and what :func:`block_gradients` will need.
 
     Args:
@@ -149,6 +156,7 @@ def block_forward(block: Block, x: Tensor, maths: str = "auto", *, statistics: S
         statistics: what BatchNorm divides by. ``update``: this batch's statistics, and the running ones move: an ordinary
             training pass. ``batch``: this batch's, the running ones stay: one more pass over the same examples (modulated,
             recomputed). ``running``: as at evaluation, dropout off too: a block that is frozen in this phase.
+        call: by autograd, what is called in the block's place: the block with more inputs than its own.
 
     Raises:
         UsageError: BatchNorm is to train on one example.
@@ -157,21 +165,25 @@ def block_forward(block: Block, x: Tensor, maths: str = "auto", *, statistics: S
         return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")
     with torch.enable_grad(), _statistics_of(block, statistics):
         leaf = x.detach().requires_grad_()
-        a = block(leaf.view_as(leaf))  # not the leaf itself: torch's FLOP counter hooks a module's inputs, and cannot hook a leaf
+        a = (call or block)(
+            leaf.view_as(leaf)
+        )  # not the leaf itself: torch's FLOP counter hooks a module's inputs, and cannot hook a leaf
     return a.detach(), [leaf, a]
 
 
 @torch.no_grad()
-def block_activity(block: Block, x: Tensor, *, statistics: Statistics = "running") -> Tensor:
+def block_activity(
+    block: Block, x: Tensor, *, statistics: Statistics = "running", call: Callable[[Tensor], Tensor] | None = None
+) -> Tensor:
     """The block's activity alone, without keeping what gradients need: by default that of a frozen block.
 
     Args:
-        statistics: see :func:`block_forward`.
+        statistics, call: see :func:`block_forward`.
     """
-    if has_closed_form(block):
+    if call is None and has_closed_form(block):
         return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")[0]
     with _statistics_of(block, statistics):
-        return block(x)
+        return (call or block)(x)
 
 
 def frozen_features(net: Chain, x: Tensor, n_blocks: int) -> Iterator[Tensor]:
@@ -189,6 +201,7 @@ def block_gradients(
     maths: str = "auto",
     need_input: bool = False,
     through: Tensor | None = None,
+    also: Sequence[Tensor] = (),
 ) -> tuple[list[Tensor], Tensor | None]:
     """Gradients of a loss by the block's parameters (in the order of ``block.parameters()``), and by its input on request.
 
@@ -198,11 +211,12 @@ def block_gradients(
             (:class:`~bpfree.numerics.handover.Handover`) is written over or freed as soon as it has been used.
         through: in the shape of the block's weight, stands for it in the gradient by the input (feedback alignment); by default
             the weight itself. It is read by the closed form alone: with autograd the forward pass decides.
+        also: further parameters of what was called in the block's place; their gradients stand behind the block's.
     """
     if not _uses_autograd(block, maths):
         return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through)
     a, leaf = saved.pop(), saved.pop()
-    wanted: list[Tensor] = [*block.parameters(), *([leaf] if need_input else [])]
+    wanted: list[Tensor] = [*block.parameters(), *also, *([leaf] if need_input else [])]
     if torch.compiler.is_compiling():  # a compiler plans the memory itself, and does not trace the root
         outputs, given = a, taken(delta)[0]
     else:

@@ -90,6 +90,7 @@ class Shape:
         inputs: numbers in an example.
         extra: the rule's own learned scalars.
         blocks: in order.
+        table: whether an example has one axis, of features.
     """
 
     n: int
@@ -97,6 +98,7 @@ class Shape:
     inputs: int
     extra: int
     blocks: tuple[BlockShape, ...]
+    table: bool
 
     @property
     def dense(self) -> bool:
@@ -157,7 +159,7 @@ def shape_of(net: Chain, n: int, extra: int = 0) -> Shape | None:
     blocks = [shape for block in net if (shape := _block_shape(block)) is not None]
     if len(blocks) < len(net):
         return None
-    return Shape(n, net.n_classes, math.prod(net.in_shape), extra, tuple(blocks))
+    return Shape(n, net.n_classes, math.prod(net.in_shape), extra, tuple(blocks), len(net.in_shape) == 1)
 
 
 def _block_shape(block: Block) -> BlockShape | None:

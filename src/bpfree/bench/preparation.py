@@ -41,6 +41,7 @@ def prepare(
     device: torch.device,
     *,
     data_dir: Path | None = None,
+    channels: str = "auto",
     factor: CarbonFactor | None = None,
     estimate: bool = False,
     plan: dict[str, Any] | None = None,
@@ -50,6 +51,7 @@ def prepare(
     Args:
         dataset: a name or a file, see :func:`bpfree.data.load`.
         net: specification, such as ``"mlp:2x256"``.
+        channels: how images of a file are read, see :func:`bpfree.data.load`.
         factor: grams of CO2 equivalent per kilowatt-hour, None where it is not known.
         estimate: see :func:`ready_meter`.
         plan: JSON values that every record carries; data set, net, device and tier are added.
@@ -58,7 +60,7 @@ def prepare(
         BpfreeError: data or a net that cannot be used; a batch larger than the training split.
     """
     first, *_ = rules.plan.split_seeds
-    loaded = _load(rules, dataset, first, device, data_dir)
+    loaded = _load(rules, dataset, first, device, data_dir, channels)
     n_params = sum(p.numel() for p in _build(net, loaded).parameters())
     loaded.batches("train", rules.batch_size)  # refuses a batch larger than the split
     environment.configure_torch(n_params, rules.batch_size, device)
@@ -75,11 +77,11 @@ def prepare(
     return Setting(rules, loaded, net, device, meter, factor, {**(plan or {}), **about}, facts, split_seed=first)
 
 
-def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None) -> tuple[Setting, ...]:
+def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None, channels: str = "auto") -> tuple[Setting, ...]:
     """The setting on the further split seeds of its ruleset's plan.
 
     Args:
-        dataset: as it was given to :func:`prepare`.
+        dataset, data_dir, channels: as they were given to :func:`prepare`.
 
     Raises:
         RulesetError: the split of this data set is not drawn, so that they would all be the same.
@@ -88,14 +90,20 @@ def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None
     seeds = rules.plan.split_seeds[1:]
     if seeds and not rules.split_for(dataset).is_drawn:
         raise RulesetError(f"the split of {setting.data.name} is fixed ({rules.split_for(dataset)}); use one split seed")
-    return tuple(
-        replace(setting, data=_load(rules, dataset, seed, setting.device, data_dir), split_seed=seed, costs={}) for seed in seeds
-    )
+    settings: list[Setting] = []
+    for seed in seeds:
+        loaded = _load(rules, dataset, seed, setting.device, data_dir, channels)
+        if loaded.split_digest == setting.data.split_digest:
+            raise RulesetError(f"{setting.data.name} comes with its own splits, which no seed changes; use one split seed")
+        settings.append(replace(setting, data=loaded, split_seed=seed, costs={}))
+    return tuple(settings)
 
 
-def _load(rules: Ruleset, dataset: str, split_seed: int, device: torch.device, data_dir: Path | None) -> data.Dataset:
+def _load(
+    rules: Ruleset, dataset: str, split_seed: int, device: torch.device, data_dir: Path | None, channels: str
+) -> data.Dataset:
     data.check_name(dataset)  # a misspelt name is reported before the ruleset is asked how it is split
-    loaded = data.load(dataset, data_dir=data_dir, split=rules.split_for(dataset), split_seed=split_seed)
+    loaded = data.load(dataset, data_dir=data_dir, split=rules.split_for(dataset), split_seed=split_seed, channels=channels)
     if rules.train_examples is not None:
         loaded = loaded.limited(rules.train_examples)
     loaded = replace(loaded, name=readable(loaded.name))  # that of a file may be no text

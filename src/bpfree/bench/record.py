@@ -22,7 +22,7 @@ from bpfree.bench.spaces import fixed_though_searched
 from bpfree.meter import Reading, co2e_g, device_peak
 from bpfree.models import Model, measure_inference
 from bpfree.nets import Chain
-from bpfree.records import Carbon, Energy, HistoryEntry, Inference, InferenceAt, PhaseEnd, Record, TuningCost
+from bpfree.records import ByClass, Carbon, Energy, HistoryEntry, Inference, InferenceAt, PhaseEnd, Record, TuningCost
 from bpfree.rulesets import digest
 from bpfree.train import StopRule, best_of, evaluate, stop_in
 
@@ -39,7 +39,7 @@ NO_TARGET = "no target accuracy was given; name one with --target 0.95"
 NOT_TESTED = "the test split is read once, when the study is over, and only for its best trial"
 NO_STUDY = "one search served all seeds"
 NOT_TUNED = "nothing was tuned: the values were given"
-TESTED = ("test_accuracy", "n_test", "correct", "inference")
+TESTED = ("test_accuracy", "n_test", "correct", "by_class", "inference")
 """What is known once the test split has been read."""
 
 
@@ -188,6 +188,12 @@ def with_test(record: Record, setting: Setting, model: Model) -> Record:
         record,
         test_accuracy=tested.accuracy,
         n_test=len(tested.correct),
+        by_class=ByClass(
+            n=list(tested.n_by_class),
+            recall=[right / n if n else None for n, right in zip(tested.n_by_class, tested.correct_by_class, strict=True)],
+            balanced_accuracy=tested.balanced_accuracy,
+            majority_share=max(tested.n_by_class) / sum(tested.n_by_class),
+        ),
         correct=base64.b64encode(bits.tobytes()).decode("ascii"),
         inference=_inference(record.arm, setting, replace(model, normalisation=None), reasons),
         reasons=reasons,

@@ -27,6 +27,7 @@ from bpfree.files import writing
 from bpfree.meter import Trace
 from bpfree.models import Model
 from bpfree.records import Record
+from bpfree.rulesets import Ruleset
 from bpfree.tensor_files import fill_tensors, write_tensors
 from bpfree.train import Progress, initialise
 
@@ -84,7 +85,7 @@ class ArmStudy:
             record, cause = failure.record, failure.__cause__
             if record.status == "interrupted":
                 raise_on(cause)
-        accuracy = record.val_accuracy or 0.0
+        accuracy = _objective(record, self.setting.ruleset) or 0.0
         tried = Tried(
             values,
             accuracy,
@@ -161,3 +162,13 @@ class ArmStudy:
         for path in self._folder.glob(f"{self._stem}*"):
             if keep is None or path != self._path(keep):
                 path.unlink(missing_ok=True)
+
+
+def _objective(record: Record, ruleset: Ruleset) -> float | None:
+    """The value by which the best trial is chosen, of the state that the run ended with; None where there is none."""
+    metric = ruleset.search.metric
+    if metric == "validation-accuracy" or record.val_accuracy is None:
+        return record.val_accuracy
+    last_phase = [entry for entry in record.history if entry.phase == record.history[-1].phase]
+    final = [entry for entry in last_phase if entry.improved] if ruleset.stop.restore_best else last_phase
+    return final[-1].watched(metric)

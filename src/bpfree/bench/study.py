@@ -166,7 +166,7 @@ def _run_trial(
     assert reading is not None
     best = None
     if not diverged and problem is None:
-        best = best_of(history, stop_in(stop, algorithm.phases(net)[history[-1].phase]))
+        best = best_of(history, stop_in(stop, algorithm.phases(net)[history[-1].phase]), rules.search.metric)
     trial = Tried(
         values,
         0.0 if best is None else best,

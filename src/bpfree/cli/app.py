@@ -14,6 +14,7 @@ from bpfree.cli.notices import one_line_warnings
 from bpfree.cli.options import (
     Arms,
     CarbonOptions,
+    Channels,
     DataDir,
     DataOptions,
     Device,
@@ -198,6 +199,7 @@ def predict(
     model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
     data: Annotated[Path, typer.Option(help="A .npz file with examples x, as they were in training; labels are not needed.")],
     device: Device = "cpu",
+    channels: Channels = "auto",
     as_json: Json = False,
 ) -> int:
     """Class and probabilities of each example, as CSV or JSON.
@@ -206,7 +208,7 @@ def predict(
     """
     from bpfree.cli.predict import predict_command
 
-    return predict_command(model, data, device=device, as_json=as_json)
+    return predict_command(model, data, device=device, channels=channels, as_json=as_json)
 
 
 @app.command()

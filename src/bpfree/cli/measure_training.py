@@ -41,7 +41,8 @@ def training_command(
     if size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {size}")
     where, chosen = torch_device(meter_options.device), parse_arms(arms)
-    loaded = data.load(data_options.dataset or "digits", data_dir=data_options.data_dir).without_test().to(where)
+    dataset, channels = data_options.dataset or "digits", data_options.channels
+    loaded = data.load(dataset, data_dir=data_options.data_dir, channels=channels).without_test().to(where)
     loaded.batches("train", size)  # refuses a batch larger than the set
     n_parameters = sum(p.numel() for p in build(spec, loaded.in_shape, loaded.n_classes).parameters())
     environment.configure_torch(n_parameters, size, where)

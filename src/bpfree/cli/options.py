@@ -15,6 +15,7 @@ __all__ = [
     "Arms",
     "BatchSize",
     "CarbonOptions",
+    "Channels",
     "CountOptions",
     "DataDir",
     "DataOptions",
@@ -38,6 +39,9 @@ __all__ = [
 
 Arms = Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
+Channels = Annotated[
+    str, typer.Option(help="How the examples of FILE.npz with three axes are read: first, last, or auto (by their shape).")
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(envvar="BPFREE_DATA", help="Holds mnist/, fashion-mnist/, cifar-10-batches-py/, cifar-100-python/."),
@@ -66,6 +70,7 @@ class DataOptions:
 
     dataset: Dataset = None
     data_dir: DataDir = None
+    channels: Channels = "auto"
     net: Annotated[str | None, typer.Option(help="mlp:2x256 (two hidden blocks of 256), mlp:512-256-128.")] = None
 
 
@@ -150,6 +155,7 @@ class CountOptions:
     batch_size: BatchSize = 128
     dataset: Dataset = None
     data_dir: DataDir = None
+    channels: Channels = "auto"
 
 
 def _at_home(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
@@ -27,6 +28,7 @@ from bpfree.cli.output import console
 from bpfree.cli.progress import ConsoleObserver
 from bpfree.cli.resume import remember
 from bpfree.cli.setting import Request
+from bpfree.train import ShortBudgetWarning, short_budget
 
 __all__ = ["Checked", "Session", "check", "open_directory", "start"]
 
@@ -105,4 +107,15 @@ def open_directory(
     """
     directory, setting = RunDirectory(options.out or fresh_path(name)), checked.setting
     with directory.opened(setting.ruleset, setting.facts, accept_other_code=options.accept_other_code):
-        yield directory, start(directory.path, quiet=quiet)
+        session = start(directory.path, quiet=quiet)
+        if not quiet:
+            _warn_of_short_budgets(checked)
+        yield directory, session
+
+
+def _warn_of_short_budgets(checked: Checked) -> None:
+    n, name = checked.setting.data.n("train"), checked.dataset
+    for arm in checked.arms:
+        under = checked.setting.arm_rules(arm)
+        if (short := short_budget(n, under.rules.batch_size, under.passes, name)) is not None:
+            warnings.warn(short, ShortBudgetWarning, stacklevel=2)  # the command line prints equal lines once

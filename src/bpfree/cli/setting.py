@@ -67,6 +67,7 @@ class Request:
             self.data.net or (rules.plan.nets[0] if rules.plan.nets else "mlp:2x256"),
             device,
             data_dir=self.data.data_dir,
+            channels=self.data.channels,
             factor=factor,
             estimate=self.meter.estimate_energy,
             plan={"command": command_line()},
@@ -78,7 +79,8 @@ class Request:
         Raises:
             RulesetError: the split of this data set is fixed.
         """
-        return other_splits(setting, self._dataset(setting.ruleset), data_dir=self.data.data_dir)
+        dataset = self._dataset(setting.ruleset)
+        return other_splits(setting, dataset, data_dir=self.data.data_dir, channels=self.data.channels)
 
     def _dataset(self, rules: rulesets.Ruleset) -> str:
         return self.data.dataset or (rules.plan.datasets[0] if rules.plan.datasets else "digits")

@@ -132,7 +132,7 @@ def _print(record: Record, path: Path, model_path: Path | None) -> None:
         typer.echo(f"{record.status}: {record.reasons['status']}")
     flops = record.flops.train_step if record.flops else None
     rows = {
-        "test accuracy": f"{format_percent(record.test_accuracy)} %",
+        "test accuracy": f"{format_percent(record.test_accuracy)} %{_by_class(record)}",
         "validation accuracy": f"{format_percent(record.val_accuracy)} %",
         "passes": str(record.passes),
         "time": f"{format_time(record.time_s)} (of which validation {format_time(record.eval_time_s)})",
@@ -147,6 +147,18 @@ def _print(record: Record, path: Path, model_path: Path | None) -> None:
     width = max(map(len, rows))
     for name, value in rows.items():
         typer.echo(f"{name:<{width}}  {value}")
+
+
+def _by_class(record: Record) -> str:
+    """What the accuracy is to be held against: the share of the most frequent class, and accuracy class by class."""
+    seen = record.by_class
+    if seen is None:
+        return ""
+    recalls = ", ".join(format_percent(recall) for recall in seen.recall[:10]) + (", ..." if len(seen.recall) > 10 else "")
+    return (
+        f" (the most frequent class is {format_percent(seen.majority_share)} %; balanced "
+        f"{format_percent(seen.balanced_accuracy)} %; recall by class {recalls})"
+    )
 
 
 def _why(record: Record, key: str, value: float | None) -> str:

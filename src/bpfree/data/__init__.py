@@ -7,12 +7,15 @@
 (128, 1, 8, 8)
 """
 
-from bpfree.data.arrays import from_arrays, load_examples
+from bpfree.data.arrays import from_arrays
+from bpfree.data.axes import ChannelsWarning
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
+from bpfree.data.npz import load_examples
 from bpfree.data.registry import check_name, describe, load, names
 
 __all__ = [
     "Batch",
+    "ChannelsWarning",
     "Dataset",
     "Examples",
     "TestSplitError",

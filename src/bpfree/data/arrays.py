@@ -1,209 +1,218 @@
-"""The user's own arrays: a ``.npz`` file with ``x`` and ``y``, or two arrays in Python.
+"""The user's own arrays: examples ``x`` and labels ``y``, divided here or by the user.
 
-``x`` is (n, features), (n, height, width), (n, channels, height, width), or (n, height, width, channels) where the last axis is 1
-or 3 and the second is neither. ``y`` is (n,), whole numbers 0 to K - 1. Splits 70/15/15, stratified. uint8 stays uint8 on the
-device; it is divided by 255 and standardised by one mean and one deviation of the training split. Everything else is standardised
-in float64 by the training split's mean and deviation, per feature of a table and per channel of an image, and stored as float32;
-a constant value becomes 0. A file is never unpickled: an object array is refused.
+``x`` is (n, features) for a table, (n, height, width) or four axes for images: (n, channels, height, width) or (n, height, width,
+channels), by the rule of :mod:`bpfree.data.axes` or as ``channels`` says. ``y`` is (n,), whole numbers 0 to K - 1. Without splits
+of the user 70/15/15, stratified. Images of uint8 stay uint8 on the device; they are divided by 255 and standardised by one mean
+and one deviation of the training split. Everything else, tables of uint8 among it, is standardised in float64 by the training
+split's mean and deviation, per feature of a table and per channel of an image, and stored as float32; a constant value becomes 0.
 """
 
 from __future__ import annotations
 
-import zipfile
-import zlib
-from pathlib import Path
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bpfree.data.dataset import Dataset, Examples, Normalisation
-from bpfree.data.splits import digest, stratified_shares, stratified_split
-from bpfree.errors import DataError
+from bpfree.data.array_kinds import Array, as_array, check_same_index
+from bpfree.data.axes import as_examples
+from bpfree.data.dataset import SPLITS, Dataset, Examples, Normalisation
+from bpfree.data.groups import check_apart, checked_groups, grouped_split
+from bpfree.data.labels import check_known_labels, class_labels
+from bpfree.data.splits import Indices, digest, stratified_parts, stratified_shares, train_and_validation
+from bpfree.data.standardise import Part, check_finite, pixel_normalisation, standardised
+from bpfree.errors import DataError, UsageError
 from bpfree.rulesets import Split, standard_split
 
-__all__ = ["from_arrays", "load_examples", "load_npz"]
-
-Array = NDArray[Any]
-
-_RELABEL = "relabel with: labels, y = np.unique(y, return_inverse=True)"
-_SAVE = "write it with: np.savez('data.npz', x=x, y=y)"
+__all__ = ["from_arrays"]
 
 
-def load_npz(path: Path | str, split_seed: int = 0, split: Split | None = None) -> Dataset:
-    """Load a ``.npz`` file that holds ``x`` and ``y``; the data set is named after the file.
+@dataclass(frozen=True)
+class _Given:
+    """What the user gave for one split: examples, labels, and groups or None."""
 
-    Raises:
-        DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see :func:`from_arrays`.
-    """
-    path = Path(path)
-    x, y = _read(path, ("x", "y"))
-    return from_arrays(x, y, name=path.name, split_seed=split_seed, split=split)
+    x: Array
+    y: NDArray[np.int64]
+    groups: Array | None
 
 
-def load_examples(path: Path | str) -> torch.Tensor:
-    """The examples of a ``.npz`` file that needs no labels: (n, features) or (n, c, h, w), as they are stored.
-
-    Raises:
-        DataError: there is no such file, it is not a .npz, ``x`` is missing or pickled, or holds what no example can.
-    """
-    path = Path(path)
-    (x,) = _read(path, ("x",))
-    if x.size == 0 or x.ndim == 0:
-        raise DataError(f"{path.name} is empty: x has shape {x.shape}; give at least one example")
-    return torch.from_numpy(np.ascontiguousarray(_checked_examples(x, path.name)))
-
-
-def _read(path: Path, keys: tuple[str, ...]) -> list[Array]:
-    if not path.is_file():
-        raise DataError(f"there is no file {path}; check the path, or {_SAVE}")
-    if not zipfile.is_zipfile(path):
-        raise DataError(f"{path} is not a .npz file (a .npz is a zip archive; this is not, or is cut off); {_SAVE}")
-    try:
-        with np.load(path, allow_pickle=False) as archive:
-            missing = [key for key in keys if key not in archive.files]
-            if missing:
-                present = ", ".join(archive.files) or "nothing"
-                raise DataError(f"{path} has no array {' and no array '.join(missing)}, only: {present}; {_SAVE}")
-            return [_member(archive, key, path) for key in keys]
-    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
-        raise DataError(
-            f"cannot read {path} ({error}); it is damaged or too large for the memory: write or copy it again"
-        ) from error
-
-
-def _member(archive: Any, key: str, path: Path) -> Array:
-    try:
-        return archive[key]
-    except ValueError as error:
-        if "pickle" in str(error):
-            raise DataError(
-                f"{key} in {path} holds Python objects, which bpfree does not load (unpickling runs code); give numbers in one "
-                f"rectangular array: np.stack(list({key})) before np.savez"
-            ) from error
-        raise DataError(f"{key} in {path} cannot be read ({error}); write the file again") from error
-
-
-def from_arrays(x: Any, y: Any, name: str = "arrays", split_seed: int = 0, split: Split | None = None) -> Dataset:
-    """Make a data set of two arrays (numpy, torch or lists); they are copied.
+def from_arrays(
+    x: Any = None,
+    y: Any = None,
+    name: str = "arrays",
+    split_seed: int = 0,
+    split: Split | None = None,
+    *,
+    channels: str = "auto",
+    groups: Any = None,
+    x_train: Any = None,
+    y_train: Any = None,
+    x_validation: Any = None,
+    y_validation: Any = None,
+    groups_validation: Any = None,
+    x_test: Any = None,
+    y_test: Any = None,
+    groups_test: Any = None,
+) -> Dataset:
+    """Make a data set of arrays (numpy, torch, pandas or lists); they are copied.
 
     Args:
         x: examples, of a shape named at the top of this file; bool, whole or floating numbers.
         y: (n,) labels, whole numbers 0 to K - 1.
         name: for records and messages.
-        split_seed: of the stratified split.
-        split: its shares, by default 70/15/15.
+        split_seed: of what is drawn.
+        split: its shares, by default 70/15/15. Where the test set is given, ``validation`` is a share of the training examples.
+        channels: ``"first"`` or ``"last"`` says how four axes are read; ``"auto"`` goes by the rule of :mod:`bpfree.data.axes`.
+        groups: (n,) to which group each example belongs: no group is in two splits.
+        x_train, y_train: other names of ``x`` and ``y``.
+        x_validation, y_validation: a validation set of the user's own, which needs a test set too.
+        x_test, y_test: a test set of the user's own; without a validation set, one is drawn of the training examples.
+        groups_validation, groups_test: groups of those, to be checked: none may be in two splits.
 
     Raises:
         DataError: in one line, what is wrong with the arrays and how to mend it.
+        UsageError: arrays that do not belong together, or ``channels`` for what has none.
     """
-    x, y = _as_array(x, "x", name), _as_array(y, "y", name)
-    _check_lengths(x, y, name)
-    y = _checked_labels(y, name)
-    x = _checked_examples(x, name)
-    split = split or standard_split("arrays")
-    indices = stratified_split(y, stratified_shares(split, name=name), split_seed, name=name)
-    raw_digest = digest(x, y, *indices.values())
-    norm = prepared = None
-    if x.dtype == np.uint8:
-        norm = _pixel_normalisation(x[indices["train"]])
-    else:
-        x, prepared = _standardised(x, indices["train"], name)
+    if (x is not None and x_train is not None) or (y is not None and y_train is not None):
+        raise UsageError(f"{name}: x and x_train, or y and y_train, are two names of one thing; give one of them")
+    plain = x_train is None and y_train is None
+    raw = {
+        "train": (x if x_train is None else x_train, y if y_train is None else y_train, groups),
+        "validation": (x_validation, y_validation, groups_validation),
+        "test": (x_test, y_test, groups_test),
+    }
+    whole = plain and all(part is None for split in SPLITS[1:] for part in raw[split])
+    given = _checked({split: parts for split, parts in raw.items() if _is_given(split, parts, name)}, whole, channels, name)
+    train = given["train"]
+    rows, words = _divided(given, split or standard_split("arrays"), split_seed, name)
+    parts = {k: Part(given[k].x if k in given else train.x, rows.get(k)) for k in SPLITS}
+    labels = {k: given[k].y if k in given else train.y for k in SPLITS}
+    split_digest = _digest(given, rows)  # before anything is stored: moved channels are copied for it
+    stored, normalisation, prepared = _stored(parts, name)
+    n = sum(len(part) for part in parts.values())
     return Dataset(
         name=name,
-        n_classes=int(y.max()) + 1,
-        in_shape=x.shape[1:],
-        split_digest=raw_digest,
-        note=f"{name}: {len(y):,} examples of shape {x.shape[1:]}, split {split}.",
-        splits={k: Examples(torch.from_numpy(x[i]), torch.from_numpy(y[i])) for k, i in indices.items()},
-        normalisation=norm,
+        n_classes=int(train.y.max()) + 1,
+        in_shape=train.x.shape[1:],
+        split_digest=split_digest,
+        note=f"{name}: {n:,} examples of shape {train.x.shape[1:]}, split {words}.",
+        splits={
+            k: Examples(torch.from_numpy(stored[k]), torch.from_numpy(labels[k][rows[k]] if k in rows else labels[k].copy()))
+            for k in SPLITS
+        },
+        normalisation=normalisation,
         prepared=prepared,
     )
 
 
-def _as_array(values: Any, what: str, name: str) -> Array:
-    if isinstance(values, torch.Tensor):
-        values = values.detach().cpu()
-        return (values.float() if values.dtype == torch.bfloat16 else values).numpy()  # numpy has no bfloat16
-    try:
-        return np.asarray(values)
-    except ValueError as error:
-        raise DataError(f"{name}: {what} is not one rectangular array ({error}); make its rows equally long") from error
+def _is_given(split: str, parts: tuple[Any, Any, Any], name: str) -> bool:
+    """Whether the user gave examples and labels of this split.
+
+    Raises:
+        UsageError: only one of both, or groups without them.
+    """
+    x, y, groups = parts
+    if split != "train" and x is None and y is None and groups is None:
+        return False
+    if x is None or y is None:
+        what = "x, y" if split == "train" else f"x_{split}, y_{split}"
+        raise UsageError(f"{name}: {split} needs both examples and labels; give {what}")
+    return True
 
 
-def _check_lengths(x: Array, y: Array, name: str) -> None:
+def _checked(raw: Mapping[str, tuple[Any, Any, Any]], whole: bool, channels: str, name: str) -> dict[str, _Given]:
+    given: dict[str, _Given] = {}
+    n_classes = 0
+    for split, (x, y, groups) in raw.items():
+        suffix = "" if whole else f"_{split}"
+        check_same_index(x, y, name)
+        x, y = as_array(x, f"x{suffix}", name), as_array(y, f"y{suffix}", name)
+        _check_lengths(x, y, suffix, name)
+        if split == "train":
+            y = class_labels(y, name, f"y{suffix}")
+            n_classes = int(y.max()) + 1
+        else:
+            y = check_known_labels(y, n_classes, name, f"y{suffix}")
+        x = as_examples(x, channels, name)
+        check_finite(x, name, f"x{suffix}")
+        if groups is not None:
+            groups = checked_groups(as_array(groups, "groups", name), len(x), name, f"groups{suffix if split != 'train' else ''}")
+        given[split] = _Given(x, y, groups)
+    for split, part in given.items():
+        _check_alike(given["train"].x, part.x, split, name)
+    return given
+
+
+def _check_lengths(x: Array, y: Array, suffix: str, name: str) -> None:
     if x.ndim == 0 or y.ndim == 0 or x.size == 0 or y.size == 0:
-        raise DataError(f"{name} is empty: x has shape {x.shape}, y has shape {y.shape}; give at least 3 of each class")
+        raise DataError(
+            f"{name} is empty: x{suffix} has shape {x.shape}, y{suffix} has shape {y.shape}; give at least 3 of each class"
+        )
     if y.ndim != 1:
-        cure = "y.argmax(axis=1) if it is one-hot" if y.ndim == 2 and y.shape[1] > 1 else "y.ravel()"
-        raise DataError(f"{name}: y must have shape (n,), got {y.shape}; give {cure}")
+        cure = f"y{suffix}.argmax(axis=1) if it is one-hot" if y.ndim == 2 and y.shape[1] > 1 else f"y{suffix}.ravel()"
+        raise DataError(f"{name}: y{suffix} must have shape (n,), got {y.shape}; give {cure}")
     if len(x) != len(y):
-        raise DataError(f"{name}: x has {len(x)} examples and y has {len(y)} labels; give one label for each example")
-
-
-def _checked_labels(y: Array, name: str) -> NDArray[np.int64]:
-    if y.dtype.kind not in "biu":
-        cure = "y.astype(int) if they are whole numbers, else " if y.dtype.kind == "f" else ""
-        raise DataError(f"{name}: labels must be whole numbers, got {y.dtype}; {cure}{_RELABEL}")
-    labels = np.unique(y)
-    if labels[0] < 0:
-        raise DataError(f"{name}: labels must be 0 to K - 1, but the smallest is {labels[0]}; {_RELABEL}")
-    if len(labels) == 1:
-        raise DataError(f"{name}: all {len(y)} labels are {labels[0]}; give examples of at least two classes")
-    if int(labels[-1]) != len(labels) - 1:
-        absent = int(np.flatnonzero(labels != np.arange(len(labels)))[0])
         raise DataError(
-            f"{name}: labels must be 0 to K - 1 without gaps, but they go up to {labels[-1]} and no example has label {absent}; "
-            f"{_RELABEL}"
+            f"{name}: x{suffix} has {len(x)} examples and y{suffix} has {len(y)} labels; give one label for each example"
         )
-    return y.astype(np.int64)
 
 
-def _checked_examples(x: Array, name: str) -> Array:
-    """``x`` as (n, features) or (n, c, h, w)."""
-    if x.dtype.kind not in "biuf":
-        raise DataError(f"{name}: x must hold numbers, got {x.dtype}; encode it as uint8 or float32 first")
-    if x.ndim == 3:
-        x = x[:, None]
-    elif x.ndim == 4 and x.shape[3] in (1, 3) and x.shape[1] not in (1, 3):
-        x = np.moveaxis(x, 3, 1)
-    elif x.ndim not in (2, 4):
+def _check_alike(train: Array, other: Array, split: str, name: str) -> None:
+    if train.shape[1:] != other.shape[1:]:
         raise DataError(
-            f"{name}: x must have 2 axes (n, features), 3 (n, h, w) or 4 (n, c, h, w), got shape {x.shape}; "
-            + ("give x.reshape(-1, 1)" if x.ndim == 1 else "give x.reshape(len(x), -1)")
+            f"{name}: training examples have shape {train.shape[1:]}, those of x_{split} {other.shape[1:]}; give the same shape"
         )
-    if x.dtype.kind == "f" and not (finite := np.isfinite(x)).all():
-        bad = np.flatnonzero(~finite.reshape(len(x), -1).all(axis=1))
+    if (train.dtype == np.uint8) != (other.dtype == np.uint8):
         raise DataError(
-            f"{name}: x has {int((~finite).sum())} values that are NaN or infinite, the first in example {bad[0]}; fill them "
-            "in, or drop those examples"
+            f"{name}: training examples are {train.dtype}, those of x_{split} {other.dtype}; scale and store both in one way"
         )
-    return x
 
 
-def _pixel_normalisation(train: NDArray[np.uint8]) -> Normalisation:
-    # By the histogram of the 256 values: exact, and no floating copy of all pixels is made.
-    counts = np.bincount(train.reshape(-1), minlength=256) / train.size
-    values = np.arange(256) / 255.0
-    mean = float(counts @ values)
-    std = float(np.sqrt(counts @ (values - mean) ** 2))
-    scale = 1.0 / (255.0 * std) if std > 1e-12 else 1.0  # all pixels alike: they become 0
-    return Normalisation(torch.tensor([255.0 * mean], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64))
+def _divided(given: Mapping[str, _Given], split: Split, seed: int, name: str) -> tuple[dict[str, Indices], str]:
+    """Which training examples are in each split that is drawn from them, and the division in words."""
+    train = given["train"]
+    groups = {k: part.groups for k, part in given.items() if part.groups is not None}
+    if 1 < len(groups) < len(given) or (groups and "train" not in groups):
+        raise UsageError(
+            f"{name}: groups were given for {', '.join(groups)} only; give those of {', '.join(given)}, or of training"
+        )
+    check_apart(groups, name)
+    if "validation" in given:
+        if "test" not in given:
+            raise UsageError(f"{name}: x_validation was given without a test set; give x_test and y_test too, or neither")
+        return {}, "as given"
+    if "test" not in given:
+        validation, test = stratified_shares(split, name=name)
+        shares, words = {"validation": validation, "test": test}, str(split)
+    elif split.kind == "stratified" or train.groups is not None:
+        share = split.validation if isinstance(split.validation, float) else split.validation / len(train.y)
+        shares, words = {"validation": share}, f"{100 * share:.3g} % of training validate, test as given"
+    else:
+        training, validating = train_and_validation(len(train.y), split, seed, name=name)
+        return {"train": training, "validation": validating}, f"{split.validation} of training validate, test as given"
+    if train.groups is None:
+        return stratified_parts(train.y, shares, seed, name=name), words
+    return grouped_split(train.y, train.groups, shares, seed, name=name), f"{words}, no group in two splits"
 
 
-def _standardised(x: Array, train: NDArray[np.int64], name: str) -> tuple[NDArray[np.float32], Normalisation]:
-    axes = (0,) if x.ndim == 2 else (0, 2, 3)
-    x = x.astype(np.float64)  # before any subtraction: times and money have means far above their deviations
-    seen = x[train]
-    with np.errstate(all="ignore"):  # an overflow is reported below
-        mean = seen.mean(axis=axes, keepdims=True)
-        std = seen.std(axis=axes, keepdims=True)
-        # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.
-        constant = std <= 1e-12 * np.abs(mean)
-        divisor = np.where(constant, 1.0, std)
-        result = np.where(constant, 0.0, (x - mean) / divisor).astype(np.float32)
-    if not (np.isfinite(result).all() and np.isfinite(std).all()):
-        raise DataError(f"{name}: x has values too large to standardise (up to {np.abs(x).max():.3g}); rescale them")
-    factor = np.where(constant, 0.0, 1.0 / divisor)
-    return result, Normalisation(torch.from_numpy(mean[0]), torch.from_numpy(factor[0]))
+def _digest(given: Mapping[str, _Given], rows: Mapping[str, Indices]) -> str:
+    """Of contents and division; where the user gave no splits, of x, y and the three lists of rows alone."""
+    parts: list[str | NDArray[Any]] = [given["train"].x, given["train"].y]
+    for split in SPLITS[1:]:
+        if split in given:
+            parts += [split, given[split].x, given[split].y]
+    return digest(*parts, *rows.values())
+
+
+def _stored(
+    parts: Mapping[str, Part], name: str
+) -> tuple[Mapping[str, NDArray[Any]], Normalisation | None, Normalisation | None]:
+    """What the data set holds of each split, the normalisation of its batches, and that which has been done already."""
+    train = parts["train"]
+    if train.x.dtype == np.uint8 and train.x.ndim == 4:
+        return {split: part.values() for split, part in parts.items()}, pixel_normalisation(train), None
+    stored, prepared = standardised(parts, name)
+    return stored, None, prepared

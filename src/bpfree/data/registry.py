@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bpfree.data.arrays import load_npz
+from bpfree.data.axes import check_channels
 from bpfree.data.cifar import load_cifar
 from bpfree.data.dataset import Dataset
 from bpfree.data.digits import load_digits
 from bpfree.data.idx import load_idx
+from bpfree.data.npz import load_npz
 from bpfree.data.splits import check_seed
 from bpfree.data.synthetic import load_synthetic, parse_synthetic
 from bpfree.errors import UsageError, unknown_name
@@ -39,7 +40,7 @@ def describe() -> dict[str, str]:
         "cifar10": "60,000 colour pictures of 32 x 32 in 10 classes; likewise",
         "cifar100": "60,000 colour pictures of 32 x 32 in 100 classes; likewise",
         "synthetic": "a teacher network's labels, for scaling tests: synthetic:n=5000:inputs=64:classes=10",
-        "FILE.npz": "your own: arrays x (examples first) and y (labels 0 to K-1)",
+        "FILE.npz": "your own: arrays x (examples first) and y (labels 0 to K-1); x_train, y_train, x_test, y_test; groups",
     }
 
 
@@ -72,6 +73,7 @@ def load(
     download: bool = True,
     split_seed: int = 0,
     split: Split | None = None,
+    channels: str = "auto",
 ) -> Dataset:
     """Load a data set onto the CPU.
 
@@ -82,6 +84,7 @@ def load(
         download: false refuses to use the network.
         split_seed: of the splits that are drawn (by default all but MNIST's, and the official test splits).
         split: how it is divided; by default as under ``splits: standard`` of a ruleset.
+        channels: of a ``.npz`` file whose examples have three axes, see :func:`bpfree.data.from_arrays`.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -94,7 +97,10 @@ def load(
     text = str(spec)
     split = split or standard_split(text)
     if text.lower().endswith(".npz"):
-        return load_npz(text, split_seed, split)
+        return load_npz(text, split_seed, split, channels)
+    check_channels(channels)
+    if channels != "auto":
+        raise UsageError(f"channels {channels} was asked, but the order of channels in {text} is known; leave it out")
     name, _, options = text.partition(":")
     if name == "synthetic":
         return load_synthetic(parse_synthetic(options), split_seed, split)

@@ -16,19 +16,19 @@ from bpfree.errors import DataError, UsageError
 from bpfree.rulesets import Split
 
 __all__ = [
+    "Indices",
     "check_seed",
     "digest",
     "random_split",
     "stratified_order",
+    "stratified_parts",
     "stratified_shares",
     "stratified_split",
     "train_and_validation",
 ]
 
 Indices = NDArray[np.int64]
-
-_LEAST = 3
-"""Examples of a class that are needed: one for each split."""
+"""Numbers of examples."""
 
 
 def digest(*parts: str | NDArray[np.generic]) -> str:
@@ -96,21 +96,42 @@ def stratified_split(y: NDArray[np.integer], fractions: tuple[float, float], see
     Raises:
         DataError: a class has fewer than three examples.
     """
+    validation, test = fractions
+    return stratified_parts(y, {"validation": validation, "test": test}, seed, name=name)
+
+
+def stratified_parts(y: NDArray[np.integer], shares: Mapping[str, float], seed: int, *, name: str) -> dict[str, Indices]:
+    """Indices of ``train`` and of each split of ``shares``, each ascending; every class is in each.
+
+    Args:
+        y: (n,) labels 0 to K - 1, each of which occurs.
+        shares: of each class, by split (rounded, at least one example each); the rest trains.
+        seed: of the draw.
+        name: of the data set, for the message.
+
+    Raises:
+        DataError: a class has fewer examples than there are splits.
+    """
     counts = np.bincount(y)
     scarce = int(counts.argmin())
-    if counts[scarce] < _LEAST:
+    least = 1 + len(shares)
+    if counts[scarce] < least:
+        aims = " (to train, to validate, to test)" if least == 3 else f" (for {', '.join(('train', *shares))})"
         raise DataError(
-            f"{name}: class {scarce} has {_examples(int(counts[scarce]))}, and at least {_LEAST} of each are needed (to train, "
-            "to validate, to test); add examples or leave that class out"
+            f"{name}: class {scarce} has {_examples(int(counts[scarce]))}, and at least {least} of each are needed{aims}; add "
+            "examples or leave that class out"
         )
     random = np.random.RandomState(check_seed(seed))
-    parts: dict[str, list[Indices]] = {"train": [], "validation": [], "test": []}
+    parts: dict[str, list[Indices]] = {split: [] for split in ("train", *shares)}
     for label in range(len(counts)):
-        members = random.permutation(np.flatnonzero(y == label)).astype(np.int64)
-        n_validation, n_test = (max(1, round(fraction * len(members))) for fraction in fractions)
-        parts["validation"].append(members[:n_validation])
-        parts["test"].append(members[n_validation : n_validation + n_test])
-        parts["train"].append(members[n_validation + n_test :])
+        rest = random.permutation(np.flatnonzero(y == label)).astype(np.int64)
+        sizes = [max(1, round(share * len(rest))) for share in shares.values()]
+        if sum(sizes) >= len(rest):  # large shares of a small class, all rounded up: one example trains
+            sizes[int(np.argmax(sizes))] -= sum(sizes) - len(rest) + 1
+        for split, size in zip(shares, sizes, strict=True):
+            parts[split].append(rest[:size])
+            rest = rest[size:]
+        parts["train"].append(rest)
     return {split: np.sort(np.concatenate(indices)) for split, indices in parts.items()}
 
 

@@ -106,7 +106,7 @@ class Model:
             kind = str(x.dtype).removeprefix("torch.")
             raise DataError(f"the model was trained on pixels from 0 to 255, got {kind}; give uint8")
         # Pixels as in training; others in double precision, since times and money have means far above their deviations.
-        work = torch.float32 if x.dtype == torch.uint8 and self.net.dtype != torch.float64 else torch.float64
+        work = torch.float32 if x.dtype == torch.uint8 and x.dim() == 4 and self.net.dtype != torch.float64 else torch.float64
         x = x.to(self.net.device, work)
         if self.normalisation is not None:
             shift, factor = (t.to(self.net.device, work) for t in (self.normalisation.shift, self.normalisation.factor))

@@ -16,6 +16,7 @@ from torch import Tensor
 from bpfree.numerics.losses import at_least_float32
 
 __all__ = [
+    "NORM_EPS",
     "GoodnessKind",
     "goodness",
     "goodness_gradient",

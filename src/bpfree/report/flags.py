@@ -7,6 +7,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 
 from bpfree.report.audit import Flag, audit, copied, mistake
+from bpfree.report.classes import class_flags
 from bpfree.report.cost_flags import cost_flags, directory_flags
 from bpfree.report.identity_flags import identity_flags
 from bpfree.report.material import Material
@@ -30,6 +31,7 @@ def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
             *_unequal(table, material),
             *seed_flags(table),
             *_lost(table),
+            *class_flags(table),
             *cost_flags(table, material),
             *_measured(table),
         )

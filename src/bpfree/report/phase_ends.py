@@ -57,7 +57,7 @@ def _reason(run: Record, entries: Sequence[HistoryEntry], phase: _Phase, used: i
     stop = ruleset.patience(run.arm, run.dataset, run.net, phase.name or None)
     watch = Watch(cap=phase_cap(stop, used, phase))
     for entry in entries:
-        watch.see(entry.val_loss if stop.metric == "validation-loss" else entry.val_accuracy, stop)
+        watch.see(entry.watched(stop.metric), stop)
     last = entries[-1]
     return end_reason(watch, stop, phase, time_s=last.time_s, diverged=last.train_loss is None)
 

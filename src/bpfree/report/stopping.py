@@ -71,6 +71,6 @@ def _waits(entries: Sequence[HistoryEntry], stop: Patience) -> list[int]:
     """Passes without improvement after each pass: the stop rule, replayed over the history of a phase."""
     watch, waits = Watch(cap=len(entries)), []
     for entry in entries:
-        watch.see(entry.val_loss if stop.metric == "validation-loss" else entry.val_accuracy, stop)
+        watch.see(entry.watched(stop.metric), stop)
         waits.append(watch.waited)
     return waits

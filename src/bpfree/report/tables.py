@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bpfree.report import quantities as q
+from bpfree.report.classes import class_fields, class_words, majority_words
 from bpfree.report.model import ArmRow, SeedMean, Table
 from bpfree.report.passes import PASSES_HEADINGS, passes_rows
 from bpfree.report.phase_ends import END_WORDS, ends_in_words, run_ends
@@ -69,6 +70,11 @@ def _arm(row: ArmRow) -> Display:
 
 
 def _accuracy(row: ArmRow) -> Display:
+    shown, classes = _accuracy_alone(row), class_words(row)
+    return Display(shown.text, "; ".join(filter(None, (shown.sub, classes))), shown.tone)
+
+
+def _accuracy_alone(row: ArmRow) -> Display:
     n_ok, accuracy = row.statuses.get("ok", 0), row[q.ACCURACY]
     if accuracy is None:
         return Display(MISSING, "no run finished" if n_ok == 0 else "")
@@ -196,7 +202,7 @@ def text_table(table: Table, stamps: Sequence[str] = ()) -> TextTable:
     """
     columns = {
         "Arm": [row.label.replace(" (", "\n(") for row in table.rows],
-        "Accuracy, %": [row.accuracy_text for row in table.rows],
+        "Accuracy, %": ["\n".join(filter(None, (row.accuracy_text, majority_words(row)))) for row in table.rows],
         f"Difference to\n{table.baseline_label}, points": [_two_lines(_difference(row)) for row in table.rows],
         "Time": [_two_lines(_TIME.display(row)) for row in table.rows],
         headings(table)["energy"].replace(", ", ",\n"): [_two_lines(_ENERGY.display(row)) for row in table.rows],
@@ -300,6 +306,7 @@ def _csv_fields(table: Table, row: ArmRow) -> dict[str, str | int | float | None
     }
     fields |= {cost.csv_key: reached and cost.pick(reached) for cost in COSTS_TO_TARGET if cost.csv_key}
     fields |= row.largest
+    fields |= class_fields(row)
     ends = run_ends(row.runs)
     fields |= {f"n_ended_by_{end}": ends[end] for end in END_WORDS if end != "diverged"}
     fields |= {"n_seeds": len(row.runs)} | {f"n_{status}": row.statuses.get(status, 0) for status in STATUSES}

@@ -12,6 +12,7 @@ from pydantic import Field, field_validator, model_validator
 from bpfree.errors import RulesetError
 from bpfree.rulesets.numbers import Count, Natural, Part, Positive
 from bpfree.rulesets.ranges import Range, Spaces, check_keys, named_spaces
+from bpfree.rulesets.stopping import Metric
 
 __all__ = ["MOST_TRIALS", "STANDARD", "QuasiRandom", "Sampler", "Search"]
 
@@ -92,17 +93,23 @@ class Search(Part):
     has the hyper-parameters that it names. ``passes_per_trial`` counts as the budget does (per run or per phase); ``None`` gives
     a trial the same passes as a run. The stop rule of a trial is that of a run. ``train_examples``: a trial trains on at most so
     many; ``None`` gives it those of a run. ``spaces``: see :mod:`bpfree.rulesets.ranges`; a name is short for those of the
-    package, ``None`` stands in rulesets of schema version 1 alone.
+    package, ``None`` stands in rulesets of schema version 1 alone. ``objective``: by which value of a trial's final state the
+    best trial is chosen; balanced accuracy where one class is much more frequent than another.
     """
 
     studies: Annotated[Count, Field(le=MOST_TRIALS)] = 1
     trials: Annotated[Natural, Field(le=MOST_TRIALS)]
     passes_per_trial: Count | None = None
     train_examples: Count | None = None
-    objective: Literal["best-validation-accuracy"] = "best-validation-accuracy"
+    objective: Literal["best-validation-accuracy", "best-balanced-accuracy"] = "best-validation-accuracy"
     sampler: Annotated[Sampler | QuasiRandom, Field(discriminator="name")] = Field(default_factory=QuasiRandom)
     pruner: Literal["none"] = "none"
     spaces: Spaces | None = Field(default_factory=lambda: _ranges(named_spaces(STANDARD)))
+
+    @property
+    def metric(self) -> Metric:
+        """By what a trial is chosen, as :meth:`bpfree.records.HistoryEntry.watched` names it."""
+        return "balanced-accuracy" if self.objective == "best-balanced-accuracy" else "validation-accuracy"
 
     @field_validator("spaces", mode="before")
     @classmethod

@@ -15,8 +15,8 @@ from bpfree.errors import UsageError
 
 __all__ = ["EndReason", "Metric", "Patience", "PhaseLike", "StopRule", "Watch", "end_reason", "improves", "phase_cap", "stop_in"]
 
-Metric = Literal["validation-accuracy", "validation-loss"]
-"""What is watched on the validation split."""
+Metric = Literal["validation-accuracy", "balanced-accuracy", "validation-loss"]
+"""What is watched on the validation split; balanced accuracy is the mean over the classes of the share classified rightly."""
 
 EndReason = Literal["patience", "cap", "hours", "itself", "diverged"]
 """Why a phase ended, see :func:`end_reason`."""
@@ -59,7 +59,7 @@ def improves(value: float | None, best: float | None, metric: Metric, min_delta:
         return False
     if best is None:
         return True
-    gain = value - best if metric == "validation-accuracy" else best - value
+    gain = best - value if metric == "validation-loss" else value - best
     return gain > min_delta
 
 

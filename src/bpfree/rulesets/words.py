@@ -11,7 +11,11 @@ from bpfree.units import format_percent
 
 __all__ = ["difference", "exception_in_words", "in_words"]
 
-_METRICS = {"validation-accuracy": "validation accuracy", "validation-loss": "validation loss"}
+_METRICS = {
+    "validation-accuracy": "validation accuracy",
+    "balanced-accuracy": "balanced validation accuracy",
+    "validation-loss": "validation loss",
+}
 _SCHEDULES = {
     "constant": "stays constant",
     "linear-cooldown": "falls linearly to zero over the second half of the passes",

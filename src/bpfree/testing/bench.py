@@ -85,14 +85,14 @@ def make_batch(
 
 
 def blobs(n: int = 480, n_inputs: int = 16, n_classes: int = 4) -> Dataset:
-    """An easy task: well separated normal clusters, whose centres say nothing in the first ``n_classes`` inputs.
+    """An easy task: well separated normal clusters, whose centres differ in the first ``n_classes`` inputs alone.
 
-    (Rules that paint a label into the input lose those.)
+    (A rule that paints a label over the first inputs of a table loses what they say, and fails.)
     """
     key = torch.tensor(stream_key(2026, 1))
     y = torch.arange(n) % n_classes
-    centres = normal(key, (n_classes, n_inputs), salt=3, dtype=torch.float64) * 2.0
-    centres[:, :n_classes] = 0.0
+    centres = torch.zeros(n_classes, n_inputs, dtype=torch.float64)
+    centres[:, :n_classes] = 9.0 * torch.eye(n_classes, dtype=torch.float64)
     x = centres[y] + normal(key, (n, n_inputs), salt=4, dtype=torch.float64)
     return from_arrays(x.float(), y, name="blobs")
 

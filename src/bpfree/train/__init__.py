@@ -1,6 +1,7 @@
 """Training: the loop, the stop rule, evaluation, checkpoints."""
 
 from bpfree.rulesets import Patience, StopRule, stop_in
+from bpfree.train.budget import ShortBudgetWarning, short_budget
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import check_identity, counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
@@ -16,6 +17,7 @@ __all__ = [
     "FitResult",
     "Patience",
     "Progress",
+    "ShortBudgetWarning",
     "StopRule",
     "WallClock",
     "best_of",
@@ -27,6 +29,7 @@ __all__ = [
     "initialise",
     "past",
     "read_by",
+    "short_budget",
     "stop_in",
     "training",
 ]

@@ -25,13 +25,23 @@ class Evaluation:
         accuracy: a fraction.
         loss: mean cross-entropy of the scores, or None.
         correct: (n,) bool. An example without a finite largest score has no prediction, and is not correct.
+        n_by_class: examples of each class.
+        correct_by_class: how many of them were classified rightly.
         finite: every example has a finite largest score.
     """
 
     accuracy: float
     loss: float | None
     correct: torch.Tensor
+    n_by_class: tuple[int, ...]
+    correct_by_class: tuple[int, ...]
     finite: bool = True
+
+    @property
+    def balanced_accuracy(self) -> float:
+        """Mean over the classes that occur of the share that was classified rightly."""
+        recalls = [correct / n for n, correct in zip(self.n_by_class, self.correct_by_class, strict=True) if n]
+        return sum(recalls) / len(recalls)
 
 
 @torch.no_grad()
@@ -57,7 +67,7 @@ def evaluate(
     """
     chooser = algorithm if choosing and isinstance(algorithm, ChoosesReadout) else None
     net.eval()
-    correct, losses, known = [], [], []
+    correct, losses, known, labels = [], [], [], []
     for batch in data.batches(
         split, EVALUATION_BATCH if split != "train" else min(EVALUATION_BATCH, data.n("train")), shuffle=False
     ):
@@ -68,6 +78,7 @@ def evaluate(
         # Not of every score: the logarithm of a probability of 0 is a score too. NaN passes through the maximum.
         predicted = every.amax(2).isfinite()  # (r, n)
         known.append(predicted.all(1))
+        labels.append(batch.y)
         correct.append((every.argmax(2) == batch.y) & predicted)
         if with_loss:
             losses.append(torch.stack([cross_entropy(scores, batch.y) * len(batch.y) for scores in every]))
@@ -79,4 +90,9 @@ def evaluate(
         chooser.choose(state, best)
     hits = hits[best]
     loss = float(torch.stack(losses).sum(0)[best]) / len(hits) if with_loss else None
-    return Evaluation(float(hits.double().mean()), loss, hits, bool(finite[best]))
+    y = torch.cat(labels)
+    counts = torch.zeros(2, data.n_classes, dtype=torch.int64, device=y.device)
+    counts[0].index_add_(0, y, torch.ones_like(y))
+    counts[1].index_add_(0, y, hits.to(y.dtype))
+    by_class = [tuple(row) for row in counts.tolist()]
+    return Evaluation(float(hits.double().mean()), loss, hits, by_class[0], by_class[1], bool(finite[best]))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
@@ -11,8 +12,9 @@ from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
+from bpfree.train.budget import ShortBudgetWarning, short_budget
 from bpfree.train.cursor import past
-from bpfree.train.training import initialise, training
+from bpfree.train.training import BATCH_SIZE, initialise, training
 
 if TYPE_CHECKING:
     from bpfree.meter import Meter, Reading
@@ -45,11 +47,11 @@ class FitResult:
     reading: Reading | None
 
 
-def best_of(history: Sequence[HistoryEntry], stop: Patience) -> float | None:
-    """Validation accuracy of the final state: of the best pass of the last phase, or of the last finite pass."""
+def best_of(history: Sequence[HistoryEntry], stop: Patience, metric: str = "validation-accuracy") -> float | None:
+    """Validation accuracy (or what ``metric`` names) of the final state: of the last phase's best or last finite pass."""
     last_phase = [entry for entry in history if entry.phase == history[-1].phase]
     candidates = [entry for entry in last_phase if entry.improved or not stop.restore_best]
-    known = [entry.val_accuracy for entry in candidates if entry.val_accuracy is not None]
+    known = [entry.watched(metric) for entry in candidates if entry.val_accuracy is not None]
     return known[-1] if known else None
 
 
@@ -65,9 +67,13 @@ def fit(
 ) -> FitResult:
     """Run :func:`bpfree.training` to its end, within one window of ``meter`` if there is one.
 
+    A :class:`bpfree.train.ShortBudgetWarning` says where ``stop`` allows too few steps to learn, and what would be enough.
+
     Args:
         options: passed to :func:`bpfree.training`.
     """
+    if (short := short_budget(data.n("train"), options.get("batch_size", BATCH_SIZE), stop.max_passes, data.name)) is not None:
+        warnings.warn(short, ShortBudgetWarning, stacklevel=2)
     checkpoint = options.get("checkpoint")
     entries = [] if checkpoint is None else past(checkpoint)  # before it was resumed
     state = initialise(algorithm, net, seed, data.device)

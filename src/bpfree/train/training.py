@@ -30,7 +30,10 @@ from bpfree.train.features import read_by
 from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
 
-__all__ = ["Progress", "check_budget", "initialise", "training"]
+__all__ = ["BATCH_SIZE", "Progress", "check_budget", "initialise", "training"]
+
+BATCH_SIZE = 64
+"""Examples in a step where nothing else is said."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class Progress:
         value: of the stop metric.
         val_accuracy: fraction, on the validation split.
         val_loss: only where the stop rule watches it.
+        val_balanced_accuracy: mean over the classes of the share of the validation split that is classified rightly.
         train_loss: mean over the pass of the learning blocks' losses.
         best: best value of this phase so far.
         improved: whether this pass was the best of its phase.
@@ -59,6 +63,7 @@ class Progress:
     value: float
     val_accuracy: float
     val_loss: float | None
+    val_balanced_accuracy: float
     train_loss: float
     best: float | None
     improved: bool
@@ -80,6 +85,7 @@ class Progress:
             phase=self.phase.index,
             train_loss=None if self.diverged else self.train_loss,
             val_accuracy=None if self.diverged else self.val_accuracy,
+            val_balanced_accuracy=None if self.diverged else self.val_balanced_accuracy,
             val_loss=self.val_loss if self.val_loss is not None and math.isfinite(self.val_loss) else None,
             improved=self.improved,
             time_s=self.time_s,
@@ -108,7 +114,7 @@ def training(
     data: Dataset,
     stop: StopRule,
     *,
-    batch_size: int = 64,
+    batch_size: int = BATCH_SIZE,
     seed: int = 0,
     lr_schedule: str = "constant",
     state: State | None = None,
@@ -184,7 +190,8 @@ def training(
             cursor.eval_time_s += clock.elapsed_s() - before_s
             cursor.passes += 1
             diverged = not (math.isfinite(train_loss) and result.finite)  # the last update may be what broke the weights
-            value = result.accuracy if result.loss is None else result.loss
+            value = result.balanced_accuracy if rule.metric == "balanced-accuracy" else result.accuracy
+            value = value if result.loss is None else result.loss
             cursor.time_s = started_s + clock.elapsed_s()
             improved = watch.see(math.nan if diverged else value, rule)
             reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
@@ -196,6 +203,7 @@ def training(
                 value=value,
                 val_accuracy=result.accuracy,
                 val_loss=result.loss,
+                val_balanced_accuracy=result.balanced_accuracy,
                 train_loss=train_loss,
                 best=watch.best,
                 improved=improved,

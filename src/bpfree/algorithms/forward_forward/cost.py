@@ -19,20 +19,26 @@ def _head(s: Shape, first_voting: int) -> int:
     return s.classes * sum(block.n_features for block in s.blocks[first_voting:])
 
 
+def _labelled_forward(s: Shape, paints_in_weights: bool) -> int:
+    """F, and of a table that is multiplied with its label inputs K o₁ more."""
+    multiplied = s.table and not (paints_in_weights and s.blocks[0].dense)
+    return s.forward + (s.classes * s.blocks[0].rows if multiplied else 0)
+
+
 def learn_macs(s: Shape, *, first_voting: int, paints_in_weights: bool, head: bool, hard: bool) -> int:
     """n (4 F − 2 F₁), with a head n (5 F − 3 F₁ + 2 K Σ o); hard negatives ask the head once more before they are painted."""
-    once = _once(s, paints_in_weights)
+    once, forward = _once(s, paints_in_weights), _labelled_forward(s, paints_in_weights)
     if not head:
-        return s.n * (4 * s.forward - 2 * once)
-    return s.n * (5 * s.forward - 3 * once + (3 if hard else 2) * _head(s, first_voting))
+        return s.n * (4 * forward - 2 * once)
+    return s.n * (5 * forward - 3 * once + (3 if hard else 2) * _head(s, first_voting))
 
 
 def evaluation_macs(s: Shape, *, first_voting: int, paints_in_weights: bool, by_head: bool) -> int:
     """By the head n (F + K Σ o); by goodness n (F₁ + K (F − F₁))."""
+    once, forward = _once(s, paints_in_weights), _labelled_forward(s, paints_in_weights)
     if by_head:
-        return s.n * (s.forward + _head(s, first_voting))
-    once = _once(s, paints_in_weights)
-    return s.n * (s.classes * (s.forward - once) + once)
+        return s.n * (forward + _head(s, first_voting))
+    return s.n * (s.classes * (forward - once) + once)
 
 
 def moments(s: Shape, *, first_voting: int, by_head: bool) -> Iterator[Moment]:
@@ -42,7 +48,8 @@ def moments(s: Shape, *, first_voting: int, by_head: bool) -> Iterator[Moment]:
     for k, block in enumerate(s.blocks):
         neutral = s.n * block.rows if by_head else 0
         if k == 0:  # the picture, both labellings and their deltas, and the sum of these over the labels
-            yield block.parameters, s.n * (s.inputs + 5 * block.rows) + neutral
+            label = s.classes * block.rows if s.table else 0
+            yield block.parameters + label, s.n * (s.inputs + 5 * block.rows) + neutral
         else:
             yield block.parameters, behind + 2 * s.n * block.columns + 4 * s.n * block.rows + neutral
         behind += neutral

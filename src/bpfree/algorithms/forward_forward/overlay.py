@@ -1,25 +1,28 @@
-"""Labels painted into the input, for Forward-Forward; and the first dense block, which paints in its weights instead.
+"""Labels in the input, for Forward-Forward; and the first dense block, which looks them up in its weights instead.
 
-The first K inputs of an example are its label pixels. A true or wrong label paints 1 at its place and 0 elsewhere; the neutral
-input has 0.1 in all of them. Whatever is painted, the other inputs are the same, so a first *dense* block need not compute its
-product with them more than once: with the blank input x₀ (label pixels 0), labels t, length scales s,
+The first K inputs of an image are its label pixels, which the label overwrites; a table gets K inputs behind its own. A true or
+wrong label is 1 at its place and 0 elsewhere; the neutral input has 0.1 in all of them. Whatever the label, the other inputs are
+the same, so a first *dense* block need not compute its product with them more than once: with the blank input x₀ (label pixels
+0), labels t, length scales s,
 
-    z = s (x₀ Wᵀ + Σₖ tₖ W·ₖ) + b
+    z = s (x₀ Wᵀ + Σₖ tₖ V·ₖ) + b
 
-holds exactly, the product x₀ Wᵀ serves all labels of an example, and W·ₖ are columns that are looked up.
+holds exactly, the product x₀ Wᵀ serves all labels of an example, and V·ₖ are columns that are looked up: the first K of W for
+an image, those of :mod:`bpfree.algorithms.forward_forward.label_inputs` for a table.
 """
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
 from bpfree.nets import DenseBlock
 from bpfree.numerics.activations import ACTIVATIONS
-from bpfree.numerics.goodness import normal_length
+from bpfree.numerics.goodness import NORM_EPS, normal_length
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import one_hot
+from bpfree.numerics.losses import at_least_float32, one_hot
 
 __all__ = [
     "NEUTRAL",
@@ -44,7 +47,7 @@ class Picture(NamedTuple):
     """Examples whose labels are not painted in: the first dense block does it.
 
     Attributes:
-        x: (n, inputs), label pixels zero.
+        x: (n, inputs), label pixels zero; of a table as it is.
         labelled, neutral: (n, 1), what brings the input to unit root mean square once a label, or the neutral one, is in; None
             for the neutral one where nothing reads it.
         n_classes: number of label pixels.
@@ -59,14 +62,18 @@ class Picture(NamedTuple):
 
 
 def labelled(x: Tensor, labels: Tensor, n_classes: int) -> Tensor:
-    """Overwrite the first ``n_classes`` inputs of each example by its one-hot label (1 and 0), in a copy."""
+    """The examples with their one-hot labels (1 and 0), a copy: over the first ``n_classes`` inputs, behind those of a table."""
+    if x.dim() == 2:
+        return torch.cat([x, one_hot(labels, n_classes, x.dtype)], 1)
     flat = x.flatten(1).clone()
     flat[:, :n_classes] = one_hot(labels, n_classes, x.dtype)
     return flat.reshape(x.shape)
 
 
 def neutral(x: Tensor, n_classes: int) -> Tensor:
-    """Overwrite the first ``n_classes`` inputs of each example by 0.1, in a copy."""
+    """The examples with 0.1 in all label inputs, a copy."""
+    if x.dim() == 2:
+        return torch.cat([x, x.new_full((len(x), n_classes), NEUTRAL)], 1)
     flat = x.flatten(1).clone()
     flat[:, :n_classes] = NEUTRAL
     return flat.reshape(x.shape)
@@ -79,7 +86,15 @@ def _scale(x: Tensor) -> Tensor:
 
 
 def blank_picture(x: Tensor, n_classes: int, *, reads_neutral: bool) -> Picture:
-    """The picture of examples x (n, *shape), which are written over."""
+    """The picture of examples x (n, *shape); images are written over."""
+    if x.dim() == 2:
+        squares = at_least_float32(x).square().sum(1, keepdim=True)
+
+        def scale(label_squares: float) -> Tensor:
+            length = ((squares + label_squares) / (x.shape[1] + n_classes)).sqrt()
+            return (1.0 / (length + NORM_EPS)).to(x.dtype)
+
+        return Picture(x, scale(1.0), scale(n_classes * NEUTRAL**2) if reads_neutral else None, n_classes)
     blank = x.flatten(1)
     of_neutral = None
     if reads_neutral:
@@ -104,15 +119,22 @@ def _activity(block: DenseBlock, z: Tensor) -> Tensor:
     return ACTIVATIONS[block.activation].apply_(z)
 
 
-def labelled_activity(block: DenseBlock, picture: Picture, picture_product: Tensor, labels: Tensor) -> Tensor:
+def labelled_activity(
+    block: DenseBlock, picture: Picture, picture_product: Tensor, labels: Tensor, label_weight: Tensor | None
+) -> Tensor:
     """The block's activity for every labelling of (k, n): (k n, o)."""
-    rows = label_columns(block, picture.n_classes).index_select(0, labels.flatten()).view(*labels.shape, -1)  # (k, n, o)
-    return _activity(block, rows.add_(picture_product).mul_(picture.labelled)).flatten(0, 1)
+    rows = label_columns(block, picture.n_classes, label_weight).index_select(0, labels.flatten()).view(*labels.shape, -1)
+    return _activity(block, rows.add_(picture_product).mul_(picture.labelled)).flatten(0, 1)  # rows: (k, n, o)
 
 
-def label_columns(block: DenseBlock, n_classes: int) -> Tensor:
+def label_columns(block: DenseBlock, n_classes: int, label_weight: Tensor | None) -> Tensor:
     """What each label adds to the product, (classes, o), row after row in memory."""
-    return block.linear.weight[:, :n_classes].t().contiguous()
+    return _label_weight(block, n_classes, label_weight).t().contiguous()
+
+
+def _label_weight(block: DenseBlock, n_classes: int, label_weight: Tensor | None) -> Tensor:
+    """The weight of the label's inputs, (o, classes): of the first pixels of an image, or of a table's own label inputs."""
+    return block.linear.weight[:, :n_classes] if label_weight is None else label_weight
 
 
 def activity_of_all(block: DenseBlock, picture: Picture, picture_product: Tensor, columns: Tensor) -> Tensor:
@@ -120,23 +142,28 @@ def activity_of_all(block: DenseBlock, picture: Picture, picture_product: Tensor
     return _activity(block, (columns.unsqueeze(1) + picture_product).mul_(picture.labelled)).flatten(0, 1)
 
 
-def neutral_activity(block: DenseBlock, picture: Picture, picture_product: Tensor) -> Tensor:
+def neutral_activity(block: DenseBlock, picture: Picture, picture_product: Tensor, label_weight: Tensor | None) -> Tensor:
     """The block's activity for the neutral label: (n, o)."""
     assert picture.neutral is not None  # by reads_neutral
-    columns = NEUTRAL * block.linear.weight[:, : picture.n_classes].sum(1)  # (o,)
+    columns = NEUTRAL * _label_weight(block, picture.n_classes, label_weight).sum(1)  # (o,)
     return _activity(block, (picture_product + columns).mul_(picture.neutral))
 
 
-def activities(block: DenseBlock, picture: Picture, labels: Tensor, *, reads_neutral: bool) -> tuple[Tensor, Tensor | None]:
+def activities(
+    block: DenseBlock, picture: Picture, labels: Tensor, label_weight: Tensor | None, *, reads_neutral: bool
+) -> tuple[Tensor, Tensor | None]:
     """:func:`labelled_activity`, and :func:`neutral_activity` where it is read; the product is freed on return."""
     picture_product = product(block, picture)
-    a = labelled_activity(block, picture, picture_product, labels)
-    return a, neutral_activity(block, picture, picture_product) if reads_neutral else None
+    a = labelled_activity(block, picture, picture_product, labels, label_weight)
+    return a, neutral_activity(block, picture, picture_product, label_weight) if reads_neutral else None
 
 
-def label_gradients(block: DenseBlock, picture: Picture, labels: Tensor, a: Tensor, delta: Handover) -> list[Tensor]:
-    """Gradients by [weight, bias], from a = :func:`labelled_activity`: the picture's part from the summed deltas, the label
-    columns by scattering.
+def label_gradients(
+    block: DenseBlock, picture: Picture, labels: Tensor, a: Tensor, delta: Handover, *, own_columns: bool
+) -> list[Tensor]:
+    """Gradients by weight, bias if there is one, and, with ``own_columns``, the label's weight; a is :func:`labelled_activity`.
+
+    The picture's part comes from the summed deltas, the label columns by scattering.
     """
     k, n = labels.shape
     dz = ACTIVATIONS[block.activation].gradient_(delta.take(), a)
@@ -145,5 +172,8 @@ def label_gradients(block: DenseBlock, picture: Picture, labels: Tensor, a: Tens
     by_weight = scaled.sum(0).t() @ picture.x  # (o, i); its label columns are zero, as the picture's are
     columns = dz.new_zeros(picture.n_classes, dz.shape[1])
     columns.index_add_(0, labels.flatten(), scaled.flatten(0, 1))
+    gradients = [by_weight] if block.linear.bias is None else [by_weight, by_bias]
+    if own_columns:
+        return [*gradients, columns.t()]
     by_weight[:, : picture.n_classes] = columns.t()
-    return [by_weight] if block.linear.bias is None else [by_weight, by_bias]
+    return gradients

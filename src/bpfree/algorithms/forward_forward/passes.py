@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bpfree.algorithms._closed_form import block_activity
+from bpfree.algorithms.forward_forward.label_inputs import called
 from bpfree.algorithms.forward_forward.overlay import (
     activity_of_all,
     blank_picture,
@@ -34,13 +35,14 @@ def paints_in_weights(block: Block, maths: str) -> TypeGuard[DenseBlock]:
 
 
 def neutral_pass(
-    net: Chain, x: Tensor, voting: Container[int], maths: str, *, painted: bool = True
+    net: Chain, x: Tensor, voting: Container[int], maths: str, label_weight: Tensor | None, *, painted: bool = True
 ) -> tuple[Tensor, Tensor | None]:
     """What the head reads of examples x (n, *in_shape), already divided by the label value.
 
     Args:
         x: may be written over.
         voting: indices of the blocks whose activity it reads.
+        label_weight: of a table's label inputs, None for images.
         painted: whether the neutral label is painted in; if not, the head reads the examples as they are (hybrids).
 
     Returns:
@@ -54,18 +56,21 @@ def neutral_pass(
         if k == 0 and painted and paints_in_weights(block, maths):
             picture = blank_picture(a, net.n_classes, reads_neutral=True)
             picture_product = product(block, picture)
-            a = neutral_activity(block, picture, picture_product)
+            a = neutral_activity(block, picture, picture_product, label_weight)
             del picture
         else:
             if k == 0 and painted:
                 a = neutral(a, net.n_classes)
-            a = block_activity(block, length_normalise(a), statistics="batch")
+            call = called(block, label_weight) if k == 0 and label_weight is not None else None
+            a = block_activity(block, length_normalise(a), statistics="batch", call=call)
         if k in voting:
             parts.append(block.features(length_normalise(a)))
     return torch.cat(parts, 1), picture_product
 
 
-def class_goodness(net: Chain, x: Tensor, voting: Container[int], maths: str, kind: GoodnessKind) -> Tensor:
+def class_goodness(
+    net: Chain, x: Tensor, voting: Container[int], maths: str, label_weight: Tensor | None, kind: GoodnessKind
+) -> Tensor:
     """Summed goodness (n, classes) of the voting blocks with each label painted in.
 
     The first dense block's product serves all labels. On a GPU they go through the later blocks in one batch, on a processor as
@@ -73,9 +78,10 @@ def class_goodness(net: Chain, x: Tensor, voting: Container[int], maths: str, ki
 
     Args:
         x: (n, *in_shape), already divided by the label value; may be written over.
+        label_weight: of a table's label inputs, None for images.
     """
     n, n_classes, at_once = x.shape[0], net.n_classes, _labels_at_once(net, x)
-    enter = _first_activity(net[0], x, n_classes, maths)
+    enter = _first_activity(net[0], x, n_classes, maths, label_weight)
     parts = [
         _summed_goodness(net, enter(range(first, min(first + at_once, n_classes))), voting, kind).view(-1, n)
         for first in range(0, n_classes, at_once)
@@ -91,16 +97,20 @@ def _labels_at_once(net: Chain, x: Tensor) -> int:
     return min(net.n_classes, max(1, ROWS_BYTES // a_label))
 
 
-def _first_activity(block: Block, x: Tensor, n_classes: int, maths: str) -> Callable[[range], Tensor]:
+def _first_activity(
+    block: Block, x: Tensor, n_classes: int, maths: str, label_weight: Tensor | None
+) -> Callable[[range], Tensor]:
     """The first block's activity (k n, *shape) of all examples with each of k labels painted in, label after label."""
     if paints_in_weights(block, maths):
         picture = blank_picture(x, n_classes, reads_neutral=False)
-        once, columns = product(block, picture), label_columns(block, n_classes)
+        once, columns = product(block, picture), label_columns(block, n_classes, label_weight)
         return lambda labels: activity_of_all(block, picture, once, columns[labels.start : labels.stop])
+
+    call = block if label_weight is None else called(block, label_weight)
 
     def multiplied(labels: range) -> Tensor:
         rows = [labelled(x, torch.full((x.shape[0],), label, device=x.device), n_classes) for label in labels]
-        return block(length_normalise(torch.cat(rows)))
+        return call(length_normalise(torch.cat(rows)))
 
     return multiplied
 

@@ -17,13 +17,23 @@ __all__ = ["ForwardSlot", "ForwardState", "HardBatch", "Passed", "Rows"]
 
 
 class ForwardSlot(LearningSlot):
-    """A slot with the running mean of peer normalisation, and the hyper-parameters of the rule."""
+    """A slot with the running mean of peer normalisation, and the hyper-parameters of the rule.
 
-    def __init__(self, hyper: Hyper, optimiser: Optimiser, n_features: int) -> None:
+    Attributes:
+        label_weight: V (o, K) of a first block that reads a table, see :mod:`bpfree.algorithms.forward_forward.label_inputs`;
+            the optimiser has it behind the block's parameters. None in any other slot.
+    """
+
+    def __init__(self, hyper: Hyper, optimiser: Optimiser, n_features: int, label_weight: nn.Parameter | None = None) -> None:
         super().__init__(optimiser)
+        self.label_weight = label_weight
         self.hyper = hyper
         self.mean_activity: Tensor
         self.register_buffer("mean_activity", hyper.lr.new_full((n_features,), PEER_START))
+
+    def label_parameters(self) -> list[Tensor]:
+        """V in a list, or nothing."""
+        return [] if self.label_weight is None else [self.label_weight]
 
 
 class ForwardState(State[ForwardSlot]):

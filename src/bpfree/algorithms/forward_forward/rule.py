@@ -2,15 +2,16 @@
 
 Idea
 ----
-The label is painted into the input. Positive examples carry their true label, negative ones a wrong label; every block is
-trained by logistic loss to put the goodness (sum of squared activity) of positives above a threshold and that of negatives
-below. Activity is normalised in length between blocks, so that goodness cannot be passed on. A class is predicted by painting
-each label in turn and taking the one with the most goodness, or by a linear softmax head on the activity of one neutral pass.
+The label is part of the input: painted over K pixels of an image, in K inputs of its own beside a table. Positive examples carry
+their true label, negative ones a wrong label; every block is trained by logistic loss to put the goodness (sum of squared
+activity) of positives above a threshold and that of negatives below. Activity is normalised in length between blocks, so that
+goodness cannot be passed on. A class is predicted by trying each label in turn and taking the one with the most goodness, or by
+a linear softmax head on the activity of one neutral pass.
 
 Update
 ------
-With K classes, the first K inputs overwritten by the label, rows stacked as n positives and n negatives (N = 2n), s = 1 for
-positives:
+With K classes, the first K inputs of an image overwritten by the label, or K inputs behind those of a table, whose columns V₁
+of the first weight are learned with it; rows stacked as n positives and n negatives (N = 2n), s = 1 for positives:
 
     A₀ = rms(x with label) ,  Z = A₋ Wᵀ + b ,  A = φ(Z) ,  H = features of A
     g  = Σₒ Hₒ²                              goodness of a row
@@ -41,6 +42,7 @@ Symbols
     λ       peer_normalisation          –               weight of peer normalisation, 0 for none
     μ, m    slot.mean_activity, 0.9     (o,)            running mean over positive rows, starts at 0.5
     H⁰      carries                     (n, Σ o)        activity of the voting blocks for the neutral input
+    V₁      state.slot(0).label_weight  (o₁, classes)   of a table; initial values as the first weight's
     V       state.head                  (classes, Σ o)  softmax head: no bias, starts at 0
     lr      lr, head_lr                 –               learning rates of blocks and head
     wd      weight_decay, head_weight_decay  –          decoupled decay of blocks and head
@@ -73,11 +75,12 @@ Deviations from the paper
    pictures the label drowns (10,000 MNIST examples, 10 passes: 89.4 % against 92.2 %).
 2. All blocks learn on every batch (the paper trains greedily or jointly; the reference code jointly).
 3. Adam instead of the reference's SGD, and no cool-down of the learning rate unless the ruleset opens one to all arms.
-4. Peer normalisation is off by default, and its gradient passes the activation's true derivative; the reference code passes it
+4. A table's label has inputs of its own (the paper has images only, whose border carries nothing); V₁ is beside the net.
+5. Peer normalisation is off by default, and its gradient passes the activation's true derivative; the reference code passes it
    on as if the derivative were 1 everywhere, which also wakes silent units.
-5. Hybrid images: a mask is blurred six times (the paper: "repeatedly"), and the two images may be of one class.
-6. loss=symba takes the pair loss of arXiv 2303.08418 alone, without its intrinsic class pattern.
-7. The logit is (goodness − threshold) / temperature; paper and reference code have 1 / width for our temperature (a logit of
+6. Hybrid images: a mask is blurred six times (the paper: "repeatedly"), and the two images may be of one class.
+7. loss=symba takes the pair loss of arXiv 2303.08418 alone, without its intrinsic class pattern.
+8. The logit is (goodness − threshold) / temperature; paper and reference code have 1 / width for our temperature (a logit of
    hundreds, of which only the wrong examples learn). 10,000 MNIST examples, ``mlp:2x1000``, 8 passes: 94.5 % of 3,000
    validation examples at 0.1, 91.4 % at 1 / width. ``temperature`` times ``width`` = 1 gives theirs back.
 
@@ -86,7 +89,7 @@ Defaults
     lr = 5e-4               near the tuned 4.76e-4 of arXiv 2509.19063 (MNIST 3x1000, AdamW)
     weight_decay = 3e-4     loeweX/Forward-Forward (reference code)
     threshold = 2           arXiv 2509.19063 and popular ports, per unit; loeweX/Forward-Forward has 1 (θ = width)
-    temperature = 0.1       ours, see deviation 7
+    temperature = 0.1       ours, see deviation 8
     label_value = 3         ours, see deviation 1
     goodness = sum          paper, section 2
     goodness_blocks = all-but-first     paper, section 3.2; all, where there is one block
@@ -109,7 +112,7 @@ True
 
 Known weakness
 --------------
-Slow to converge and, by goodness, costly to validate (K passes per example); the painted label destroys K inputs.
+Slow to converge and, by goodness, costly to validate (K passes per example); the label destroys K pixels of an image.
 
 References
 ----------
@@ -129,7 +132,6 @@ References
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -141,7 +143,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms.forward_forward import cost
+from bpfree.algorithms.forward_forward import cost, label_inputs
 from bpfree.algorithms.forward_forward.loss import local_loss
 from bpfree.algorithms.forward_forward.overlay import (
     Picture,
@@ -208,8 +210,8 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
 
     def traits(self, net: Chain) -> Traits:
         reads_neutral = self._has_head and self.negatives != "hybrid"
-        passes = f"prediction takes {net.n_classes} passes, one per class"
-        notes = [passes] if self.inference == "goodness" else ["a head on one neutral pass predicts"]
+        by_goodness = f"prediction takes {net.n_classes} passes, one per class"
+        notes = [by_goodness if self.inference == "goodness" else "a head on one neutral pass predicts"]
         if self.negatives == "hard":
             notes.append("hard negatives read the head: no block learns before the last has seen the neutral input")
         return Traits(
@@ -218,7 +220,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
             local=self.negatives != "hard",
             autograd=self._uses_autograd(net),
             trains_output=False,
-            extra_parameters=net.n_classes * self._head_width(net) if self._has_head else 0,
+            extra_parameters=label_inputs.n_parameters(net) + (net.n_classes * self._head_width(net) if self._has_head else 0),
             note="; ".join(notes),
         )
 
@@ -227,15 +229,11 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
 
     def _check_net(self, net: Chain) -> None:
         super()._check_net(net)
-        if self.negatives == "hybrid":
-            if len(net.in_shape) != 3:
-                raise UsageError(
-                    f"{self.name}: negatives=hybrid mixes images, but examples are {net.in_shape}; use negatives=uniform"
-                )
-        elif math.prod(net.in_shape) <= net.n_classes:
+        if self.negatives != "hybrid":
+            label_inputs.check(self.name, net)
+        elif len(net.in_shape) != 3:
             raise UsageError(
-                f"{self.name}: {net.n_classes} label pixels do not fit into {math.prod(net.in_shape)} inputs; "
-                "use another rule, such as mono-forward"
+                f"{self.name}: negatives=hybrid mixes images, but examples are {net.in_shape}; use negatives=uniform"
             )
 
     def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
@@ -245,7 +243,10 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
                 if isinstance(block, DenseBlock):  # N(0, 1 / fan_out): loeweX/Forward-Forward
                     nn.init.normal_(block.linear.weight, std=block.n_features**-0.5, generator=generator)
         hyper = self._hyper(net)
-        slots = [ForwardSlot(hyper, self._optimiser(list(block.parameters())), block.n_features) for block in net]
+        slots = [
+            ForwardSlot(hyper, self._optimiser([*block.parameters(), *weights]), block.n_features, *weights)
+            for block, weights in zip(net, label_inputs.new_weights(net, generator), strict=True)
+        ]
         if not self._has_head:
             return ForwardState(hyper, slots, None, None)
         head = nn.Parameter(torch.zeros(net.n_classes, self._head_width(net), dtype=net.dtype, device=net.device))
@@ -260,7 +261,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         """Hard negatives: the neutral input goes through the net, and its head says which wrong label to paint."""
         if self.negatives != "hard":
             return batch
-        h, picture_product = neutral_pass(net, self._scaled(batch.x), self._voting(net), self.maths)
+        h, picture_product = neutral_pass(net, self._scaled(batch.x), self._voting(net), self.maths, state.slot(0).label_weight)
         assert state.head is not None  # hard negatives have one
         wrong = hard_labels(h @ state.head.t(), batch.y, batch.key)
         return HardBatch(batch.x, batch.y, batch.key, wrong, h, picture_product)
@@ -295,11 +296,12 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         saved = None
         if isinstance(rows, Picture):
             assert isinstance(block, DenseBlock)  # by paints_in_weights
-            a, neutral_rows = activities(block, rows, labels, reads_neutral=carry.rows.reads_neutral)
+            a, neutral_rows = activities(block, rows, labels, slot.label_weight, reads_neutral=carry.rows.reads_neutral)
         else:
-            a, saved = block_forward(block, rows, self.maths)
+            call = None if slot.label_weight is None else label_inputs.called(block, slot.label_weight)
+            a, saved = block_forward(block, rows, self.maths, call=call)
             if neutral_rows is not None:
-                neutral_rows = block_activity(block, neutral_rows, statistics="batch")
+                neutral_rows = block_activity(block, neutral_rows, statistics="batch", call=call)
         neutral_rows = None if neutral_rows is None else length_normalise(neutral_rows)
         pairs, peers = self.loss == "symba", self.peer_normalisation > 0
         h = block.features(a)
@@ -311,10 +313,10 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         if learn:
             if isinstance(rows, Picture):
                 assert isinstance(block, DenseBlock)
-                gradients = label_gradients(block, rows, labels, a, delta)
+                gradients = label_gradients(block, rows, labels, a, delta, own_columns=slot.label_weight is not None)
             else:
-                gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-            slot.optimiser.step(parameters_of(block), gradients)
+                gradients, _ = block_gradients(block, saved, delta, maths=self.maths, also=slot.label_parameters())
+            slot.optimiser.step([*parameters_of(block), *slot.label_parameters()], gradients)
             del gradients
         if last and (neutral_rows is not None or not self._reads_rows_behind):
             after = Rows(y.new_empty(0), labels, neutral_rows, False)  # nothing reads the learning rows
@@ -341,11 +343,12 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
 
     def scores(self, net: Chain, state: ForwardState, x: Tensor, phase: Phase) -> Tensor:
         """Of the head; or the summed goodness of the voting blocks with each label painted in, all in one batched pass."""
-        x, voting = self._scaled(x), self._voting(net)
+        x, voting, label_weight = self._scaled(x), self._voting(net), state.slot(0).label_weight
         if self.inference == "goodness":
-            return class_goodness(net, x, voting, self.maths, self.goodness)
+            return class_goodness(net, x, voting, self.maths, label_weight, self.goodness)
         assert state.head is not None  # by init
-        return neutral_pass(net, x, voting, self.maths, painted=self.negatives != "hybrid")[0] @ state.head.t()
+        h, _ = neutral_pass(net, x, voting, self.maths, label_weight, painted=self.negatives != "hybrid")
+        return h @ state.head.t()
 
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         first_voting, paints, by_head = self._first_voting(len(shape.blocks)), self.maths != "autograd", self.inference == "head"

@@ -1,0 +1,114 @@
+"""``.npz`` files: ``x`` and ``y``, or the user's own splits under the names of :func:`bpfree.data.from_arrays`.
+
+A file is never unpickled: an object array is refused.
+"""
+
+from __future__ import annotations
+
+import zipfile
+import zlib
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from bpfree.data.array_kinds import Array, as_array
+from bpfree.data.arrays import from_arrays
+from bpfree.data.axes import as_examples
+from bpfree.data.dataset import Dataset
+from bpfree.data.standardise import check_finite
+from bpfree.errors import DataError
+from bpfree.rulesets import Split
+
+__all__ = ["load_examples", "load_npz"]
+
+_SPLIT = tuple(f"{what}_{split}" for split in ("train", "validation", "test") for what in "xy")
+_NAMES = ("x", "y", "groups", *_SPLIT, "groups_validation", "groups_test")
+"""Arrays that are read; others with such beginnings are refused, since they may be misspelt."""
+
+_BEGINNINGS = ("x_", "y_", "group")
+
+_SAVE = "write it with: np.savez('data.npz', x=x, y=y)"
+
+
+def load_npz(path: Path | str, split_seed: int = 0, split: Split | None = None, channels: str = "auto") -> Dataset:
+    """Load a ``.npz`` file that holds ``x`` and ``y``, or ``x_train``, ``y_train`` and so on; it is named after the file.
+
+    Raises:
+        DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see :func:`from_arrays`.
+    """
+    path = Path(path)
+
+    def wanted(present: Sequence[str]) -> list[str]:
+        for key in present:
+            if key not in _NAMES and key.startswith(_BEGINNINGS):
+                raise DataError(f"{path} has an array {key}, which bpfree does not read; it reads: {', '.join(_NAMES)}")
+        least = ("x_train", "y_train") if {"x_train", "y_train"} & set(present) else ("x", "y")
+        return [*least, *(key for key in present if key in _NAMES and key not in least)]
+
+    return from_arrays(**_read(path, wanted), name=path.name, split_seed=split_seed, split=split, channels=channels)
+
+
+def load_examples(path: Path | str, in_shape: tuple[int, ...] | None = None, channels: str = "auto") -> torch.Tensor:
+    """The examples of a ``.npz`` file that needs no labels: (n, features) or (n, c, h, w), as they are stored.
+
+    Args:
+        in_shape: what a model takes; it decides how four axes are read where ``channels`` does not and only one way gives it.
+        channels: see :func:`from_arrays`.
+
+    Raises:
+        DataError: there is no such file, it is not a .npz, ``x`` is missing or pickled, or holds what no example can.
+    """
+    path = Path(path)
+    x = as_array(_read(path, lambda _: ["x"])["x"], "x", path.name)
+    if x.size == 0 or x.ndim == 0:
+        raise DataError(f"{path.name} is empty: x has shape {x.shape}; give at least one example")
+    if channels == "auto" and in_shape is not None and x.ndim == 4:
+        fitting = [order for order, shape in _readings(x).items() if shape == tuple(in_shape)]
+        channels = fitting[0] if len(fitting) == 1 else channels
+    x = as_examples(x, channels, path.name)
+    check_finite(x, path.name)
+    return torch.from_numpy(np.ascontiguousarray(x))
+
+
+def _readings(x: Array) -> dict[str, tuple[int, ...]]:
+    a, b, c = x.shape[1:]
+    return {"first": (a, b, c), "last": (c, a, b)}
+
+
+def _read(path: Path, wanted: Callable[[Sequence[str]], list[str]]) -> dict[str, Array]:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; check the path, or {_SAVE}")
+    if not zipfile.is_zipfile(path):
+        raise DataError(f"{path} is not a .npz file (a .npz is a zip archive; this is not, or is cut off); {_SAVE}")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            present = archive.files
+            if {"indptr", "format"} <= set(present) or {"row", "col", "format"} <= set(present):
+                raise DataError(
+                    f"{path} holds a sparse matrix of scipy; write it with: np.savez('data.npz', x=matrix.toarray(), y=y)"
+                )
+            keys = wanted(present)
+            if missing := [key for key in keys if key not in present]:
+                raise DataError(
+                    f"{path} has no array {' and no array '.join(missing)}, only: {', '.join(present) or 'nothing'}; {_SAVE}"
+                )
+            return {key: _member(archive, key, path) for key in keys}
+    except (OSError, EOFError, MemoryError, zipfile.BadZipFile, zlib.error) as error:
+        raise DataError(
+            f"cannot read {path} ({error}); it is damaged or too large for the memory: write or copy it again"
+        ) from error
+
+
+def _member(archive: Any, key: str, path: Path) -> Array:
+    try:
+        return archive[key]
+    except ValueError as error:
+        if "pickle" in str(error):
+            raise DataError(
+                f"{key} in {path} holds Python objects, which bpfree does not load (unpickling runs code); give numbers in one "
+                f"rectangular array: np.stack(list({key})) before np.savez"
+            ) from error
+        raise DataError(f"{key} in {path} cannot be read ({error}); write the file again") from error

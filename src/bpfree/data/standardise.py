@@ -1,0 +1,118 @@
+"""Normalisation by the training split, and checks of values, a few megabytes at a time: no whole copy in float64 is made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from bpfree.data.array_kinds import Array
+from bpfree.data.dataset import Normalisation
+from bpfree.errors import DataError
+
+__all__ = ["Part", "check_finite", "pixel_normalisation", "standardised"]
+
+_CHUNK = 2**18
+"""Values that are worked on at a time, 2 MiB in double precision."""
+
+
+class Part(NamedTuple):
+    """One split: some examples of an array.
+
+    Attributes:
+        x: (n, *shape), of any numeric type.
+        rows: which examples, ascending; None for all.
+    """
+
+    x: Array
+    rows: NDArray[np.int64] | None = None
+
+    def __len__(self) -> int:
+        return len(self.x) if self.rows is None else len(self.rows)
+
+    def values(self) -> Array:
+        """A copy, row after row in memory."""
+        copy = np.empty((len(self), *self.x.shape[1:]), self.x.dtype)
+        for place, chunk in self.chunks():
+            copy[place] = chunk
+        return copy
+
+    def chunks(self) -> Iterator[tuple[slice, Array]]:
+        """A few examples at a time, and where they stand among those of the split."""
+        step = max(1, _CHUNK // max(1, int(np.prod(self.x.shape[1:]))))
+        for start in range(0, len(self), step):
+            stop = min(start + step, len(self))
+            yield slice(start, stop), self.x[start:stop] if self.rows is None else self.x[self.rows[start:stop]]
+
+
+def check_finite(x: Array, name: str, what: str = "x") -> None:
+    """Refuse values that are NaN or infinite.
+
+    Raises:
+        DataError: how many there are, and where the first is.
+    """
+    if x.dtype.kind != "f":
+        return
+    count, first = 0, None
+    for place, chunk in Part(x).chunks():
+        finite = np.isfinite(chunk)
+        if not finite.all():
+            if first is None:
+                first = place.start + int(np.flatnonzero(~finite.reshape(len(chunk), -1).all(axis=1))[0])
+            count += int((~finite).sum())
+    if count:
+        raise DataError(
+            f"{name}: {what} has {count} values that are NaN or infinite, the first in example {first}; fill them in, or drop "
+            "those examples"
+        )
+
+
+def pixel_normalisation(train: Part) -> Normalisation:
+    """One mean and one deviation of uint8 pixels, by the histogram of the 256 values: exact."""
+    counts = np.zeros(256, np.int64)
+    for _, chunk in train.chunks():
+        counts += np.bincount(chunk.reshape(-1), minlength=256)
+    shares = counts / counts.sum()
+    values = np.arange(256) / 255.0
+    mean = float(shares @ values)
+    std = float(np.sqrt(shares @ (values - mean) ** 2))
+    scale = 1.0 / (255.0 * std) if std > 1e-12 else 1.0  # all pixels alike: they become 0
+    return Normalisation(torch.tensor([255.0 * mean], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64))
+
+
+def standardised(parts: Mapping[str, Part], name: str) -> tuple[dict[str, NDArray[np.float32]], Normalisation]:
+    """Each split with the mean and the deviation of ``"train"`` removed, per feature of a table and per channel of an image.
+
+    Computed in float64, since times and money have means far above their deviations; a constant value becomes 0.
+
+    Raises:
+        DataError: values too large to standardise.
+    """
+    train = parts["train"]
+    shape = train.x.shape
+    axes = (0,) if len(shape) == 2 else (0, 2, 3)
+    count = len(train) * int(np.prod([shape[axis] for axis in axes[1:]]))
+    with np.errstate(all="ignore"):  # an overflow is reported below
+        none = np.zeros([1 if axis in axes else length for axis, length in enumerate(shape)])
+        mean = sum((chunk.astype(np.float64).sum(axis=axes, keepdims=True) for _, chunk in train.chunks()), none) / count
+        deviations = (np.square(chunk.astype(np.float64) - mean) for _, chunk in train.chunks())
+        squares = sum((each.sum(axis=axes, keepdims=True) for each in deviations), none)
+        std = np.sqrt(squares / count)
+        # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.
+        constant = std <= 1e-12 * np.abs(mean)
+        divisor = np.where(constant, 1.0, std)
+        finite = bool(np.isfinite(std).all())
+        result: dict[str, NDArray[np.float32]] = {}
+        for split, part in parts.items():
+            values = result[split] = np.empty((len(part), *shape[1:]), np.float32)
+            for place, chunk in part.chunks():
+                values[place] = np.where(constant, 0.0, (chunk.astype(np.float64) - mean) / divisor)
+                finite = finite and bool(np.isfinite(values[place]).all())
+    if not finite:
+        largest = max(float(np.abs(chunk.astype(np.float64)).max()) for part in parts.values() for _, chunk in part.chunks())
+        raise DataError(f"{name}: x has values too large to standardise (up to {largest:.3g}); rescale them")
+    factor = np.where(constant, 0.0, 1.0 / divisor)
+    return result, Normalisation(torch.from_numpy(mean[0]), torch.from_numpy(factor[0]))
