@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
-from bpfree.nets.probe import evaluating
+from bpfree.nets.probe import called, evaluating
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.conv import ConvSaved, Statistics, conv_activity, conv_gradients
 from bpfree.numerics.handover import Handover, taken
@@ -141,7 +141,9 @@ def block_forward(block: Block, x: Tensor, maths: str = "auto", *, statistics: S
         return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")
     with torch.enable_grad(), _statistics_of(block, statistics):
         leaf = x.detach().requires_grad_()
-        a = block(leaf.view_as(leaf))  # not the leaf itself: torch's FLOP counter hooks a module's inputs, and cannot hook a leaf
+        a = called(
+            block, leaf.view_as(leaf), block.out_shape, block.title
+        )  # not the leaf itself: torch's FLOP counter hooks a module's inputs, and cannot hook a leaf
     return a.detach(), [leaf, a]
 
 
@@ -155,7 +157,7 @@ def block_activity(block: Block, x: Tensor, *, statistics: Statistics = "running
     if has_closed_form(block):
         return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")[0]
     with _statistics_of(block, statistics):
-        return block(x)
+        return called(block, x, block.out_shape, block.title)
 
 
 def frozen_features(net: Chain, x: Tensor, n_blocks: int) -> Iterator[Tensor]:

@@ -16,6 +16,7 @@ from bpfree.algorithms._state import State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
+from bpfree.nets.trainable import check_parameters
 
 __all__ = ["check_net", "cost_of", "maths_used", "reset", "step"]
 
@@ -29,6 +30,7 @@ def check_net(rule: Algorithm[Any], net: Chain) -> None:
         UsageError: naming the block and the cure.
     """
     net.check_exact()
+    check_parameters(net)
     rule._check_net(net)
 
 

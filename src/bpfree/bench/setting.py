@@ -48,7 +48,7 @@ class Setting:
 
     def build_net(self) -> Chain:
         """A new net for the data."""
-        return build(self.net, self.data.in_shape, self.data.n_classes)
+        return build(self.net, self.data.in_shape, self.data.n_classes).to(self.data.dtype)  # whatever torch's default is
 
     def arm_rules(self, arm: Arm) -> ArmRules:
         """The rules of an arm in this setting."""

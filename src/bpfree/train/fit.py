@@ -6,12 +6,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.cursor import past
+from bpfree.train.given import check_given, check_options
 from bpfree.train.training import initialise, training
 
 if TYPE_CHECKING:
@@ -65,9 +68,25 @@ def fit(
 ) -> FitResult:
     """Run :func:`bpfree.training` to its end, within one window of ``meter`` if there is one.
 
+    Within ``torch.inference_mode()`` it trains all the same: it leaves that mode by itself.
+
     Args:
+        net: its number format (float32, float64, bfloat16) is that of the training.
         options: passed to :func:`bpfree.training`.
+
+    Raises:
+        UsageError: an argument of another kind (a plain ``nn.Module``, a ``DataLoader``, ...), an unknown option, or as
+            :func:`bpfree.training`.
     """
+    check_given(algorithm, net, data, stop)
+    check_options(training, options, meter)
+    with torch.inference_mode(False):
+        return _fit(algorithm, net, data, stop, meter, seed, options)
+
+
+def _fit(
+    algorithm: Algorithm, net: Chain, data: Dataset, stop: Patience, meter: Meter | None, seed: int, options: dict[str, Any]
+) -> FitResult:
     checkpoint = options.get("checkpoint")
     entries = [] if checkpoint is None else past(checkpoint)  # before it was resumed
     state = initialise(algorithm, net, seed, data.device)

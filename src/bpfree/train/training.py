@@ -17,7 +17,7 @@ from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State, check_net, step
 from bpfree.data import Batch, Dataset
-from bpfree.errors import UsageError
+from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
@@ -27,6 +27,7 @@ from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import evaluate
 from bpfree.train.features import read_by
+from bpfree.train.given import check_given, check_mode, check_whole, in_format_of
 from bpfree.train.schedules import LR_SCHEDULES
 
 __all__ = ["Progress", "check_budget", "initialise", "training"]
@@ -91,8 +92,10 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
     """Draw initial parameters and allocate the state, both on the CPU (the same on every device), then move them.
 
     Raises:
-        UsageError: the rule cannot train this net.
+        UsageError: the rule cannot train this net, or torch is in a mode in which nothing learns.
     """
+    check_whole("seed", seed, 0)
+    check_mode(torch.device(device))
     check_net(algorithm, net)
     net.to("cpu")
     state = algorithm.init(net, torch.Generator().manual_seed(seed))
@@ -118,7 +121,8 @@ def training(
     """Train ``net`` by ``algorithm`` and yield after each pass.
 
     Args:
-        data: on the device of the net; a view without the test split is enough.
+        data: on the device of the net; a view without the test split is enough. Batches of float32 are given in the number
+            format of the net.
         stop: when a phase and the run end; a function of the phase where phases differ.
         batch_size: examples in a step; the last batch of a pass may be smaller.
         seed: of initial parameters, order of batches and randomness inside steps.
@@ -129,10 +133,17 @@ def training(
         identity: JSON values that must agree between a checkpoint and this call (algorithm, net, data, seed).
 
     Raises:
-        UsageError: the rule cannot train this net, the net's shapes do not fit the data, there are fewer passes than phases, or
-            the checkpoint's identity differs.
+        UsageError: the rule cannot train this net, the net's shapes do not fit the data, there are fewer passes than phases,
+            the checkpoint's identity differs, or an argument is of another kind.
         DataError: the checkpoint is damaged, or of another rule or net.
     """
+    check_given(algorithm, net, data, stop)
+    check_whole("batch_size", batch_size, 1)
+    check_whole("seed", seed, 0)
+    if lr_schedule not in LR_SCHEDULES:
+        raise unknown_name("lr_schedule", lr_schedule, LR_SCHEDULES)
+    check_mode(data.device)
+    data = in_format_of(net, data)
     if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
         raise UsageError(
             f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
