@@ -123,4 +123,6 @@ def _print(record: Record, path: Path, model_path: Path | None) -> None:
 
 
 def _why(record: Record, key: str, value: float | None) -> str:
-    return f"  ({record.reasons[key]})" if value is None and key in record.reasons else ""
+    """Why a value is null, or that it is an estimate."""
+    said = key if value is None else "energy.flag.estimate"
+    return f"  ({record.reasons[said]})" if said in record.reasons else ""

@@ -8,12 +8,14 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from bpfree.report.audit import Flag, audit, copied, mistake
 from bpfree.report.cost_flags import cost_flags, directory_flags
+from bpfree.report.energies import carbon_words
 from bpfree.report.identity_flags import identity_flags
 from bpfree.report.material import Material
 from bpfree.report.model import Table
 from bpfree.report.replicates import noun_of, number_words, numbers_of
 from bpfree.report.search_flags import search_flags
 from bpfree.report.seed_flags import seed_flags
+from bpfree.units import format_energy
 
 __all__ = ["Flag", "flags"]
 
@@ -34,7 +36,7 @@ def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
             *_measured(table),
         )
     ]
-    return [*copied(tables, material), *of_tables, *directory_flags(material)]
+    return [*copied(tables, material), *of_tables, *_energies(material), *directory_flags(material)]
 
 
 def _unequal(table: Table, material: Material) -> Iterator[Flag]:
@@ -96,11 +98,24 @@ def _planned(plan: Mapping[str, object]) -> Iterator[tuple[object, object]]:
         yield from itertools.product(arms, seeds)
 
 
+def _energies(material: Material) -> Iterator[Flag]:
+    """Of all directories together: estimates that were left out, and grams of several grids."""
+    if joules := material.estimated:
+        text = (
+            f"the energies of {len(joules)} of {len(material.records)} runs are estimates, not measurements "
+            f"({format_energy(min(joules))} to {format_energy(max(joules))}): processor seconds times a constant. No arm is "
+            "compared by them; the records have them, with their interval."
+        )
+        yield Flag("estimated-energy", text)
+    if len(material.factors) > 1:
+        named = "; ".join(carbon_words(factor) for factor in material.factors)
+        used = next(run.carbon for run in material.records if run.co2e_g is not None)
+        text = f"the runs were given several carbon factors ({named}); all CO₂e is computed anew with {carbon_words(used)}."
+        yield Flag("different-grids", text)
+
+
 def _measured(table: Table) -> Iterator[Flag]:
     energies = [run.energy for run in table.runs if run.energy.joules is not None]
-    if any(not energy.measured for energy in energies):
-        text = "the energies are estimates from processor load and rated power, not measurements."
-        yield Flag("estimated-energy", text)
     unresolved = sum(not energy.resolved for energy in energies)
     if unresolved:
         text = f"in {unresolved} of {len(energies)} runs the window was too short for the energy counter."
