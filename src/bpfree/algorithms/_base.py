@@ -9,13 +9,14 @@ of its own: :class:`BlockGradients`, :class:`ChoosesReadout`. What is done *with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, final
 
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._closed_form import MATHS, has_closed_form, maths_in
+from bpfree.algorithms._closed_form import MATHS, frozen_features, has_closed_form, maths_in
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import check, choice, number, numeric
@@ -24,7 +25,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain
 
-__all__ = ["Algorithm", "BlockGradients", "ChoosesReadout", "LocalAlgorithm"]
+__all__ = ["Algorithm", "BlockGradients", "ChoosesReadout", "KnownWeaknessWarning", "LocalAlgorithm"]
 
 S = TypeVar("S", bound=State[Any])
 """The rule's own type of state."""
@@ -34,6 +35,10 @@ SlotT = TypeVar("SlotT", bound=Slot)
 
 C = TypeVar("C")
 """The carry, what one block hands to the next: a tensor, or a tuple of tensors."""
+
+
+class KnownWeaknessWarning(UserWarning):
+    """A setting in which the rule is known to do badly, with the cure."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +92,26 @@ class Algorithm(ABC, Generic[S]):
     def upkeep(self) -> tuple[Upkeep[S], ...]:
         """Work that is done once or every so many steps, in the order in which it is done; by default none."""
         return ()
+
+    def features(self, net: Chain, x: Tensor) -> Iterator[Tensor]:
+        """Features (n, d) of every block on examples x (n, *in_shape), as at evaluation; by default block after block."""
+        return frozen_features(net, x, len(net))
+
+    def on(self, net: Chain) -> Algorithm[S]:
+        """The rule with every default that follows the net filled in, as a record names it; by default itself."""
+        del net
+        return self
+
+    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        """Known weaknesses of the rule that net and options show, one line each with the cure; by default none.
+
+        They are said at the start of a training, as :class:`KnownWeaknessWarning`. A line names no value that a search changes.
+
+        Args:
+            batch_size: of the training, where it is known.
+        """
+        del net, batch_size
+        return iter(())
 
     def cost(self, shape: Shape, phase: Phase) -> Cost | None:
         """Multiply-adds and memory by formula, to hold the count against; None (the default) where no formula is known.

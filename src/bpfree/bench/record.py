@@ -21,9 +21,9 @@ from bpfree.bench.spaces import fixed_though_searched
 from bpfree.meter import Reading, co2e_g, device_peak
 from bpfree.models import Model, measure_inference
 from bpfree.nets import Chain
-from bpfree.records import Carbon, Energy, HistoryEntry, Inference, InferenceAt, PhaseEnd, Record, TuningCost
+from bpfree.records import Carbon, Energy, Health, HistoryEntry, Inference, InferenceAt, PhaseEnd, Record, TuningCost
 from bpfree.rulesets import digest
-from bpfree.train import StopRule, best_of, evaluate, stop_in
+from bpfree.train import StopRule, best_of, evaluate, health_of, stop_in, warn_of_health
 
 __all__ = ["Ended", "record_of", "with_test", "with_tuning"]
 
@@ -99,6 +99,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
     co2e, carbon = _carbon(run, reasons)
     target = setting.ruleset.plan.target_for(setting.data.name)
     time_to_target_s, energy_to_target_j = _to_target(run.history, target, reasons)
+    health = _health(run) if status == "ok" else Health()
     allocator = device_peak(setting.device)
     if allocator.allocated_bytes is None:
         reasons["memory.allocator_peak"] = allocator.reason or "not known"
@@ -106,7 +107,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         arm=run.arm.label,
         algorithm=run.algorithm.name,
         variant=run.arm.variant,
-        params={**params(run.algorithm)},
+        params={**params(run.algorithm.on(run.net))},
         dataset=setting.data.name,
         split=setting.data.split_digest,
         data_digest=setting.data.data_digest,
@@ -153,6 +154,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         peak_memory_bytes=run.cost.peak_bytes,
         evaluation_peak_bytes=run.cost.evaluation_peak_bytes,
         memory=run.cost.memory.model_copy(update={"allocator_peak": allocator.allocated_bytes}),
+        health=health,
         tier="eager",
         maths=maths_used(run.algorithm, run.net),
         history=run.history,
@@ -208,6 +210,12 @@ def _run_flops(run: Ended, reasons: dict[str, str]) -> dict[str, int | None]:
         why = run.cost.reasons.get("flops.train_step", "no pass ended")
         reasons |= dict.fromkeys(("flops.run_total", "flops.mean_step"), why)
     return {"run_total": total, "mean_step": None if total is None or not run.steps else round(total / run.steps)}
+
+
+def _health(run: Ended) -> Health:
+    found = health_of(run.algorithm, run.net, run.state, run.setting.data, run.phase)
+    warn_of_health(run.arm.label, found)
+    return Health(dead_units=list(found.dead_units), tied_scores=[found.tied_scores], block_accuracy=list(found.block_accuracy))
 
 
 def _carbon(run: Ended, reasons: dict[str, str]) -> tuple[float | None, Carbon]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import check_net
+from bpfree.algorithms import check_net, warn_of_weaknesses
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
@@ -93,4 +93,6 @@ def check_runnable(setting: Setting, arms: Sequence[Arm]) -> None:
     for arm in arms:
         check_net(arm.build({}), net)
     check_supported(setting.ruleset, arms, net)
+    for arm in arms:
+        warn_of_weaknesses(arm.under(setting.ruleset).build({}), net, setting.ruleset.batch_size)
     check_passes(setting.ruleset, arms, net, setting.data.name, setting.net)

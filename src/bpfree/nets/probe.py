@@ -12,7 +12,7 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor, nn
 
-from bpfree.errors import UsageError
+from bpfree.errors import BpfreeError, UsageError
 
 __all__ = ["called", "evaluating", "infer_out_shape"]
 
@@ -88,7 +88,7 @@ def called(module: nn.Module, x: Tensor, out_shape: tuple[int, ...], what: str) 
         return module(x)
     try:
         y = module(x)
-    except UsageError:
+    except BpfreeError:
         raise
     except Exception as error:
         if _is_of_the_machine(error):
@@ -111,7 +111,7 @@ def _run(module: nn.Module, x: Tensor, what: str) -> Tensor:
         torch.manual_seed(0)  # where chance plays a part, it plays the same in every dry run
         try:
             y = module(x)
-        except UsageError:
+        except BpfreeError:
             raise
         except Exception as error:
             if _is_of_the_machine(error):

@@ -19,6 +19,9 @@ from bpfree.units import format_energy
 
 __all__ = ["Flag", "flags"]
 
+MOST = 0.5
+"""Share of dead units or tied scores above which a run is flagged."""
+
 
 def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
     """All flags of a report; empty where nothing is wrong. Each names its task where the report has several."""
@@ -34,6 +37,7 @@ def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
             *_lost(table),
             *cost_flags(table, material),
             *_measured(table),
+            *_unhealthy(table),
         )
     ]
     return [*copied(tables, material), *of_tables, *_energies(material), *directory_flags(material)]
@@ -96,6 +100,19 @@ def _planned(plan: Mapping[str, object]) -> Iterator[tuple[object, object]]:
     arms, seeds = plan.get("arms"), plan.get("studies", plan.get("seeds"))
     if isinstance(arms, list) and isinstance(seeds, list):
         yield from itertools.product(arms, seeds)
+
+
+def _unhealthy(table: Table) -> Iterator[Flag]:
+    """Nets of which most units say nothing, or whose scores are mostly tied."""
+    for row in table.rows:
+        for key, what, shares in (
+            ("dead-units", "of the units of a block are dead or saturated", [run.health.dead_units for run in row.runs]),
+            ("tied-scores", "of the examples have tied scores", [run.health.tied_scores for run in row.runs]),
+        ):
+            worst = [max(of_run, default=0.0) for of_run in shares]
+            if n_bad := sum(share > MOST for share in worst):
+                text = f"in {n_bad} of {len(row.runs)} runs of {row.label} more than half {what} (up to {max(worst):.0%})."
+                yield Flag(key, text.replace("%", " %"))
 
 
 def _energies(material: Material) -> Iterator[Flag]:

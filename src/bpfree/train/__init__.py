@@ -6,6 +6,7 @@ from bpfree.train.cursor import counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
 from bpfree.train.fit import FitResult, best_of, fit
+from bpfree.train.health import Health, UnhealthyNetWarning, health_of, warn_of_health
 from bpfree.train.schedules import LR_SCHEDULES
 from bpfree.train.training import Progress, check_budget, initialise, training
 
@@ -14,18 +15,22 @@ __all__ = [
     "Clock",
     "Evaluation",
     "FitResult",
+    "Health",
     "Patience",
     "Progress",
     "StopRule",
+    "UnhealthyNetWarning",
     "WallClock",
     "best_of",
     "check_budget",
     "counted",
     "evaluate",
     "fit",
+    "health_of",
     "initialise",
     "past",
     "read_by",
     "stop_in",
     "training",
+    "warn_of_health",
 ]

@@ -15,6 +15,7 @@ from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.cursor import past
 from bpfree.train.given import check_given, check_options
+from bpfree.train.health import Health, health_of, warn_of_health
 from bpfree.train.training import initialise, training
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class FitResult:
         history: every pass.
         reading: time and energy of the whole training, validation included; None without a meter. Of a training that was resumed
             from a checkpoint, only of the part since then.
+        health: dead units, tied scores and accuracy by block of the restored state; None where it diverged.
     """
 
     net: Chain = field(repr=False)
@@ -46,6 +48,7 @@ class FitResult:
     passes: int
     history: tuple[HistoryEntry, ...] = field(repr=False)
     reading: Reading | None
+    health: Health | None = field(default=None, repr=False)
 
 
 def best_of(history: Sequence[HistoryEntry], stop: Patience) -> float | None:
@@ -98,13 +101,19 @@ def _fit(
             run = training(algorithm, net, data, stop, seed=seed, state=state, clock=window, **options)
             entries += [each.entry for each in run]
         reading = window.reading
+    diverged = bool(entries) and entries[-1].train_loss is None
+    health = None
+    if entries and not diverged:
+        health = health_of(algorithm, net, state, data, algorithm.phases(net)[entries[-1].phase])
+        warn_of_health(algorithm.name, health)
     return FitResult(
         net=net,
         state=state,
         algorithm=algorithm,
-        status="diverged" if entries and entries[-1].train_loss is None else "ok",
+        status="diverged" if diverged else "ok",
         val_accuracy=best_of(entries, stop),
         passes=entries[-1].passes if entries else 0,
         history=tuple(entries),
         reading=reading,
+        health=health,
     )

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State, check_net, step
+from bpfree.algorithms import Algorithm, Phase, State, check_net, step, warn_of_weaknesses
 from bpfree.data import Batch, Dataset
 from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Chain
@@ -153,6 +153,7 @@ def training(
     net.train()
     if state is None:
         state = initialise(algorithm, net, seed, data.device)
+    warn_of_weaknesses(algorithm, net, batch_size)
     clock = clock or WallClock()
     schedule = LR_SCHEDULES[lr_schedule]
     phases = algorithm.phases(net)

@@ -130,6 +130,7 @@ References
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -153,6 +154,7 @@ from bpfree.algorithms.forward_forward.overlay import (
 )
 from bpfree.algorithms.forward_forward.passes import class_goodness, neutral_pass, paints_in_weights
 from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, HardBatch, Passed, Rows
+from bpfree.algorithms.forward_forward.weak import goodness_weaknesses
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
@@ -237,6 +239,9 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
                 f"{self.name}: {net.n_classes} label pixels do not fit into {math.prod(net.in_shape)} inputs; "
                 "use another rule, such as mono-forward"
             )
+
+    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        return goodness_weaknesses(net, self._voting(net)) if self.inference == "goodness" else iter(())
 
     def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
         net.reset_parameters(generator)
@@ -335,6 +340,11 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
             return class_goodness(net, x, voting, self.maths, self.goodness)
         assert state.head is not None  # by init
         return neutral_pass(net, x, voting, self.maths, painted=self.negatives != "hybrid")[0] @ state.head.t()
+
+    def features(self, net: Chain, x: Tensor) -> Iterator[Tensor]:
+        """Of the neutral input, normalised in length: what the next block and a head receive."""
+        rows, _ = neutral_pass(net, self._scaled(x), range(len(net)), self.maths, painted=self.negatives != "hybrid")
+        return iter(rows.split([block.n_features for block in net], dim=1))
 
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         first_voting, paints, by_head = self._first_voting(len(shape.blocks)), self.maths != "autograd", self.inference == "head"
