@@ -131,7 +131,7 @@ def test_training_says_it_before_the_first_pass(data: Dataset) -> None:
         ({}, 10, (5e-3, "sgd", 10.0)),
         ({"lr": 1e-2}, 10, (1e-2, "sgd", 10.0)),
         ({"optimiser": "adam"}, 10, (3e-4, "adam", 10.0)),
-        ({"optimiser": "sgd"}, 2, (5e-3, "sgd", 1.0)),
+        ({"optimiser": "sgd"}, 9, (3e-4, "sgd", 1.0)),
         ({"temperature": 2.0}, 10, (5e-3, "sgd", 2.0)),
         ({"lr": 1e-4, "optimiser": "rms", "temperature": 1.0}, 12, (1e-4, "rms", 1.0)),
     ],

@@ -99,10 +99,10 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
     co2e, carbon = _carbon(run, reasons)
     target = setting.ruleset.plan.target_for(setting.data.name)
     time_to_target_s, energy_to_target_j = _to_target(run.history, target, reasons)
-    health = _health(run) if status == "ok" else Health()
     allocator = device_peak(setting.device)
     if allocator.allocated_bytes is None:
         reasons["memory.allocator_peak"] = allocator.reason or "not known"
+    health = _health(run) if status == "ok" else Health()  # after the allocator's peak has been read
     return Record(
         arm=run.arm.label,
         algorithm=run.algorithm.name,

@@ -17,12 +17,13 @@ from torch import Tensor
 from bpfree.algorithms import Algorithm, Phase, State
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Block, Chain
+from bpfree.train.evaluation import EVALUATION_BATCH
 from bpfree.train.given import in_format_of
 
 __all__ = ["Health", "UnhealthyNetWarning", "health_of", "warn_of_health"]
 
-MOST_EXAMPLES = 1000
-"""Of training, and of validation; fewer where the features are wide."""
+MOST_EXAMPLES = EVALUATION_BATCH
+"""Of training, and of validation: no more memory than validation takes. Fewer where the features are wide."""
 
 MOST_NUMBERS = 2**24
 """Features held at once."""

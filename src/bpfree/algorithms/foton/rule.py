@@ -79,7 +79,7 @@ Deviations from the paper
 
 Defaults
 --------
-    lr = 0                  by the optimiser: 3e-4 with Adam (10,000 examples of MNIST and CIFAR-10, mlp:2x256), else 5e-3; ours
+    lr = 0                  by depth, ours: 3e-4 (MNIST and CIFAR-10, mlp:2x256), from 10 blocks on 5e-3 with SGD
     optimiser = by-depth    ours: Adam, which removes the profile of magnitudes over depth (about 2^(L/2 − l) with ReLU); from 10
                             blocks on SGD, since steps of Adam add up over the blocks
     eps = 1                 release
@@ -224,7 +224,7 @@ class Foton(Algorithm[FotonState]):
         """With a learning rate, an optimiser and a temperature in the place of those that follow the depth."""
         deep = len(net) >= DEEP
         optimiser = ("sgd" if deep else "adam") if self.optimiser == "by-depth" else self.optimiser
-        lr = self.lr or (3e-4 if optimiser == "adam" else 5e-3)
+        lr = self.lr or (5e-3 if deep and optimiser == "sgd" else 3e-4)
         return dataclasses.replace(self, lr=lr, optimiser=optimiser, temperature=self.temperature or (10.0 if deep else 1.0))
 
     def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
