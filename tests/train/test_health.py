@@ -9,7 +9,7 @@ import torch
 
 from bpfree.algorithms import Backprop, ForwardForward, make, names
 from bpfree.data import Dataset, from_arrays
-from bpfree.nets import Chain, DenseBlock, build, mlp
+from bpfree.nets import Chain, ConvBlock, DenseBlock, build, mlp
 from bpfree.testing.bench import blobs
 from bpfree.train import Health, Patience, UnhealthyNetWarning, fit, health_of, initialise, warn_of_health
 
@@ -54,8 +54,9 @@ def test_a_channel_is_dead_where_it_is_the_same_at_every_place() -> None:
     images = from_arrays(x, torch.arange(60) % 3).without_test()
 
     def breaks(net: Chain) -> None:
-        net[0].conv.weight[1].zero_()  # pyright: ignore[reportAttributeAccessIssue]
-        net[0].conv.weight[2, 0].fill_(0.0)[0, 0] = 1.0  # pyright: ignore[reportAttributeAccessIssue]
+        block = net[0]
+        assert isinstance(block, ConvBlock)
+        block.conv.weight[1].zero_()
 
     health = broken(build("mf-cnn4:4", (1, 6, 6), 3), images, breaks)
     assert health.dead_units == (0.25,)

@@ -213,9 +213,9 @@ def _run_flops(run: Ended, reasons: dict[str, str]) -> dict[str, int | None]:
 
 
 def _health(run: Ended) -> Health:
-    found = health_of(run.algorithm, run.net, run.state, run.setting.data, run.phase)
-    warn_of_health(run.arm.label, found)
-    return Health(dead_units=list(found.dead_units), tied_scores=[found.tied_scores], block_accuracy=list(found.block_accuracy))
+    signs = health_of(run.algorithm, run.net, run.state, run.setting.data, run.phase)
+    warn_of_health(run.arm.label, signs)
+    return Health(dead_units=list(signs.dead_units), tied_scores=[signs.tied_scores], block_accuracy=list(signs.block_accuracy))
 
 
 def _carbon(run: Ended, reasons: dict[str, str]) -> tuple[float | None, Carbon]:

@@ -124,5 +124,5 @@ def _print(record: Record, path: Path, model_path: Path | None) -> None:
 
 def _why(record: Record, key: str, value: float | None) -> str:
     """Why a value is null, or that it is an estimate."""
-    said = key if value is None else "energy.flag.estimate"
-    return f"  ({record.reasons[said]})" if said in record.reasons else ""
+    reason = record.reasons.get(key if value is None else "energy.flag.estimate")
+    return f"  ({reason})" if reason else ""

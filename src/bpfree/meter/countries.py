@@ -24,5 +24,5 @@ TH:THA TJ:TJK TL:TLS TM:TKM TN:TUN TO:TON TR:TUR TT:TTO TW:TWN TZ:TZA UA:UKR UG:
 VG:VGB VI:VIR VN:VNM VU:VUT WS:WSM YE:YEM ZA:ZAF ZM:ZMB ZW:ZWE
 """
 
-THREE_LETTERS = dict(pair.split(":") for pair in _CODES.split()) | {"UK": "GBR", "EL": "GRC"}
+THREE_LETTERS = {pair[:2]: pair[3:] for pair in _CODES.split()} | {"UK": "GBR", "EL": "GRC"}
 """Two letters to three."""

@@ -56,10 +56,10 @@ class Spec:
 
     def width(self, default: int, example: str) -> int:
         """The words as one width."""
-        widths = self.widths((default,), example)
-        if len(widths) > 1:
-            raise UsageError(f"the net {self.text!r} takes one width, got {len(widths)}; write {example}")
-        return widths[0]
+        first, *others = self.widths((default,), example)
+        if others:
+            raise UsageError(f"the net {self.text!r} takes one width, got {1 + len(others)}; write {example}")
+        return first
 
     def no_words(self) -> None:
         """Refuse words of a family that takes none."""
