@@ -9,7 +9,7 @@ from bpfree.text import key_values, readable, slug
 
 
 def test_pairs_of_key_and_value() -> None:
-    assert key_values(["lr=1e-3", "a=b=c", "empty=", "lr=2"], form="key=value") == {"lr": "2", "a": "b=c", "empty": ""}
+    assert key_values(["lr=1e-3", "a=b=c", "empty="], form="key=value") == {"lr": "1e-3", "a": "b=c", "empty": ""}
     assert key_values([], form="key=value") == {}
 
 
@@ -47,3 +47,16 @@ def test_a_long_slug_is_cut_and_known_by_a_digest() -> None:
 def test_readable_text_has_escapes_for_bytes_that_are_no_text() -> None:
     assert readable("plain ü") == "plain ü"
     assert readable(b"a\xff".decode(errors="surrogateescape")) == "a\\udcff"
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"where": "the arm 'x:lr=1:lr=2'"}, "the arm 'x:lr=1:lr=2' gives lr twice, '1' and '2'; give it once"),
+        ({"option": "--set"}, "--set gives lr twice, '1' and '2'; give it once"),
+        ({}, "the text gives lr twice, '1' and '2'; give it once"),
+    ],
+)
+def test_a_key_that_is_given_twice_is_refused(options: dict[str, str], words: str) -> None:
+    with pytest.raises(UsageError, match=f"^{words}$"):
+        key_values(["lr=1", "a=3", "lr=2"], form="key=value", **options)

@@ -160,6 +160,17 @@ class Memory(_RecordPart):
     allocator_peak: int | None = None
 
 
+class Health(_RecordPart):
+    """Signs of a net that has stopped to learn, of the final state (``bpfree.train.health``): shares and accuracies by block.
+
+    ``tied_scores`` is one share. All are empty where the run did not end well, and in records of earlier versions.
+    """
+
+    dead_units: list[float] = Field(default_factory=list)
+    tied_scores: list[float] = Field(default_factory=list)
+    block_accuracy: list[float] = Field(default_factory=list)
+
+
 class HistoryEntry(_RecordPart):
     """One pass: clock and joules run from the start of the window, validation included (``eval_time_s`` of it).
 
@@ -268,6 +279,7 @@ class Record(_RecordPart):
     peak_memory_bytes: int | None
     evaluation_peak_bytes: int | None = None
     memory: Memory | None
+    health: Health = Field(default_factory=Health)
     tier: str
     maths: str
     history: list[HistoryEntry]

@@ -12,7 +12,7 @@ __all__ = ["key_values", "readable", "slug"]
 
 
 def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str = "") -> dict[str, str]:
-    """Read pieces such as ``"lr=1e-3"`` into a dictionary; of a key that is given twice the last value holds.
+    """Read pieces such as ``"lr=1e-3"`` into a dictionary.
 
     Args:
         form: what should be written, for the message.
@@ -20,7 +20,7 @@ def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str
         where: what the pieces belong to, for the message, such as ``"the arm 'backprop:lr'"``.
 
     Raises:
-        UsageError: a piece without ``=``, or without a key before it.
+        UsageError: a piece without ``=``, or without a key before it; a key that is given twice (one of them would be ignored).
     """
     values: dict[str, str] = {}
     for piece in pieces:
@@ -28,6 +28,9 @@ def key_values(pieces: Iterable[str], *, form: str, option: str = "", where: str
         if not equals or not key:
             what = f"{option} {piece!r}" if option else f"{piece!r}"
             raise UsageError(f"cannot read {what}{f' in {where}' if where else ''}; write {form}")
+        if key in values:
+            what = " ".join(word for word in (where, option) if word) or "the text"
+            raise UsageError(f"{what} gives {key} twice, {values[key]!r} and {value!r}; give it once")
         values[key] = value
     return values
 

@@ -65,8 +65,10 @@ def test_train_json_is_the_record(bpfree: Command, tmp_path: Path) -> None:
 
 
 def test_estimated_energy_is_labelled_and_gives_co2e(bpfree: Command, tmp_path: Path) -> None:
-    arguments = ("--net", "mlp:1x16", "--max-passes", "2", "--out", "R", "--quiet")
-    assert bpfree("train", "backprop", *arguments, "--estimate-energy", "--country", "POL").code == 0
+    arguments = ("--net", "mlp:1x16", "--max-passes", "2", "--out", "R")
+    outcome = bpfree("train", "backprop", *arguments, "--estimate-energy", "--country", "pl")
+    assert outcome.code == 0
+    assert "an estimate, not a measurement: processor seconds of this process x" in outcome.out
     (record,) = read_records(tmp_path / "R" / "records.jsonl")
     assert record.energy.measured is False
     assert record.energy.method is None or "estimate" in record.energy.method
@@ -74,6 +76,15 @@ def test_estimated_energy_is_labelled_and_gives_co2e(bpfree: Command, tmp_path: 
         assert record.carbon.g_per_kwh is not None
         assert record.co2e_g is not None
         assert abs(record.co2e_g - record.energy.joules / 3.6e6 * record.carbon.g_per_kwh) < 1e-12
+
+
+def test_a_known_weakness_is_said_at_the_start_and_the_record_says_how_the_net_ended(bpfree: Command, tmp_path: Path) -> None:
+    outcome = bpfree("train", "foton", "--net", "mlp:10x8", "--max-passes", "1", "--out", "R")
+    (line,) = [line for line in outcome.err.splitlines() if "within some 10 blocks" in line]
+    assert line.startswith("bpfree: warning: foton: with ReLU") and line.endswith("; use activation=tanh, or fewer blocks")
+    (record,) = read_records(tmp_path / "R" / "records.jsonl")
+    assert (record.params["optimiser"], record.params["lr"], record.params["temperature"]) == ("sgd", 5e-3, 10.0)
+    assert len(record.health.dead_units) == len(record.health.block_accuracy) == 10 and len(record.health.tied_scores) == 1
 
 
 def test_report_is_rebuilt_from_the_records(bpfree: Command, tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ from meter_fakes import Clock
 
 from bpfree.errors import UnknownNameError, UsageError
 from bpfree.meter import Meter, ReplaySource, carbon_factor, co2e_g
+from bpfree.meter.countries import THREE_LETTERS
 from bpfree.meter.tracker import codecarbon_window
 
 # g/kWh of 2023 in CodeCarbon 3's table: Our World in Data, from Ember and the Energy Institute.
@@ -41,11 +42,31 @@ def test_no_country_is_no_factor_and_no_joules_is_no_co2e() -> None:
     assert co2e_g(None, carbon_factor("POL")) is None
 
 
-@pytest.mark.parametrize("code", ["pol", " POL "])
-def test_case_does_not_matter(code: str) -> None:
+@pytest.mark.parametrize(
+    ("code", "country"),
+    [("pol", "POL"), (" POL ", "POL"), ("PL", "POL"), ("pl", "POL"), ("uk", "GBR"), ("GB", "GBR"), ("de", "DEU"), ("CH", "CHE")],
+)
+def test_two_letters_and_small_ones_are_understood(code: str, country: str) -> None:
     factor = carbon_factor(code)
     assert factor is not None
-    assert factor.country == "POL"
+    assert factor.country == country
+    assert factor == carbon_factor(country)
+
+
+def test_every_code_of_two_letters_is_one_of_the_table() -> None:
+    from codecarbon.input import DataSource
+
+    table = DataSource().get_global_energy_mix_data()
+    assert set(THREE_LETTERS.values()) == set(table)
+    assert all(len(code) == 2 and code.isupper() for code in THREE_LETTERS)
+    odd = {code for code, three in THREE_LETTERS.items() if code[0] != three[0]}
+    assert odd == {"EL", "KM", "KP", "KY", "PM", "RS", "UK"}, "all others begin alike"
+
+
+@pytest.mark.parametrize("code", ["XX", "P", "pola"])
+def test_what_is_no_code_is_refused(code: str) -> None:
+    with pytest.raises(UnknownNameError):
+        carbon_factor(code)
 
 
 def test_an_unknown_country_is_refused_with_the_nearest_codes() -> None:

@@ -8,7 +8,8 @@ from pathlib import Path
 import pytest
 from meter_fakes import write_domain
 
-from bpfree.meter import Meter, SourceError
+from bpfree.meter import Meter, SourceError, detect
+from bpfree.meter.doctor import diagnose
 from bpfree.meter.rapl import detect_rapl
 
 RANGE_UJ = 65_532_610_987
@@ -81,6 +82,87 @@ def test_a_jump_back_that_is_no_wrap_is_null(tree: Path) -> None:
     (tree / "intel-rapl:0" / "energy_uj").write_text("5")  # as a wrap it would be 65 kJ at once
     with pytest.raises(SourceError, match="reset"):
         source.joules()
+
+
+def dies(tree: Path, energies_uj: tuple[int, int], name: str = "package-0-die-{}") -> Path:
+    for die, energy_uj in enumerate(energies_uj):
+        write_domain(tree / f"intel-rapl:{die}", name.format(die), energy_uj, RANGE_UJ)
+    return tree
+
+
+def spent(tree: Path, first_uj: int, second_uj: int) -> float | None:
+    sources, missing = detect_rapl(tree)
+    with Meter("cpu", sources, missing=missing).window() as window:
+        add_uj(tree, "intel-rapl:0", first_uj)
+        add_uj(tree, "intel-rapl:1", second_uj)
+        so_far = window.joules_so_far()
+    assert window.reading is not None
+    assert window.reading.joules == pytest.approx(so_far)
+    return window.reading.joules
+
+
+def test_dies_that_mirror_each_other_are_one_package(tmp_path: Path) -> None:
+    """Both show the counter of their package: 68 J, and not 136."""
+    assert spent(dies(tmp_path, (7_000_000_000, 7_000_000_900)), 68_000_000, 68_000_000) == pytest.approx(68.0)
+
+
+def test_dies_whose_counters_stand_on_both_sides_of_the_wrap_are_one_package(tmp_path: Path) -> None:
+    assert [each.name for each in detect_rapl(dies(tmp_path, (RANGE_UJ - 100, 500)))[0]] == ["rapl:package-0-die-0"]
+    (tmp_path / "back").mkdir()
+    assert [each.name for each in detect_rapl(dies(tmp_path / "back", (500, RANGE_UJ - 100)))[0]] == ["rapl:package-0-die-0"]
+
+
+def test_dies_with_counters_of_their_own_add_up(tmp_path: Path) -> None:
+    assert spent(dies(tmp_path, (7_000_000_000, 7_020_000_000)), 68_000_000, 66_000_000) == pytest.approx(134.0)
+
+
+def test_packages_that_happen_to_show_the_same_are_two(tmp_path: Path) -> None:
+    assert spent(dies(tmp_path, (1_000_000, 1_000_000), "package-{}"), 68_000_000, 66_000_000) == pytest.approx(134.0)
+
+
+@pytest.mark.parametrize(("second_uj", "names"), [(5_000_000, 1), (90_000_000, 2)])
+def test_two_domains_of_one_name_are_one_counter_or_two(tmp_path: Path, second_uj: int, names: int) -> None:
+    sources, _ = detect_rapl(dies(tmp_path, (5_000_000, second_uj), "package-0"))
+    assert [source.name for source in sources] == ["rapl:package-0", "rapl:package-0 (intel-rapl:1)"][:names]
+
+
+def test_memories_of_mirrored_dies_are_one_memory(tmp_path: Path) -> None:
+    for die in (0, 1):
+        write_domain(tmp_path / f"intel-rapl:{die}", f"package-0-die-{die}", 50_000_000)
+        write_domain(tmp_path / f"intel-rapl:{die}:0", "dram", 90_000_000)
+    assert [source.name for source in detect_rapl(tmp_path)[0]] == ["rapl:package-0-die-0", "rapl:dram-0-die-0"]
+
+
+@pytest.mark.parametrize(
+    ("broken", "null"),
+    [
+        (["intel-rapl:1"], True),
+        (["intel-rapl:1:1"], True),
+        (["intel-rapl:0", "intel-rapl:1"], True),
+        (["intel-rapl:0:1", "intel-rapl:1:1"], False),
+        (["intel-rapl:0:0", "intel-rapl:2"], False),
+    ],
+    ids=["a package", "a memory", "both packages", "both memories", "parts that are not read"],
+)
+def test_a_counter_that_is_there_and_cannot_be_read_makes_the_total_null(tree: Path, broken: list[str], null: bool) -> None:
+    """What is left is a part; the scope says that memories were not counted at all."""
+    for domain in broken:
+        (tree / domain / "energy_uj").write_text("broken")
+    sources, missing = detect_rapl(tree)
+    with Meter("cpu", sources, missing=missing).window() as window:
+        for domain in ("intel-rapl:0", "intel-rapl:1", "intel-rapl:0:1", "intel-rapl:1:1"):
+            if domain not in broken:
+                add_uj(tree, domain, 1_000_000)
+        assert (window.joules_so_far() is None) == null
+    reading = window.reading
+    assert reading is not None
+    assert (reading.joules is None) == null
+    if null:
+        assert f"rapl:{'dram' if broken[0].endswith(':1:1') else 'package'}" in reading.reasons["energy.joules"]
+        assert "reading it failed" in reading.reasons["energy.joules"]
+        assert "a part is no total" in reading.reasons["energy.joules"]
+    finding = next(each for each in diagnose("cpu", detect("cpu", powercap_root=tree)) if each.quantity == "CO2e")
+    assert (finding.why_null == "there are no joules to compute it from") == null
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read every file")

@@ -6,14 +6,11 @@ import itertools
 
 import psutil
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from meter_fakes import Clock
 
 from bpfree.errors import UsageError
-from bpfree.meter import EstimateSource, Meter, ReplaySource, Sample, SourceError
+from bpfree.meter import ReplaySource, Sample, SourceError
 from bpfree.meter import timeline as timeline_module
-from bpfree.meter.estimate import cpu_tdp_w, ram_w
 from bpfree.meter.power import PowerIntegral
 from bpfree.meter.sources import CountingSource
 from bpfree.meter.timeline import HostProbe, Timeline, spread
@@ -53,55 +50,6 @@ def test_an_integral_with_a_hole_is_not_believed(clock: Clock) -> None:
     source.joules()
     clock.now_s += 0.5
     assert source.joules() == pytest.approx(50.0)
-
-
-def estimate(clock: Clock, busy: list[float], **how: float) -> EstimateSource:
-    watts = {"tdp_w": 100.0, "memory_w": 20.0} | how
-    return EstimateSource(clock=clock, busy_and_total=lambda: (busy[0], busy[1]), **watts)
-
-
-@pytest.mark.parametrize(("load", "cpu_w"), [(0.0, 10.0), (0.5, 55.0), (1.0, 100.0)])
-def test_the_estimate_follows_its_formula(clock: Clock, load: float, cpu_w: float) -> None:
-    busy = [5.0, 50.0]
-    source = estimate(clock, busy)
-    start_j = source.joules()
-    clock.now_s += 10.0
-    busy[0] += load * 40.0
-    busy[1] += 40.0  # four processors for 10 s
-    assert source.joules() - start_j == pytest.approx((cpu_w + 20.0) * 10.0)
-
-
-@given(st.lists(st.floats(0.01, 1.0), min_size=2, max_size=10))
-def test_the_estimate_does_not_depend_on_how_often_it_is_read(loads: list[float]) -> None:
-    def spent(often: bool) -> float:
-        clock, busy = Clock(), [0.0, 0.0]
-        source = estimate(clock, busy)
-        for load in loads:
-            clock.now_s += 1.0
-            busy[0] += load
-            busy[1] += 1.0
-            if often:
-                source.joules()
-        return source.joules()
-
-    assert spent(True) == pytest.approx(spent(False))
-
-
-def test_an_estimate_says_that_it_is_one(clock: Clock) -> None:
-    busy = [0.0, 0.0]
-    meter = Meter("cpu", [estimate(clock, busy)], clock=clock)
-    with meter.window() as window:
-        clock.now_s += 1.0
-        busy[1] += 1.0
-    reading = window.reading
-    assert reading is not None
-    assert (reading.method, reading.scope, reading.measured) == ("estimate", "machine (estimate)", False)
-    assert reading.joules == pytest.approx(30.0)
-
-
-def test_codecarbons_tables_give_watts_for_this_machine() -> None:
-    assert 1.0 < cpu_tdp_w() < 1000.0
-    assert 1.0 < ram_w() < 1000.0
 
 
 def test_a_trace_is_interpolated_and_ends(clock: Clock) -> None:

@@ -197,7 +197,8 @@ def test_unequal_searches_are_flagged(runs):
 
 def test_other_things_that_spoil_a_comparison_are_flagged(runs):
     records = runs.grid(energy=True)
-    weak = records[1].energy.model_copy(update={"measured": False, "resolved": False})
+    records[2] = records[2].model_copy(update={"energy": records[2].energy.model_copy(update={"resolved": False})})
+    weak = records[1].energy.model_copy(update={"measured": False})
     records[1] = records[1].model_copy(
         update={"energy": weak, "params": {"lr": 0.1}, "tier": "graph", "environment_digest": "env-2"}
     )

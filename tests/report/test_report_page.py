@@ -182,14 +182,17 @@ def test_other_data_sets_are_not_called_small(runs):
     assert "1,797" not in page
 
 
-def test_estimated_energy_is_never_called_energy_alone(runs):
+def test_estimated_energy_is_in_no_table_and_no_figure(runs):
     records = [
         r.model_copy(update={"energy": r.energy.model_copy(update={"measured": False, "method": "estimate"})})
         for r in runs.grid(energy=True)
     ]
     paths = report.build([runs(records=records)])
-    assert "Estimated energy, gross / net" in paths.page.read_text()
-    assert "estimated energy of training" in (paths.directory / "figures/accuracy-energy.svg").read_text()
+    page = paths.page.read_text()
+    assert "The energies of 20 of 20 runs are estimates, not measurements" in page
+    assert "Energy, gross / net" in page.partition("Not measured for any arm")[2]
+    assert "of training, energy not measured" in (paths.directory / "figures/accuracy-time.svg").read_text()
+    assert not (paths.directory / "figures/accuracy-energy.svg").exists()
 
 
 def test_many_arms_can_be_told_apart(runs):

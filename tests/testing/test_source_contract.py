@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
 from bpfree.meter import EnergySource, EstimateSource, ReplaySource
+from bpfree.meter.estimate import FAMILIES
 from bpfree.meter.rapl import detect_rapl
 from bpfree.testing import SourceContract
 
@@ -20,7 +22,13 @@ class TestReplay(SourceContract):
 class TestEstimate(SourceContract):
     @pytest.fixture
     def source(self) -> EnergySource:
-        return EstimateSource(tdp_w=65.0, memory_w=5.0)
+        return EstimateSource(FAMILIES["epyc-3"])
+
+    def wait(self) -> None:
+        """Work: the processor seconds of a process do not pass while it sleeps."""
+        end_s = time.process_time() + self.work_s
+        while time.process_time() < end_s:
+            pass
 
 
 class TestRapl(SourceContract):

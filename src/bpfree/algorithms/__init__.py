@@ -10,12 +10,12 @@ from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
 
-from bpfree.algorithms._base import Algorithm, BlockGradients, ChoosesReadout, LocalAlgorithm
+from bpfree.algorithms._base import Algorithm, BlockGradients, ChoosesReadout, KnownWeaknessWarning, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features, has_closed_form
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
-from bpfree.algorithms._running import check_net, cost_of, maths_used, reset, step
+from bpfree.algorithms._running import check_net, cost_of, features, filled_in, maths_used, reset, step
 from bpfree.algorithms._state import (
     HeadSlot,
     Hyper,
@@ -28,6 +28,7 @@ from bpfree.algorithms._state import (
     model_tensors,
     named_tensors,
 )
+from bpfree.algorithms._weak import warn_of_weaknesses
 from bpfree.algorithms.backprop import Backprop
 from bpfree.algorithms.cascaded_forward import CascadedForward
 from bpfree.algorithms.deep_supervision import DeepSupervision
@@ -60,6 +61,7 @@ __all__ = [
     "Foton",
     "HeadSlot",
     "Hyper",
+    "KnownWeaknessWarning",
     "LearningSlot",
     "LocalAlgorithm",
     "LocalSimilarity",
@@ -84,6 +86,8 @@ __all__ = [
     "check_net",
     "choice",
     "cost_of",
+    "features",
+    "filled_in",
     "flag",
     "frozen_features",
     "has_closed_form",
@@ -101,6 +105,7 @@ __all__ = [
     "reset",
     "shape_of",
     "step",
+    "warn_of_weaknesses",
 ]
 
 ENTRY_POINT_GROUP = "bpfree.algorithms"

@@ -9,13 +9,14 @@ of its own: :class:`BlockGradients`, :class:`ChoosesReadout`. What is done *with
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, TypeVar, final
 
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._closed_form import MATHS, has_closed_form, maths_in
+from bpfree.algorithms._closed_form import MATHS, frozen_features, has_closed_form, maths_in
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import check, choice, number, numeric
@@ -24,7 +25,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain
 
-__all__ = ["Algorithm", "BlockGradients", "ChoosesReadout", "LocalAlgorithm"]
+__all__ = ["Algorithm", "BlockGradients", "ChoosesReadout", "KnownWeaknessWarning", "LocalAlgorithm"]
 
 S = TypeVar("S", bound=State[Any])
 """The rule's own type of state."""
@@ -36,12 +37,16 @@ C = TypeVar("C")
 """The carry, what one block hands to the next: a tensor, or a tuple of tensors."""
 
 
+class KnownWeaknessWarning(UserWarning):
+    """A setting in which the rule is known to do badly, with the cure."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class Algorithm(ABC, Generic[S]):
     """A learning rule: hyper-parameters and formulas, no state.
 
     A rule writes ``traits``, ``init``, ``learn`` and ``scores``; the other methods have defaults. To refuse nets that it cannot
-    train it overrides ``_check_net``.
+    train it overrides ``_check_net``; what it is known to do badly it says in ``_weaknesses``.
     """
 
     name: ClassVar[str]
@@ -87,6 +92,24 @@ class Algorithm(ABC, Generic[S]):
     def upkeep(self) -> tuple[Upkeep[S], ...]:
         """Work that is done once or every so many steps, in the order in which it is done; by default none."""
         return ()
+
+    def _features(self, net: Chain, state: S, x: Tensor) -> Iterator[Tensor]:
+        """See :func:`bpfree.algorithms.features`; by default block after block."""
+        del state
+        return frozen_features(net, x, len(net))
+
+    def _filled_in(self, net: Chain) -> Algorithm[S]:
+        """See :func:`bpfree.algorithms.filled_in`; by default itself."""
+        del net
+        return self
+
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        """Known weaknesses of the rule that net and options show, one line each with the cure; by default none.
+
+        A line names no value that a search changes. ``batch_size`` is that of the training, where it is known.
+        """
+        del net, batch_size
+        return iter(())
 
     def cost(self, shape: Shape, phase: Phase) -> Cost | None:
         """Multiply-adds and memory by formula, to hold the count against; None (the default) where no formula is known.

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
-from bpfree.nets.probe import evaluating
+from bpfree.nets.probe import called, evaluating
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.conv import ConvSaved, Statistics, conv_activity, conv_gradients
 from bpfree.numerics.handover import Handover, taken
@@ -165,8 +165,8 @@ def block_forward(
         return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")
     with torch.enable_grad(), _statistics_of(block, statistics):
         leaf = x.detach().requires_grad_()
-        a = (call or block)(
-            leaf.view_as(leaf)
+        a = called(
+            block, leaf.view_as(leaf), block.out_shape, block.title, call
         )  # not the leaf itself: torch's FLOP counter hooks a module's inputs, and cannot hook a leaf
     return a.detach(), [leaf, a]
 
@@ -183,7 +183,7 @@ def block_activity(
     if call is None and has_closed_form(block):
         return _CLOSED[type(block)].forward(block, x, statistics if block.training else "running")[0]
     with _statistics_of(block, statistics):
-        return (call or block)(x)
+        return called(block, x, block.out_shape, block.title, call)
 
 
 def frozen_features(net: Chain, x: Tensor, n_blocks: int) -> Iterator[Tensor]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -16,8 +17,9 @@ from bpfree.algorithms._state import State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
+from bpfree.nets.trainable import check_parameters
 
-__all__ = ["check_net", "cost_of", "maths_used", "reset", "step"]
+__all__ = ["check_net", "cost_of", "features", "filled_in", "maths_used", "reset", "step"]
 
 S = TypeVar("S", bound=State[Any])
 
@@ -29,7 +31,18 @@ def check_net(rule: Algorithm[Any], net: Chain) -> None:
         UsageError: naming the block and the cure.
     """
     net.check_exact()
+    check_parameters(net)
     rule._check_net(net)
+
+
+def filled_in(rule: Algorithm[S], net: Chain) -> Algorithm[S]:
+    """The rule with every default that follows the net filled in, as a record names it; most rules have none."""
+    return rule._filled_in(net)
+
+
+def features(rule: Algorithm[S], net: Chain, state: S, x: Tensor) -> Iterator[Tensor]:
+    """Features (n, d) of every block on examples x (n, *in_shape), as at evaluation, block after block."""
+    return rule._features(net, state, x)
 
 
 @torch.no_grad()

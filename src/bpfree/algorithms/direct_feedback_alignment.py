@@ -105,6 +105,7 @@ from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._state import LearningSlot, NetState, Optimiser
+from bpfree.algorithms._weak import UNBOUNDED, activations, has_convolutions
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
@@ -144,6 +145,18 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
             extra_parameters=0,
             note="direct random target projection" if self.target == "labels" else "",
         )
+
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        if has_convolutions(net):
+            yield (
+                "fails to train convolutions beyond easy data; use dense blocks (mlp:2x1000), or a rule that learns inside its "
+                "blocks (mono-forward, sign-symmetry)"
+            )
+        if self.target == "labels" and activations(net) & UNBOUNDED:
+            yield (
+                "target=labels never sees how wrong the net is, and where units do not saturate nothing stops its signal: the "
+                "loss grows without end; use a net with activation=tanh, or target=error"
+            )
 
     def init(self, net: Chain, generator: torch.Generator) -> NetState[FeedbackSlot]:
         net.reset_parameters(generator)

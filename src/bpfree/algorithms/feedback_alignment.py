@@ -78,6 +78,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, final
 
@@ -87,6 +88,7 @@ from torch import Tensor
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._state import Hyper, NetState, Optimiser, Slot
 from bpfree.algorithms._sweep import SweptAlgorithm, later_weight, n_positions
+from bpfree.algorithms._weak import has_convolutions
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
@@ -108,6 +110,10 @@ class FeedbackState(NetState[Slot]):
         return [getattr(self, f"feedback_{k}") for k in range(1, self.n_feedback + 1)]
 
 
+DEEP = 6
+"""Blocks from which a warning is given: digits, blocks of 64, 8 passes: 93 % on 3, 78 % on 6, 31 % on 10."""
+
+
 @final
 @dataclass(frozen=True, kw_only=True)
 class FeedbackAlignment(SweptAlgorithm[FeedbackState]):
@@ -118,6 +124,13 @@ class FeedbackAlignment(SweptAlgorithm[FeedbackState]):
     lr: float = number(3e-4, above=0.0)
     feedback: str = choice("uniform", DISTRIBUTIONS)
     feedback_scale: float = number(1.0, above=0.0)
+
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        cure = "use sign-symmetry, whose feedback follows the signs of the weights, or direct-feedback-alignment on dense nets"
+        if has_convolutions(net):
+            yield f"falls far behind backprop on convolutions, whose weights cannot turn far enough; {cure}"
+        elif len(net) >= DEEP:
+            yield f"falls far behind backprop from {DEEP} blocks on (this net has {len(net)}); use fewer blocks, or {cure[4:]}"
 
     def init(self, net: Chain, generator: torch.Generator) -> FeedbackState:
         net.reset_parameters(generator)

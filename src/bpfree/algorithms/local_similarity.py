@@ -171,6 +171,13 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
             note="the loss couples the examples of a batch",
         )
 
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        if batch_size is not None and batch_size < 2 * net.n_classes:
+            yield (
+                f"batches of {batch_size} have fewer than two examples of each of {net.n_classes} classes on average, and little "
+                f"to match; use --batch-size {2 * net.n_classes} or more"
+            )
+
     def init(self, net: Chain, generator: torch.Generator) -> State[SimilaritySlot]:
         net.reset_parameters(generator)
         hyper, slots = self._hyper(net), []

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bpfree import stats
-from bpfree.algorithms import Algorithm, Phase, State, maths_used, params
+from bpfree.algorithms import Algorithm, Phase, State, filled_in, maths_used, params
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.causes import says, world_cause
@@ -22,9 +22,9 @@ from bpfree.bench.spaces import fixed_though_searched
 from bpfree.meter import Reading, co2e_g, device_peak
 from bpfree.models import Model, measure_inference
 from bpfree.nets import Chain
-from bpfree.records import ByClass, Carbon, Energy, HistoryEntry, Inference, InferenceAt, PhaseEnd, Record, TuningCost
+from bpfree.records import ByClass, Carbon, Energy, Health, HistoryEntry, Inference, InferenceAt, PhaseEnd, Record, TuningCost
 from bpfree.rulesets import digest
-from bpfree.train import StopRule, best_of, evaluate, stop_in
+from bpfree.train import StopRule, best_of, evaluate, health_of, stop_in, warn_of_health
 
 __all__ = ["Ended", "broken", "record_of", "with_test", "with_tuning"]
 
@@ -103,11 +103,12 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
     allocator = device_peak(setting.device)
     if allocator.allocated_bytes is None:
         reasons["memory.allocator_peak"] = allocator.reason or "not known"
+    health = _health(run) if status == "ok" else Health()  # after the allocator's peak has been read
     return Record(
         arm=run.arm.label,
         algorithm=run.algorithm.name,
         variant=run.arm.variant,
-        params={**params(run.algorithm)},
+        params={**params(filled_in(run.algorithm, run.net))},
         dataset=setting.data.name,
         split=setting.data.split_digest,
         data_digest=setting.data.data_digest,
@@ -154,6 +155,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         peak_memory_bytes=run.cost.peak_bytes,
         evaluation_peak_bytes=run.cost.evaluation_peak_bytes,
         memory=run.cost.memory.model_copy(update={"allocator_peak": allocator.allocated_bytes}),
+        health=health,
         tier="eager",
         maths=maths_used(run.algorithm, run.net),
         history=run.history,
@@ -222,6 +224,12 @@ def _run_flops(run: Ended, reasons: dict[str, str]) -> dict[str, int | None]:
         why = run.cost.reasons.get("flops.train_step", "no pass ended")
         reasons |= dict.fromkeys(("flops.run_total", "flops.mean_step"), why)
     return {"run_total": total, "mean_step": None if total is None or not run.steps else round(total / run.steps)}
+
+
+def _health(run: Ended) -> Health:
+    signs = health_of(run.algorithm, run.net, run.state, run.setting.data, run.phase)
+    warn_of_health(run.arm.label, signs)
+    return Health(dead_units=list(signs.dead_units), tied_scores=[signs.tied_scores], block_accuracy=list(signs.block_accuracy))
 
 
 def _carbon(run: Ended, reasons: dict[str, str]) -> tuple[float | None, Carbon]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import check_net
+from bpfree.algorithms import check_net, warn_of_weaknesses
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
@@ -48,7 +48,7 @@ class Setting:
 
     def build_net(self) -> Chain:
         """A new net for the data."""
-        return build(self.net, self.data.in_shape, self.data.n_classes)
+        return build(self.net, self.data.in_shape, self.data.n_classes).to(self.data.dtype)  # whatever torch's default is
 
     def arm_rules(self, arm: Arm) -> ArmRules:
         """The rules of an arm in this setting."""
@@ -101,4 +101,6 @@ def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = Tr
         if searched:
             net.check_batches(rules.trial_examples(n_train, setting.data.n_classes), rules.batch_size)
     check_supported(setting.ruleset, arms, net)
+    for arm in arms:
+        warn_of_weaknesses(arm.under(setting.ruleset).build({}), net, setting.ruleset.batch_size)
     check_passes(setting.ruleset, arms, net, setting.data.name, setting.net)

@@ -102,7 +102,7 @@ class MeterOptions:
 class CarbonOptions:
     """The factor by which joules become grams of CO2 equivalent."""
 
-    country: Annotated[str | None, typer.Option(help="ISO3 code of the grid, for grams of CO2e (POL, FRA, USA).")] = None
+    country: Annotated[str | None, typer.Option(help="Code of the grid, for grams of CO2e (POL or PL, FRA, USA).")] = None
     grid_g_per_kwh: Annotated[float | None, typer.Option(help="Grams of CO2e per kWh of your grid.")] = None
 
 

@@ -162,4 +162,6 @@ def _by_class(record: Record) -> str:
 
 
 def _why(record: Record, key: str, value: float | None) -> str:
-    return f"  ({record.reasons[key]})" if value is None and key in record.reasons else ""
+    """Why a value is null, or that it is an estimate."""
+    reason = record.reasons.get(key if value is None else "energy.flag.estimate")
+    return f"  ({reason})" if reason else ""

@@ -117,6 +117,8 @@ def _overhead(window: Window) -> Check:
 def _power(source: EnergySource, idle_w: dict[str, float], window: Window, not_idle: str | None) -> Check:
     assert window.reading is not None
     name, joules, idle = f"power:{source.name}", window.reading.sources[source.name], idle_w.get(source.name)
+    if not source.measured:
+        return Check(name, None, "W", None, f"{source.name} is an estimate, not a measurement: {source.basis}")
     if joules is not None and not_idle is not None:
         text = f"{source.name}: {joules / window.reading.time_s:.4g} W under load; idle power is unknown, since {not_idle}"
         return Check(name, joules / window.reading.time_s, "W", None, text)
@@ -124,8 +126,7 @@ def _power(source: EnergySource, idle_w: dict[str, float], window: Window, not_i
         reason = window.reading.reasons.get(f"energy.sources.{source.name}", "it gave nothing while idle")
         return Check(name, None, "W", False, f"{source.name} could not be read: {reason}")
     load_w = joules / window.reading.time_s
-    kind = "" if source.measured else " (a model, not a measurement)"
-    text = f"{source.name}: {idle:.4g} W idle, {load_w:.4g} W under constant load{kind}"
+    text = f"{source.name}: {idle:.4g} W idle, {load_w:.4g} W under constant load"
     rises = load_w > (1 + DISAGREEMENT) * idle
     text += "" if rises else "; it does not see the load, or something else was running while idle"
     return Check(name, load_w, "W", rises, text)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.metadata import version
 
 from bpfree.errors import UsageError, unknown_name
+from bpfree.meter.countries import THREE_LETTERS
 from bpfree.meter.quiet import quiet_codecarbon
 from bpfree.units import j_to_kwh
 
@@ -28,7 +29,7 @@ class CarbonFactor:
 
 
 def carbon_factor(country: str | None = None, grid_g_per_kwh: float | None = None) -> CarbonFactor | None:
-    """The factor of a country (ISO 3166-1 alpha-3, as ``"POL"``), or one given in g/kWh, which comes first.
+    """The factor of a country (ISO 3166-1: ``"POL"``, ``"PL"`` or in small letters), or one given in g/kWh, which comes first.
 
     Returns:
         ``None`` when neither is given.
@@ -50,13 +51,14 @@ def carbon_factor(country: str | None = None, grid_g_per_kwh: float | None = Non
     # An entry without an intensity would make CodeCarbon compute one, or take the world mean.
     known = [code for code, entry in table.items() if entry.get("carbon_intensity") is not None]
     code = country.strip().upper()
+    code = THREE_LETTERS.get(code, code)
     if code not in known:
         by_name = {table[entry]["country_name"].casefold(): entry for entry in known}
         if (named := by_name.get(country.strip().casefold())) is not None:
-            raise UsageError(f"a country is given by its three letters: {named} for {country.strip()}")
+            raise UsageError(f"a country is given by its two or three letters: {named} for {country.strip()}")
         raise unknown_name("country", country, known)
     entry = table[code]
-    source = f"codecarbon {version('codecarbon')} table"
+    source = f"codecarbon {version('codecarbon')} table, {code}"
     return CarbonFactor(float(entry["carbon_intensity"]), source, int(entry["year"]), code)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -57,6 +58,21 @@ def detect(device: torch.device | str, *, estimate: bool = False, powercap_root:
         zeus_sources, zeus_missing = detect_zeus(device)
         sources += zeus_sources
         missing += [] if is_nvidia else zeus_missing  # NVML has given the reason already
-    if estimate and not any(source.scope in ("cpu-package", "machine") for source in sources):
+    if device.type != "cpu" and not any(source.scope in ("gpu-board", "machine") for source in sources):
+        missing = _without_board(device, missing)
+    if estimate and not _processor_measured(sources, missing):
+        sources = [source for source in sources if source.scope not in ("cpu-package", "dram")]  # the estimate has them in it
         sources.append(EstimateSource())
     return Detection(tuple(sources), tuple(missing), probe)
+
+
+def _processor_measured(sources: list[EnergySource], missing: list[Missing]) -> bool:
+    scopes = {source.scope for source in sources}
+    return "machine" in scopes or ("cpu-package" in scopes and "cpu-package" not in {each.scope for each in missing})
+
+
+def _without_board(device: torch.device, missing: list[Missing]) -> list[Missing]:
+    """The missing sources, those of the board that does the work marked as such: without it no sum is a total."""
+    board = [dataclasses.replace(each, scope="gpu-board") for each in missing if not each.name.startswith("rapl")]
+    unknown = Missing(device.type, f"no energy counter of a {device.type} device is known", "run on another device", "gpu-board")
+    return [*(board or [unknown]), *(each for each in missing if each.name.startswith("rapl"))]

@@ -11,7 +11,7 @@ import torch
 from bpfree.errors import DeviceError
 from bpfree.meter.carbon import carbon_factor
 from bpfree.meter.detect import Detection, detect
-from bpfree.meter.reading import RESOLVED_PERIODS, summed
+from bpfree.meter.reading import RESOLVED_PERIODS, gaps, summed
 from bpfree.meter.sources import EnergySource, Missing
 
 __all__ = ["Finding", "diagnose"]
@@ -63,7 +63,7 @@ def diagnose(
         _domain("energy of the processor", "cpu-package", detection),
         _domain("energy of the memory", "dram", detection),
     ]
-    has_joules = bool(detection.sources)
+    has_joules = bool(detection.sources) and not gaps(detection.sources, detection.missing)
     return [
         _time(device),
         *energy,
@@ -127,6 +127,8 @@ def _gpu(device: torch.device, detection: Detection) -> Finding:
 
 def _domain(quantity: str, scope: str, detection: Detection) -> Finding:
     sources = [source for source in detection.sources if source.scope == scope]
+    if sources and (absent := [each for each in gaps(detection.sources, detection.missing) if each.scope == scope]):
+        return _absent(quantity, absent, "")
     if sources:
         return Finding(quantity, "measured", _described(sources))
     if whole := [source for source in detection.sources if source.measured and source.scope == "machine"]:
@@ -135,7 +137,8 @@ def _domain(quantity: str, scope: str, detection: Detection) -> Finding:
     missing = [entry for entry in detection.missing if entry.name.startswith("rapl")]
     if estimates:
         cure = "; ".join(dict.fromkeys(entry.cure for entry in missing)) or None
-        how = "a model from CodeCarbon's tables, not a measurement, and labelled so in every record and report"
+        how = "an estimate, not a measurement, and labelled so in every record; the report compares nothing by it: "
+        how += "; ".join(source.basis for source in estimates)
         return Finding(quantity, "estimated", how, cure=cure)
     of_scope = [entry for entry in missing if ("dram" in entry.name) == (scope == "dram")]
     return _absent(quantity, of_scope or missing, "this processor counts no energy of its memory")

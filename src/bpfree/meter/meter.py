@@ -18,7 +18,7 @@ import torch
 
 from bpfree.errors import UsageError
 from bpfree.meter.detect import detect
-from bpfree.meter.reading import RESOLVED_PERIODS, Reading, build_reading, summed
+from bpfree.meter.reading import RESOLVED_PERIODS, Reading, build_reading, gaps, summed
 from bpfree.meter.sampler import BackgroundSampler
 from bpfree.meter.sources import EnergySource, Missing, SourceError
 from bpfree.meter.timeline import MEASURED, Probe, Sample, Trace
@@ -163,6 +163,8 @@ class Window:
         """Joules of the summed sources since the window opened, or ``None``; cheap, for once a pass. Does not wait."""
         if self.reading is not None:
             return self.reading.joules
+        if gaps(self._meter.sources, self._meter.missing):
+            return None
         spent = [self._spent(source) for source in summed(self._meter.sources)]
         values = [value for value in spent if not isinstance(value, str) and value > 0]
         return sum(values) if values and len(values) == len(spent) else None

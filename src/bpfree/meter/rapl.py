@@ -1,7 +1,9 @@
 """Processor and memory energy from RAPL, through Linux' powercap tree (Intel, and AMD from Zen on).
 
 Only the domains ``package-N`` and their subdomains ``dram`` are read. ``core`` and ``uncore`` are parts of the package, ``psys``
-contains it, and ``intel-rapl-mmio`` is the same package read in another way: adding any of them would count twice.
+contains it, and ``intel-rapl-mmio`` is the same package read in another way: adding any of them would count twice. A package of
+several dies has a domain for each (``package-0-die-1``). On some processors these are counters of their own, on others all show
+the one counter of the package: dies of a package whose counters show the same energy are one domain, read once.
 
 Sources: Linux, Documentation/power/powercap/powercap.rst (energy_uj, max_energy_range_uj in microjoules); the counter moves about
 every millisecond (Intel SDM vol. 3B, 16.10.3); since 2020 it can be read by root only (CVE-2020-8694).
@@ -10,6 +12,8 @@ every millisecond (Intel SDM vol. 3B, 16.10.3); since 2020 it can be read by roo
 from __future__ import annotations
 
 import re
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from bpfree.meter.sources import CountingSource, EnergySource, Missing, SourceError
@@ -38,20 +42,49 @@ def detect_rapl(root: Path = POWERCAP_ROOT) -> tuple[list[EnergySource], list[Mi
     packages = sorted(path for path in _entries(root) if re.fullmatch(r"intel-rapl:\d+", path.name))
     sources: list[EnergySource] = []
     missing: list[Missing] = []
-    for package in packages:
-        label = _label(package)
-        if label is None or not label.startswith("package"):
+    taken: dict[tuple[str, str], list[Path]] = {}
+    for path, name, scope, package in _domains(root, packages):
+        twins = taken.setdefault((package, scope), [])
+        if any(_mirror(path, twin) for twin in twins):
             continue
-        domains = [(package, f"rapl:{label}", "cpu-package")]
-        number = label.removeprefix("package-")
-        domains += [(path, f"rapl:dram-{number}", "dram") for path in _subdomains(root, package) if _label(path) == "dram"]
-        for path, name, scope in domains:
-            source = _open(path, name, scope)
-            (missing if isinstance(source, Missing) else sources).append(source)  # type: ignore[arg-type]  # one of two lists, by the type of the item
+        twins.append(path)
+        if name in (source.name for source in sources):
+            name = f"{name} ({path.name})"  # two domains of one name that count apart
+        source = _open(path, name, scope)
+        (missing if isinstance(source, Missing) else sources).append(source)  # type: ignore[arg-type]  # one of two lists, by the type of the item
     if not sources and not missing:
         reason = "Linux offers no RAPL energy counter here (a virtual machine, a container, or another processor)"
         missing.append(Missing("rapl", reason, _CURE_ABSENT))
     return sources, missing
+
+
+def _domains(root: Path, packages: list[Path]) -> Iterator[tuple[Path, str, str, str]]:
+    """Path, name, scope and package of every domain to read."""
+    for package in packages:
+        label = _label(package)
+        if label is None or not label.startswith("package"):
+            continue
+        number = label.removeprefix("package-")
+        whole = number.partition("-die-")[0]
+        yield package, f"rapl:{label}", "cpu-package", whole
+        for path in _subdomains(root, package):
+            if _label(path) == "dram":
+                yield path, f"rapl:dram-{number}", "dram", whole
+
+
+def _mirror(path: Path, other: Path) -> bool:
+    """Whether two domains of one package show the same counter: equal but for what is drawn from one reading to the next.
+
+    Counters of their own, which run from when the machine started, agree so by chance about once in 20,000 times.
+    """
+    try:
+        start_s = time.monotonic()
+        first, second, again = (_read_uj(each / "energy_uj") for each in (other, path, other))
+        modulus = int((path / "max_energy_range_uj").read_text()) + 1
+    except (OSError, ValueError, SourceError):
+        return False
+    drawn_uj = _MAX_PACKAGE_W * (time.monotonic() - start_s + 2 * _PERIOD_S) * 1e6
+    return min(abs(second - value) for value in (first, again, first + modulus, again - modulus)) <= drawn_uj
 
 
 def _entries(path: Path) -> list[Path]:
@@ -87,9 +120,9 @@ def _open(path: Path, name: str, scope: str) -> CountingSource | Missing:
         modulus = int((path / "max_energy_range_uj").read_text()) + 1
         int((path / "energy_uj").read_text())
     except PermissionError:
-        return Missing(name, "the counter is there, but Linux lets only root read it", _CURE_PERMISSION)
+        return Missing(name, "the counter is there, but Linux lets only root read it", _CURE_PERMISSION, scope)
     except (OSError, ValueError) as error:
-        return Missing(name, f"the counter is there, but reading it failed: {error}", _CURE_ABSENT)
+        return Missing(name, f"the counter is there, but reading it failed: {error}", _CURE_ABSENT, scope)
     return CountingSource(
         name,
         scope=scope,

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 
 from bpfree.meter.sources import EnergySource, Missing
 
-__all__ = ["RESOLVED_PERIODS", "Reading", "build_reading", "summed"]
+__all__ = ["RESOLVED_PERIODS", "Reading", "build_reading", "gaps", "summed"]
 
 RESOLVED_PERIODS = 20
 """A window shorter than this many periods of its slowest counter is not resolved: an edge may be off by one period, 5 %."""
@@ -50,7 +50,7 @@ class Reading:
 
     @property
     def flags(self) -> dict[str, str]:
-        """Warnings by name: ``cross-check``, ``co-tenant``."""
+        """Warnings by name: ``cross-check``, ``co-tenant``, ``estimate``."""
         return {key.removeprefix(FLAG): text for key, text in self.reasons.items() if key.startswith(FLAG)}
 
 
@@ -72,6 +72,15 @@ def summed(sources: Sequence[EnergySource]) -> tuple[EnergySource, ...]:
         if key not in best or _rank(source) < _rank(best[key]):
             best[key] = source
     return tuple(best.values())
+
+
+def gaps(sources: Sequence[EnergySource], missing: Sequence[Missing]) -> tuple[Missing, ...]:
+    """Counters that are there and cannot be read, without which the summed sources are a part and no total."""
+    scopes = {source.scope for source in summed(sources)}
+    if not scopes or "machine" in scopes:
+        return ()
+    spoilt = scopes | {"gpu-board"} | ({"cpu-package"} if "dram" in scopes else set[str]())
+    return tuple(each for each in missing if each.scope in spoilt)
 
 
 def _joined(words: Sequence[str]) -> str | None:
@@ -110,6 +119,7 @@ def build_reading(
     joules = _total(chosen, values, reasons, missing)
     if joules is not None:
         reasons |= _cross_checks(time_s, sources, chosen, values)
+        reasons |= {f"{FLAG}estimate": f"an estimate, not a measurement: {each.basis}" for each in chosen if not each.measured}
         if others is not None:
             reasons[f"{FLAG}co-tenant"] = others
     counted = chosen if joules is not None else ()
@@ -144,10 +154,11 @@ def _total(
         absent = "; ".join(f"{entry.name}: {entry.reason}" for entry in missing)
         reasons["energy.joules"] = f"no energy source: {absent}" if absent else "no energy source was given"
         return None
-    failed = [source.name for source in chosen if values[source.name] is None]
+    failed = {source.name: reasons[f"energy.sources.{source.name}"] for source in chosen if values[source.name] is None}
+    failed |= {each.name: each.reason for each in gaps(chosen, missing)}
     if failed:
         # A sum without one of its parts would look like a cheaper run.
-        why = "; ".join(f"{name}: {reasons[f'energy.sources.{name}']}" for name in failed)
+        why = "; ".join(f"{name}: {reason}" for name, reason in failed.items())
         reasons["energy.joules"] = f"not every source could be read, and a part is no total ({why})"
         return None
     return sum(value for source in chosen if (value := values[source.name]) is not None)

@@ -31,6 +31,7 @@ class EnergySource(ABC):
         measured: false only for an estimate.
         period_s: how often the counter moves (s); a window shorter than 20 periods is not resolved.
         poll_s: how often it must be read for its count to be right (s); ``None`` when twice is enough.
+        basis: of an estimate, how its joules are made, with their interval and source; else empty.
     """
 
     name: str
@@ -39,6 +40,7 @@ class EnergySource(ABC):
     measured: bool
     period_s: float
     poll_s: float | None = None
+    basis: str = ""
 
     @abstractmethod
     def joules(self) -> float:
@@ -59,11 +61,18 @@ class EnergySource(ABC):
 
 @dataclass(frozen=True)
 class Missing:
-    """A source that this machine does not offer: why, and what would change that."""
+    """A source that this machine does not offer: why, and what would change that.
+
+    Attributes:
+        scope: of a counter that is there and cannot be read: what others of the same scope (or of the memory, for a processor)
+            count is then no total. ``"gpu-board"``: the board that does the work is not counted, so nothing is a total. Else
+            empty.
+    """
 
     name: str
     reason: str
     cure: str
+    scope: str = ""
 
 
 class PolledSource(EnergySource, Generic[T]):

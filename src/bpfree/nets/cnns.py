@@ -82,7 +82,7 @@ def _lenet5(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
 
 def _pepita_conv(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     """Dellaferrera and Kreiman, arXiv 2201.11665: one convolution 5 x 5 without padding or bias, 2 x 2 maximum, output."""
-    (channels,) = spec.widths((32,), "pepita-conv or pepita-conv:8")[:1]
+    channels = spec.width(32, "pepita-conv or pepita-conv:8")
     activation, pool = spec.word("activation", "relu"), spec.word("pool", "max")
     with numbered(0):
         block = ConvBlock(in_shape, channels, 5, activation, pool=pool, bias=False, padding=0)

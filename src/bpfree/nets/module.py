@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from bpfree.errors import UsageError
 from bpfree.nets.blocks import Block
 from bpfree.nets.exact import is_computed
-from bpfree.nets.probe import infer_out_shape
+from bpfree.nets.probe import called, infer_out_shape
 
 __all__ = ["MeanOverTokens", "ModuleBlock"]
 
@@ -75,10 +75,14 @@ class ModuleBlock(Block):
         return self.out_shape[-1] if self.tokens else math.prod(self.out_shape)
 
     def forward(self, x: Tensor) -> Tensor:
-        """(n, *in_shape) to (n, *out_shape)."""
+        """(n, *in_shape) to (n, *out_shape).
+
+        Raises:
+            UsageError: the module raised, or returned something else than in its dry run.
+        """
         if self.training:
             self.check_batch(len(x))
-        return self.module(x)
+        return called(self.module, x, self.out_shape, self.name)
 
     def features(self, activity: Tensor) -> Tensor:
         """(n, n_features): the activity flattened, or its mean over the tokens."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from bpfree.errors import UsageError
 from bpfree.nets.blocks import Block, DenseBlock, numbered
 from bpfree.nets.chain import Chain
 from bpfree.nets.conv import ConvBlock
@@ -34,8 +35,18 @@ def patches(
         strides: from patch to patch, one a convolution; by default 4 for the first, 2 for the others.
         overlap: rows and columns that a patch shares with the next; its edge is stride + overlap.
         activation, pool: of each convolution, see :class:`ConvBlock`.
+
+    Raises:
+        UsageError: fewer than two numbers, or another number of strides than of convolutions.
     """
+    if len(channels) < 2:
+        raise UsageError(
+            f"a net of patches needs the channels of one convolution at least and the width of its dense block, got "
+            f"{'-'.join(map(str, channels)) or 'none'}; write patches:48-192-512"
+        )
     steps = strides if strides is not None else [4] + [2] * (len(channels) - 2)
+    if len(steps) != len(channels) - 1:
+        raise UsageError(f"{len(channels) - 1} convolutions of patches need as many strides, got {len(steps)}")
     blocks: list[Block] = []
     shape = tuple(in_shape)
     for k, (width, stride) in enumerate(zip(channels[:-1], steps, strict=True)):

@@ -43,7 +43,7 @@ class Residual(nn.Module):
 
 
 def _resnet8(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
-    (channels,) = spec.widths((FIRST_CHANNELS,), "resnet8 or resnet8:8")[:1]
+    channels = spec.width(FIRST_CHANNELS, "resnet8 or resnet8:8")
     order = ("norm", "activation", "pool")
     with numbered(0):
         first = ConvBlock(in_shape, channels, norm=True, order=order, eps=NORM_EPS)

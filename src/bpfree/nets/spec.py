@@ -17,13 +17,14 @@ class Spec:
         words: the piece behind it, unless that is ``key=value``; else empty.
 
     Raises:
-        UsageError: a later piece that is no ``key=value``.
+        UsageError: an empty piece, a later one that is no ``key=value``, or a key that is given twice.
     """
 
     def __init__(self, text: str) -> None:
         self.text = text
-        self.family, _, rest = text.partition(":")
-        pieces = rest.split(":") if rest else []
+        self.family, *pieces = text.split(":")
+        if "" in pieces:
+            raise UsageError(f"the net {text!r} has nothing behind a colon; write FAMILY[:WORDS][:key=value], such as mlp:3x2000")
         self.words = pieces.pop(0) if pieces and "=" not in pieces[0] else ""
         self._options = key_values(pieces, form="key=value, such as activation=tanh", where=f"the net {text!r}")
         self._asked: list[str] = []
@@ -52,6 +53,13 @@ class Spec:
         if not all(number.isdecimal() and int(number) > 0 for number in numbers):
             raise UsageError(f"cannot read the net {self.text!r}; write whole numbers of at least 1, such as {example}")
         return tuple(int(number) for number in numbers)
+
+    def width(self, default: int, example: str) -> int:
+        """The words as one width."""
+        first, *others = self.widths((default,), example)
+        if others:
+            raise UsageError(f"the net {self.text!r} takes one width, got {1 + len(others)}; write {example}")
+        return first
 
     def no_words(self) -> None:
         """Refuse words of a family that takes none."""

@@ -83,7 +83,7 @@ def _cost(table: Table) -> Chart | None:
         cost, accuracy = costs[row.arm], row[ACCURACY]
         assert accuracy is not None
         data.append({"arm": row.label} | _bounds(cost, 1 / factor, "x", floor=0.1) | _bounds(accuracy, 100.0, "y"))
-    what = f"{table.energy_word} of training" if kind == "energy" else f"time of training, energy not {absent}"
+    what = "energy of training" if kind == "energy" else f"time of training, energy not {absent}"
     axis_title = f"{what} ({unit})"
     scale = _cost_scale([entry["x"] for entry in data])
     tall, high = "test accuracy (%)", alt.Scale(zero=False, nice=True)
@@ -131,7 +131,7 @@ def front_in_words(table: Table) -> str:
     front = pareto(table)
     if len(table.rows) < 2 or not front:
         return ""
-    cost = table.energy_word if _cost_kind(table) == "energy" else "time"
+    cost = _cost_kind(table)
     if len(front) == 1:
         return f"On the front of accuracy against {cost} is {front[0]} alone: no other arm is cheaper or more accurate."
     return f"On the front of accuracy against {cost} (no other arm is both cheaper and at least as accurate): {', '.join(front)}."

@@ -9,14 +9,19 @@ from collections.abc import Iterator, Mapping, Sequence
 from bpfree.report.audit import Flag, audit, copied, mistake
 from bpfree.report.classes import class_flags
 from bpfree.report.cost_flags import cost_flags, directory_flags
+from bpfree.report.energies import carbon_words
 from bpfree.report.identity_flags import identity_flags
 from bpfree.report.material import Material
 from bpfree.report.model import Table
 from bpfree.report.replicates import noun_of, number_words, numbers_of
 from bpfree.report.search_flags import search_flags
 from bpfree.report.seed_flags import seed_flags
+from bpfree.units import format_energy
 
 __all__ = ["Flag", "flags"]
+
+MOST = 0.5
+"""Share of dead units or tied scores above which a run is flagged."""
 
 
 def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
@@ -34,9 +39,10 @@ def flags(tables: Sequence[Table], material: Material) -> list[Flag]:
             *class_flags(table),
             *cost_flags(table, material),
             *_measured(table),
+            *_unhealthy(table),
         )
     ]
-    return [*copied(tables, material), *of_tables, *directory_flags(material)]
+    return [*copied(tables, material), *of_tables, *_energies(material), *directory_flags(material)]
 
 
 def _unequal(table: Table, material: Material) -> Iterator[Flag]:
@@ -98,11 +104,37 @@ def _planned(plan: Mapping[str, object]) -> Iterator[tuple[object, object]]:
         yield from itertools.product(arms, seeds)
 
 
+def _unhealthy(table: Table) -> Iterator[Flag]:
+    """Nets of which most units say nothing, or whose scores are mostly tied."""
+    for row in table.rows:
+        for key, what, shares in (
+            ("dead-units", "of the units of a block are dead or saturated", [run.health.dead_units for run in row.runs]),
+            ("tied-scores", "of the examples have tied scores", [run.health.tied_scores for run in row.runs]),
+        ):
+            worst = [max(of_run, default=0.0) for of_run in shares]
+            if n_bad := sum(share > MOST for share in worst):
+                text = f"in {n_bad} of {len(row.runs)} runs of {row.label} more than half {what} (up to {max(worst):.0%})."
+                yield Flag(key, text.replace("%", " %"))
+
+
+def _energies(material: Material) -> Iterator[Flag]:
+    """Of all directories together: estimates that were left out, and grams of several grids."""
+    if joules := material.estimated:
+        text = (
+            f"the energies of {len(joules)} of {len(material.records)} runs are estimates, not measurements "
+            f"({format_energy(min(joules))} to {format_energy(max(joules))}): processor seconds times a constant. No arm is "
+            "compared by them; the records have them, with their interval."
+        )
+        yield Flag("estimated-energy", text)
+    if len(material.factors) > 1:
+        named = "; ".join(carbon_words(factor) for factor in material.factors)
+        used = next(run.carbon for run in material.records if run.co2e_g is not None)
+        text = f"the runs were given several carbon factors ({named}); all CO₂e is computed anew with {carbon_words(used)}."
+        yield Flag("different-grids", text)
+
+
 def _measured(table: Table) -> Iterator[Flag]:
     energies = [run.energy for run in table.runs if run.energy.joules is not None]
-    if any(not energy.measured for energy in energies):
-        text = "the energies are estimates from processor load and rated power, not measurements."
-        yield Flag("estimated-energy", text)
     unresolved = sum(not energy.resolved for energy in energies)
     if unresolved:
         text = f"in {unresolved} of {len(energies)} runs the window was too short for the energy counter."

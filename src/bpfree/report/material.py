@@ -11,7 +11,8 @@ from typing import Any
 from bpfree import rulesets
 from bpfree.errors import RunDirectoryError
 from bpfree.files import reading
-from bpfree.records import Record, read_records
+from bpfree.records import Carbon, Record, read_records
+from bpfree.report.energies import factors_of, is_estimated, on_one_grid, without_estimate, without_estimated_cost
 from bpfree.report.identity import check_identity
 from bpfree.report.phase_ends import with_ends
 
@@ -23,11 +24,13 @@ Task = tuple[str, str]
 
 @dataclass(frozen=True)
 class Material:
-    """Contents of the run directories; nothing here is computed, but for why the phases of old records ended.
+    """Contents of the run directories; nothing here is computed, but for why the phases of old records ended, and grams of CO₂e.
 
     Attributes:
-        records: one for each cell.
+        records: one for each cell, without energies that were estimated, and with grams by one carbon factor.
         origins: the directory of each record, in the same order.
+        estimated: what was left out: the estimated joules of runs.
+        factors: of carbon, as the runs were given them.
     """
 
     directories: tuple[Path, ...]
@@ -36,6 +39,8 @@ class Material:
     environments: Mapping[str, Mapping[str, Any]]
     tuned: tuple[Mapping[str, Any], ...]
     origins: tuple[Path, ...] = ()
+    estimated: tuple[float, ...] = ()
+    factors: tuple[Carbon, ...] = ()
 
     @property
     def tasks(self) -> list[Task]:
@@ -86,13 +91,17 @@ def read_material(directories: Sequence[Path], *, accept_other_code: bool = Fals
     ruleset = _one_ruleset(records)
     check_identity(records, accept_other_code=accept_other_code)
     chosen = _once_each(records)
+    runs = [with_ends(record, ruleset) for _path, record in chosen]
+    measured = [without_estimate(run) for run in runs]
     return Material(
         directories=paths,
         ruleset=ruleset,
-        records=tuple(with_ends(record, ruleset) for _path, record in chosen),
+        records=tuple(on_one_grid(measured)),
         environments=environments,
-        tuned=tuple(tuned),
+        tuned=tuple(without_estimated_cost(entry) for entry in tuned),
         origins=tuple(path for path, _record in chosen),
+        estimated=tuple(run.energy.joules or 0.0 for run in runs if is_estimated(run)),
+        factors=tuple(factors_of(measured)),
     )
 
 

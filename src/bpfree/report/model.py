@@ -135,12 +135,6 @@ class Table:
         return f"{self.dataset}, {self.net}"
 
     @property
-    def energy_word(self) -> str:
-        """Name of the energy column: an estimate is never called a measurement."""
-        energies = [run.energy for row in self.rows for run in row.runs if run.energy.joules is not None]
-        return "energy" if all(energy.measured for energy in energies) else "estimated energy"
-
-    @property
     def runs(self) -> list[Record]:
         """All records of the table."""
         return [run for row in self.rows for run in row.runs]

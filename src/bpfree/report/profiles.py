@@ -29,8 +29,6 @@ def profile_chart(tables: Sequence[Table]) -> Chart | None:
     if len({table.dataset for table in with_target}) < 2:
         return None
     costs, kind = _costs(with_target)
-    if kind == "energy" and any(table.energy_word != kind for table in with_target):
-        kind = "estimated energy"
     if len(costs) < 2:
         return None
     solved = [name for name in next(iter(costs.values())) if any(math.isfinite(row[name]) for row in costs.values())]

@@ -54,7 +54,7 @@ class Quantity:
     Attributes:
         key: its name in CSV and JSON; the unit comes last.
         name: in words, where the report says that it was not measured.
-        heading: of its column; ``{baseline}`` and ``{Energy}`` are filled in. Empty for a quantity without its own column.
+        heading: of its column; ``{baseline}`` is filled in. Empty for a quantity without its own column.
         path: of the field in a record, dotted: ``energy.joules``.
         less: path of what is subtracted from it.
         over: path of what it is divided by; there is no value where that is 0.
@@ -120,7 +120,7 @@ OTHER_LOAD = Quantity(
 )  # fmt: skip
 STEPS = Quantity(key="steps_count", name="steps", path="steps", show=_whole, heading="Steps")
 EXAMPLES = Quantity(key="examples_count", name="examples seen", path="examples_seen", show=_whole, heading="Examples seen")
-ENERGY = Quantity(key="energy_j", name="gross energy", path="energy.joules", show=format_energy, heading="{Energy}, gross / net")
+ENERGY = Quantity(key="energy_j", name="gross energy", path="energy.joules", show=format_energy, heading="Energy, gross / net")
 NET_ENERGY = Quantity(key="net_energy_j", name="energy net of idle power", path="energy.net_joules", show=format_energy)
 ENERGY_RATIO = Quantity(
     key="energy_ratio", name="ratio of gross energies", path="energy.joules", show=_twofold, statistic="ratio"

@@ -184,8 +184,7 @@ def left_out(table: Table) -> str:
 
 def headings(table: Table) -> dict[str, str]:
     """Column headings by key."""
-    words = {"baseline": table.baseline_label, "Energy": table.energy_word.capitalize()}
-    return {column.key: column.heading.format(**words) for column in COLUMNS}
+    return {column.key: column.heading.format(baseline=table.baseline_label) for column in COLUMNS}
 
 
 def arm_displays(row: ArmRow) -> dict[str, Display]:

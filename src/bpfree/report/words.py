@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bpfree import stats
+from bpfree.report.energies import carbon_words
 from bpfree.report.flags import Flag
 from bpfree.report.material import Material
 from bpfree.report.model import ArmRow, SeedMean, Table
@@ -179,6 +180,9 @@ def conditions(tables: Sequence[Table]) -> list[str]:
             f"Verdicts on accuracy are at 5 % after {stats.family_words(family)}, tests of equivalence likewise; ratios of time "
             f"and of energy are families of their own. A word needs at least {stats.LEAST_PAIRS} pairs."
         )
+    factors = dict.fromkeys(carbon_words(run.carbon) for table in tables for run in table.runs if run.co2e_g is not None)
+    if factors:
+        sentences.append(f"CO₂e is the gross energy × {'; '.join(factors)}.")
     if any(table.dataset == "digits" for table in tables):
         sentences.append(
             "digits is very small: 1,797 images of 8×8 pixels, about 360 of them for testing, so that one "

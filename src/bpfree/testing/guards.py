@@ -12,10 +12,12 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+from bpfree.errors import BpfreeError
+
 __all__ = ["BrokenProtocolError", "no_saved_tensors", "no_waiting"]
 
 
-class BrokenProtocolError(AssertionError):
+class BrokenProtocolError(BpfreeError, AssertionError):
     """A step did what its traits, or the protocol, rule out."""
 
 

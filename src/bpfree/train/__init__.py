@@ -7,6 +7,7 @@ from bpfree.train.cursor import check_identity, counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
 from bpfree.train.fit import FitResult, best_of, fit
+from bpfree.train.health import Health, UnhealthyNetWarning, health_of, warn_of_health
 from bpfree.train.schedules import LR_SCHEDULES
 from bpfree.train.training import Progress, check_budget, initialise, training
 
@@ -15,10 +16,12 @@ __all__ = [
     "Clock",
     "Evaluation",
     "FitResult",
+    "Health",
     "Patience",
     "Progress",
     "ShortBudgetWarning",
     "StopRule",
+    "UnhealthyNetWarning",
     "WallClock",
     "best_of",
     "check_budget",
@@ -26,10 +29,12 @@ __all__ = [
     "counted",
     "evaluate",
     "fit",
+    "health_of",
     "initialise",
     "past",
     "read_by",
     "short_budget",
     "stop_in",
     "training",
+    "warn_of_health",
 ]

@@ -10,6 +10,7 @@ from bpfree.algorithms import Algorithm, ChoosesReadout, Phase, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.numerics.losses import cross_entropy
+from bpfree.train.given import in_format_of
 
 __all__ = ["EVALUATION_BATCH", "Evaluation", "evaluate"]
 
@@ -66,6 +67,7 @@ def evaluate(
         TestSplitError: the test split was asked of data that do not hold it.
     """
     chooser = algorithm if choosing and isinstance(algorithm, ChoosesReadout) else None
+    data = in_format_of(net, data)
     net.eval()
     correct, losses, known, labels = [], [], [], []
     for batch in data.batches(

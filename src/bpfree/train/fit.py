@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Literal
 
+import torch
+
 from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
@@ -14,6 +16,8 @@ from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.budget import ShortBudgetWarning, short_budget
 from bpfree.train.cursor import past
+from bpfree.train.given import check_given, check_options
+from bpfree.train.health import Health, health_of, warn_of_health
 from bpfree.train.training import BATCH_SIZE, initialise, training
 
 if TYPE_CHECKING:
@@ -35,6 +39,7 @@ class FitResult:
         history: every pass.
         reading: time and energy of the whole training, validation included; None without a meter. Of a training that was resumed
             from a checkpoint, only of the part since then.
+        health: dead units, tied scores and accuracy by block of the restored state; None where it diverged.
     """
 
     net: Chain = field(repr=False)
@@ -45,6 +50,7 @@ class FitResult:
     passes: int
     history: tuple[HistoryEntry, ...] = field(repr=False)
     reading: Reading | None
+    health: Health | None = field(default=None, repr=False)
 
 
 def best_of(history: Sequence[HistoryEntry], stop: Patience, metric: str = "validation-accuracy") -> float | None:
@@ -68,12 +74,27 @@ def fit(
     """Run :func:`bpfree.training` to its end, within one window of ``meter`` if there is one.
 
     A :class:`bpfree.train.ShortBudgetWarning` says where ``stop`` allows too few steps to learn, and what would be enough.
+    Within ``torch.inference_mode()`` it trains all the same: it leaves that mode by itself.
 
     Args:
+        net: its number format (float32, float64, bfloat16) is that of the training.
         options: passed to :func:`bpfree.training`.
+
+    Raises:
+        UsageError: an argument of another kind (a plain ``nn.Module``, a ``DataLoader``, ...), an unknown option, or as
+            :func:`bpfree.training`.
     """
+    check_given(algorithm, net, data, stop)
+    check_options(training, options, meter)
     if (short := short_budget(data.n("train"), options.get("batch_size", BATCH_SIZE), stop.max_passes, data.name)) is not None:
         warnings.warn(short, ShortBudgetWarning, stacklevel=2)
+    with torch.inference_mode(False):
+        return _fit(algorithm, net, data, stop, meter, seed, options)
+
+
+def _fit(
+    algorithm: Algorithm, net: Chain, data: Dataset, stop: Patience, meter: Meter | None, seed: int, options: dict[str, Any]
+) -> FitResult:
     checkpoint = options.get("checkpoint")
     entries = [] if checkpoint is None else past(checkpoint)  # before it was resumed
     state = initialise(algorithm, net, seed, data.device)
@@ -85,13 +106,19 @@ def fit(
             run = training(algorithm, net, data, stop, seed=seed, state=state, clock=window, **options)
             entries += [each.entry for each in run]
         reading = window.reading
+    diverged = bool(entries) and entries[-1].train_loss is None
+    health = None
+    if entries and not diverged:
+        health = health_of(algorithm, net, state, data, algorithm.phases(net)[entries[-1].phase])
+        warn_of_health(algorithm.name, health)
     return FitResult(
         net=net,
         state=state,
         algorithm=algorithm,
-        status="diverged" if entries and entries[-1].train_loss is None else "ok",
+        status="diverged" if diverged else "ok",
         val_accuracy=best_of(entries, stop),
         passes=entries[-1].passes if entries else 0,
         history=tuple(entries),
         reading=reading,
+        health=health,
     )

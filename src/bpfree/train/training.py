@@ -15,9 +15,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State, check_net, step
+from bpfree.algorithms import Algorithm, Phase, State, check_net, step, warn_of_weaknesses
 from bpfree.data import Batch, Dataset
-from bpfree.errors import UsageError
+from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
@@ -25,8 +25,9 @@ from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, sto
 from bpfree.train.checkpoint import Snapshot
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
-from bpfree.train.evaluation import evaluate
+from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
+from bpfree.train.given import check_given, check_mode, check_whole, in_format_of
 from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
 
@@ -98,8 +99,10 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
     """Draw initial parameters and allocate the state, both on the CPU (the same on every device), then move them.
 
     Raises:
-        UsageError: the rule cannot train this net.
+        UsageError: the rule cannot train this net, or torch is in a mode in which nothing learns.
     """
+    check_whole("seed", seed, 0)
+    check_mode(torch.device(device))
     check_net(algorithm, net)
     net.to("cpu")
     state = algorithm.init(net, torch.Generator().manual_seed(seed))
@@ -125,7 +128,8 @@ def training(
     """Train ``net`` by ``algorithm`` and yield after each pass.
 
     Args:
-        data: on the device of the net; a view without the test split is enough.
+        data: on the device of the net; a view without the test split is enough. Batches of float32 are given in the number
+            format of the net.
         stop: when a phase and the run end; a function of the phase where phases differ.
         batch_size: examples in a step; the last batch of a pass may be smaller.
         seed: of initial parameters, order of batches and randomness inside steps.
@@ -138,20 +142,17 @@ def training(
         identity: further JSON values that must agree between a checkpoint and this call.
 
     Raises:
-        UsageError: the rule cannot train this net, the net's shapes do not fit the data, there are fewer passes than phases, or
-            the checkpoint's identity differs.
+        UsageError: the rule cannot train this net, the net's shapes do not fit the data, there are fewer passes than phases,
+            the checkpoint's identity differs, or an argument is of another kind.
         DataError: the checkpoint is damaged, or of another rule or net.
     """
-    if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
-        raise UsageError(
-            f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
-            f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
-        )
-    net.check_batches(data.n("train"), batch_size)
+    check_given(algorithm, net, data, stop)
+    _check_options(net, data, batch_size, seed, lr_schedule)
+    data = in_format_of(net, data)
     net.train()
     if state is None:
         state = initialise(algorithm, net, seed, data.device)
-    clock = clock or WallClock()
+    warn_of_weaknesses(algorithm, net, batch_size)
     schedule = LR_SCHEDULES[lr_schedule]
     phases = algorithm.phases(net)
     check_budget(algorithm, phases, stop)
@@ -162,7 +163,8 @@ def training(
         cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
         _take_up(cursor, phases, stop, snapshot)
     started_s = cursor.time_s
-    lrs = [float(optimiser.lr) for optimiser in state.optimisers()]
+    lrs = tuple(float(optimiser.lr) for optimiser in state.optimisers())
+    run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs)
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
     while cursor.phase < len(phases) and not cursor.ended:
@@ -174,25 +176,12 @@ def training(
         watch = cursor.watch or Watch(phase_cap(rule, cursor.passes, phase))
         cursor.watch = watch
         if watch.passes < watch.cap:
-            factor = schedule(watch.passes, watch.cap)
-            state.scale_lr(factor)
-            batches = inputs.batches("train", batch_size, pass_index=cursor.passes, seed=seed)
-            draws = stream_key(seed, cursor.passes)
-            train_loss, steps, examples = _one_pass(algorithm, net, state, batches, reader, draws)
-            _check_pass(algorithm, data, batch_size, steps, examples)
-            cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
-            _check_schedule(algorithm, state, [lr * factor for lr in lrs])
-            algorithm.close(net, state, phase)
-            before_s = clock.elapsed_s()
-            result = evaluate(
-                algorithm, net, state, inputs, "validation", reader, with_loss=rule.metric == "validation-loss", choosing=True
-            )
-            cursor.eval_time_s += clock.elapsed_s() - before_s
-            cursor.passes += 1
+            train_loss = run.learn(cursor, phase, inputs, reader, schedule(watch.passes, watch.cap))
+            result = run.validate(cursor, inputs, reader, with_loss=rule.metric == "validation-loss")
             diverged = not (math.isfinite(train_loss) and result.finite)  # the last update may be what broke the weights
             value = result.balanced_accuracy if rule.metric == "balanced-accuracy" else result.accuracy
             value = value if result.loss is None else result.loss
-            cursor.time_s = started_s + clock.elapsed_s()
+            cursor.time_s = started_s + run.clock.elapsed_s()
             improved = watch.see(math.nan if diverged else value, rule)
             reason = end_reason(watch, rule, phase, time_s=cursor.time_s, diverged=diverged)
             if improved or not (rule.restore_best or diverged):  # without restoring, the last finite state is left
@@ -208,7 +197,7 @@ def training(
                 best=watch.best,
                 improved=improved,
                 time_s=cursor.time_s,
-                joules=clock.joules_so_far(),
+                joules=run.clock.joules_so_far(),
                 eval_time_s=cursor.eval_time_s,
                 diverged=diverged,
                 steps=cursor.steps,
@@ -229,6 +218,68 @@ def training(
             snapshot.restore()  # after the file was written: from the last pass training can go on, from the best it cannot
         if progress is not None:
             yield replace(progress, stops=tuple(cursor.stops))
+
+
+@dataclass(frozen=True)
+class _Run:
+    """What one training holds on to from pass to pass.
+
+    Attributes:
+        lrs: the learning rates at its start, of all optimisers of the state.
+    """
+
+    algorithm: Algorithm
+    net: Chain
+    state: State
+    data: Dataset
+    batch_size: int
+    seed: int
+    clock: Clock
+    lrs: tuple[float, ...]
+
+    def learn(self, cursor: Cursor, phase: Phase, inputs: Dataset, reader: Phase, factor: float) -> float:
+        """One pass over the training split, counted and checked; the mean loss.
+
+        Args:
+            inputs, reader: what the phase reads, and the phase that reads it.
+            factor: of every learning rate.
+        """
+        self.state.scale_lr(factor)
+        batches = inputs.batches("train", self.batch_size, pass_index=cursor.passes, seed=self.seed)
+        draws = stream_key(self.seed, cursor.passes)
+        train_loss, steps, examples = _one_pass(self.algorithm, self.net, self.state, batches, reader, draws)
+        _check_pass(self.algorithm, self.data, self.batch_size, steps, examples)
+        _check_schedule(self.algorithm, self.state, [lr * factor for lr in self.lrs])
+        cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
+        self.algorithm.close(self.net, self.state, phase)
+        return train_loss
+
+    def validate(self, cursor: Cursor, inputs: Dataset, reader: Phase, *, with_loss: bool) -> Evaluation:
+        """The validation split after a pass; its seconds are counted."""
+        before_s = self.clock.elapsed_s()
+        result = evaluate(self.algorithm, self.net, self.state, inputs, "validation", reader, with_loss=with_loss, choosing=True)
+        cursor.eval_time_s += self.clock.elapsed_s() - before_s
+        cursor.passes += 1
+        return result
+
+
+def _check_options(net: Chain, data: Dataset, batch_size: int, seed: int, lr_schedule: str) -> None:
+    """Refuse options that are no such thing, and a net that was built for other data.
+
+    Raises:
+        UsageError: naming the option.
+    """
+    check_whole("batch_size", batch_size, 1)
+    check_whole("seed", seed, 0)
+    if lr_schedule not in LR_SCHEDULES:
+        raise unknown_name("lr_schedule", lr_schedule, LR_SCHEDULES)
+    check_mode(data.device)
+    if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
+        raise UsageError(
+            f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
+            f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
+        )
+    net.check_batches(data.n("train"), batch_size)
 
 
 def _take_up(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot: Snapshot) -> None:

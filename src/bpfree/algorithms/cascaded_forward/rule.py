@@ -136,11 +136,16 @@ from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual
 from bpfree.numerics.sparsemax import sparsemax, sparsemax_loss, sparsemax_residual
+from bpfree.units import format_bytes
 
 __all__ = ["CascadedForward"]
 
 BLOCKS, STATISTICS = "blocks", "statistics"
 """Names of the phases before the predictors'; rulesets know the first."""
+
+
+WIDE = 16384
+"""Features of a block whose sums take a gigabyte."""
 
 
 @final
@@ -183,6 +188,14 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             if dfa
             else "blocks are random",
         )
+
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        if self.blocks == "random" and len(net.in_shape) == 3 and net.in_shape[0] == 3:
+            yield "random features stay far behind learned ones on natural images; use blocks=dfa, or many more channels"
+        widest = max(block.n_features for block in net)
+        if self.predictor == "ridge" and widest >= WIDE:
+            size = format_bytes(4 * widest**2)
+            yield f"the ridge's sums of {widest} features take {size}; use predictor=cross-entropy, or narrower blocks"
 
     def init(self, net: Chain, generator: torch.Generator) -> State[CascadeSlot]:
         net.reset_parameters(generator)

@@ -132,6 +132,7 @@ References
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import ClassVar, Literal, final
 
@@ -155,6 +156,7 @@ from bpfree.algorithms.forward_forward.overlay import (
 )
 from bpfree.algorithms.forward_forward.passes import class_goodness, neutral_pass, paints_in_weights
 from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, HardBatch, Passed, Rows
+from bpfree.algorithms.forward_forward.weak import goodness_weaknesses
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
@@ -235,6 +237,9 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
             raise UsageError(
                 f"{self.name}: negatives=hybrid mixes images, but examples are {net.in_shape}; use negatives=uniform"
             )
+
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        return goodness_weaknesses(net, self._voting(net)) if self.inference == "goodness" else iter(())
 
     def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
         net.reset_parameters(generator)
@@ -349,6 +354,12 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         assert state.head is not None  # by init
         h, _ = neutral_pass(net, x, voting, self.maths, label_weight, painted=self.negatives != "hybrid")
         return h @ state.head.t()
+
+    def _features(self, net: Chain, state: ForwardState, x: Tensor) -> Iterator[Tensor]:
+        """Of the neutral input, normalised in length: what the next block and a head receive."""
+        label_weight, painted = state.slot(0).label_weight, self.negatives != "hybrid"
+        rows, _ = neutral_pass(net, self._scaled(x), range(len(net)), self.maths, label_weight, painted=painted)
+        return iter(rows.split([block.n_features for block in net], dim=1))
 
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         first_voting, paints, by_head = self._first_voting(len(shape.blocks)), self.maths != "autograd", self.inference == "head"

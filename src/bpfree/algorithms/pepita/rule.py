@@ -135,6 +135,7 @@ from bpfree.algorithms._state import Hyper, LearningSlot, NetState, Optimiser
 from bpfree.algorithms.pepita.cost import learn_macs, mirror_macs, moments
 from bpfree.algorithms.pepita.mirroring import mirror_, rescale_
 from bpfree.algorithms.pepita.responses import respond, response_gradients, why_not
+from bpfree.algorithms.pepita.weak import depth_weakness
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
@@ -219,6 +220,9 @@ class Pepita(Algorithm[PepitaState]):
                 f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
                 "use float32"
             )
+
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+        return depth_weakness(len(net))
 
     def init(self, net: Chain, generator: torch.Generator) -> PepitaState:
         net.reset_parameters(generator)

@@ -1,0 +1,147 @@
+"""What a caller hands to training: the right kinds of objects, and data in the number format of the net."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from bpfree.algorithms import Algorithm
+from bpfree.data import Dataset
+from bpfree.errors import UsageError, unknown_name
+from bpfree.meter import Meter
+from bpfree.nets import Chain
+from bpfree.rulesets import Patience
+
+__all__ = ["check_given", "check_mode", "check_options", "check_whole", "in_format_of"]
+
+
+def check_given(algorithm: object, net: object, data: object, stop: object = None) -> None:
+    """Refuse an object of another kind than training takes, with the line that makes the right one.
+
+    Args:
+        stop: not looked at where it is None.
+
+    Raises:
+        UsageError: naming the argument, what was got and the cure.
+    """
+    _check_algorithm(algorithm)
+    _check_net(net)
+    _check_data(data)
+    if not (stop is None or isinstance(stop, Patience) or callable(stop)):
+        cure = f"Patience(10, max_passes={stop})" if isinstance(stop, int) else "Patience(10, max_passes=40)"
+        raise UsageError(f"stop must be a bpfree.Patience, got {_a(stop)}; use bpfree.{cure}")
+
+
+def _check_algorithm(algorithm: object) -> None:
+    if isinstance(algorithm, Algorithm):
+        return
+    cure = "bpfree.algorithms.Backprop(lr=1e-3)"
+    if isinstance(algorithm, str):
+        cure = f"bpfree.algorithms.make({algorithm!r})"
+    elif isinstance(algorithm, type) and issubclass(algorithm, Algorithm):
+        cure = f"an instance: {algorithm.__name__}()"
+    elif isinstance(algorithm, nn.Module):
+        cure = "fit(algorithm, net, data, stop) takes the rule first"
+    raise UsageError(f"algorithm must be a learning rule, got {_a(algorithm)}; use {cure}")
+
+
+def _check_net(net: object) -> None:
+    if isinstance(net, Chain):
+        return
+    cure = "build one with bpfree.nets.mlp(data.in_shape, (256, 256), data.n_classes)"
+    if isinstance(net, nn.Sequential):
+        cure = "split it into blocks first: bpfree.nets.from_module(net, data.in_shape)"
+    elif isinstance(net, nn.Module):
+        cure = "wrap its parts: Chain([ModuleBlock(shape, part), ...], n_classes), or give from_module an nn.Sequential"
+    elif isinstance(net, str):
+        cure = f"bpfree.nets.build({net!r}, data.in_shape, data.n_classes)"
+    raise UsageError(f"net must be a bpfree.nets.Chain, got {_a(net)}; {cure}")
+
+
+def _check_data(data: object) -> None:
+    if isinstance(data, Dataset):
+        return
+    cure = "make one of arrays: bpfree.data.from_arrays(x, y)"
+    if isinstance(data, torch.utils.data.TensorDataset):
+        cure = "bpfree.data.from_arrays(*dataset.tensors)"
+    elif isinstance(data, torch.utils.data.DataLoader):
+        cure = "every rule must see the same batches, so bpfree draws them: bpfree.data.from_arrays(x, y) of all its examples"
+    elif isinstance(data, torch.utils.data.Dataset):
+        cure = "stack its examples: x, y = zip(*dataset), then bpfree.data.from_arrays(torch.stack(x), torch.tensor(y))"
+    elif isinstance(data, str | Path):
+        cure = f"bpfree.data.load({str(data)!r})"
+    raise UsageError(f"data must be a bpfree Dataset, got {_a(data)}; {cure}")
+
+
+def _a(value: object) -> str:
+    """``a Sequential``, ``the class Backprop``, ``'mlp:2x8'``: what a value is, in a message."""
+    if isinstance(value, type):
+        return f"the class {value.__name__}"
+    if isinstance(value, str | int | float | None):
+        return repr(value)
+    name = type(value).__name__
+    return f"{'an' if name[0].lower() in 'aeiou' else 'a'} {name}"
+
+
+def check_options(function: Callable[..., Any], options: Mapping[str, Any], meter: object = None) -> None:
+    """Refuse options that ``function`` does not have or that are of another kind.
+
+    Raises:
+        UsageError: naming the option, what was got and the cure.
+    """
+    known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
+    for name in options:
+        if name not in known:
+            raise unknown_name("option of fit", name, [*known, "meter"])
+    if not (meter is None or isinstance(meter, Meter)):
+        raise UsageError(f"meter must be a bpfree.meter.Meter, got {_a(meter)}; use bpfree.meter.Meter.detect('cpu')")
+
+
+def check_whole(what: str, value: object, least: int) -> None:
+    """Refuse what is no whole number from ``least`` up.
+
+    Raises:
+        UsageError: naming the option, what was got and the cure.
+    """
+    if isinstance(value, bool) or not isinstance(value, int) or value < least:
+        raise UsageError(f"{what} must be a whole number from {least} up, got {value!r}")
+
+
+def check_mode(device: torch.device) -> None:
+    """Refuse modes of torch in which rules would not learn what they are said to.
+
+    Raises:
+        UsageError: within ``torch.inference_mode()`` or ``torch.autocast()``.
+    """
+    if torch.is_inference_mode_enabled():
+        raise UsageError(
+            "nothing can be trained within torch.inference_mode(): what is made there cannot learn; leave it, or use bpfree.fit, "
+            "which leaves it by itself"
+        )
+    if torch.is_autocast_enabled(device.type):
+        raise UsageError(
+            "within torch.autocast() some products would be rounded and others not, differently from rule to rule; leave it, "
+            "and use net.bfloat16() for a net in that number format"
+        )
+
+
+def in_format_of(net: Chain, data: Dataset) -> Dataset:
+    """The data with batches in the number format of the net, which decides; pixels and features stay stored as they are.
+
+    Raises:
+        UsageError: another format than the usual float32 was asked for the data, and the net has a third.
+    """
+    if data.dtype == net.dtype:
+        return data
+    if data.dtype == torch.float32:
+        return data.to(data.device, net.dtype)
+    ours, theirs = (str(dtype).removeprefix("torch.") for dtype in (data.dtype, net.dtype))
+    raise UsageError(
+        f"{data.name} gives batches of {ours} and the net is {theirs}; use data.to(device, torch.{theirs}), or "
+        f"net.to(torch.{ours})"
+    )
