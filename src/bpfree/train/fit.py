@@ -16,7 +16,7 @@ from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.budget import ShortBudgetWarning, short_budget
 from bpfree.train.cursor import past
-from bpfree.train.given import check_given, check_options
+from bpfree.train.given import check_given, check_options, check_whole
 from bpfree.train.health import Health, health_of, warn_of_health
 from bpfree.train.training import BATCH_SIZE, initialise, training
 
@@ -86,7 +86,9 @@ def fit(
     """
     check_given(algorithm, net, data, stop)
     check_options(training, options, meter)
-    if (short := short_budget(data.n("train"), options.get("batch_size", BATCH_SIZE), stop.max_passes, data.name)) is not None:
+    batch_size = options.get("batch_size", BATCH_SIZE)
+    check_whole("batch_size", batch_size, 1)
+    if (short := short_budget(data.n("train"), batch_size, stop.max_passes, data.name)) is not None:
         warnings.warn(short, ShortBudgetWarning, stacklevel=2)
     with torch.inference_mode(False):
         return _fit(algorithm, net, data, stop, meter, seed, options)
