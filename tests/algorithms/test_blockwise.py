@@ -103,7 +103,7 @@ def test_live_bytes_follow_the_reach_and_not_the_depth() -> None:
         batch = bench.batch(n, 1)
         return live_memory(lambda: bench.step(batch)).peak_bytes
 
-    assert abs(peak(16, 2) - peak(4, 2)) < one_activity
+    assert abs(peak(32, 2) - peak(8, 2)) < one_activity
     for short, long in ((2, 4), (4, 8)):
         assert peak(16, long) - peak(16, short) > (long - short - 0.5) * one_activity
 

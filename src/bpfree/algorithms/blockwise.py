@@ -16,7 +16,7 @@ For the group of blocks a … b with input A_{a−1}, features H (n, o) of block
     dM   = Dᵀ H ,  dA_b = D M        taken with the old M
     dWₗ = (dAₗ ⊙ φ′(Zₗ))ᵀ Aₗ₋₁ ,  dbₗ = Σₙ dAₗ ⊙ φ′(Zₗ) ,  dAₗ₋₁ = (dAₗ ⊙ φ′(Zₗ)) Wₗ      l = b … a
 
-dA_{a−1} is never computed. The parameters of a group and its head are updated in one optimiser call as soon as they are known; the
+dA_{a−1} is never computed. The parameters of a group and its head are updated in one optimiser call at the end of its sweep; the
 next group receives A_b from before the update. Groups are counted from the input; the last one may be shorter.
 
 Symbols
@@ -138,10 +138,10 @@ class Blockwise(BlockGradients[State[Slot]]):
         slots: list[Slot] = [Slot() for _ in net]
         for group in self._groups(len(net)):
             last = group[-1]
-            at_end = last == len(net) - 1
-            head = (
-                cast(nn.Parameter, net.output.weight) if at_end else new_head(net.n_classes, net[last].n_features, net, generator)
-            )
+            if last == len(net) - 1:
+                head = cast(nn.Parameter, net.output.weight)
+            else:
+                head = new_head(net.n_classes, net[last].n_features, net, generator)
             slots[last] = HeadSlot(self._optimiser([*_parameters(net, group), head]), head)
         return State(self._hyper(net), slots)
 

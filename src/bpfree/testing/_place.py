@@ -138,8 +138,8 @@ class Place(ContractSetting):
             assert torch.equal(value, one.tensors()[name]), f"{name} depends on more than the arguments of step"
 
     def test_traits_are_honest(self, algorithm: Algorithm, block_kind: str) -> None:
-        """Extra parameters counted, no chain rule across blocks where local, the output trained where it is said to be, and blocks
-        left as they were drawn where the rule is the control that says so."""
+        """Extra parameters counted, no chain rule across blocks where local, the output trained where it is said to be, blocks
+        left as they were drawn where the rule says that it is this control."""
         bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         traits = algorithm.traits(bench.net)
         extra = sum(value.numel() for name, value in bench.parameters() if name.startswith("state."))
