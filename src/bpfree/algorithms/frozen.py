@@ -34,8 +34,8 @@ Symbols
 Cost per batch
 --------------
 With F multiply-adds per example forward through the blocks and P = K Σₖ oₖ over the blocks that are read: n (F + 2 P). With
-cached features 2 n P, and F once for every example; they take Σₖ oₖ numbers for each. Extra memory: with ``readout=all`` the heads
-of the blocks before the last. Moments for the read-out alone.
+cached features 2 n P, and F once for every example, and Σₖ oₖ numbers are kept for each. Extra memory: with ``readout=all`` the
+heads of the blocks before the last. Moments for the read-out alone.
 
 Locality
 --------
