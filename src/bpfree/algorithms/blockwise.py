@@ -202,8 +202,8 @@ class Blockwise(BlockGradients[State[Slot]]):
         yield gradients, before + s.n * (sum(s.blocks[k].rows for k in group) + s.blocks[last].rows + s.classes)
         for k in reversed(group):
             stored = s.n * sum(s.blocks[j].rows for j in range(group[0], k))
-            own, delta = s.n * s.blocks[k].rows, s.n * s.blocks[k].rows
-            yield gradients, before + stored + delta + (own if k == last else own + handed_on)
+            activity = delta = s.n * s.blocks[k].rows
+            yield gradients, before + stored + delta + activity + (handed_on if k < last else 0)
             gradients += s.blocks[k].parameters
             yield gradients, before + stored + delta + handed_on + (s.input(k) if k > group[0] else 0)
 

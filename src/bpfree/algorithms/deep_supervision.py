@@ -211,19 +211,19 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
 
     def cost(self, shape: Shape, phase: Phase) -> Cost:
         s = shape
-        own = s.output if self.output == "own" else 0
-        read = s.output if self.readout == "last" else s.heads + own
+        beside = s.output if self.output == "own" else 0
+        read = s.output if self.readout == "last" else s.heads + beside
         return Cost(
-            learn=s.n * (3 * s.forward - s.first + 3 * (s.heads + own)),
+            learn=s.n * (3 * s.forward - s.first + 3 * (s.heads + beside)),
             evaluation=s.n * (s.forward + read),
             moments=tuple(self._moments(s)),
         )
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
-        own = self.output == "own"
-        n_blocks, gradients = len(s.blocks), s.heads + (s.output_parameters if own else 0)
+        beside = self.output == "own"
+        n_blocks, gradients = len(s.blocks), s.heads + (s.output_parameters if beside else 0)
         for k in reversed(range(n_blocks)):
-            from_above = s.n * s.blocks[k].rows if k < n_blocks - 1 or own else 0
+            from_above = s.n * s.blocks[k].rows if k < n_blocks - 1 or beside else 0
             yield gradients, s.at_delta(k) + from_above + (k + 1) * s.n * s.classes
             gradients += s.blocks[k].parameters
             yield gradients, s.at_product(k) + k * s.n * s.classes
