@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bpfree.report import quantities as q
+from bpfree.report.above_control import control_notes
 from bpfree.report.model import ArmRow, SeedMean, Table
 from bpfree.report.passes import PASSES_HEADINGS, passes_rows
 from bpfree.report.phase_ends import END_WORDS, ends_in_words, run_ends
@@ -57,11 +58,12 @@ class Column:
 
 @dataclass(frozen=True)
 class TextTable:
-    """A headline table ready for a terminal."""
+    """A headline table ready for a terminal, and sentences that go below it."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
 
 
 def _arm(row: ArmRow) -> Display:
@@ -207,6 +209,7 @@ def text_table(table: Table, stamps: Sequence[str] = ()) -> TextTable:
         ". ".join((*stamps, table.task_text)),
         tuple(shown),
         tuple(zip(*shown.values(), strict=True)),
+        tuple(control_notes(table.above_controls)),
     )
 
 

@@ -1,0 +1,96 @@
+"""How far every arm is above a control whose hidden blocks stay as they were drawn: what its own hidden blocks have learned."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from bpfree import stats
+from bpfree.report.quantities import points
+from bpfree.report.replicates import PLURALS
+from bpfree.report.verdicts import in_pairs_of, true_minus
+
+__all__ = ["AboveControl", "control_notes", "control_values", "nothing_learned"]
+
+BEATS = ("better", "ahead")
+NOT_JUDGED = ("not judged", "unreliable")
+
+
+@dataclass(frozen=True)
+class AboveControl:
+    """One arm less one control, in test accuracy.
+
+    Attributes:
+        label, control: of the two arms.
+        compared: paired, and corrected over all such comparisons of the report.
+        refusal: why no arm of the table is judged; empty where they are.
+        noun: what the pairs are, ``"seed"`` or ``"study"``.
+    """
+
+    label: str
+    control: str
+    compared: stats.Comparison
+    refusal: str = ""
+    noun: str = "seed"
+
+    @property
+    def beats(self) -> bool | None:
+        """Whether the arm was shown to be better; None where that may not be judged."""
+        word = self.compared.verdict.word
+        return None if self.refusal or word in NOT_JUDGED else word in BEATS
+
+    @property
+    def amount(self) -> str:
+        """``"+3.20 [+2.90, +3.50] points, 5 paired seeds"``."""
+        interval, n = self.compared.paired.interval, self.compared.paired.n
+        if interval.mean is None:
+            return "no pair of finished runs"
+        between = "" if interval.low is None or interval.high is None else f" [{points(interval.low)}, {points(interval.high)}]"
+        return f"{points(interval.mean)}{between} points, {n} paired {self.noun if n == 1 else PLURALS[self.noun]}"
+
+    @property
+    def sentence(self) -> str:
+        """By how much the arm beats the control, or that it does not, or why that is not judged."""
+        verdict = self.compared.verdict
+        if self.beats is None:
+            reason = self.refusal or in_pairs_of(self.noun, true_minus(verdict.reason))
+            return f"{self.label} less {self.control}: {self.amount}; not judged: {reason}."
+        if self.beats:
+            return f"{self.label} beats {self.control} by {self.amount}{f', {verdict.scope}' if verdict.scope else ''}."
+        return (
+            f"{self.label} does not beat {self.control} ({self.amount}; {verdict.text}): that many pairs show nothing that its "
+            "hidden blocks have learned."
+        )
+
+
+def control_notes(comparisons: Sequence[AboveControl]) -> list[str]:
+    """A sentence for each arm."""
+    return [each.sentence for each in comparisons]
+
+
+def nothing_learned(comparisons: Sequence[AboveControl]) -> str:
+    """For the headline: the arms that do not beat a control; empty where all do, or where that is not judged."""
+    below = [each for each in comparisons if each.beats is False]
+    if not below:
+        return ""
+    whose = "its" if len({each.label for each in below}) == 1 else "their"
+    listed = "; ".join(f"{each.label} ({each.compared.verdict.text}, {each.amount} against {each.control})" for each in below)
+    return f"Learned nothing in {whose} hidden blocks: {listed}."
+
+
+def control_values(comparisons: Sequence[AboveControl]) -> list[dict[str, Any]]:
+    """The same as JSON values, fractions."""
+    return [
+        {
+            "arm": each.label,
+            "control": each.control,
+            "mean": each.compared.paired.interval.mean,
+            "low": each.compared.paired.interval.low,
+            "high": each.compared.paired.interval.high,
+            "n": each.compared.paired.n,
+            "beats": each.beats,
+            "sentence": each.sentence,
+        }
+        for each in comparisons
+    ]
