@@ -151,7 +151,7 @@ def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: D
         print_json(summary)
     elif not output.quiet:
         for text in suite_tables(facts, rows, directories):
-            print_table(text.title, text.headings, text.rows)
+            print_table(text.title, text.headings, text.rows, text.notes)
         typer.echo(f"report: {paths.page}")
     return 0 if any(row["measured_accuracy"] is not None for row in summary["rows"]) else 1
 
