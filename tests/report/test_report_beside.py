@@ -198,7 +198,7 @@ def test_the_page_holds_every_row_its_source_and_what_was_not_run(run: Path, tmp
 
 
 def test_seconds_and_watt_hours_stand_beside_what_was_measured(runs: Any, tmp_path: Path) -> None:
-    """Published 250 s and 5.4 Wh; measured 36,000 J are 10 Wh, and 12.5 s. A terminal has them only where something is published."""
+    """Published 250 s and 5.4 Wh; measured 36,000 J are 10 Wh, and 12.5 s. A terminal has them only where a paper has."""
     cost = {"time_s": 12.5}
     records = [
         r.model_copy(update=cost | {"energy": r.energy.model_copy(update={"joules": 36e3})}) for r in runs.grid(energy=True)

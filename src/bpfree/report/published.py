@@ -91,8 +91,8 @@ def suite_tables(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mappi
             "Verdict": [b.verdict for b in group],
         }
         if any(b.row.number.time_s is not None or b.row.number.energy_j is not None for b in group):
-            columns["Time,\npublished / measured"] = [_in_all(b, "time") or MISSING for b in group]
-            columns["Energy,\npublished / measured"] = [_in_all(b, "energy") or MISSING for b in group]
+            columns["Time\npublished / measured"] = [_in_all(b, "time") or MISSING for b in group]
+            columns["Energy\npublished / measured"] = [_in_all(b, "energy") or MISSING for b in group]
         note = facts.section_notes.get(title, "")
         lines = tuple(zip(*columns.values(), strict=True))
         made.append(TextTable(". ".join((*facts.stamps, title)), tuple(columns), lines, (note,) if note else ()))
