@@ -13,8 +13,13 @@ from bpfree.report.verdicts import in_pairs_of, true_minus
 
 __all__ = ["AboveControl", "control_notes", "control_values", "nothing_learned"]
 
-BEATS = ("better", "ahead")
 NOT_JUDGED = ("not judged", "unreliable")
+
+CAPTION = (
+    "An arm beats such a control where the paired 95 % interval of their difference lies above 0. Each interval stands by itself: "
+    "a correction for many arms would call more of them no better."
+)
+"""What the sentences rest on."""
 
 
 @dataclass(frozen=True)
@@ -36,9 +41,9 @@ class AboveControl:
 
     @property
     def beats(self) -> bool | None:
-        """Whether the arm was shown to be better; None where that may not be judged."""
-        word = self.compared.verdict.word
-        return None if self.refusal or word in NOT_JUDGED else word in BEATS
+        """Whether the whole interval lies above 0; None where that may not be judged."""
+        low = self.compared.paired.interval.low
+        return None if self.refusal or low is None or self.compared.verdict.word in NOT_JUDGED else low > 0
 
     @property
     def amount(self) -> str:
@@ -52,21 +57,17 @@ class AboveControl:
     @property
     def sentence(self) -> str:
         """By how much the arm beats the control, or that it does not, or why that is not judged."""
-        verdict = self.compared.verdict
         if self.beats is None:
-            reason = self.refusal or in_pairs_of(self.noun, true_minus(verdict.reason))
+            reason = self.refusal or in_pairs_of(self.noun, true_minus(self.compared.verdict.reason))
             return f"{self.label} less {self.control}: {self.amount}; not judged: {reason}."
         if self.beats:
-            return f"{self.label} beats {self.control} by {self.amount}{f', {verdict.scope}' if verdict.scope else ''}."
-        return (
-            f"{self.label} does not beat {self.control} ({self.amount}; {verdict.text}): that many pairs show nothing that its "
-            "hidden blocks have learned."
-        )
+            return f"{self.label} beats {self.control} by {self.amount}."
+        return f"{self.label} does not beat {self.control}: {self.amount}."
 
 
 def control_notes(comparisons: Sequence[AboveControl]) -> list[str]:
-    """A sentence for each arm."""
-    return [each.sentence for each in comparisons]
+    """A sentence for each arm, and what they rest on."""
+    return [*(each.sentence for each in comparisons), CAPTION] if comparisons else []
 
 
 def nothing_learned(comparisons: Sequence[AboveControl]) -> str:
@@ -75,8 +76,8 @@ def nothing_learned(comparisons: Sequence[AboveControl]) -> str:
     if not below:
         return ""
     whose = "its" if len({each.label for each in below}) == 1 else "their"
-    listed = "; ".join(f"{each.label} ({each.compared.verdict.text}, {each.amount} against {each.control})" for each in below)
-    return f"Learned nothing in {whose} hidden blocks: {listed}."
+    listed = "; ".join(f"{each.label} ({each.amount} against {each.control})" for each in below)
+    return f"As far as these pairs show, learned nothing in {whose} hidden blocks: {listed}."
 
 
 def control_values(comparisons: Sequence[AboveControl]) -> list[dict[str, Any]]:
@@ -89,6 +90,7 @@ def control_values(comparisons: Sequence[AboveControl]) -> list[dict[str, Any]]:
             "low": each.compared.paired.interval.low,
             "high": each.compared.paired.interval.high,
             "n": each.compared.paired.n,
+            "p_difference_holm": each.compared.p_holm,
             "beats": each.beats,
             "sentence": each.sentence,
         }
