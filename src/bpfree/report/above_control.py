@@ -16,7 +16,7 @@ __all__ = ["AboveControl", "control_notes", "control_values", "nothing_learned"]
 NOT_JUDGED = ("not judged", "unreliable")
 
 CAPTION = (
-    "An arm beats such a control where the paired 95 % interval of their difference lies above 0. Each interval stands by itself: "
+    "An arm beats such a control where the paired 95 % interval of their difference lies above 0. Each stands by itself: "
     "a correction for many arms would call more of them no better."
 )
 """What the sentences rest on."""
