@@ -12,7 +12,7 @@ from local_reference import EXACT, NETS, assert_same, batch_of, by_autograd, den
 from torch import Tensor
 
 from bpfree import Patience, fit
-from bpfree.algorithms import Backprop, Frozen, State
+from bpfree.algorithms import Backprop, Frozen, State, cost_of
 from bpfree.bench.cost import step_cost
 from bpfree.data import Dataset, load
 from bpfree.nets import Chain, ConvBlock, DenseBlock, mlp
@@ -111,6 +111,12 @@ def test_the_cache_holds_what_is_read_and_is_counted(readout: str, width: int) -
     found = step_cost(rule, net, initialise(rule, net, 0), data, 64)
     assert found.memory.feature_cache == (data.n("train") + data.n("validation")) * width * 4
     assert found.by_phase == (2 * 64 * 2 * 10 * width,)
+    formula = cost_of(rule, net, 64, found.phases[-1])
+    assert formula is not None
+    assert formula.peak is not None
+    assert (found.memory.gradients, found.memory.activations) == tuple(
+        pytest.approx(4 * numbers, rel=0.05) for numbers in formula.peak
+    )
     assert found.features_by_phase == (round(data.n("train") / 64 * 2 * 64 * (64 * 32 + 32 * 16)),)
 
 

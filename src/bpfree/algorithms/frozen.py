@@ -197,16 +197,18 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
         return Cost(
             learn=s.n * (forward + (2 * heads if learns else 0)),
             evaluation=s.n * (forward + heads),
-            moments=tuple(self._moments(s)) if learns and not phase.cached else (),
+            moments=tuple(self._moments(s, cached=phase.cached)) if learns else (),
         )
 
-    def _moments(self, s: Shape) -> Iterator[Moment]:
+    def _moments(self, s: Shape, *, cached: bool) -> Iterator[Moment]:
         every = self.readout == "all"
-        for k, block in enumerate(s.blocks):
-            yield 0, s.stored(k) if every else s.input(k) + s.n * block.rows
-        heads = s.heads if every else s.output
-        features = s.stored(len(s.blocks) - 1) if every else s.n * s.blocks[-1].rows
-        yield heads + s.classes, features + s.n * s.classes
+        features = 0  # cached ones are the batch
+        if not cached:
+            for k, block in enumerate(s.blocks):
+                yield 0, s.stored(k) if every else s.input(k) + s.n * block.rows
+            features = s.stored(len(s.blocks) - 1) if every else s.n * s.blocks[-1].rows
+        yield 0, features + 2 * s.n * s.classes
+        yield (s.heads if every else s.output) + s.classes, features + s.n * s.classes
 
 
 def _scores(net: Chain, heads: list[Tensor], read: list[Tensor]) -> Tensor:
