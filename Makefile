@@ -7,7 +7,7 @@ READY := $(VENV)/.installed
 .PHONY: help compare test test-all test-gpu mutate lint format install clean
 
 help:
-	@echo "make compare    the main job: backprop, Mono-Forward and Forward-Forward on embedded data, with time and energy"
+	@echo "make compare    the main job: backprop, Mono-Forward, Forward-Forward and frozen blocks on embedded data"
 	@echo "make test       lint, types, layers, tests (minutes)"
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
 	@echo "make test-gpu   the tests that need an NVIDIA GPU"

@@ -38,6 +38,7 @@ OTHER_MEANINGS = {
     "update": "dict.update, hashlib's update",
     "inference": "the cost of inference in a record",
     "readout": "the ruleset's way to choose a readout",
+    "reach": "whether and when a run comes to a target accuracy",
     "variant": "an arm's own words in a record",
     "maths": "what a record or the file of a model says was run",
     "dropout": "means the same in every rule that has it: alignment switches it off",

@@ -222,9 +222,10 @@ class Record(_RecordPart):
     normalisation.
 
     ``study``: number of the study whose best trial this run is; null where one search served all seeds. ``seed``: with which it
-    was trained. ``control``: a repetition of the baseline with other draws. ``unequal_search``: hyper-parameters that the arm
-    fixes although the ruleset searches them. ``cpu_s``: processor seconds of this process within ``time_s``. ``other_load``:
-    share of other processes in the busy processor time. ``correct``: base64 of the bits (``numpy.packbits``) that say which of
+    was trained. ``control``: a repetition of the baseline with other draws. ``untrained_control``: the rule is the control whose
+    hidden blocks stay as they were drawn. ``unequal_search``: hyper-parameters that the arm fixes although the ruleset searches
+    them. ``cpu_s``: processor seconds of this process within ``time_s``. ``other_load``: share of other processes in the busy
+    processor time. ``correct``: base64 of the bits (``numpy.packbits``) that say which of
     the ``n_test`` test examples were classified rightly. ``peak_memory_bytes``: of a training step, on every device;
     ``evaluation_peak_bytes``: of scoring.
     """
@@ -248,6 +249,7 @@ class Record(_RecordPart):
     seed: int
     study: int | None = None
     control: bool = False
+    untrained_control: bool = False
     unequal_search: list[str] = Field(default_factory=list)
     ruleset_digest: str
     code_digest: str | None = None

@@ -190,6 +190,30 @@ def test_backprop_stands_beside_a_published_difference() -> None:
     assert all(arm.algorithm == "forward-forward" for group in only.groups() for arm in group.arms)
 
 
+def test_the_ladder_of_2026_has_both_its_rungs_as_arms_of_their_own() -> None:
+    """Numbers of the camera-ready's data; the note says whose joint Mono-Forward this is not."""
+    (section,) = [section for section in suites.load("spyra2026").sections if section.title.startswith("Ablation ladder")]
+    assert not any(row.not_run for row in section.rows)
+    arms = {row.variant: row.arm for row in section.rows}
+    assert arms["bp-ds"] == "deep-supervision:output=own"
+    assert arms["mf-joint"] == "deep-supervision:readout=last"
+    cifar = {row.variant: section.number(row) for row in section.rows if row.dataset == "cifar10"}
+    accuracies = {variant: number.accuracy for variant, number in cifar.items()}
+    assert accuracies == pytest.approx({"": 0.62471, "bp-ds": 0.6082, "mf-joint": 0.6228, "staged": 0.66374})
+    assert [number.time_s for number in cifar.values()] == [252.96, 219.4, 244.8, 1002.1]
+    assert cifar["staged"].energy_j == pytest.approx(17.2758 * 3600)
+    assert "it is not bpfree's joint Mono-Forward" in section.note
+
+
+def test_the_ladder_agrees_with_the_differences_that_are_printed() -> None:
+    """To the last digit of what is rounded, times and energies as ratios."""
+    for number in published.numbers("spyra2026-ladder"):
+        if number.algorithm != "backprop":
+            printed = published.find("spyra2026-differences", *number.key)
+            assert number.difference == pytest.approx(printed.difference, abs=2e-4)
+            assert number.energy_ratio == pytest.approx(printed.energy_ratio, abs=0.006)
+
+
 def test_an_estimate_counts_every_pass_of_every_trial_and_run() -> None:
     """quick: 8 trials and the runs, each of so many passes, of 2 steps of a second and 4 scored examples of a quarter."""
     rules, size = (

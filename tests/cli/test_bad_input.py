@@ -21,6 +21,7 @@ OPTIONS = [
     (("--arms", "mono-forward:schedul=staged"), "did you mean schedule"),
     (("--arms", "mono-forward:schedule=stagd"), "one of joint, staged"),
     (("--arms", "mono-forward:schedule"), "write name:key=value"),
+    (("--arms", "blockwise:reach=0"), "blockwise: reach must be a whole number at least 1, got 0"),
     (("--net", "mpl:2x8"), "unknown net 'mpl'; did you mean mlp"),
     (("--net", "mlp:2x0"), "at least 1"),
     (("--net", "mlp:0x8"), "at least 1"),

@@ -12,7 +12,7 @@ import pytest
 
 from bpfree.published import Number
 from bpfree.report.beside import SuiteFacts, SuiteRow, answer_of, measured_beside
-from bpfree.report.published import build_suite, suite_summary
+from bpfree.report.published import build_suite, suite_summary, suite_tables
 from bpfree.report.quantities import ACCURACY, DIFFERENCE
 
 FACTS: dict[str, Any] = {"name": "mine", "title": "Mine", "paper": "us"}
@@ -195,3 +195,27 @@ def test_the_page_holds_every_row_its_source_and_what_was_not_run(run: Path, tmp
     assert paths.csv.read_text().count("\n") == 4
     values = suite_summary(facts, rows, {"quick": run})["rows"]
     assert [value["measured_accuracy"] is None for value in values] == [False, False, True]
+
+
+def test_seconds_and_watt_hours_stand_beside_what_was_measured(runs: Any, tmp_path: Path) -> None:
+    """Published 250 s and 5.4 Wh; measured 36,000 J are 10 Wh, and 12.5 s. A terminal has them only where a paper has."""
+    cost = {"time_s": 12.5}
+    records = [
+        r.model_copy(update=cost | {"energy": r.energy.model_copy(update={"joules": 36e3})}) for r in runs.grid(energy=True)
+    ]
+    run = runs(records=records)
+    told = row(accuracy=0.9, time_s=250.0, energy_j=5.4 * 3600, time_ratio=0.9)
+    facts = SuiteFacts(**FACTS, section_notes={"Table 1": "a note"})
+    (values,) = suite_summary(facts, [told], {"quick": run})["rows"]
+    keys = ("published_time_s", "measured_time_s", "published_energy_j", "measured_energy_j")
+    assert [values[key] for key in keys] == pytest.approx([250, 12.5, 19440, 36e3])
+    paths = build_suite(facts, [told], {"quick": run}, tmp_path / "report")
+    (table,) = suite_tables(facts, [told], {"quick": run})
+    for text in (paths.page.read_text(), paths.markdown.read_text(), str(table.rows)):
+        assert "250 s / 12.5 s" in text
+        assert "5.4 Wh / 10 Wh" in text
+    assert table.notes == ("a note",)
+    (plain,) = suite_tables(SuiteFacts(**FACTS), [row(accuracy=0.9)], {"quick": run})
+    assert (len(plain.headings), plain.notes) == (5, ())
+    (lone,) = suite_tables(SuiteFacts(**FACTS), [row(net="cnn3", time_s=61.84, difference=0.0)], {"quick": run})
+    assert lone.rows[0][-2:] == ("61.8 s / –", "–")

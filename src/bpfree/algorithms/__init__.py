@@ -30,12 +30,14 @@ from bpfree.algorithms._state import (
 )
 from bpfree.algorithms._weak import warn_of_weaknesses
 from bpfree.algorithms.backprop import Backprop
+from bpfree.algorithms.blockwise import Blockwise
 from bpfree.algorithms.cascaded_forward import CascadedForward
 from bpfree.algorithms.deep_supervision import DeepSupervision
 from bpfree.algorithms.direct_feedback_alignment import DirectFeedbackAlignment
 from bpfree.algorithms.feedback_alignment import FeedbackAlignment
 from bpfree.algorithms.forward_forward import ForwardForward
 from bpfree.algorithms.foton import Foton
+from bpfree.algorithms.frozen import Frozen
 from bpfree.algorithms.local_similarity import LocalSimilarity
 from bpfree.algorithms.mono_forward import BEST_PREFIX, MonoForward
 from bpfree.algorithms.pepita import Pepita
@@ -51,6 +53,7 @@ __all__ = [
     "Backprop",
     "BlockGradients",
     "BlockShape",
+    "Blockwise",
     "CascadedForward",
     "ChoosesReadout",
     "Cost",
@@ -59,6 +62,7 @@ __all__ = [
     "FeedbackAlignment",
     "ForwardForward",
     "Foton",
+    "Frozen",
     "HeadSlot",
     "Hyper",
     "KnownWeaknessWarning",
@@ -113,12 +117,14 @@ ENTRY_POINT_GROUP = "bpfree.algorithms"
 
 _OWN: tuple[type[Algorithm[Any]], ...] = (
     Backprop,
+    Blockwise,
     CascadedForward,
     DeepSupervision,
     DirectFeedbackAlignment,
     FeedbackAlignment,
     ForwardForward,
     Foton,
+    Frozen,
     LocalSimilarity,
     MonoForward,
     Pepita,

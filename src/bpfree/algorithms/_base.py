@@ -71,7 +71,7 @@ class Algorithm(ABC, Generic[S]):
 
     @abstractmethod
     def learn(self, net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
-        """Update net and state in place from one batch; returns losses (one per learning block, or one), on the device.
+        """Update net and state in place from one batch; returns losses on the device: one per learning block, or fewer.
 
         This is what is compiled, captured and compared with backprop: no decision is taken by the host. What is due every k-th
         step belongs into :meth:`upkeep`. Train with :func:`bpfree.algorithms.step`, which does both, with autograd switched off.

@@ -27,6 +27,8 @@ class Traits:
         trains_output: the net's linear output is learned and used.
         extra_parameters: learned scalars beside the net (heads, mirrors).
         note: what else should be said.
+        untrained_control: the hidden blocks stay as they were drawn, so that a report compares every other arm with this one: a
+            rule that is not better has learned nothing in its hidden blocks.
     """
 
     forward_passes: float
@@ -36,6 +38,7 @@ class Traits:
     trains_output: bool
     extra_parameters: int
     note: str = ""
+    untrained_control: bool = False
 
 
 @dataclass(frozen=True)
@@ -44,13 +47,17 @@ class Phase:
 
     Attributes:
         index, count: which phase of how many.
-        learning: indices of the blocks that learn.
+        learning: indices of the blocks that learn, or whose read-out does.
         name: for people, and for exceptions of a ruleset.
         max_passes: the rule has nothing more to do after so many (a closed form is exact after one); the stop rule may
             give fewer, never more. What is left goes to the next phase. None: as many as the stop rule gives.
         frozen: the first so many blocks do not change in this phase, and of an example nothing but their features is read: the
             trainer computes these once and trains with ``cached=True``. 0: the phase reads examples.
-        cached: the x of a batch holds the features of the frozen blocks side by side, (n, Σ dᵢ), instead of examples.
+        last_only: of these features only those of the last frozen block are read.
+        or_examples: the phase can read examples as well, and does where training batches are augmented; otherwise such batches
+            are refused.
+        cached: the x of a batch holds the features of the frozen blocks side by side, (n, Σ dᵢ), instead of examples; with
+            ``last_only`` those of the last one.
     """
 
     index: int
@@ -59,6 +66,8 @@ class Phase:
     name: str
     max_passes: int | None = None
     frozen: int = 0
+    last_only: bool = False
+    or_examples: bool = False
     cached: bool = False
 
 

@@ -42,6 +42,7 @@ class StepCost:
     """FLOPs and bytes of a step, and the reasons for what could not be counted.
 
     Attributes:
+        phases: as they read: examples, or features that are computed once.
         by_phase: FLOPs of a training step in each phase; ``flops.train_step`` is their mean.
         end_of_pass: FLOPs of what closes a pass, besides its steps; ``None`` where that is nothing.
         ends_by_phase: the same for each phase, 0 where it is nothing.
@@ -54,6 +55,7 @@ class StepCost:
     memory: Memory
     peak_bytes: int | None
     reasons: dict[str, str]
+    phases: tuple[Phase, ...] = ()
     by_phase: tuple[int, ...] = ()
     end_of_pass: int | None = None
     ends_by_phase: tuple[int, ...] = ()
@@ -154,6 +156,7 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
         memory,
         peak_bytes,
         reasons,
+        phases=tuple(phase for _, phase in read),
         by_phase=tuple(counts.by_phase),
         end_of_pass=counts.end_of_pass,
         ends_by_phase=tuple(counts.ends),

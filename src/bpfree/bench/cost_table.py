@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 
-from bpfree.algorithms import Algorithm, Backprop, Cost, check_net, cost_of, registry
+from bpfree.algorithms import Algorithm, Backprop, Cost, Phase, check_net, cost_of, registry
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import n_parameters, step_cost
 from bpfree.data import Dataset
@@ -123,7 +123,7 @@ def _row(arm: Arm, spec: str, data: Dataset, batch_size: int) -> CostRow:
     cost = step_cost(rule, net, state, data.without_test(), batch_size)
     flops, memory = cost.flops, cost.memory
     every = None if cost.apart is None else cost.apart.every
-    by_formula = _by_formula(rule, net, batch_size)
+    by_formula = _by_formula(rule, net, batch_size, cost.phases)
     reasons = {name.removeprefix("flops."): why for name, why in cost.reasons.items()}
     if every is None:
         reasons["orthogonalisation_per_step"] = reasons["orthogonalisation"]
@@ -157,12 +157,12 @@ def _macs(flops: int | None) -> int | None:
     return None if flops is None else round(flops / 2)
 
 
-def _by_formula(rule: Algorithm, net: Chain, n: int) -> ByFormula:
-    phases = rule.phases(net)
+def _by_formula(rule: Algorithm, net: Chain, n: int, phases: Sequence[Phase]) -> ByFormula:
+    """Steps are those of ``phases``, which may read cached features; scoring is that of examples."""
     costs = [cost_of(rule, net, n, phase) for phase in phases]
     steps = [step_macs(rule, cost) for cost in costs]
     known = [macs for macs in steps if macs is not None]
-    last = costs[-1]
+    last = cost_of(rule, net, n, rule.phases(net)[-1])
     closing = sum(cost.close or 0 for cost in costs if cost is not None)
     apart = [work.name for work in rule.upkeep() if work.apart]
     orthogonalisation = [last.upkeep[name] for name in apart if name in last.upkeep] if last is not None else []

@@ -119,6 +119,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         seed=run.seed,
         study=run.study,
         control=run.arm.control,
+        untrained_control=traits.untrained_control,
         unequal_search=fixed_though_searched(setting.ruleset, run.arm),
         ruleset_digest=digest(setting.ruleset),
         code_digest=environment.run_code_digest(),

@@ -46,8 +46,8 @@ def print_indented(screen: Console, text: str, n: int) -> None:
         screen.print(" " * n + text, markup=False)
 
 
-def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]]) -> None:
-    """Print a table: the first column to the left, the others to the right.
+def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> None:
+    """Print a table: the first column to the left, the others to the right; then its notes.
 
     On a terminal, entries are wrapped between words; a table that is still too wide is printed as several, one below the other,
     each with the first column. Anywhere else a row is one line.
@@ -55,7 +55,7 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
     rows = [tuple(row) for row in rows]
     screen = console()
     if not screen.is_terminal:
-        for line in plain_lines(title, headings, rows):
+        for line in [*plain_lines(title, headings, rows), *notes]:
             typer.echo(line)
         return
     for columns in parts(headings, rows, screen.width):
@@ -65,6 +65,8 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
         for entries in zip(*(column[1:] for column in columns), strict=True):
             table.add_row(*(Text(entry) for entry in entries))
         screen.print(table)
+    for note in notes:
+        print_indented(screen, note, 0)
 
 
 def plain_lines(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:

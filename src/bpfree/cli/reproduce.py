@@ -151,7 +151,7 @@ def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: D
         print_json(summary)
     elif not output.quiet:
         for text in suite_tables(facts, rows, directories):
-            print_table(text.title, text.headings, text.rows)
+            print_table(text.title, text.headings, text.rows, text.notes)
         typer.echo(f"report: {paths.page}")
     if chosen.interrupted:
         return fail_interrupted(chosen.interrupted)

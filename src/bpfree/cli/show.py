@@ -28,7 +28,7 @@ SYNONYMS = {"rules": "algorithms"}
 def print_tables(directories: Sequence[Path], target: Target = None, *, accept_other_code: bool = False) -> None:
     """The headline table of every data set and net."""
     for text in reports.headline_rows(directories, target, accept_other_code=accept_other_code):
-        print_table(text.title, text.headings, text.rows)
+        print_table(text.title, text.headings, text.rows, text.notes)
 
 
 def report_command(

@@ -16,7 +16,7 @@ from bpfree.report.family import lost_words, values_of
 from bpfree.report.labels import arm_label
 from bpfree.report.material import read_material
 from bpfree.report.model import ArmRow, SeedMean, Table, build_tables
-from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY_RATIO, TIME_RATIO, Quantity
+from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY, ENERGY_RATIO, TIME, TIME_RATIO, Quantity
 from bpfree.stats.intervals import t_quantile
 from bpfree.units import MISSING
 
@@ -199,6 +199,7 @@ def row_values(beside: Beside) -> dict[str, Any]:
         "arm": row.arm, "published_accuracy": number.accuracy, "published_spread": number.spread,
         "published_spread_is": number.spread_words, "published_difference": number.difference,
         "published_time_ratio": number.time_ratio, "published_energy_ratio": number.energy_ratio,
+        "published_time_s": number.time_s, "published_energy_j": number.energy_j,
         "second_hand": number.second_hand, "source": number.source,
         "measured_dataset": row.measured_dataset or None,
         "measured_accuracy": _mean(accuracy), "measured_low95": accuracy and accuracy.low,
@@ -207,6 +208,7 @@ def row_values(beside: Beside) -> dict[str, Any]:
         "measured_difference": _mean(beside.mean(DIFFERENCE)),
         "measured_time_ratio": _mean(beside.mean(TIME_RATIO)),
         "measured_energy_ratio": _mean(beside.mean(ENERGY_RATIO)),
+        "measured_time_s": _mean(beside.mean(TIME)), "measured_energy_j": _mean(beside.mean(ENERGY)),
         "verdict": beside.verdict, "margin": beside.replication and beside.replication.margin, "not_run": row.reason or None,
     }  # fmt: skip
 

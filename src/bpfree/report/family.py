@@ -21,7 +21,7 @@ from bpfree.report.material import Material, Task
 from bpfree.report.quantities import ACCURACY, ENERGY, TIME, Quantity
 from bpfree.report.replicates import is_crossed, pair_key
 
-__all__ = ["Compared", "Contest", "compare_all", "lost_words", "values_of"]
+__all__ = ["Compared", "Contest", "compare_all", "compare_with_controls", "lost_words", "values_of"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -79,7 +79,7 @@ def compare_all(contests: Sequence[Contest], material: Material) -> dict[Task, d
     Holm's correction runs over all comparisons of accuracy in all tables, and so it does over their tests of equivalence; ratios
     of time and of energy are two more families. A control is no claim, and stands in no family.
     """
-    level = min((contest.looks.level for contest in contests if contest.looks.level > 0), default=ALPHA)
+    level = _level(contests)
     rivals = [_without_controls(contest) for contest in contests]
     by_task: dict[Task, dict[str, Compared]] = {contest.task: {} for contest in contests}
     families = [_family(rivals, material, level)]
@@ -93,6 +93,33 @@ def compare_all(contests: Sequence[Contest], material: Material) -> dict[Task, d
         for task, arms in family.items():
             by_task[task] |= arms
     return by_task
+
+
+def compare_with_controls(contests: Sequence[Contest], material: Material) -> dict[tuple[Task, str], dict[str, stats.Comparison]]:
+    """Test accuracies of every arm against each control whose hidden blocks learn nothing, by table and control.
+
+    They are one family of their own: Holm's correction runs over all of them in all tables.
+    """
+    level = _level(contests)
+    values = {
+        (contest.task, control): _scores(_against(contest, control), material.ruleset.claims)
+        for contest in contests
+        for control, runs in contest.arms.items()
+        if runs[0].untrained_control
+    }
+    return stats.compare_tables(values, alpha=level) if values else {}
+
+
+def _against(contest: Contest, control: str) -> Contest:
+    """The same with this baseline, less repetitions of the old one and other such controls."""
+    arms = {
+        arm: runs for arm, runs in contest.arms.items() if arm == control or not (runs[0].control or runs[0].untrained_control)
+    }
+    return dataclasses.replace(contest, arms=arms, baseline=control)
+
+
+def _level(contests: Sequence[Contest]) -> float:
+    return min((contest.looks.level for contest in contests if contest.looks.level > 0), default=ALPHA)
 
 
 def _is_control(contest: Contest, arm: str) -> bool:

@@ -8,7 +8,8 @@ from dataclasses import dataclass
 
 from bpfree import stats
 from bpfree.records import Record
-from bpfree.report.family import Compared, Contest, compare_all, values_of
+from bpfree.report.above_control import AboveControl
+from bpfree.report.family import Compared, Contest, compare_all, compare_with_controls, values_of
 from bpfree.report.interim import Looks, looks_of
 from bpfree.report.labels import arm_label
 from bpfree.report.material import Material, Task
@@ -111,6 +112,7 @@ class Table:
         looks: how often the table may have been looked at, and the level of its tests.
         unequal_search: by arm, how its search differs from that of the others.
         noun: what pairs the runs of two arms, ``"seed"`` or ``"study"``.
+        above_controls: every arm less every control whose hidden blocks learn nothing.
     """
 
     dataset: str
@@ -123,6 +125,7 @@ class Table:
     unequal_search: Mapping[str, str]
     noun: str = "seed"
     targets: Targets | None = None
+    above_controls: tuple[AboveControl, ...] = ()
 
     @property
     def task(self) -> Task:
@@ -162,8 +165,12 @@ def build_tables(material: Material, target: Target = None) -> list[Table]:
         UsageError: the target is no fraction above 0 and at most 1.
     """
     contests = [_contest(material, task) for task in material.tasks]
-    compared = compare_all(contests, material)
-    return [_table(material, contest, compared[contest.task], target) for contest in contests]
+    compared, controlled = compare_all(contests, material), compare_with_controls(contests, material)
+    tables = []
+    for contest in contests:
+        of_task = {control: arms for (task, control), arms in controlled.items() if task == contest.task}
+        tables.append(_table(material, contest, compared[contest.task], of_task, target))
+    return tables
 
 
 def _contest(material: Material, task: Task) -> Contest:
@@ -185,7 +192,13 @@ def _contest(material: Material, task: Task) -> Contest:
     )
 
 
-def _table(material: Material, contest: Contest, compared: Mapping[str, Compared], target: Target) -> Table:
+def _table(
+    material: Material,
+    contest: Contest,
+    compared: Mapping[str, Compared],
+    controlled: Mapping[str, Mapping[str, stats.Comparison]],
+    target: Target,
+) -> Table:
     task, arms, baseline = contest.task, contest.arms, contest.baseline
     labels, refusal = _labels(arms), _refusal(material, contest)
     rows = [_row(labels[arm], index, arm, contest, compared.get(arm), refusal) for index, arm in enumerate(arms)]
@@ -201,6 +214,11 @@ def _table(material: Material, contest: Contest, compared: Mapping[str, Compared
         unequal_search=contest.unequal_search,
         noun=noun_of(runs),
         targets=None if aim is None else reach(arms, aim),
+        above_controls=tuple(
+            AboveControl(labels[arm], labels[control], each, refusal, contest.looks.noun)
+            for control, others in controlled.items()
+            for arm, each in others.items()
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from markupsafe import Markup
 
 from bpfree import rulesets
 from bpfree.files import write_atomic, writing
+from bpfree.report.above_control import control_notes
 from bpfree.report.charts import Chart, charts, front_in_words
 from bpfree.report.evidence import evidence_caption, evidence_headings, evidence_notes, evidence_rows
 from bpfree.report.facts import commands, environments, missing, tuned_values
@@ -188,6 +189,7 @@ def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]
         "headings": headings(table),
         "rows": [{"displays": arm_displays(row), "glyph": Markup(glyph(row))} for row in table.rows],
         "notes": [
+            *control_notes(table.above_controls),
             *evidence_notes(table),
             *filter(None, [front_in_words(table), left_out(table)]),
         ],

@@ -8,7 +8,7 @@ import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from markupsafe import Markup
 
@@ -19,12 +19,12 @@ from bpfree.report.beside_chart import beside_chart
 from bpfree.report.charts import Chart
 from bpfree.report.model import SeedMean
 from bpfree.report.page import ReportPaths
-from bpfree.report.quantities import DIFFERENCE, ENERGY, ENERGY_RATIO, TIME_RATIO
+from bpfree.report.quantities import DIFFERENCE, ENERGY, ENERGY_RATIO, TIME, TIME_RATIO
 from bpfree.report.rendering import fill
 from bpfree.report.svg import inline, standalone
 from bpfree.report.tables import Display, TextTable, escape_markdown
 from bpfree.stats.replication import LEAST_RUNS
-from bpfree.units import MISSING, format_percent
+from bpfree.units import J_PER_WH, MISSING, format_percent
 
 __all__ = ["SuiteFacts", "SuiteRow", "build_suite", "suite_summary", "suite_tables"]
 
@@ -35,8 +35,8 @@ HEADINGS = {
     "gap": "Measured − published, points",
     "verdict": "Verdict",
     "difference": "Difference to backprop, points: published / measured",
-    "time": "Time × backprop: published / measured",
-    "energy": "Energy × backprop: published / measured",
+    "time": "Time × backprop, and in all: published / measured",
+    "energy": "Energy × backprop, and in all: published / measured",
 }
 
 
@@ -81,13 +81,21 @@ def suite_summary(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mapp
 def suite_tables(facts: SuiteFacts, rows: Sequence[SuiteRow], directories: Mapping[str, Path]) -> list[TextTable]:
     """One table for each section, for a terminal; the stamps lead each title."""
     beside = measured_beside(facts, rows, directories)
-    named = ("Row", "Published, %", "Measured, %", "Gap, points", "Verdict")
     made = []
     for title, group in _by_section(beside):
-        lines = tuple(
-            (f"{b.row.dataset} {b.row.net}\n{b.label}", str(_published(b)), _measured(b), points(b.gap), b.verdict) for b in group
-        )
-        made.append(TextTable(". ".join((*facts.stamps, title)), named, lines))
+        columns = {
+            "Row": [f"{b.row.dataset} {b.row.net}\n{b.label}" for b in group],
+            "Published, %": [str(_published(b)) for b in group],
+            "Measured, %": [_measured(b) for b in group],
+            "Gap, points": [points(b.gap) for b in group],
+            "Verdict": [b.verdict for b in group],
+        }
+        if any(b.row.number.time_s is not None or b.row.number.energy_j is not None for b in group):
+            columns["Time\npublished / measured"] = [_in_all(b, "time") or MISSING for b in group]
+            columns["Energy\npublished / measured"] = [_in_all(b, "energy") or MISSING for b in group]
+        note = facts.section_notes.get(title, "")
+        lines = tuple(zip(*columns.values(), strict=True))
+        made.append(TextTable(". ".join((*facts.stamps, title)), tuple(columns), lines, (note,) if note else ()))
     return made
 
 
@@ -126,6 +134,25 @@ def _times(value: float | SeedMean | None) -> str:
     return MISSING if mean is None else f"{mean:.2f}"
 
 
+def _in_all(beside: Beside, what: Literal["time", "energy"]) -> str:
+    """Seconds or watt-hours of a run, published and measured; empty where neither is known."""
+    if what == "time":
+        published, measured, unit, factor = beside.row.number.time_s, beside.mean(TIME), "s", 1.0
+    else:
+        published, measured, unit, factor = beside.row.number.energy_j, beside.mean(ENERGY), "Wh", J_PER_WH
+    if published is None and measured is None:
+        return ""
+    texts = (
+        MISSING if value is None else f"{_digits(value / factor)} {unit}" for value in (published, measured and measured.mean)
+    )
+    return " / ".join(texts)
+
+
+def _digits(value: float) -> str:
+    """Three digits, and no exponent."""
+    return f"{value:.0f}" if abs(value) >= 100 else f"{float(f'{value:.3g}'):f}".rstrip("0").rstrip(".")
+
+
 def _displays(beside: Beside) -> dict[str, Display]:
     """One row as text by the keys of :data:`HEADINGS`."""
     row, number, measured = beside.row, beside.row.number, beside.measured
@@ -142,8 +169,8 @@ def _displays(beside: Beside) -> dict[str, Display]:
         "gap": Display(points(beside.gap)),
         "verdict": _verdict(beside),
         "difference": Display(_pair(difference, points(beside.mean(DIFFERENCE)))),
-        "time": Display(_pair(_times(number.time_ratio), _times(beside.mean(TIME_RATIO)))),
-        "energy": Display(_pair(_times(number.energy_ratio), _times(beside.mean(ENERGY_RATIO)))),
+        "time": Display(_pair(_times(number.time_ratio), _times(beside.mean(TIME_RATIO))), _in_all(beside, "time")),
+        "energy": Display(_pair(_times(number.energy_ratio), _times(beside.mean(ENERGY_RATIO))), _in_all(beside, "energy")),
     }
 
 

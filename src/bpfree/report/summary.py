@@ -8,6 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from bpfree import rulesets
+from bpfree.report.above_control import control_notes, control_values
 from bpfree.report.evidence import evidence_caption, evidence_headings, evidence_notes, evidence_rows, evidence_values
 from bpfree.report.facts import TunedArm, commands, environments, missing, tuned_values
 from bpfree.report.flags import flags
@@ -46,6 +47,7 @@ def summary(tables: Sequence[Table], material: Material) -> dict[str, Any]:
                 "looks": list(table.looks.sizes),
                 "answer": " ".join(filter(None, (sentences.text, sentences.more))),
                 "rows": [_row(row) for row in table.rows],
+                "above_controls": control_values(table.above_controls),
                 "target": _target(table),
             }
             for table in tables
@@ -119,7 +121,7 @@ def markdown(tables: Sequence[Table], material: Material) -> str:
             "",
             *markdown_table(table),
             "",
-            *_bullets("", evidence_notes(table)),
+            *_bullets("", [*control_notes(table.above_controls), *evidence_notes(table)]),
             *_evidence(table),
             *markdown_targets(table),
         ]

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bpfree.report import quantities as q
+from bpfree.report.above_control import control_notes
 from bpfree.report.classes import class_fields, class_words, majority_words
 from bpfree.report.model import ArmRow, SeedMean, Table
 from bpfree.report.passes import PASSES_HEADINGS, passes_rows
@@ -58,11 +59,12 @@ class Column:
 
 @dataclass(frozen=True)
 class TextTable:
-    """A headline table ready for a terminal."""
+    """A headline table ready for a terminal, and sentences that go below it."""
 
     title: str
     headings: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
+    notes: tuple[str, ...] = ()
 
 
 def _arm(row: ArmRow) -> Display:
@@ -212,6 +214,7 @@ def text_table(table: Table, stamps: Sequence[str] = ()) -> TextTable:
         ". ".join((*stamps, table.task_text)),
         tuple(shown),
         tuple(zip(*shown.values(), strict=True)),
+        tuple(control_notes(table.above_controls)),
     )
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from bpfree import stats
 from bpfree.report.replicates import PLURALS
 
-__all__ = ["CONTROL", "ArmVerdict", "arm_verdict", "cost_word", "true_minus"]
+__all__ = ["CONTROL", "ArmVerdict", "arm_verdict", "cost_word", "in_pairs_of", "true_minus"]
 
 CONTROL = "control"
 """In place of a word, of the baseline under another label."""
@@ -63,7 +63,7 @@ def arm_verdict(
         return ArmVerdict(CONTROL, f"the same rule with other draws differs by {_numbers(compared, noun)}.")
     if refusal:
         return ArmVerdict(f"not judged: {refusal}", f"not judged: {refusal}; {_numbers(compared, noun)}.")
-    sentence = _of(noun, true_minus(verdict.sentence)) + _least(compared)
+    sentence = in_pairs_of(noun, true_minus(verdict.sentence)) + _least(compared)
     if verdict.word == "not judged":
         short = verdict.reason.partition(":")[0] if verdict.reason.startswith("unequal search") else _few(compared, noun)
         return ArmVerdict(f"not judged: {short}", sentence)
@@ -102,7 +102,7 @@ def _least(compared: stats.Comparison) -> str:
     return f" With a chance of 0.8 it could have shown a difference of {100 * compared.least_detectable:.2f} points."
 
 
-def _of(noun: str, sentence: str) -> str:
+def in_pairs_of(noun: str, sentence: str) -> str:
     """The sentences of the statistics speak of seeds."""
     if noun == "seed":
         return sentence

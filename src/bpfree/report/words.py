@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bpfree import stats
+from bpfree.report.above_control import nothing_learned
 from bpfree.report.energies import carbon_words
 from bpfree.report.flags import Flag
 from bpfree.report.material import Material
@@ -52,7 +53,7 @@ def standing(material: Material) -> str:
 
 
 def answer(table: Table, material: Material, raised: Sequence[Flag] = ()) -> Answer:
-    """The arm with the best test mean against the baseline in one sentence, the other arms and the control in the next.
+    """The arm with the best test mean against the baseline and who learned nothing; the other arms and the control after that.
 
     Args:
         table: what is answered for.
@@ -76,6 +77,7 @@ def answer(table: Table, material: Material, raised: Sequence[Flag] = ()) -> Ans
         f"{where}, {best.label}{_chosen(len(finished))} reached {_percent(best, digits)} test accuracy against "
         f"{baseline.label}’s {_percent(baseline, digits)} ({_difference(best, digits)}){costs}."
     )
+    text = " ".join(filter(None, (text, nothing_learned(table.above_controls))))
     rest = [f"{row.label} {_percent(row, digits)}{_verdict(row)}" for row in others if row is not best]
     more = f"The other arms: {'; '.join(rest)}." if rest else ""
     return Answer(text, " ".join(filter(None, (more, _controls(table)))))

@@ -138,7 +138,8 @@ class Place(ContractSetting):
             assert torch.equal(value, one.tensors()[name]), f"{name} depends on more than the arguments of step"
 
     def test_traits_are_honest(self, algorithm: Algorithm, block_kind: str) -> None:
-        """Extra parameters counted, no chain rule across blocks where local, the output trained where it is said to be."""
+        """Extra parameters counted, no chain rule across blocks where local, the output trained where it is said to be, blocks
+        left as they were drawn where the rule says that it is this control."""
         bench = RuleOnNet.start(algorithm, self.make_net(block_kind))
         traits = algorithm.traits(bench.net)
         extra = sum(value.numel() for name, value in bench.parameters() if name.startswith("state."))
@@ -146,8 +147,12 @@ class Place(ContractSetting):
         assert 0 <= traits.gradient_path <= (1 if traits.local else len(bench.net) + 1)
         assert traits.forward_passes >= 1
         before = bench.net.output.weight.detach().clone()
+        drawn = [parameter.detach().clone() for block in bench.net for parameter in block.parameters()]
         bench.all_phases([8, 8])
         assert traits.trains_output == (not torch.equal(before, bench.net.output.weight)), "traits.trains_output"
+        if traits.untrained_control:
+            now = [parameter for block in bench.net for parameter in block.parameters()]
+            assert all(map(torch.equal, now, drawn)), "traits.untrained_control is true, but a block was updated"
 
     def test_phases_are_well_formed(self, algorithm: Algorithm) -> None:
         """Phases count themselves, name blocks that exist, and every block learns in one of them."""

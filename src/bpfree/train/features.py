@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 
 import psutil
 import torch
@@ -23,19 +24,23 @@ def read_by(net: Chain, data: Dataset, phase: Phase) -> tuple[Dataset, Phase]:
     """The data that a phase reads, and the phase that reads them.
 
     Where the phase declares frozen blocks these are their cached features, to be read by the phase with ``cached=True``; else
-    ``data`` and ``phase`` as they are. To be asked when a phase begins, and again when training resumes within one.
+    ``data`` and ``phase`` as they are, and so too where training batches are augmented and the phase can read examples. To be
+    asked when a phase begins, and again when training resumes within one.
 
     Raises:
         UsageError: the features cannot be cached, see :func:`cached_features`.
     """
-    if phase.frozen == 0:
+    if phase.frozen == 0 or (phase.or_examples and data.augmentation != "none"):
         return data, phase
-    return cached_features(net, data, phase.frozen), dataclasses.replace(phase, cached=True)
+    return cached_features(net, data, phase.frozen, last_only=phase.last_only), dataclasses.replace(phase, cached=True)
 
 
 @torch.no_grad()
-def cached_features(net: Chain, data: Dataset, n_blocks: int) -> Dataset:
+def cached_features(net: Chain, data: Dataset, n_blocks: int, *, last_only: bool = False) -> Dataset:
     """``data`` with the features of the first blocks as its examples, (n, Σ dᵢ), on its device; without a test split.
+
+    Args:
+        last_only: keep those of the last of these blocks alone.
 
     Raises:
         UsageError: the training batches are augmented, so no two passes see the same features, or the memory does not suffice
@@ -47,7 +52,8 @@ def cached_features(net: Chain, data: Dataset, n_blocks: int) -> Dataset:
             "or augmentation none in the ruleset"
         )
     data = data.without_test()
-    width = sum(block.n_features for block in list(net)[:n_blocks])
+    first = n_blocks - 1 if last_only else 0
+    width = sum(block.n_features for block in list(net)[first:n_blocks])
     needed_bytes = sum(data.n(split) for split in data.splits) * width * net.dtype.itemsize
     free_bytes = torch.cuda.mem_get_info(data.device)[0] if data.device.type == "cuda" else psutil.virtual_memory().available
     if needed_bytes > free_bytes:
@@ -62,7 +68,8 @@ def cached_features(net: Chain, data: Dataset, n_blocks: int) -> Dataset:
         x = torch.empty(len(examples.y), width, dtype=net.dtype, device=data.device)
         size = min(CACHED_AT_ONCE, len(examples.y))
         for k, batch in enumerate(data.batches(split, size, shuffle=False)):
-            x[k * size : k * size + len(batch.y)] = torch.cat(list(frozen_features(net, batch.x, n_blocks)), dim=1)
+            read = itertools.islice(frozen_features(net, batch.x, n_blocks), first, None)
+            x[k * size : k * size + len(batch.y)] = torch.cat(list(read), dim=1)
         splits[split] = Examples(x, examples.y)
     net.train(was_training)
     return dataclasses.replace(data, in_shape=(width,), splits=splits, normalisation=None)
