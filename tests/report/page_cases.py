@@ -10,7 +10,7 @@ from typing import Any
 from bpfree import report, rulesets
 from bpfree.records import Record
 from tests.report.conftest import QUICK, tuned_entry, tuned_params
-from tests.report.golden import FIRST, LARGE, LATE, RUNS, SHORT, record, write_first
+from tests.report.golden import FIRST, LARGE, LATE, OTHER, RUNS, SHORT, record, write_first
 from tests.report.page_pins import FASTER, MACHINE, MIB, REASONS, VERSIONS, pinned, repinned, written
 from tests.report.page_suites import rehearsal, suite
 from tests.report.page_text import report_text
@@ -24,6 +24,7 @@ def _report(directories: Sequence[Path], rules: rulesets.Ruleset, root: Path, ta
     return report_text(
         lambda: report.build(directories, root / "out", target, **options),
         lambda: report.headline_rows(directories, target, **options),
+        lambda: report.summarise(directories, target, **options),
         rules,
         root,
     )
@@ -234,7 +235,60 @@ def old(root: Path) -> str:
     return _report([written(root / "old", runs, FIRST)], FIRST, root)
 
 
+LONG = CLAIM.with_changes(max_passes=150, patience=130)
+
+
+def long(root: Path) -> str:
+    """Two data sets with estimated energies and lines of more points than are drawn; five studies that leave a difference open."""
+    shifts = {"backprop": (0, 0, 0, 0, 0), "mono-forward": (12, -4, 10, -6, 8), "pepita": (-2, -40, -10, -60, -30)}
+    runs = []
+    for task in (LARGE, OTHER):
+        for arm, points in shifts.items():
+            if (task, arm) == (OTHER, "pepita"):
+                continue
+            for study, shift in enumerate(points):
+                passes = 131 if arm == "backprop" else 140
+                curve = tuple(0.9 if k == passes - 131 else 0.5 + 0.001 * k for k in range(passes))
+                cost = {"backprop": 400.0, "mono-forward": 700.0, "pepita": 5000.0}[arm] * (1 + study) * (1 + (task == OTHER))
+                accuracy = 0.91 + 0.01 * study + 0.001 * shift
+                run = record(LONG, LARGE, arm, (study, accuracy, cost, 300 * cost, 100 * cost, curve))
+                energy = run.energy.model_dump() | ESTIMATED
+                plan = {"arms": ["backprop", "mono-forward"], "studies": [0, 1, 2, 3, 4], "command": "run"}
+                changes = {"dataset": task[0], "energy": energy, "study": study, "plan": plan}
+                changes |= {"correct": None, "n_test": None}
+                changes["reasons"] = REASONS | dict.fromkeys(("correct", "n_test"), "not stored")
+                runs.append(pinned(run, 100 * study + 7 * len(runs), **changes))
+    return _report([written(root / "long", runs, LONG)], LONG, root)
+
+
+def lost(root: Path) -> str:
+    """Arms of which no run finished, one of them the baseline of a data set; a baseline that fixes what the other arms search."""
+    runs = []
+    nothing = dict.fromkeys(("test_accuracy", "val_accuracy"))
+    fixed = {"backprop:lr=0.5": ["lr", "momentum"], "pepita": ["momentum"], "forward-forward": ["momentum"]}
+    plan = {"arms": ["backprop:lr=0.5", "forward-forward", "pepita"], "seeds": [0, 1], "target": 0.8, "command": "run"}
+    for task in (LARGE, OTHER):
+        for k, (arm, names) in enumerate(fixed.items()):
+            for seed in range(2):
+                name, _, variant = arm.partition(":")
+                run = of(
+                    name, (seed, 0.8 + 0.05 * k + 0.01 * seed, 10.0 + 5 * k + seed, None, 0.0, SHORT), 5 * seed + k, SPLIT, LARGE
+                )
+                changes: dict[str, Any] = {
+                    "arm": arm, "variant": variant, "unequal_search": names, "dataset": task[0],
+                    "tuning_energy": None, "plan": plan, "params": {"lr": 0.5 + 0.25 * (seed and name == "pepita"), "momentum": 0.9},
+                }  # fmt: skip
+                if name == "forward-forward" or (task == OTHER and name == "backprop"):
+                    status = "diverged" if seed else "failed"
+                    empty = {"history": []} if seed else {}
+                    changes |= (
+                        nothing | empty | {"status": status, "reasons": run.reasons | dict.fromkeys((*nothing, "status"), "lost")}
+                    )
+                runs.append(Record.model_validate(run.model_dump(by_alias=True) | changes))
+    return _report([written(root / "lost", runs, SPLIT, other=FASTER)], SPLIT, root)
+
+
 CASES: Mapping[str, Callable[[Path], str]] = {
-    each.__name__: each for each in (first, claim, troubles, splits, alone, old, suite, rehearsal)
+    each.__name__: each for each in (first, claim, troubles, splits, alone, old, long, lost, suite, rehearsal)
 }
 """By the name of the file in ``pages/``; each writes a report below a folder and gives its text."""

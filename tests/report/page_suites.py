@@ -8,8 +8,9 @@ from typing import Any
 
 from bpfree.published import Number
 from bpfree.report.beside import SuiteFacts, SuiteRow
-from bpfree.report.published import build_suite, suite_tables
-from tests.report.golden import FIRST, LARGE, OTHER, SECOND, SMALL, write_first, write_second
+from bpfree.report.published import build_suite, suite_summary, suite_tables
+from tests.report.conftest import write_run
+from tests.report.golden import FIRST, LARGE, OTHER, RUNS, SECOND, SMALL, lost_runs, record, write_first, write_second
 from tests.report.page_pins import repinned
 from tests.report.page_text import report_text
 
@@ -33,12 +34,19 @@ def _row(ruleset: str, task: tuple[str, str], arm: str, section: str, told: dict
 
 
 def _suite(root: Path, facts: SuiteFacts, rows: Sequence[SuiteRow]) -> str:
+    lost = [record(FIRST, OTHER, "backprop", RUNS[OTHER]["backprop"][0]), *lost_runs()]
     places = {
         "first": repinned(write_first(root / "first"), FIRST),
         "second": repinned(write_second(root / "second"), SECOND),
+        "empty": root / "empty",
+        "lost": repinned(write_run(root / "lost", lost, FIRST), FIRST),
     }
     return report_text(
-        lambda: build_suite(facts, rows, places, root / "out"), lambda: suite_tables(facts, rows, places), None, root
+        lambda: build_suite(facts, rows, places, root / "out"),
+        lambda: suite_tables(facts, rows, places),
+        lambda: suite_summary(facts, rows, places),
+        None,
+        root,
     )
 
 
@@ -81,6 +89,9 @@ def rehearsal(root: Path) -> str:
     rows = [
         _row("first", LARGE, "mono-forward", "Table 1", FIVE),
         _row("second", LARGE, "backprop", "Table 1", {"accuracy": 0.52}),
+        _row("second", LARGE, "mono-forward", "Table 1", {}),
+        _row("lost", LARGE, "forward-forward", "Table 1", {"accuracy": 0.6}),
+        _row("lost", OTHER, "backprop", "Table 1", {"difference": 0.6}),
     ]
     facts = SuiteFacts(name="golden", title="A golden suite", paper="Them", stamps=("SCALED",), scale=0.1, command="again")
     return _suite(root, facts, rows)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import csv
+import io
+import json
 import re
 from collections.abc import Callable, Iterator, Sequence
 from html.parser import HTMLParser
@@ -67,15 +70,16 @@ def _page(html: str) -> Iterator[str]:
 
 
 def _chart(spec: dict[str, Any]) -> Iterator[str]:
-    """Layers with what is drawn from which field, then the data."""
+    """Its size, its layers with what is drawn from which field, then the data."""
+    yield f"  {spec['width']} x {spec['height']}"
     for layer in spec.get("layer", [spec]):
+        mark = {name: value for name, value in layer["mark"].items() if name not in ("type", "color")}
         channels = []
         for name, channel in sorted(layer["encoding"].items()):
-            facts = {key: channel[key] for key in ("title", "sort") if channel.get(key) is not None}
-            scale = {key: value for key, value in (channel.get("scale") or {}).items() if key not in ("range", "nice")}
-            channels.append(f"{name}={channel.get('field', channel)}" + "".join(f" {k}={v!r}" for k, v in facts.items()))
-            channels[-1] += f" {scale}" if scale else ""
-        yield f"  {layer['mark']['type']} on {(layer.get('data') or spec['data'])['name']}: {'; '.join(channels)}"
+            facts = {key: value for key, value in channel.items() if key not in ("field", "scale", "type") and value is not None}
+            facts |= {key: value for key, value in (channel.get("scale") or {}).items() if key != "range"}
+            channels.append(f"{name}={channel.get('field', '')} {facts or ''}".rstrip())
+        yield f"  {layer['mark']['type']} {mark or ''} on {(layer.get('data') or spec['data'])['name']}: {'; '.join(channels)}"
     for name, rows in spec["datasets"].items():
         series: dict[str, list[str]] = {}
         for row in rows:
@@ -98,8 +102,47 @@ def _terminal(table: TextTable) -> Iterator[str]:
         yield "  " + " | ".join(cell.replace("\n", " // ") for cell in row)
 
 
+def _rounded(value: Any) -> Any:
+    """With six digits of every fraction, so that the text is the same on every processor."""
+    if isinstance(value, float):
+        return float(f"{value:.6g}") if abs(value) > 1e-12 else 0.0
+    if isinstance(value, dict):
+        return {key: _rounded(entry) for key, entry in value.items()}
+    return [_rounded(entry) for entry in value] if isinstance(value, list | tuple) else value
+
+
+def _json(value: Any, name: str = "") -> Iterator[str]:
+    """A line for each field of a summary, or for each group of plain values."""
+    if isinstance(value, dict) and any(isinstance(entry, dict | list) for entry in value.values()):
+        for key, entry in value.items():
+            yield from _json(entry, f"{name}.{key}")
+    elif isinstance(value, list) and any(isinstance(entry, dict) for entry in value):
+        for number, entry in enumerate(value):
+            yield from _json(entry, f"{name}[{number}]")
+    else:
+        yield f"{name}: {json.dumps(_rounded(value), ensure_ascii=False)}"
+
+
+def _csv(text: str) -> Iterator[str]:
+    """A line for each field of a table, with six digits of each number."""
+    for row in csv.DictReader(io.StringIO(text)):
+        cells = (f"{key}={_cell(cell)}" for key, cell in row.items() if cell)
+        yield "; ".join(cells)
+
+
+def _cell(cell: str) -> str:
+    try:
+        return f"{_rounded(float(cell)):g}"
+    except ValueError:
+        return cell
+
+
 def report_text(
-    build: Callable[[], ReportPaths], terminal: Callable[[], Sequence[TextTable]], rules: rulesets.Ruleset | None, root: Path
+    build: Callable[[], ReportPaths],
+    terminal: Callable[[], Sequence[TextTable]],
+    summary: Callable[[], dict[str, Any]],
+    rules: rulesets.Ruleset | None,
+    root: Path,
 ) -> str:
     """Everything that a reader sees of a report.
 
@@ -109,6 +152,7 @@ def report_text(
     Args:
         build: writes the report.
         terminal: the tables for a terminal.
+        summary: the report as JSON values.
         rules: of the report; None for that of a suite.
         root: a folder whose name must not appear.
     """
@@ -121,13 +165,13 @@ def report_text(
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("bpfree.report.looks.render", render)
         paths = build()
-        tables = terminal()
+        tables, values = terminal(), summary()
     files = sorted(path.relative_to(paths.directory).as_posix() for path in paths.directory.rglob("*") if path.is_file())
     figures = [line for path in paths.figures for line in _figure(path)]
     lines = ["FILES", *files, "", "FIGURES", *figures, "", "PAGE", *_page(paths.page.read_text(encoding="utf-8"))]
     lines += ["", "MARKDOWN", *paths.markdown.read_text(encoding="utf-8").splitlines()]
     lines += ["", "TERMINAL", *(line for table in tables for line in _terminal(table))]
-    lines += ["", "CHARTS"]
+    lines += ["", "CSV", *_csv(paths.csv.read_text(encoding="utf-8")), "", "JSON", *_json(values), "", "CHARTS"]
     for number, spec in enumerate(specs, start=1):
         lines += [f"chart {number}", *_chart(spec)]
     text = "\n".join(line.rstrip() for line in lines) + "\n"
