@@ -23,9 +23,9 @@ def classes(package: str) -> Iterator[type]:
     root = importlib.import_module(f"bpfree.{package}")
     for module in (root.__name__, *(each.name for each in pkgutil.walk_packages(root.__path__, f"{root.__name__}."))):
         for value in vars(importlib.import_module(module)).values():
-            if isinstance(value, type) and value.__module__ == module:
-                if dataclasses.is_dataclass(value) or issubclass(value, BaseModel):
-                    yield value
+            here = isinstance(value, type) and value.__module__ == module
+            if here and (dataclasses.is_dataclass(value) or issubclass(value, BaseModel)):
+                yield value
 
 
 def is_frozen(cls: type) -> bool:

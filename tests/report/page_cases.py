@@ -239,7 +239,7 @@ LONG = CLAIM.with_changes(max_passes=150, patience=130)
 
 
 def long(root: Path) -> str:
-    """Two data sets with estimated energies and lines of more points than are drawn; five studies that leave a difference open."""
+    """Two data sets with estimated energies and lines of more points than are drawn; five studies that leave it open."""
     shifts = {"backprop": (0, 0, 0, 0, 0), "mono-forward": (12, -4, 10, -6, 8), "pepita": (-2, -40, -10, -60, -30)}
     runs = []
     for task in (LARGE, OTHER):
@@ -276,7 +276,8 @@ def lost(root: Path) -> str:
                 )
                 changes: dict[str, Any] = {
                     "arm": arm, "variant": variant, "unequal_search": names, "dataset": task[0],
-                    "tuning_energy": None, "plan": plan, "params": {"lr": 0.5 + 0.25 * (seed and name == "pepita"), "momentum": 0.9},
+                    "tuning_energy": None, "plan": plan,
+                    "params": {"lr": 0.5 + 0.25 * (seed and name == "pepita"), "momentum": 0.9},
                 }  # fmt: skip
                 if name == "forward-forward" or (task == OTHER and name == "backprop"):
                     status = "diverged" if seed else "failed"
