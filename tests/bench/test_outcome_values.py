@@ -47,7 +47,8 @@ def test_every_field_of_a_search() -> None:
     n_train, n_validation = DIGITS.n("train"), DIGITS.n("validation")
     assert found.row == {
         "arm": "mono-forward:lr=0.02#control", "algorithm": "mono-forward", "dataset": "digits",
-        "data_digest": DIGITS.data_digest, "split_seed": 7, "net": "mlp:1x4", "study": 3, "control": True, "best": {"lr": 0.02, "weight_decay": 0.25},
+        "data_digest": DIGITS.data_digest, "split_seed": 7, "net": "mlp:1x4", "study": 3, "control": True,
+        "best": {"lr": 0.02, "weight_decay": 0.25},
         "best_trial": 1, "best_val_accuracy": 0.9, "trials": 4, "diverged_trials": 1, "passes_per_trial": 5, "passes_per_run": 9,
         "examples_per_trial": 200, "examples_per_run": n_train, "n_validation": n_validation, "time_s": 15.75, "joules": 150.5,
         "space": {"lr": "log-uniform 0.0001 to 0.02", "weight_decay": "log-uniform 0.001 to 1"}, "at_edge": ["lr"],
