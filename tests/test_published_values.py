@@ -77,6 +77,15 @@ def test_the_number_of_runs_is_that_of_seeds_or_else_of_runs(row: dict[str, str]
     assert (number.n_runs, number.spread_words) == (n_runs, words)
 
 
+def test_a_number_is_found_by_all_that_identifies_it() -> None:
+    found = published.find("spyra2026-uniform", "cifar10", "mlp:3x2000", "mono-forward", "staged", "matched-passes")
+    assert (found.accuracy, found.protocol) == (pytest.approx(0.6136), "matched-passes")
+    assert published.find("pepita2022", "mnist", "mlp:1x1024", "pepita").accuracy == pytest.approx(0.9801)
+    for table in published.tables():
+        for number in published.numbers(table):
+            assert published.find(table, *number.key) is number
+
+
 def test_messages_name_what_was_asked_and_what_there_is() -> None:
     with pytest.raises(UnknownNameError, match=r"published table.*mf2052.*mf2025"):
         published.source("mf2052")
