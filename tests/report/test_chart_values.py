@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from bpfree import stats
-from bpfree.report import charts, profiles, timelines
+from bpfree.report import charts, facts, profiles, timelines
 from bpfree.report.curves import Curve
 from bpfree.report.model import SeedMean
 
@@ -104,3 +104,15 @@ def test_a_device_in_words() -> None:
     trace: Any = SimpleNamespace(row=SimpleNamespace(label="A"))
     assert timelines._in_words(trace, [(0.0, 1.0), (1.0, 3.0)]) == "A 2 on average, 1 to 3, deviation 50% of the mean"
     assert timelines._in_words(trace, [(0.0, 0.0), (1.0, 0.0)]) == "A 0 on average, 0 to 0"
+
+
+def test_facts_of_a_machine_within_facts() -> None:
+    """Of a record of another version: a table of texts is one line, any other a line for each of its entries."""
+    machine = {
+        "gpu": {"name": "One", "memory_bytes": 2**30, "more": {"clock_mhz": 5, "tensor_cores": True}},
+        "versions": {"a": "1", "b": "2"}, "cores": [1, 2], "none": [], "nothing": None,
+    }  # fmt: skip
+    assert list(facts._flat(machine)) == [
+        ("gpu: name", "One"), ("gpu: memory", "1 GiB"), ("gpu: more: clock mhz", "5"), ("gpu: more: tensor cores", "yes"),
+        ("versions", "a 1, b 2"), ("cores", "1, 2"), ("none", "none"), ("nothing", "none"),
+    ]  # fmt: skip
