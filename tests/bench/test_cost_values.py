@@ -14,12 +14,15 @@ import pytest
 
 from bpfree import data
 from bpfree.algorithms import registry
-from bpfree.bench import parse_arms, step_time
+from bpfree.bench import cost_table, parse_arms, step_time
+from bpfree.bench.cost import StepCost
 from bpfree.bench.cost_table import UNKNOWN, ByFormula, CostRow, MemoryBytes, cost_rows, main_arms, ratios, step_macs
+from bpfree.bench.counting import ApartCount
 from bpfree.bench.pass_cost import PassCost, pass_costs
 from bpfree.bench.step_time import StepTimes, step_times
 from bpfree.errors import UsageError
 from bpfree.meter import Meter
+from bpfree.records import Flops, Memory
 
 SMALL = data.load("synthetic:n=300:inputs=1x7x9").without_test()
 NONE = "the rule has none"
@@ -84,6 +87,48 @@ def test_what_closes_a_pass(rows: dict[tuple[str, str], CostRow]) -> None:
     assert row.by_formula is not None
     assert row.by_formula.end_of_pass == pytest.approx(row.end_of_pass, abs=1)
     assert "end_of_pass" not in row.reasons
+
+
+def counted(**changes: Any) -> StepCost:
+    """A count of other numbers in every place."""
+    flops = Flops(train_step=2000, evaluation=300, orthogonalisation=70, batch_size=16, method="x")
+    memory = Memory(weights=1, auxiliary=2, gradients=3, optimiser=4, activations=5, method="x")
+    made: dict[str, Any] = {
+        "flops": flops, "memory": memory, "peak_bytes": 15, "reasons": {"flops.evaluation": "why", "other": "else"},
+        "by_phase": (1001, 3000), "end_of_pass": 90, "apart": ApartCount("x", 5, 70),
+    }  # fmt: skip
+    return StepCost(**(made | changes))
+
+
+def test_a_row_has_each_number_of_the_count_in_its_place(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two operations are one multiply-add; work apart is done every five steps."""
+    monkeypatch.setattr(cost_table, "step_cost", lambda *args: counted())
+    monkeypatch.setattr(cost_table, "_by_formula", lambda *args: ByFormula(1, None, 3, None, 5, 6))
+    (row,) = cost_rows(parse_arms("backprop"), ["mlp:1x4"], SMALL, 16)
+    assert row == CostRow(
+        "backprop", "mlp:1x4", 16, 306, MemoryBytes(weights=1, auxiliary=2, optimiser=4, gradients=3, activations=5), step=1000,
+        by_phase=(500, 1500), evaluation=150, orthogonalisation=35, orthogonalisation_per_step=7.0, whole_step=1007.0,
+        end_of_pass=45, by_formula=ByFormula(1, None, 3, None, 5, 6),
+        reasons={
+            "evaluation": "why", "other": "else", "by_formula.evaluation": UNKNOWN, "by_formula.end_of_pass": UNKNOWN,
+        },
+    )  # fmt: skip
+    nothing = Memory(weights=None, auxiliary=None, gradients=None, optimiser=None, activations=None, method="x")
+    flops = Flops(train_step=None, evaluation=None, orthogonalisation=None, batch_size=16, method="x")
+    reasons = {"flops.orthogonalisation": "none here"}
+    empty = counted(flops=flops, memory=nothing, by_phase=(), end_of_pass=None, apart=None, reasons=reasons)
+    monkeypatch.setattr(cost_table, "step_cost", lambda *args: empty)
+    (row,) = cost_rows(parse_arms("backprop"), ["mlp:1x4"], SMALL, 16)
+    assert row.memory == MemoryBytes(0, 0, 0, 0, 0)
+    assert (row.step, row.by_phase, row.evaluation, row.whole_step, row.orthogonalisation_per_step) == (
+        None,
+        (),
+        None,
+        None,
+        None,
+    )
+    assert row.reasons["orthogonalisation_per_step"] == row.reasons["orthogonalisation"] == "none here"
+    assert row.reasons["end_of_pass"] == NOTHING
 
 
 def test_ratios_are_to_backprop_on_the_same_net(rows: dict[tuple[str, str], CostRow]) -> None:

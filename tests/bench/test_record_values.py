@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from types import SimpleNamespace
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 
 from bpfree import data, rulesets
 from bpfree.bench import environment, record
+from bpfree.bench import runs as running
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import StepCost, _Counts, _flops_method
 from bpfree.bench.counting import ApartCount
@@ -18,12 +20,15 @@ from bpfree.bench.load import Load, LoadWatch
 from bpfree.bench.measure import _of_two_sittings
 from bpfree.bench.record import Ended, record_of, with_test, with_tuning
 from bpfree.bench.setting import Setting
+from bpfree.bench.suites.scale import scaled_data, split_seed
+from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.meter.reading import Reading
 from bpfree.models import Model
 from bpfree.records import Energy, Flops, HistoryEntry, Memory, PhaseEnd, TuningCost
 from bpfree.train import initialise
 
+measuring: Any = importlib.import_module("bpfree.bench.measure")
 CPU = torch.device("cpu")
 RULES = rulesets.load("quick").with_changes(max_passes=9, target={"digits": 0.8})
 FACTOR = CarbonFactor(g_per_kwh=360.0, source="by hand", year=2020)
@@ -259,3 +264,129 @@ def test_joules_of_two_sittings_are_none_and_seconds_those_of_the_history() -> N
     )  # fmt: skip
     assert _of_two_sittings(READING, HISTORY[:1]).time_s == 10.0
     assert Energy(joules=None, net_joules=None, method="x", scope="y", measured=False, resolved=False).sources == {}
+
+
+class Steps:
+    """Stands for what :func:`bpfree.bench.measure.measure` calls, and writes down in which order."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch, outcome: Any) -> None:
+        self.done: list[Any] = []
+
+        def run_once(*args: Any, **options: Any) -> Any:
+            self.done.append(("run", args[1:], options["checkpoint"], options.get("on_pass")("a pass")))
+            if isinstance(outcome, BaseException):
+                raise outcome
+            return outcome
+
+        monkeypatch.setattr(measuring, "run_once", run_once)
+        monkeypatch.setattr(measuring, "with_tuning", lambda made, cost: f"{made} tuned at {cost}")
+        monkeypatch.setattr(measuring, "with_test", lambda made, setting, model: f"{made} tested")
+
+    def measure(self) -> Any:
+        setting: Any = "setting"
+        values, cost = {"lr": 1.0}, "a cost"
+        hear = self.done.append
+        return measuring.measure(
+            setting, "arm", values, 7, cost, on_pass=lambda p: p, checkpoint="file",  # type: ignore[arg-type]
+            on_trained=lambda model: hear(("trained", model)), on_trace=lambda made, trace: hear(("trace", made, trace)),
+        )  # fmt: skip
+
+
+RAN = ("run", ("arm", {"lr": 1.0}, 7), "file", "a pass")
+
+
+@pytest.mark.parametrize(
+    ("model", "trace", "made", "told"),
+    [
+        ("model", "trace", "record tuned at a cost tested", ["trace", "trained"]),
+        ("model", None, "record tuned at a cost tested", ["trained"]),
+        (None, "trace", "record tuned at a cost", ["trace"]),
+        (None, None, "record tuned at a cost", []),
+    ],
+)
+def test_a_run_is_tested_if_it_has_a_model(
+    monkeypatch: pytest.MonkeyPatch, model: str | None, trace: str | None, made: str, told: list[str]
+) -> None:
+    steps = Steps(monkeypatch, ("record", model, trace))
+    assert steps.measure() == made
+    events = {"trace": ("trace", made, "trace"), "trained": ("trained", "model")}
+    assert steps.done == [RAN, *(events[name] for name in told)]
+
+
+def test_a_run_that_fails_has_the_cost_of_its_search(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed: Any = SimpleNamespace(reasons={"status": "why"}, status="failed")
+    problem = measuring.RunFailed(failed)
+    assert str(problem) == "why"
+    problem.__cause__ = ValueError("first")
+    steps = Steps(monkeypatch, problem)
+    with pytest.raises(measuring.RunFailed) as error:
+        monkeypatch.setattr(
+            measuring, "with_tuning", lambda made, cost: SimpleNamespace(reasons={}, status="s", of=made, cost=cost)
+        )
+        steps.measure()
+    assert error.value.__cause__ is problem.__cause__
+    assert (error.value.record.of, error.value.record.cost) == (failed, "a cost")  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("cause", [None, ValueError("x"), KeyboardInterrupt()])
+def test_a_record_is_written_however_the_run_ends(monkeypatch: pytest.MonkeyPatch, cause: BaseException | None) -> None:
+    """The record and its traces first, then an interruption, or the trained model."""
+    done: list[Any] = []
+    failed: Any = SimpleNamespace(reasons={}, status="failed")
+
+    def measured(*args: Any, **options: Any) -> Any:
+        done.append(("measure", args, options["checkpoint"], options["on_pass"]))
+        options["on_trace"]("record", "trace")
+        if cause is not None:
+            raise measuring.RunFailed(failed) from cause
+        options["on_trained"]("model")
+        return "record"
+
+    monkeypatch.setattr(running, "measure", measured)
+    directory: Any = SimpleNamespace(append=lambda made, traces: done.append(("append", made, traces)))
+    arguments: Any = ("setting", "arm", {"lr": 1.0}, 7, "cost")
+    options: Any = {"on_pass": "heard", "checkpoint": "file", "on_trained": lambda model: done.append(("trained", model))}
+    begun = ("measure", arguments, "file", "heard")
+    if isinstance(cause, KeyboardInterrupt):
+        with pytest.raises(KeyboardInterrupt):
+            running.measure_into(directory, *arguments, **options)
+        assert done == [begun, ("append", failed, ["trace"])]
+    elif cause is not None:
+        assert running.measure_into(directory, *arguments, **options) is failed
+        assert done == [begun, ("append", failed, ["trace"])]
+    else:
+        assert running.measure_into(directory, *arguments, **options) == "record"
+        assert done == [begun, ("append", "record", ["trace"]), ("trained", "model")]
+
+
+def test_a_rehearsal_has_a_part_of_every_split() -> None:
+    """digits has 1,257 training, 180 validation and 360 test examples; a batch is the least."""
+    whole = data.load("digits")
+    sizes = {split: whole.n(split) for split in ("train", "validation", "test")}
+    rules = rulesets.load("quick")
+    assert scaled_data(whole, rules, 64).n("train") == sizes["train"]
+    assert scaled_data(whole, rules.with_changes(train_examples=500), 64).n("train") == 500
+    small = scaled_data(whole, rules.scaled(0.1), 64)
+    expected = {split: round(0.1 * n) for split, n in sizes.items()}
+    assert {split: small.n(split) for split in sizes} == expected
+    words = ", ".join(f"{split} {expected[split]:,} of {sizes[split]:,}" for split in ("validation", "test"))
+    assert small.note.endswith(f" SCALED: {words} examples.")
+    assert small.split_digest != whole.split_digest
+    assert scaled_data(whole, rules.scaled(0.01), 100).n("train") == 100
+    assert scaled_data(whole, rules.scaled(0.01), 100).n("test") == 10, "one of each class"
+    both = scaled_data(whole, rules.with_changes(train_examples=500).scaled(0.5), 64)
+    assert both.n("train") == 250
+    assert sorted(set(both.splits["test"].y.tolist())) == list(range(10))
+
+
+@pytest.mark.parametrize("seeds", [(3,), (3, 4)])
+def test_a_suite_has_one_split(seeds: tuple[int, ...]) -> None:
+    rules = rulesets.load("quick").with_changes({"plan.split_seeds": list(seeds)})
+    if len(seeds) == 1:
+        assert split_seed(rules) == 3
+        return
+    with pytest.raises(RulesetError) as error:
+        split_seed(rules)
+    assert str(error.value) == (
+        "ruleset quick runs 2 split seeds, and a suite runs one; add plan.split_seeds: [3] to the changes of the ruleset"
+    )

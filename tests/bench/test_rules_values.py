@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ import torch
 from pydantic import TypeAdapter
 
 from bpfree import data, rulesets
-from bpfree.bench import environment, preparation, spaces
+from bpfree.bench import directory, environment, preparation, spaces
 from bpfree.bench.arm import Arm, parse_arms, with_control
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.directory import RunDirectory
@@ -280,3 +282,32 @@ def test_threads(monkeypatch: pytest.MonkeyPatch, n_params: int, device: str, gi
     environment.configure_torch(n_params, 64, torch.device(device))
     assert asked == threads
     assert torch.backends.cudnn.allow_tf32 is False
+
+
+def test_a_new_directory_has_the_date_and_a_number(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Day:
+        @staticmethod
+        def today() -> Any:
+            return SimpleNamespace(isoformat=lambda: "2026-01-02")
+
+    monkeypatch.setattr(directory, "date", Day)
+    for name in ("2026-01-02-x", "2026-01-02-x-2", "2026-01-02-x-3"):
+        path = directory.fresh_path("x", tmp_path)
+        assert path == tmp_path / name
+        path.mkdir()
+    monkeypatch.chdir(tmp_path)
+    assert directory.fresh_path("x") == Path("runs/2026-01-02-x")
+
+
+def test_traces_are_named_by_arm_and_draw(tmp_path: Path) -> None:
+    """In a study the best trial so far replaces the one before."""
+    place = directory.RunDirectory(tmp_path)
+    wrote: list[Any] = []
+    trace: Any = SimpleNamespace(lines=lambda about: wrote.append(about) or "lines")
+    facts = {"dataset": "digits", "net": "mlp:1x4", "ruleset_digest": "d", "started_at": "now"}
+    for study, draw in ((None, "seed7"), (3, "study3")):
+        record: Any = SimpleNamespace(arm="pepita:lr=0.5", seed=7, study=study, cell=("a", study), **facts)
+        place.keep_trace(record, trace)
+        assert wrote[-1] == facts | {"arm": "pepita:lr=0.5", "seed": 7}
+        which = hashlib.sha256(json.dumps(("a", study)).encode()).hexdigest()[:8]
+        assert (tmp_path / "timelines" / f"pepita-lr-0-5-{draw}-{which}.jsonl").read_text() == "lines"

@@ -288,6 +288,18 @@ BAD: dict[str, tuple[str, dict[str, Any], str]] = {
         "sections.0.rows.0.published", {"sorce": "x"}, "unknown key 'sections.0.rows.0.published.sorce'; did you mean 'source'?",
     ),
     "a key like none": ("", {"qqqq": 1}, "unknown key 'qqqq'; remove it"),
+    "a key that is no name": (
+        "rulesets", {"a b": {"base": "quick"}},
+        "rulesets: a ruleset's key names a directory: letters, digits and hyphens, not 'a b'",
+    ),
+    "a key that begins with a hyphen": (
+        "rulesets", {"-a": {"base": "quick"}},
+        "rulesets: a ruleset's key names a directory: letters, digits and hyphens, not '-a'",
+    ),
+    "the key of the reports": (
+        "rulesets", {"report": {"base": "quick"}},
+        "rulesets: a ruleset's key names a directory: letters, digits and hyphens, not 'report'",
+    ),
     "no reason": ("rulesets.one", {"why": ""}, "rulesets.one: changes to a ruleset need a reason: why"),
     "a ruleset that is not there": (
         "sections.1", {"ruleset": "three"}, "section 'Table 2' wants ruleset 'three'; here: one, two",
