@@ -19,6 +19,7 @@ from bpfree.bench.directory import RunDirectory
 from bpfree.bench.reproduce import choose
 from bpfree.bench.setting import Setting
 from bpfree.bench.suites.files import load
+from bpfree.errors import RunDirectoryError
 from bpfree.meter import Meter
 from bpfree.records import CONTROL_SEEDS
 
@@ -166,3 +167,92 @@ def test_a_suite_counts_the_passes_of_all_its_groups(tmp_path: Path, monkeypatch
     assert len(made) == len(suite.groups()) >= 3
     assert totals == [sum(made)]
     assert ran == ["observer"] * len(made)
+
+
+class Study:
+    """Stands for the study of an arm: its trials are finished when they were run."""
+
+    def __init__(self, setting: Any, arm: Arm, number: int, storage: Any, states: Path) -> None:
+        self.arm, self.number, self.n_done = arm, number, 0
+        assert states.name == "checkpoints"
+
+    def run_trial(self, index: int, *, on_pass: Callable[[Any], None], on_trace: Any) -> Any:
+        EVENTS.append(("trial", self.arm.label, self.number, index))
+        on_pass(f"{self.arm.label} {index}")
+        self.n_done += 1
+        lost = index == 1
+        return SimpleNamespace(
+            val_accuracy=None if lost else 0.43219, status="diverged", reasons={"status": "a loss of NaN"}, passes=5, time_s=2.5
+        )
+
+    def tuned(self) -> Any:
+        return SimpleNamespace(best={"lr": 0.5}, best_val_accuracy=0.875, row=f"row of {self.arm.label}")
+
+    def measured(self) -> Any:
+        EVENTS.append(("measured", self.arm.label, self.number))
+        return SimpleNamespace(test_accuracy=0.75, passes=6, time_s=7.0)
+
+    def close(self) -> None:
+        EVENTS.append(("closed", self.arm.label, self.number))
+
+
+EVENTS: list[Any] = []
+
+
+def test_studies_outside_trials_inside_and_arms_in_turn(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Study 0 of backprop is finished; trial t of study s begins with arm (2 s + t) modulo 2."""
+    EVENTS.clear()
+    rules = QUICK_STUDIES
+    run = comparison(tmp_path / "R", rules, (Arm.parse("backprop"), Arm.parse("pepita")), ())
+    done = {run.setting.arm_rules(run.arms[0]).cell(0): "a record"}
+    stored: list[Any] = []
+    monkeypatch.setattr(compare, "ArmStudy", Study)
+    monkeypatch.setattr(compare, "open_storage", lambda path: path)
+    monkeypatch.setattr(compare.TunedRow, "model_validate", lambda row: row)
+    monkeypatch.setattr(RunDirectory, "finished", lambda self: done)
+    monkeypatch.setattr(RunDirectory, "add_tuned", lambda self, rows: stored.extend(rows))
+    monkeypatch.setattr(RunDirectory, "append", lambda self, made: stored.append(made.test_accuracy))
+    with run.directory.opened(rules, environment.facts(CPU)):
+        run.run()
+    assert EVENTS[:5] == [
+        ("closed", "backprop", 0), ("trial", "pepita", 0, 0), ("trial", "pepita", 0, 1), ("measured", "pepita", 0),
+        ("closed", "pepita", 0),
+    ]  # fmt: skip
+    assert [event for event in EVENTS if event[0] == "trial" and event[2] == 1] == [
+        ("trial", "backprop", 1, 0), ("trial", "pepita", 1, 0), ("trial", "pepita", 1, 1), ("trial", "backprop", 1, 1),
+    ]  # fmt: skip
+    assert stored[:2] == ["row of pepita", 0.75]
+    heard: Any = run.observer
+    assert heard.heard[:6] == [
+        ("begin", "pepita, study 0, trial 0", 9),
+        ("passed", "pepita 0"),
+        ("end", "pepita, study 0, trial 0: validation accuracy 0.4322 after 5 passes in 2.50 s"),
+        ("begin", "pepita, study 0, trial 1", 9),
+        ("passed", "pepita 1"),
+        ("end", "pepita, study 0, trial 1: diverged (a loss of NaN)"),
+    ]
+    assert heard.heard[6] == (
+        "end", "pepita, study 0: lr 0.5, validation accuracy 0.8750, test accuracy 0.7500 after 6 passes in 7.00 s",
+    )  # fmt: skip
+
+
+QUICK_STUDIES = rulesets.load("quick").with_changes(
+    {"search.studies": 2, "search.trials": 2, "search.passes_per_trial": None, "budget.max_passes": 9}
+)
+
+
+def test_other_data_of_the_same_name_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = comparison(tmp_path / "R", RULES, (Arm.parse("backprop"),), (0,))
+    mine = run.setting.data.data_digest
+    for digest, split_seed, refused in ((mine, 0, False), ("other contents " * 3, 0, True), ("other", 1, False)):
+        stored: Any = SimpleNamespace(dataset="digits", split_seed=split_seed, data_digest=digest, split="split")
+        monkeypatch.setattr(RunDirectory, "records", lambda self, stored=stored: [stored])
+        if not refused:
+            run._check_data()
+            continue
+        with pytest.raises(RunDirectoryError) as error:
+            run._check_data()
+        assert str(error.value) == (
+            f"{tmp_path / 'R'} holds runs on digits with other contents (digest other contents o, now {mine[:16]}); choose "
+            "another --out DIR"
+        )
