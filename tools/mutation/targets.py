@@ -74,8 +74,9 @@ def read_packages(path: Path, root: Path) -> list[Package]:
     """The packages of ``tests/mutation.toml``, every path checked."""
     packages = []
     for name, values in tomllib.loads(path.read_text(encoding="utf-8"))["packages"].items():
-        nearest = {module: tuple(tests) for module, tests in values.get("nearest", {}).items()}
-        package = Package(name, Path(values["path"]), tuple(values["tests"]), nearest, values.get("skip", {}))
+        also = values.get("also", [])
+        nearest = {module: (*tests, *also) for module, tests in values.get("nearest", {}).items()}
+        package = Package(name, Path(values["path"]), (*values["tests"], *also), nearest, values.get("skip", {}))
         package.check(root)
         packages.append(package)
     return packages

@@ -181,7 +181,11 @@ def _bounds(mean: SeedMean, factor: float, axis: str = "x", floor: float | None 
     return ends
 
 
-def _best_of(row: ArmRow, runs: Sequence[Curve], against: str) -> str:
+def _best_of(row: ArmRow, lines: Sequence[Curve], against: str) -> str:
+    """Of the runs that finished, as everywhere in the report."""
+    runs = [line for line in lines if line.finished]
+    if not runs:
+        return f"{row.label} no run finished"
     best = sum(max(line.y) for line in runs) / len(runs)
     end = sum(line.x[-1] for line in runs) / len(runs)
     span = format_time(end) if against == "seconds" else f"{end:.0f} passes"

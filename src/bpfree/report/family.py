@@ -56,7 +56,7 @@ class Compared:
     bootstrap: stats.Interval | None
 
 
-def values_of(runs: Sequence[Record], quantity: Quantity, crossed: bool = False) -> dict[Any, float]:
+def values_of(runs: Sequence[Record], quantity: Quantity, crossed: bool) -> dict[Any, float]:
     """By pair, of the runs that ended ``ok``; none at all where one of them lacks the quantity.
 
     A mean over those that happen to have it would be of another set of runs than its neighbours in the row.

@@ -36,11 +36,13 @@ def profile_chart(tables: Sequence[Table]) -> Chart | None:
         return None
     costs = {arm: {name: row[name] for name in solved} for arm, row in costs.items()}
     profile = stats.performance_profile(costs)
+    over = {table.task_text: table.dataset for table in with_target if table.task_text in solved}
+    what = "data sets" if len(set(over.values())) == len(solved) else "pairs of data set and net"
     rows = [row for row in with_target[0].rows if row.arm in costs]
     largest = min(LARGEST, 1.25 * max(profile.taus))
     data = [point for row in rows for point in _steps(row, profile, largest)]
     x = alt.X("x:Q", title=f"{kind} to the target, as a multiple of the cheapest arm’s", scale=alt.Scale(type="log", nice=False))
-    y = alt.Y("y:Q", title="share of the data sets (%)", scale=alt.Scale(domain=[-2, 103], nice=False))
+    y = alt.Y("y:Q", title=f"share of the {what} (%)", scale=alt.Scale(domain=[-2, 103], nice=False))
     colour, shape = series(rows)
     lines = on("steps").mark_line(interpolate="step-after", strokeWidth=2.4, clip=True)
     ends = on("starts").mark_point(filled=True, size=80, opacity=1)
@@ -52,8 +54,8 @@ def profile_chart(tables: Sequence[Table]) -> Chart | None:
     left = [row.label for table in with_target for row in table.rows if row.arm not in costs]
     return Chart(
         "profiles",
-        f"Performance profiles over {len(solved)} data sets",
-        f"By {kind} to the target, validation included. {_words(rows, profile)} Higher and further to the left is better."
+        f"Performance profiles over {len(solved)} {what}",
+        f"By {kind} to the target, validation included. {_words(rows, profile, what)} Higher and further to the left is better."
         + (f" Left out, since they were not run everywhere: {', '.join(dict.fromkeys(left))}." if left else ""),
         draw(chart, {"steps": data, "starts": starts}),
     )
@@ -76,7 +78,7 @@ def _steps(row: ArmRow, profile: stats.Profile, largest: float) -> list[dict[str
     return [{"arm": row.label, "x": tau, "y": 100 * share} for tau, share in shown]
 
 
-def _words(rows: Sequence[ArmRow], profile: stats.Profile) -> str:
+def _words(rows: Sequence[ArmRow], profile: stats.Profile, what: str) -> str:
     first = "; ".join(f"{row.label} on {100 * profile.shares[row.arm][0]:.0f} %" for row in rows)
     last = "; ".join(f"{row.label} {100 * profile.shares[row.arm][-1]:.0f} %" for row in rows)
-    return f"Cheapest arm: {first}. Data sets on which the target was reached at all: {last}."
+    return f"Cheapest arm: {first}. {what[0].upper()}{what[1:]} on which the target was reached at all: {last}."

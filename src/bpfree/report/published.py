@@ -201,11 +201,6 @@ def _section(facts: SuiteFacts, title: str, rows: list[Beside]) -> dict[str, Any
     }
 
 
-def _source(beside: Beside) -> str:
-    number = beside.row.number
-    return f"SECOND-HAND: {number.source}" if number.second_hand else number.source
-
-
 def suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> list[Flag]:
     """What must be known before anything is quoted, most serious first."""
     return [Flag(key, text) for key, text in _suite_flags(facts, rows)]
