@@ -91,7 +91,7 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import natural, number
@@ -209,7 +209,7 @@ class Blockwise(BlockGradients[State[Slot]]):
 
 
 def _parameters(net: Chain, group: range) -> list[Tensor]:
-    return [parameter for k in group for parameter in net[k].parameters()]
+    return [parameter for k in group for parameter in parameters_of(net[k])]
 
 
 def _at_border(block: Block, slot: HeadSlot, a: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Handover]:

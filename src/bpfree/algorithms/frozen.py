@@ -164,7 +164,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
             for block in net:
                 x = block_activity(block, x, statistics="update")
             return torch.zeros(1, device=x.device)
-        read = list(self._features(net, batch.x, phase))
+        read = list(self._read(net, batch.x, phase))
         heads = self._heads(net, state)
         g = _scores(net, heads, read)
         loss, residual = cross_entropy(g, batch.y), softmax_residual(g, batch.y)
@@ -174,13 +174,13 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
         return loss.reshape(1)
 
     def scores(self, net: Chain, state: NetState[ProjectionSlot], x: Tensor, phase: Phase) -> Tensor:
-        return _scores(net, self._heads(net, state), list(self._features(net, x, phase)))
+        return _scores(net, self._heads(net, state), list(self._read(net, x, phase)))
 
     def _heads(self, net: Chain, state: NetState[ProjectionSlot]) -> list[Tensor]:
         """Mₖ of the blocks that are read, in order."""
         return [net.output.weight] if self.readout == "last" else [state.slot(k).projection for k in range(len(net))]
 
-    def _features(self, net: Chain, x: Tensor, phase: Phase) -> Iterator[Tensor]:
+    def _read(self, net: Chain, x: Tensor, phase: Phase) -> Iterator[Tensor]:
         """Hₖ of the blocks that are read: computed, or cut from the rows of a cache."""
         if phase.cached:
             yield from (x,) if self.readout == "last" else x.split([block.n_features for block in net], dim=1)
