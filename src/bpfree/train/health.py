@@ -55,12 +55,15 @@ class Health:
 
     def words(self) -> list[str]:
         """What is above the limit, one line each, with what usually helps."""
-        lines = [
-            f"{share:.0%} of the units of block {k} are dead or saturated, the same for every example; use a lower learning "
-            "rate, wider blocks or another activation"
-            for k, share in enumerate(self.dead_units)
-            if share > LIMIT
-        ]
+        ill = {k: share for k, share in enumerate(self.dead_units) if share > LIMIT}
+        lines = []
+        if ill:
+            worst = max(ill, key=lambda k: ill[k])
+            others = f" (and more than half in {len(ill) - 1} other blocks)" if len(ill) > 1 else ""
+            lines.append(
+                f"{ill[worst]:.0%} of the units of block {worst}{others} are dead or saturated, the same for every example; use a "
+                "lower learning rate, wider blocks or another activation"
+            )
         if self.tied_scores > LIMIT:
             lines.append(
                 f"for {self.tied_scores:.0%} of the examples two classes share the largest score, so the prediction is the first "
