@@ -61,8 +61,8 @@ class Health:
             worst = max(ill, key=lambda k: ill[k])
             others = f" (and more than half in {len(ill) - 1} other blocks)" if len(ill) > 1 else ""
             lines.append(
-                f"{ill[worst]:.0%} of the units of block {worst}{others} are dead or saturated, the same for every example; use a "
-                "lower learning rate, wider blocks or another activation"
+                f"{ill[worst]:.0%} of the units of block {worst}{others} are dead or saturated, the same for every example; use "
+                "a lower learning rate, wider blocks or another activation"
             )
         if self.tied_scores > LIMIT:
             lines.append(
