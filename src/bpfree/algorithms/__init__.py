@@ -15,7 +15,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
-from bpfree.algorithms._running import check_net, cost_of, maths_used, reset, step
+from bpfree.algorithms._running import check_net, cost_of, features_of, maths_used, on_net, reset, step
 from bpfree.algorithms._state import (
     HeadSlot,
     Hyper,
@@ -28,7 +28,7 @@ from bpfree.algorithms._state import (
     model_tensors,
     named_tensors,
 )
-from bpfree.algorithms._weak import warn_of_weaknesses
+from bpfree.algorithms._weak import warn_of_weaknesses, weaknesses_of
 from bpfree.algorithms.backprop import Backprop
 from bpfree.algorithms.cascaded_forward import CascadedForward
 from bpfree.algorithms.deep_supervision import DeepSupervision
@@ -86,6 +86,7 @@ __all__ = [
     "check_net",
     "choice",
     "cost_of",
+    "features_of",
     "flag",
     "frozen_features",
     "has_closed_form",
@@ -97,6 +98,7 @@ __all__ = [
     "natural",
     "number",
     "numeric",
+    "on_net",
     "params",
     "readout_field",
     "registry",
@@ -104,6 +106,7 @@ __all__ = [
     "shape_of",
     "step",
     "warn_of_weaknesses",
+    "weaknesses_of",
 ]
 
 ENTRY_POINT_GROUP = "bpfree.algorithms"

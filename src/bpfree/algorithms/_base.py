@@ -93,16 +93,16 @@ class Algorithm(ABC, Generic[S]):
         """Work that is done once or every so many steps, in the order in which it is done; by default none."""
         return ()
 
-    def features(self, net: Chain, x: Tensor) -> Iterator[Tensor]:
+    def _features(self, net: Chain, x: Tensor) -> Iterator[Tensor]:
         """Features (n, d) of every block on examples x (n, *in_shape), as at evaluation; by default block after block."""
         return frozen_features(net, x, len(net))
 
-    def on(self, net: Chain) -> Algorithm[S]:
+    def _on(self, net: Chain) -> Algorithm[S]:
         """The rule with every default that follows the net filled in, as a record names it; by default itself."""
         del net
         return self
 
-    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         """Known weaknesses of the rule that net and options show, one line each with the cure; by default none.
 
         They are said at the start of a training, as :class:`KnownWeaknessWarning`. A line names no value that a search changes.

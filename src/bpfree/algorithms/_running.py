@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -18,7 +19,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.nets.trainable import check_parameters
 
-__all__ = ["check_net", "cost_of", "maths_used", "reset", "step"]
+__all__ = ["check_net", "cost_of", "features_of", "maths_used", "on_net", "reset", "step"]
 
 S = TypeVar("S", bound=State[Any])
 
@@ -81,6 +82,16 @@ def maths_used(rule: Algorithm[Any], net: Chain) -> str:
         return "closed"
     used = maths_in(net, getattr(rule, "maths", "autograd"))
     return "autograd" if used == "closed" else used  # it uses autograd elsewhere
+
+
+def on_net(rule: Algorithm[S], net: Chain) -> Algorithm[S]:
+    """The rule with every default that follows the net filled in, as a record names it."""
+    return rule._on(net)
+
+
+def features_of(rule: Algorithm[Any], net: Chain, x: Tensor) -> Iterator[Tensor]:
+    """Features (n, d) of every block on examples x (n, *in_shape), as the rule uses the blocks at evaluation."""
+    return rule._features(net, x)
 
 
 def cost_of(rule: Algorithm[Any], net: Chain, n: int, phase: Phase) -> Cost | None:

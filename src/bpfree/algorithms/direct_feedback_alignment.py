@@ -146,7 +146,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
             note="direct random target projection" if self.target == "labels" else "",
         )
 
-    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         if has_convolutions(net):
             yield (
                 "fails to train convolutions beyond easy data; use dense blocks (mlp:2x1000), or a rule that learns inside its "

@@ -125,7 +125,7 @@ class FeedbackAlignment(SweptAlgorithm[FeedbackState]):
     feedback: str = choice("uniform", DISTRIBUTIONS)
     feedback_scale: float = number(1.0, above=0.0)
 
-    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         cure = "use sign-symmetry, whose feedback follows the signs of the weights, or direct-feedback-alignment on dense nets"
         if has_convolutions(net):
             yield f"falls far behind backprop on convolutions, whose weights cannot turn far enough; {cure}"

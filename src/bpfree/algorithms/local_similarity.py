@@ -171,7 +171,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
             note="the loss couples the examples of a batch",
         )
 
-    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         if batch_size is not None and batch_size < 2 * net.n_classes:
             yield (
                 f"batches of {batch_size} have fewer than two examples of each of {net.n_classes} classes on average, and little "

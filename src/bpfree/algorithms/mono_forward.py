@@ -157,7 +157,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
             note="all blocks on every batch" if self.schedule == "joint" else "one block after another",
         )
 
-    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         if len(net) >= DEEP and self.readout == "last":
             yield (
                 f"accuracy saturates with depth, so the last of {len(net)} blocks may not be the best; use readout={BEST_PREFIX} "

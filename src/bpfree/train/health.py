@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.algorithms import Algorithm, Phase, State, features_of
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Block, Chain
 from bpfree.train.evaluation import EVALUATION_BATCH
@@ -86,7 +86,9 @@ def health_of(algorithm: Algorithm, net: Chain, state: State, data: Dataset, pha
     modes = net.training
     net.eval()
     dead, accuracies = [], []
-    for block, seen, asked in zip(net, algorithm.features(net, train.x), algorithm.features(net, validation.x), strict=True):
+    for block, seen, asked in zip(
+        net, features_of(algorithm, net, train.x), features_of(algorithm, net, validation.x), strict=True
+    ):
         dead.append(_dead(block, asked))
         accuracies.append(_nearest_mean(seen, train.y, asked, validation.y, net.n_classes))
     scores = algorithm.scores(net, state, validation.x, phase)

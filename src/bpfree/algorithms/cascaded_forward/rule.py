@@ -189,7 +189,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             else "blocks are random",
         )
 
-    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         if self.blocks == "random" and len(net.in_shape) == 3 and net.in_shape[0] == 3:
             yield "random features stay far behind learned ones on natural images; use blocks=dfa, or many more channels"
         widest = max(block.n_features for block in net)

@@ -240,7 +240,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
                 "use another rule, such as mono-forward"
             )
 
-    def weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
+    def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         return goodness_weaknesses(net, self._voting(net)) if self.inference == "goodness" else iter(())
 
     def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
@@ -341,7 +341,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         assert state.head is not None  # by init
         return neutral_pass(net, x, voting, self.maths, painted=self.negatives != "hybrid")[0] @ state.head.t()
 
-    def features(self, net: Chain, x: Tensor) -> Iterator[Tensor]:
+    def _features(self, net: Chain, x: Tensor) -> Iterator[Tensor]:
         """Of the neutral input, normalised in length: what the next block and a head receive."""
         rows, _ = neutral_pass(net, self._scaled(x), range(len(net)), self.maths, painted=self.negatives != "hybrid")
         return iter(rows.split([block.n_features for block in net], dim=1))
