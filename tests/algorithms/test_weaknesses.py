@@ -10,7 +10,7 @@ import pytest
 import torch
 from torch import nn
 
-from bpfree.algorithms import Foton, KnownWeaknessWarning, filled_in, make, names, registry
+from bpfree.algorithms import Foton, KnownWeaknessWarning, make, names, on_net, registry, weaknesses_of
 from bpfree.data import Dataset
 from bpfree.nets import Chain, build, from_module
 from bpfree.testing.bench import blobs
@@ -26,7 +26,7 @@ NOTHING_TO_SEE = {
 
 
 def said(rule: str, net: Chain, batch_size: int | None = 64) -> list[str]:
-    return list(make(*taken_apart(rule))._weaknesses(net, batch_size))
+    return list(weaknesses_of(make(*taken_apart(rule)), net, batch_size))
 
 
 def taken_apart(rule: str) -> tuple[str, dict[str, str]]:
@@ -105,7 +105,7 @@ def test_convolutions_inside_a_module_are_seen_too() -> None:
 def test_every_rule_that_names_a_weakness_is_asked_or_has_a_reason(name: str) -> None:
     rule = registry()[name]
     names_one = "Known weakness\n" in (sys.modules[rule.__module__].__doc__ or "")
-    sees_one = any("weaknesses" in vars(each) for each in rule.__mro__[:-2] if each.__module__ == rule.__module__)
+    sees_one = any("_weaknesses" in vars(each) for each in rule.__mro__[:-2] if each.__module__ == rule.__module__)
     assert names_one
     assert sees_one != (name in NOTHING_TO_SEE)
 
@@ -139,9 +139,10 @@ def test_training_says_it_before_the_first_pass(data: Dataset) -> None:
 def test_fotons_defaults_follow_the_depth(given: dict[str, object], depth: int, expected: tuple[float, str, float]) -> None:
     net = mlp(f"{depth}x12:activation=tanh")
     rule = Foton(**given)  # pyright: ignore[reportArgumentType]
-    told = filled_in(rule, net)
+    told = on_net(rule, net)
+    assert isinstance(told, Foton)
     assert (told.lr, told.optimiser, told.temperature) == expected
-    assert filled_in(told, net) == told
+    assert on_net(told, net) == told
     state = initialise(rule, net, 0)
     assert [float(each.lr) for each in state.optimisers()] == pytest.approx([expected[0]] * (depth + 1))
     assert {each.kind for each in state.optimisers()} == {"adam" if expected[1] == "adam" else "sgd"}
@@ -151,7 +152,7 @@ def test_fotons_defaults_follow_the_depth(given: dict[str, object], depth: int, 
 @pytest.mark.parametrize("name", [name for name in names() if name != "foton"])
 def test_no_other_rule_has_defaults_that_follow_the_net(name: str) -> None:
     rule = make(name)
-    assert filled_in(rule, mlp("12x12")) is rule
+    assert on_net(rule, mlp("12x12")) is rule
 
 
 def test_fotons_default_is_what_it_was_on_shallow_nets(data: Dataset) -> None:

@@ -127,3 +127,20 @@ def test_a_missing_source_gives_its_reason() -> None:
     meter = Meter("cpu", missing=[Missing("rapl", "no counter here", "another machine")])
     record = measure(setting(meter=meter), Arm.parse("backprop"), {}, 0, None)
     assert "no counter here" in record.reasons["energy.joules"]
+
+
+def test_a_run_with_float64_as_torchs_default_is_the_same_run(record: Record) -> None:
+    """The ruleset says float32, whatever the process has as its default."""
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        again = measure(setting(), Arm.parse("mono-forward:schedule=staged"), {"lr": 1e-2}, 3, None)
+    finally:
+        torch.set_default_dtype(before)
+    assert [entry.val_accuracy for entry in again.history] == [entry.val_accuracy for entry in record.history]
+    assert again.health == record.health
+
+
+def test_the_record_says_how_the_net_ended(record: Record) -> None:
+    assert len(record.health.dead_units) == len(record.health.block_accuracy) == 2
+    assert 0 <= record.health.tied_scores[0] < 0.5 < record.health.block_accuracy[0]

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import pytest
 from meter_fakes import Clock, Scripted, write_domain
 
-from bpfree.meter import EstimateSource, Meter, detect
+from bpfree.meter import EstimateSource, Meter, Missing, detect
 from bpfree.meter.calibrate import calibrate
 from bpfree.meter.estimate import FAMILIES, UNKNOWN, watts_of
 
@@ -101,3 +102,19 @@ def test_it_stands_in_for_packages_of_which_one_cannot_be_read(tmp_path: Path) -
     (tmp_path / "intel-rapl:1" / "energy_uj").write_text("broken")
     part = detect("cpu", estimate=True, powercap_root=tmp_path)
     assert [source.name for source in part.sources] == ["estimate:processor"], "it has processor and memory in it"
+
+
+def test_without_the_board_that_does_the_work_nothing_is_a_total(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The processor's joules, and an estimate of them, are a part of a run on a GPU."""
+    write_domain(tmp_path / "intel-rapl:0", "package-0", 5)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 1)
+    monkeypatch.setattr("bpfree.meter.nvml.cuda_uuid", lambda device: "GPU-a")
+    monkeypatch.setattr("bpfree.meter.nvml.detect_nvml", lambda uuid: ([], [Missing("nvml", "no driver", "install it")], None))
+    monkeypatch.setattr(sys.modules["bpfree.meter.detect"], "detect_zeus", lambda device: ([], []))
+    for root in (tmp_path, tmp_path / "absent"):
+        found = detect("cuda", estimate=True, powercap_root=root)
+        assert [each.scope for each in found.missing if each.name == "nvml"] == ["gpu-board"]
+        with Meter("cpu", found.sources, missing=found.missing).window() as window:
+            (tmp_path / "intel-rapl:0" / "energy_uj").write_text("9000005")
+        assert window.reading is not None and window.reading.joules is None
+        assert "nvml: no driver" in window.reading.reasons["energy.joules"]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from bpfree import report, stats
+from bpfree.records import Record
 from bpfree.report.material import read_material
 from bpfree.report.model import build_tables
 from bpfree.report.quantities import ACCURACY, CO2E, DIFFERENCE, ENERGY, ENERGY_RATIO, NET_ENERGY, TIME, signed
@@ -211,6 +212,22 @@ def test_other_things_that_spoil_a_comparison_are_flagged(runs):
         "too short",
     ):
         assert word in flags
+
+
+def test_nets_that_have_stopped_to_learn_are_flagged_by_arm(runs):
+    records = runs.grid(arms=("backprop", "mono-forward"), seeds=(0, 1, 2))
+    ill = {"dead_units": [0.1, 0.9], "tied_scores": [0.6], "block_accuracy": [0.8, 0.1]}
+    well = {"dead_units": [0.5, 0.5], "tied_scores": [0.5], "block_accuracy": [0.8, 0.8]}
+    records = [
+        Record.model_validate(r.model_dump(by_alias=True) | {"health": ill if r.arm != "backprop" and r.seed < 2 else well})
+        for r in records
+    ]
+    flags = report.summarise([runs(records=records)])["flags"]
+    named = [flag for flag in flags if "more than half" in flag]
+    assert named == [
+        "In 2 of 3 runs of mono-forward more than half of the units of a block are dead or saturated (up to 90 %).",
+        "In 2 of 3 runs of mono-forward more than half of the examples have tied scores (up to 60 %).",
+    ]
 
 
 def test_a_fair_comparison_has_no_flags(runs):

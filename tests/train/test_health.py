@@ -111,6 +111,10 @@ def test_every_rule_is_looked_at_without_a_trace(rule: str, data: Dataset) -> No
     ("health", "words"),
     [
         (Health((0.5, 0.51), 0.0, ()), "x: 51% of the units of block 1 are dead or saturated"),
+        (
+            Health((0.6, 0.5, 0.9, 0.7), 0.0, ()),
+            r"x: 90% of the units of block 2 .and more than half in 2 other blocks. are",
+        ),
         (Health((0.0,), 0.51, ()), "x: for 51% of the examples two classes share the largest score"),
         (Health((0.5, 0.5), 0.5, ()), None),
     ],

@@ -15,7 +15,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
-from bpfree.algorithms._running import check_net, cost_of, features, filled_in, maths_used, reset, step
+from bpfree.algorithms._running import check_net, cost_of, features_of, maths_used, on_net, reset, step
 from bpfree.algorithms._state import (
     HeadSlot,
     Hyper,
@@ -28,7 +28,7 @@ from bpfree.algorithms._state import (
     model_tensors,
     named_tensors,
 )
-from bpfree.algorithms._weak import warn_of_weaknesses
+from bpfree.algorithms._weak import warn_of_weaknesses, weaknesses_of
 from bpfree.algorithms.backprop import Backprop
 from bpfree.algorithms.blockwise import Blockwise
 from bpfree.algorithms.cascaded_forward import CascadedForward
@@ -90,8 +90,7 @@ __all__ = [
     "check_net",
     "choice",
     "cost_of",
-    "features",
-    "filled_in",
+    "features_of",
     "flag",
     "frozen_features",
     "has_closed_form",
@@ -103,6 +102,7 @@ __all__ = [
     "natural",
     "number",
     "numeric",
+    "on_net",
     "params",
     "readout_field",
     "registry",
@@ -110,6 +110,7 @@ __all__ = [
     "shape_of",
     "step",
     "warn_of_weaknesses",
+    "weaknesses_of",
 ]
 
 ENTRY_POINT_GROUP = "bpfree.algorithms"

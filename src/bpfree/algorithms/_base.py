@@ -94,12 +94,12 @@ class Algorithm(ABC, Generic[S]):
         return ()
 
     def _features(self, net: Chain, state: S, x: Tensor) -> Iterator[Tensor]:
-        """See :func:`bpfree.algorithms.features`; by default block after block."""
+        """Features (n, d) of every block on examples x (n, *in_shape), as at evaluation; by default block after block."""
         del state
         return frozen_features(net, x, len(net))
 
-    def _filled_in(self, net: Chain) -> Algorithm[S]:
-        """See :func:`bpfree.algorithms.filled_in`; by default itself."""
+    def _on(self, net: Chain) -> Algorithm[S]:
+        """The rule with every default that follows the net filled in, as a record names it; by default itself."""
         del net
         return self
 

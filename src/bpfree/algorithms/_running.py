@@ -19,7 +19,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.nets.trainable import check_parameters
 
-__all__ = ["check_net", "cost_of", "features", "filled_in", "maths_used", "reset", "step"]
+__all__ = ["check_net", "cost_of", "features_of", "maths_used", "on_net", "reset", "step"]
 
 S = TypeVar("S", bound=State[Any])
 
@@ -33,16 +33,6 @@ def check_net(rule: Algorithm[Any], net: Chain) -> None:
     net.check_exact()
     check_parameters(net)
     rule._check_net(net)
-
-
-def filled_in(rule: Algorithm[S], net: Chain) -> Algorithm[S]:
-    """The rule with every default that follows the net filled in, as a record names it; most rules have none."""
-    return rule._filled_in(net)
-
-
-def features(rule: Algorithm[S], net: Chain, state: S, x: Tensor) -> Iterator[Tensor]:
-    """Features (n, d) of every block on examples x (n, *in_shape), as at evaluation, block after block."""
-    return rule._features(net, state, x)
 
 
 @torch.no_grad()
@@ -92,6 +82,16 @@ def maths_used(rule: Algorithm[Any], net: Chain) -> str:
         return "closed"
     used = maths_in(net, getattr(rule, "maths", "autograd"))
     return "autograd" if used == "closed" else used  # it uses autograd elsewhere
+
+
+def on_net(rule: Algorithm[S], net: Chain) -> Algorithm[S]:
+    """The rule with every default that follows the net filled in, as a record names it."""
+    return rule._on(net)
+
+
+def features_of(rule: Algorithm[S], net: Chain, state: S, x: Tensor) -> Iterator[Tensor]:
+    """Features (n, d) of every block on examples x (n, *in_shape), as the rule uses the blocks at evaluation."""
+    return rule._features(net, state, x)
 
 
 def cost_of(rule: Algorithm[Any], net: Chain, n: int, phase: Phase) -> Cost | None:

@@ -10,7 +10,7 @@ from torch import nn
 from bpfree.algorithms._base import Algorithm, KnownWeaknessWarning
 from bpfree.nets import Chain, ConvBlock, DenseBlock
 
-__all__ = ["UNBOUNDED", "activations", "has_convolutions", "warn_of_weaknesses"]
+__all__ = ["UNBOUNDED", "activations", "has_convolutions", "warn_of_weaknesses", "weaknesses_of"]
 
 UNBOUNDED = frozenset({"relu", "leaky-relu", "identity"})
 """Activations that no input saturates."""
@@ -27,11 +27,20 @@ def has_convolutions(net: Chain) -> bool:
     return any(isinstance(module, nn.Conv1d | nn.Conv2d | nn.Conv3d) for module in net.modules())
 
 
+def weaknesses_of(rule: Algorithm[Any], net: Chain, batch_size: int | None = None) -> tuple[str, ...]:
+    """Known weaknesses of the rule that net and options show, one line each with the cure.
+
+    Args:
+        batch_size: of the training, where it is known.
+    """
+    return tuple(rule._weaknesses(net, batch_size))
+
+
 def warn_of_weaknesses(rule: Algorithm[Any], net: Chain, batch_size: int | None = None) -> None:
     """Say the rule's known weaknesses on this net, one warning each.
 
     Args:
         batch_size: of the training, where it is known.
     """
-    for line in rule._weaknesses(net, batch_size):
+    for line in weaknesses_of(rule, net, batch_size):
         warnings.warn(f"{rule.name}: {line}", KnownWeaknessWarning, stacklevel=3)

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from bpfree import stats
-from bpfree.algorithms import Algorithm, Phase, State, filled_in, maths_used, params
+from bpfree.algorithms import Algorithm, Phase, State, maths_used, on_net, params
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.causes import says, world_cause
@@ -108,7 +108,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         arm=run.arm.label,
         algorithm=run.algorithm.name,
         variant=run.arm.variant,
-        params={**params(filled_in(run.algorithm, run.net))},
+        params={**params(on_net(run.algorithm, run.net))},
         dataset=setting.data.name,
         split=setting.data.split_digest,
         data_digest=setting.data.data_digest,

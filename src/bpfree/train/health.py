@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State, features
+from bpfree.algorithms import Algorithm, Phase, State, features_of
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Block, Chain
 from bpfree.train.evaluation import EVALUATION_BATCH
@@ -55,12 +55,15 @@ class Health:
 
     def words(self) -> list[str]:
         """What is above the limit, one line each, with what usually helps."""
-        lines = [
-            f"{share:.0%} of the units of block {k} are dead or saturated, the same for every example; use a lower learning "
-            "rate, wider blocks or another activation"
-            for k, share in enumerate(self.dead_units)
-            if share > LIMIT
-        ]
+        ill = {k: share for k, share in enumerate(self.dead_units) if share > LIMIT}
+        lines = []
+        if ill:
+            worst = max(ill, key=lambda k: ill[k])
+            others = f" (and more than half in {len(ill) - 1} other blocks)" if len(ill) > 1 else ""
+            lines.append(
+                f"{ill[worst]:.0%} of the units of block {worst}{others} are dead or saturated, the same for every example; use "
+                "a lower learning rate, wider blocks or another activation"
+            )
         if self.tied_scores > LIMIT:
             lines.append(
                 f"for {self.tied_scores:.0%} of the examples two classes share the largest score, so the prediction is the first "
@@ -83,9 +86,8 @@ def health_of(algorithm: Algorithm, net: Chain, state: State, data: Dataset, pha
     modes = net.training
     net.eval()
     dead, accuracies = [], []
-    for block, seen, asked in zip(
-        net, features(algorithm, net, state, train.x), features(algorithm, net, state, validation.x), strict=True
-    ):
+    of_splits = (features_of(algorithm, net, state, split.x) for split in (train, validation))
+    for block, seen, asked in zip(net, *of_splits, strict=True):
         dead.append(_dead(block, asked))
         accuracies.append(_nearest_mean(seen, train.y, asked, validation.y, net.n_classes))
     scores = algorithm.scores(net, state, validation.x, phase)

@@ -200,7 +200,7 @@ class Foton(Algorithm[FotonState]):
 
     def _check_net(self, net: Chain) -> None:
         super()._check_net(net)
-        if net.dtype in (torch.bfloat16, torch.float16):
+        if net.dtype == torch.bfloat16:
             raise UsageError(
                 f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
                 "use float32"
@@ -217,11 +217,11 @@ class Foton(Algorithm[FotonState]):
     def init(self, net: Chain, generator: torch.Generator) -> FotonState:
         net.reset_parameters(generator)
         draw_net_(net, generator, output=self.output == "orthonormal")
-        rule = self._filled_in(net)
+        rule = self._on(net)
         slots = [LearningSlot(rule._optimiser(list(block.parameters()))) for block in net]
         return FotonState(rule._hyper(net), slots, rule._optimiser(list(net.output.parameters())), _compose(net))
 
-    def _filled_in(self, net: Chain) -> Foton:
+    def _on(self, net: Chain) -> Foton:
         """With a learning rate, an optimiser and a temperature in the place of those that follow the depth."""
         deep = len(net) >= DEEP
         optimiser = ("sgd" if deep else "adam") if self.optimiser == "by-depth" else self.optimiser

@@ -131,10 +131,11 @@ from bpfree.algorithms._closed_form import parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, flag, natural, number
-from bpfree.algorithms._state import Hyper, LearningSlot, NetState, Optimiser
+from bpfree.algorithms._state import LearningSlot
 from bpfree.algorithms.pepita.cost import learn_macs, mirror_macs, moments
 from bpfree.algorithms.pepita.mirroring import mirror_, rescale_
 from bpfree.algorithms.pepita.responses import respond, response_gradients, why_not
+from bpfree.algorithms.pepita.state import PepitaState
 from bpfree.algorithms.pepita.weak import depth_weakness
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -149,24 +150,6 @@ __all__ = ["Pepita", "PepitaState"]
 
 PREMIRROR, MIRROR = "premirror", "mirror"
 """Names of the upkeep."""
-
-
-class PepitaState(NetState[LearningSlot]):
-    """One slot per hidden block, the output's optimiser, the feedback; with mirroring its factors."""
-
-    def __init__(
-        self, hyper: Hyper, slots: list[LearningSlot], optimiser: Optimiser, feedback: Tensor, mirrors: list[Tensor]
-    ) -> None:
-        super().__init__(hyper, optimiser, slots)
-        self.feedback: Tensor
-        self.register_buffer("feedback", feedback)
-        self.n_mirrors = len(mirrors)
-        for k, mirror in enumerate(mirrors):
-            self.register_parameter(f"mirror_{k}", nn.Parameter(mirror, requires_grad=False))
-
-    def mirrors(self) -> list[Tensor]:
-        """B of each block, then of the output; none without mirroring."""
-        return [getattr(self, f"mirror_{k}") for k in range(self.n_mirrors)]
 
 
 @final
@@ -215,7 +198,7 @@ class Pepita(Algorithm[PepitaState]):
                 raise UsageError(
                     f"{self.name}: block {k} is a {type(block).__name__}, and mirroring needs dense blocks (mlp:1x1024)"
                 )
-        if net.dtype in (torch.bfloat16, torch.float16):
+        if net.dtype == torch.bfloat16:
             raise UsageError(
                 f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
                 "use float32"
