@@ -202,7 +202,9 @@ def _uncounted(batch_size: int, why: str) -> StepCost:
     """The cost of a step that raised."""
     flops = Flops(train_step=None, evaluation=None, orthogonalisation=None, batch_size=batch_size, method=None)
     memory = Memory(weights=None, auxiliary=None, gradients=None, optimiser=None, activations=None, method=None)
-    reasons = dict.fromkeys(("flops", "memory", "peak_memory_bytes", "evaluation_peak_bytes"), f"a step could not be made: {why}")
+    reasons: dict[str, str] = dict.fromkeys(
+        ("flops", "memory", "peak_memory_bytes", "evaluation_peak_bytes"), f"a step could not be made: {why}"
+    )
     return StepCost(flops, memory, None, reasons, evaluation_peak_bytes=None)
 
 
