@@ -147,14 +147,14 @@ def replacing(path: Path, *, part: Path | None = None, sync: bool = True, elsewh
 
 
 def _new_part(path: Path) -> Path:
-    """A name beside ``path`` that no process uses; short, since a name may be as long as the file system allows."""
+    """A name beside ``path`` that is not in use; short, since a name may be as long as the file system allows."""
     return path.with_name(
         f"{PART}{hashlib.sha256(path.name.encode(errors='surrogateescape')).hexdigest()[:8]}-{uuid.uuid4().hex}"
     )
 
 
 def remove_parts(folder: Path) -> None:
-    """Delete the parts of files that a killed process has left; nobody else may be writing in the folder."""
+    """Delete the parts of files that a killed process has left; no other process may be writing in the folder."""
     for part in folder.glob(f"{PART}*"):
         part.unlink(missing_ok=True)
 

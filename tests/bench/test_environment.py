@@ -122,9 +122,9 @@ class TestEnvironmentFile:
         assert environment.read_environments(tmp_path / "environment.json") == {}
 
     @pytest.mark.parametrize("text", ["", "[]", '{"a": {"device": "cpu"}}'])
-    def test_another_form_is_one_line_with_a_cure(self, tmp_path: Path, text: str) -> None:
+    def test_another_form_is_one_line_with_its_place(self, tmp_path: Path, text: str) -> None:
         (tmp_path / "environment.json").write_text(text)
-        with pytest.raises(RunDirectoryError, match=r"environment\.json cannot be read \(.*\); choose another --out DIR"):
+        with pytest.raises(RunDirectoryError, match=r"environment\.json cannot be read \(.*\)$"):
             environment.read_environments(tmp_path / "environment.json")
 
     def test_a_misspelt_field_is_refused(self) -> None:

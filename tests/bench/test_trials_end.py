@@ -10,6 +10,7 @@ from bpfree import rulesets
 from bpfree.bench import RunDirectory, parse_arms
 from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import open_storage
+from bpfree.errors import RunInterruptedError
 from bpfree.train import Progress
 
 from .test_measure import setting
@@ -34,14 +35,36 @@ def test_an_interrupted_trial_is_not_kept(tmp_path: Path) -> None:
 
 
 def test_a_trial_that_breaks_is_a_failed_one_and_never_the_best(tmp_path: Path) -> None:
-    def out_of_memory(_: Progress) -> None:
-        raise RuntimeError("out of memory")
+    def wrong_shape(_: Progress) -> None:
+        raise RuntimeError("shapes cannot be multiplied")
 
     broken = study(tmp_path)
-    assert broken.run_trial(0, on_pass=out_of_memory).status == "failed"
+    assert broken.run_trial(0, on_pass=wrong_shape).status == "failed"
     assert broken.n_done == 1
     good = broken.run_trial(1)
     assert (broken.tuned().row["best_trial"], broken.measured().seed) == (1, good.seed)
+
+
+def test_a_trial_for_which_memory_ran_out_is_not_one(tmp_path: Path) -> None:
+    def out_of_memory(_: Progress) -> None:
+        raise RuntimeError("CUDA out of memory")
+
+    broken = study(tmp_path)
+    with pytest.raises(RunInterruptedError, match="memory ran out"):
+        broken.run_trial(0, on_pass=out_of_memory)
+    assert broken.n_done == 0
+
+
+def test_a_state_that_was_lost_is_trained_again(tmp_path: Path) -> None:
+    whole = study(tmp_path)
+    whole.run_trial(0)
+    measured = whole.measured()
+    (state,) = tmp_path.glob("*.safetensors")
+    state.write_bytes(state.read_bytes()[:50])
+    again = whole.measured()
+    assert (again.correct, again.test_accuracy) == (measured.correct, measured.test_accuracy)
+    state.unlink()
+    assert whole.measured().correct == measured.correct
 
 
 def test_an_arm_with_fewer_trials_has_those_and_no_more(tmp_path: Path) -> None:

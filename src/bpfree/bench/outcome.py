@@ -57,8 +57,8 @@ class Tried:
     def attributes(self) -> dict[str, Any]:
         """What is kept of it beside values and accuracy."""
         names = ("seed", "passes", "time_s", "joules", "method", "diverged")
-        kept = {name: getattr(self, name) for name in names}
-        return kept if self.failed is None else {**kept, "failed": self.failed}
+        attributes = {name: getattr(self, name) for name in names}
+        return attributes if self.failed is None else {**attributes, "failed": self.failed}
 
 
 def best_trial(tried: Sequence[Tried]) -> int:

@@ -21,7 +21,7 @@ from bpfree.algorithms import check_net
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
-from bpfree.bench.causes import interruption, says
+from bpfree.bench.causes import says, world_cause
 from bpfree.bench.compare import ComparisonRun, Observer, SilentObserver
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
@@ -243,9 +243,8 @@ class Reproduction:
             except (StorageError, RunDirectoryError):  # the disk or the directory: no other group can be run either
                 raise
             except (BpfreeError, RuntimeError, MemoryError) as error:  # the other groups can still be run
-                of_the_world = interruption(error)
-                if isinstance(of_the_world, StorageError) or (of_the_world is not None and of_the_world.cause == "device"):
-                    raise of_the_world from error
+                if world_cause(error) in ("storage", "device"):
+                    raise
                 why = says(error)
                 directory.log(f"{setting.plan['suite_dataset']} {setting.net}: {why}")
             self.interrupted += comparison.interrupted
