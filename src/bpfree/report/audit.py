@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from bpfree.records import Record
 from bpfree.report.material import Material
@@ -88,15 +87,15 @@ def _search(row: ArmRow, table: Table, material: Material) -> Iterator[Flag]:
         counts = " or ".join(map(str, sorted(trials)))
         text = f"{row.label} was tuned with {counts} trials, the ruleset says {rules.search.trials}."
         yield mistake("unequal-search", text)
-    for study in dict.fromkeys(run.study for run in row.runs):
-        yield from _not_chosen(row, table, material, study)
+    for runs in row.searches.values():
+        yield from _not_chosen(row, runs, material)
 
 
-def _not_chosen(row: ArmRow, table: Table, material: Material, study: int | None) -> Iterator[Flag]:
-    """Runs with values that the search of their arm, or of their study, did not choose."""
-    best = (material.tuned_entry(row.arm, table.task, study) or {}).get("best") or {}
+def _not_chosen(row: ArmRow, runs: Sequence[Record], material: Material) -> Iterator[Flag]:
+    """Values of the runs of one search that this search did not choose."""
+    best = (material.tuned_entry(runs[0]) or {}).get("best") or {}
     for name, value in best.items():
-        used = {run.params[name] for run in row.runs if name in run.params and run.study == study}
+        used = {run.params[name] for run in runs if name in run.params}
         if used and used != {value}:
             values = ", ".join(f"{each:.6g}" if isinstance(each, float) else str(each) for each in sorted(used, key=str))
             yield mistake(
@@ -160,11 +159,7 @@ def copied(tables: Sequence[Table], material: Material) -> Iterator[Flag]:
 
 def _searched(row: ArmRow, table: Table, material: Material) -> set[str]:
     """Names of what was searched for an arm, less what the arm fixes."""
-    chosen = _tuned(material, row, table).get("best")
+    chosen = (material.tuned_entry(row.runs[0]) or {}).get("best")
     elsewhere = {name for entry in material.tuned for name in entry.get("best") or {}}
     fixed = {part.partition("=")[0] for part in row.runs[0].variant.split(":")}
     return set(chosen or elsewhere or _SEARCHED) - fixed
-
-
-def _tuned(material: Material, row: ArmRow, table: Table) -> Mapping[str, Any]:
-    return material.tuned_entry(row.arm, table.task, row.runs[0].study) or {}

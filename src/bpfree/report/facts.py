@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from bpfree.records import Record
 from bpfree.report.identity_flags import lacking
 from bpfree.report.material import Material
 from bpfree.report.model import ArmRow, Table
@@ -147,24 +148,39 @@ def _fact(value: Any) -> str:
 
 
 def tuned_values(tables: Sequence[Table], material: Material) -> list[TunedArm]:
-    """One entry for each arm of each table: the values its search chose if they are known, else those its runs used."""
-    return [_tuned(table, row, material) for table in tables for row in table.rows]
+    """One entry for each search of each arm of each table: the values it chose if they are known, else those its runs used."""
+    return [
+        _tuned(table, row.label + _search_name(row, search), runs[0], material)
+        for table in tables
+        for row in table.rows
+        for search, runs in row.searches.items()
+    ]
 
 
-def _tuned(table: Table, row: ArmRow, material: Material) -> TunedArm:
-    entry = material.tuned_entry(row.arm, table.task, row.runs[0].study)
+def _search_name(row: ArmRow, search: tuple[int | None, int]) -> str:
+    """``", study 2, split 1"``; only what distinguishes the searches of the arm."""
+    names = ("study", "split")
+    return "".join(
+        f", {name} {value}"
+        for k, (name, value) in enumerate(zip(names, search, strict=True))
+        if len({s[k] for s in row.searches}) > 1
+    )
+
+
+def _tuned(table: Table, label: str, run: Record, material: Material) -> TunedArm:
+    entry = material.tuned_entry(run)
     if entry is None:
-        values = tuple(TunedValue(name, _number(value), "", False) for name, value in row.runs[0].params.items())
-        cost = row.runs[0].tuning_energy
+        values = tuple(TunedValue(name, _number(value), "", False) for name, value in run.params.items())
+        cost = run.tuning_energy
         trials = MISSING if cost is None else f"{cost.trials} trials, {cost.passes} passes"
         time_s, joules = (cost.time_s, cost.joules) if cost else (None, None)
-        return TunedArm(table.task_text, row.label, values, "", MISSING, trials, format_time(time_s), format_energy(joules))
+        return TunedArm(table.task_text, label, values, "", MISSING, trials, format_time(time_s), format_energy(joules))
     best, space, edges = entry.get("best") or {}, entry.get("space") or {}, entry.get("at_edge") or []
-    fixed = [f"{name} = {_number(value)}" for name, value in row.runs[0].params.items() if name not in best]
+    fixed = [f"{name} = {_number(value)}" for name, value in run.params.items() if name not in best]
     lost = entry.get("diverged_trials")
     return TunedArm(
         table.task_text,
-        row.label,
+        label,
         tuple(TunedValue(str(name), _number(value), str(space.get(name, "")), name in edges) for name, value in best.items()),
         ", ".join(fixed),
         format_percent(entry.get("best_val_accuracy")),

@@ -60,7 +60,7 @@ def _unequal_search(table: Table, material: Material) -> Iterator[Flag]:
     trials = {label: max(counts) for label, counts in by_run.items() if counts}
     if len(set(trials.values())) > 1:
         yield mistake("unequal-search", f"the arms had different numbers of trials ({_by_arm(trials)}).")
-    tuned = {row.label: material.tuned_entry(row.arm, table.task, row.runs[0].study) for row in table.rows}
+    tuned = {row.label: material.tuned_entry(row.runs[0]) for row in table.rows}
     entries = {label: entry for label, entry in tuned.items() if entry is not None}
     for key, what in (("passes_per_trial", "passes"), ("examples_per_trial", "training examples")):
         sizes = {label: entry.get(key) for label, entry in entries.items()}

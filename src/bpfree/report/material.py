@@ -49,10 +49,15 @@ class Material:
         arms = {arm: [record for record in chosen if record.arm == arm] for arm in order}
         return {arm: sorted(runs, key=lambda run: run.seed) for arm, runs in arms.items() if runs}
 
-    def tuned_entry(self, arm: str, task: Task, study: int | None = None) -> Mapping[str, Any] | None:
-        """What ``tuned.json`` says of one arm on one task, in one study where there are several; None where it says nothing."""
-        wanted, keys = (arm, *task, study), ("arm", "dataset", "net", "study")
-        return next((e for e in self.tuned if tuple(e.get(key) for key in keys) == wanted), None)
+    def tuned_entry(self, run: Record) -> Mapping[str, Any] | None:
+        """What ``tuned.json`` says of the search of a run: of its arm, task, study and split; None where it says nothing."""
+        wanted = (run.arm, run.dataset, run.net, run.study, run.split_seed)
+        return next((entry for entry in self.tuned if _searched_for(entry) == wanted), None)
+
+
+def _searched_for(entry: Mapping[str, Any]) -> tuple[Any, ...]:
+    """Arm, data set, net, study and split of a row of ``tuned.json``; earlier versions knew one split only."""
+    return (*(entry.get(key) for key in ("arm", "dataset", "net", "study")), entry.get("split_seed", 0))
 
 
 def read_material(directories: Sequence[Path], *, accept_other_code: bool = False) -> Material:

@@ -75,6 +75,14 @@ class ArmRow:
         return [run.seed for run in self.runs]
 
     @property
+    def searches(self) -> dict[tuple[int | None, int], list[Record]]:
+        """Runs by the study and the split seed of the search that tuned them, in the order of the runs."""
+        by_search: dict[tuple[int | None, int], list[Record]] = {}
+        for run in self.runs:
+            by_search.setdefault((run.study, run.split_seed), []).append(run)
+        return by_search
+
+    @property
     def n_bad(self) -> int:
         """Runs that diverged or failed: they count against the arm."""
         return self.statuses.get("diverged", 0) + self.statuses.get("failed", 0)
