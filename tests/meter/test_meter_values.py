@@ -279,6 +279,7 @@ def test_times_of_repeated_calls(options: dict[str, float], told: str) -> None:
 def test_the_load_of_the_processor(monkeypatch: pytest.MonkeyPatch, busy: float, total: float, load: float | None) -> None:
     seen = iter([(10.0, 100.0), (10.0 + busy, 100.0 + total)])
     monkeypatch.setattr(timeline, "busy_and_total_s", lambda: next(seen))
+    monkeypatch.setattr(timeline, "processor_seconds", lambda process: (0.0, 0.0, 0.0))
     sample = timeline.HostProbe().sample(3.0)
     assert (sample.time_s, sample.utilisation) == (3.0, load)
     assert sample.memory_bytes is not None
