@@ -8,12 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import optuna
 import pytest
 import torch
 from pydantic import TypeAdapter
 
 from bpfree import data, rulesets
-from bpfree.bench import directory, environment, preparation, spaces
+from bpfree.bench import directory, environment, preparation, spaces, study
 from bpfree.bench.arm import Arm, parse_arms, with_control
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.directory import RunDirectory
@@ -305,9 +306,23 @@ def test_traces_are_named_by_arm_and_draw(tmp_path: Path) -> None:
     wrote: list[Any] = []
     trace: Any = SimpleNamespace(lines=lambda about: wrote.append(about) or "lines")
     facts = {"dataset": "digits", "net": "mlp:1x4", "ruleset_digest": "d", "started_at": "now"}
-    for study, draw in ((None, "seed7"), (3, "study3")):
-        record: Any = SimpleNamespace(arm="pepita:lr=0.5", seed=7, study=study, cell=("a", study), **facts)
+    for number, draw in ((None, "seed7"), (3, "study3")):
+        record: Any = SimpleNamespace(arm="pepita:lr=0.5", seed=7, study=number, cell=("a", number), **facts)
         place.keep_trace(record, trace)
         assert wrote[-1] == facts | {"arm": "pepita:lr=0.5", "seed": 7}
-        which = hashlib.sha256(json.dumps(("a", study)).encode()).hexdigest()[:8]
+        which = hashlib.sha256(json.dumps(("a", number)).encode()).hexdigest()[:8]
         assert (tmp_path / "timelines" / f"pepita-lr-0-5-{draw}-{which}.jsonl").read_text() == "lines"
+
+
+def test_a_trial_that_was_running_is_given_up() -> None:
+    """Its process died; its number is tried again."""
+    here, arm, storage = setting(), Arm.parse("backprop"), optuna.storages.InMemoryStorage()
+    first = study.open_study(storage, here, arm, None)
+    first.ask()
+    first.tell(first.ask(), 0.5)
+    again = study.open_study(storage, here, arm, None)
+    assert [trial.state.name for trial in again.trials] == ["FAIL", "COMPLETE"]
+    assert [trial.value for trial in study.finished_trials(again)] == [0.5]
+    assert again.study_name == f"backprop@digits@mlp:1x4@data {here.data.data_digest[:16]}"
+    assert study.open_study(storage, here, arm, 3).study_name == f"{again.study_name}@split 0@study 3"
+    assert str(again.direction) == "2"

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bpfree.errors import UsageError
-from bpfree.meter import CarbonFactor, ReplayProbe, ReplaySource, Sample
+from bpfree.meter import CarbonFactor, ReplayProbe, ReplaySource, Sample, estimate, timeline
 from bpfree.meter.carbon import carbon_factor, co2e_g
 from bpfree.meter.estimate import EstimateSource
 from bpfree.meter.power import PowerIntegral
@@ -271,3 +271,48 @@ def test_times_of_repeated_calls(options: dict[str, float], told: str) -> None:
     with pytest.raises(UsageError) as error:
         measure_repeated(meter, lambda: None, **options)
     assert str(error.value) == f"min_s must be above 0 and at most max_s, got {told}"
+
+
+@pytest.mark.parametrize(
+    ("busy", "total", "load"), [(1.0, 4.0, 0.25), (5.0, 4.0, 1.0), (-1.0, 4.0, 0.0), (4.0, 4.0, 1.0), (1.0, 0.0, None)]
+)
+def test_the_load_of_the_processor(monkeypatch: pytest.MonkeyPatch, busy: float, total: float, load: float | None) -> None:
+    seen = iter([(10.0, 100.0), (10.0 + busy, 100.0 + total)])
+    monkeypatch.setattr(timeline, "busy_and_total_s", lambda: next(seen))
+    monkeypatch.setattr(timeline, "processor_seconds", lambda process: (0.0, 0.0, 0.0))
+    sample = timeline.HostProbe().sample(3.0)
+    assert (sample.time_s, sample.utilisation) == (3.0, load)
+    assert sample.memory_bytes is not None
+
+
+@pytest.mark.parametrize("share", [0.0, 0.999, 1.001, 3.0])
+def test_other_processes_are_told_from_a_share_on(monkeypatch: pytest.MonkeyPatch, share: float) -> None:
+    """Just below and just above the share that counts, and a busy time just too short."""
+    limit, least = timeline._OTHERS_SHARE, timeline._LEAST_BUSY_S
+    for all_s, told in ((2 * least, share > 1), (0.99 * least, False)):
+        others_s = min(share * limit, 1.0) * all_s
+        seen = iter([(0.0, 0.0, 0.0), (all_s - others_s, all_s, 99.0)])
+        monkeypatch.setattr(timeline, "processor_seconds", lambda process, seen=seen: next(seen))
+        text = timeline.HostProbe().others()
+        words = f"other processes used {others_s / all_s:.0%} of the busy processor time, and the joules include theirs"
+        assert text == (words if told else None)
+
+
+def test_a_full_timeline_drops_every_second_sample() -> None:
+    """Capacity 4: samples 0 to 3 become 0 and 2, then every second one is taken."""
+    held = timeline.Timeline(4)
+    for k in range(9):
+        held.add(Sample(float(k)))
+    assert [sample.time_s for sample in held.samples] == [0.0, 4.0, 8.0]
+    made = timeline.spread([Sample(0.0, power_w=1.0), Sample(1.0), Sample(2.0, power_w=3.0)], "power_w")
+    assert made == timeline.Spread(2.0, 1.0, 1.0, 3.0)
+    assert (made.variation, timeline.Spread(0.0, 1.0, -1.0, 1.0).variation) == (0.5, 0.0)
+    assert timeline.spread([Sample(0.0)], "power_w") is None
+
+
+@pytest.mark.parametrize(("tdp", "threads", "watts"), [(95, 8, 95.0), (None, 8, 32.0), (None, None, 4.0)])
+def test_the_power_of_a_processor(monkeypatch: pytest.MonkeyPatch, tdp: Any, threads: int | None, watts: float) -> None:
+    """4 W a thread where the table has none."""
+    monkeypatch.setattr("codecarbon.core.cpu.TDP", lambda: SimpleNamespace(tdp=tdp))
+    monkeypatch.setattr(estimate.psutil, "cpu_count", lambda: threads)
+    assert estimate.cpu_tdp_w.__wrapped__() == watts

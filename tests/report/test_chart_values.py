@@ -11,6 +11,7 @@ from bpfree import stats
 from bpfree.report import charts, facts, profiles, timelines
 from bpfree.report.curves import Curve
 from bpfree.report.model import SeedMean
+from bpfree.report.quantities import Quantity
 
 
 @pytest.mark.parametrize(
@@ -116,3 +117,15 @@ def test_facts_of_a_machine_within_facts() -> None:
         ("gpu: name", "One"), ("gpu: memory", "1 GiB"), ("gpu: more: clock mhz", "5"), ("gpu: more: tensor cores", "yes"),
         ("versions", "a 1, b 2"), ("cores", "1, 2"), ("none", "none"), ("nothing", "none"),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("value", "less", "over", "picked"),
+    [(6.0, 2.0, 8.0, 0.5), (None, 2.0, 8.0, None), (6.0, None, 8.0, None), (6.0, 2.0, None, None), (6.0, 2.0, 0.0, None)],
+)
+def test_a_quantity_needs_all_of_its_parts(
+    value: float | None, less: float | None, over: float | None, picked: float | None
+) -> None:
+    quantity = Quantity(key="k", name="n", path="a.b", less="c", over="d", show=str)
+    run: Any = SimpleNamespace(a={"b": value}, c=less, d=over)
+    assert quantity.pick(run) == picked

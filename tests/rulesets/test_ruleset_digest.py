@@ -206,12 +206,12 @@ def test_sampler_arguments_are_those_of_optuna():
 @pytest.mark.parametrize(
     "place", sorted(Path(__file__).parents[2].glob("benchmarks/results/*/ruleset.yaml")), ids=lambda p: p.parent.name
 )
-def test_rulesets_of_version_1_load_with_the_digest_that_they_had(place):
+def test_rulesets_of_results_load_with_the_digest_that_they_had(place):
     ruleset = rulesets.load(place)
-    assert ruleset.schema_version == 1
     assert place.read_text().splitlines()[0] == f"# bpfree ruleset, digest {rulesets.short_digest(ruleset)}"
-    assert ruleset.search.spaces is None
-    assert not ruleset.claims
+    if ruleset.schema_version == 1:
+        assert ruleset.search.spaces is None
+        assert not ruleset.claims
 
 
 def test_a_narrower_range_for_one_rule_is_another_ruleset():

@@ -81,7 +81,8 @@ def _may_change(node: object) -> bool:
     if kind == "name":
         return node.get_next_sibling() is not None or node.parent.type == "trailer"  # type: ignore[attr-defined]
     if kind == "operator":
-        return node.value not in _PUNCTUATION  # type: ignore[attr-defined]
+        in_signature = node.parent.type in ("parameters", "param")  # type: ignore[attr-defined]
+        return node.value not in _PUNCTUATION and not in_signature  # type: ignore[attr-defined]  # a bare * is no product
     return kind not in _DULL
 
 
