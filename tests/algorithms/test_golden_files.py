@@ -61,12 +61,16 @@ def test_every_other_data_file_is_named_by_a_test() -> None:
 
 
 def _named(path: Path) -> bool:
-    """True if a string of a Python file in the same folder, or in a folder below, contains the file's name."""
-    for source in path.parent.rglob("*.py"):
-        for node in ast.walk(ast.parse(source.read_text())):
-            if isinstance(node, ast.Constant) and isinstance(node.value, str) and path.name in node.value:
-                return True
-    return False
+    """Whether Python code in the same folder, in one below or in the one above has the file's name in a string, or a function
+    that is called as the file is."""
+    sources = (*path.parent.rglob("*.py"), *path.parent.parent.glob("*.py"))
+    return any(_names(node, path) for source in sources for node in ast.walk(ast.parse(source.read_text())))
+
+
+def _names(node: ast.AST, path: Path) -> bool:
+    if isinstance(node, ast.Constant) and isinstance(node.value, str):
+        return path.name in node.value
+    return isinstance(node, ast.FunctionDef) and node.name == path.stem
 
 
 def test_a_data_file_without_a_reader_is_reported(tmp_path: Path) -> None:

@@ -21,6 +21,8 @@ NOTHING_TO_SEE = {
     "deep-supervision": "memory: a cost",
     "sign-symmetry": "transport of signs: a property of the rule on every net",
     "spatial-goodness": "what squares forget: a property of the rule on every net",
+    "frozen": "hidden blocks that learn nothing: what it is for",
+    "blockwise": "memory against reach: a cost, which tables show",
 }
 """Rules whose weakness is no matter of net and options, and why."""
 

@@ -88,7 +88,6 @@ def test_by_default_one_example_and_a_batch(bpfree: Command) -> None:
     [
         (("absent.safetensors",), "absent.safetensors cannot be read as a model"),
         (("R/records.jsonl",), "cannot be read as a model"),
-        (("R/checkpoints/mono-forward-seed0.safetensors",), "is a checkpoint, which training goes on from"),
         (("R/model.safetensors", "--batch", "0"), "--batch must be at least 1, got 0"),
         (("R/model.safetensors", "--repeats", "-2"), "--repeats must be at least 1, got -2"),
         (("R/model.safetensors", "--batch", "1000000000000"), "choose a smaller one"),

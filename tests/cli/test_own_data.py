@@ -100,6 +100,7 @@ def test_further_split_seeds_of_own_splits_are_refused(tmp_path: Path) -> None:
         other_splits(setting, path)
 
 
+@pytest.mark.filterwarnings("default::bpfree.train.ShortBudgetWarning")  # which the project's settings ignore
 def test_a_budget_that_is_too_short_to_learn_is_said_once_with_one_that_is_not(bpfree: Command, tmp_path: Path) -> None:
     own(tmp_path)
     compare = ("compare", "--arms", "backprop,mono-forward", "--net", "mlp:1x2", "--trials", "1", "--seeds", "1")

@@ -13,11 +13,13 @@ from bpfree.errors import UsageError
 from bpfree.nets import ModuleBlock, from_module
 from bpfree.testing.bench import RuleOnNet
 
-ANY_BLOCK = [name for name in names() if name not in ("feedback-alignment", "foton", "pepita", "sign-symmetry")]
-"""Rules that train a block around any module; the others refuse it by name."""
+ANY_BLOCK = [
+    name for name in names() if name not in ("feedback-alignment", "forward-forward", "foton", "pepita", "sign-symmetry")
+]
+"""Rules that train a table by a block around any module; the others refuse it by name."""
 
-BY_GRADIENT = [name for name in ANY_BLOCK if name != "cascaded-forward"]
-"""Of them, those that run the block in training mode: cascaded-forward leaves its blocks as they were drawn."""
+BY_GRADIENT = [name for name in ANY_BLOCK if name not in ("cascaded-forward", "frozen")]
+"""Of them, those that run the block in training mode: the other two leave their blocks as they were drawn."""
 
 
 class Computes(nn.Module):

@@ -134,7 +134,7 @@ def test_forward_forward_on_a_block_that_died_says_so(data: Dataset) -> None:
     """Ten equal scores for every example were status ok, without a word."""
     rule = ForwardForward(lr=1.0)
     with pytest.warns(UnhealthyNetWarning) as caught:
-        result = fit(rule, mlp(16, (4, 4), 4), data, Patience(None, 8, restore_best=False))
+        result = fit(rule, mlp(16, (16, 2), 4), data, Patience(None, 8, restore_best=False))
     texts = [str(each.message) for each in caught]
     assert any("100% of the units of block 1 are dead or saturated" in text for text in texts)
     assert any("for 100% of the examples two classes share the largest score" in text for text in texts)
