@@ -156,6 +156,11 @@ def _data(ruleset: Ruleset) -> Iterator[str]:
         yield "Training images are cropped and flipped at random, for every arm."
     else:
         yield "Training data are not augmented."
+    if ruleset.class_weight == "balanced":
+        yield (
+            "Every training example counts n / (K n_c) times in the losses of every arm, n_c being the examples of its class among "
+            "n of K classes: all classes weigh the same."
+        )
     splits = "; ".join(f"{name}: {how}" for name, how in ruleset.splits.items())
     if splits:
         yield f"Splits, the same for every arm and seed: {splits}."
