@@ -158,8 +158,8 @@ def _data(ruleset: Ruleset) -> Iterator[str]:
         yield "Training data are not augmented."
     if ruleset.class_weight == "balanced":
         yield (
-            "Every training example counts n / (K n_c) times in the losses of every arm, n_c being the examples of its class among "
-            "n of K classes: all classes weigh the same."
+            "All classes weigh the same in the losses of every arm: a training example counts n / (K n_c) times, n_c being the "
+            "examples of its class among n of K classes."
         )
     splits = "; ".join(f"{name}: {how}" for name, how in ruleset.splits.items())
     if splits:
