@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Backprop, LocalSimilarity, MonoForward, Pepita, make, registry, step
+from bpfree.algorithms import Algorithm, Backprop, MonoForward, Pepita, make, registry, step
 from bpfree.data import Batch, Dataset, from_arrays
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, DenseBlock
@@ -26,8 +26,6 @@ def rule_of(setting: str) -> Algorithm:
     """A rule of a golden file; with SGD, which shows the length of a gradient, and nothing drawn by place in the batch."""
     name, *pairs = setting.split(",")
     rule = dataclasses.replace(make(name, key_values(pairs, form="", where=setting)), optimiser="sgd")
-    if isinstance(rule, LocalSimilarity):
-        return dataclasses.replace(rule, beta=0.0)  # the cross-entropy alone: the similarity compares pairs and has no weights
     return dataclasses.replace(rule, dropout=0.0) if isinstance(rule, Pepita) else rule
 
 

@@ -237,7 +237,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         h = block.features(a)  # (n, o)
         g = h @ slot.projection.t()  # (n, c)
         beta = slot.hyper.beta
-        similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1])
+        similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1], weight)
         loss = (1 - beta) * cross_entropy(g, y, weight) + beta * similarity
         residual = softmax_residual(g, y, weight).mul_((1 - beta).to(g.dtype))
         of_heads = [residual.t() @ h]
@@ -248,18 +248,20 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         return loss, Handover(delta.add_(block.features_gradient(residual @ slot.projection))), of_heads
 
     def _similarity(
-        self, block: Block, slot: SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int
+        self, block: Block, slot: SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The similarity loss, and its derivatives by the activity (in its shape) and by the map."""
         maps, u = _has_positions(block), slot.similarity
         dtype = slot.hyper.beta.dtype
         if not maps:  # arguments without names here, so that each is freed in the call
-            loss, by_mapped = similarity_loss_and_gradient(h if u is None else h @ u.t(), label_similarity(y, n_classes, dtype))
+            loss, by_mapped = similarity_loss_and_gradient(
+                h if u is None else h @ u.t(), label_similarity(y, n_classes, dtype), weight
+            )
             if u is None:
                 return loss, block.features_gradient(by_mapped), None
             return loss, block.features_gradient(by_mapped @ u), by_mapped.t() @ h
         mapped = a if u is None else nn.functional.conv2d(a, u, padding=1)
-        loss, by_features = similarity_loss_and_gradient(spread(mapped), label_similarity(y, n_classes, dtype))
+        loss, by_features = similarity_loss_and_gradient(spread(mapped), label_similarity(y, n_classes, dtype), weight)
         by_mapped = spread_gradient(mapped, by_features)
         if u is None:
             return loss, by_mapped, None
