@@ -30,6 +30,7 @@ OPTIONS = [
     (("--dataset", "digit"), "unknown data set 'digit'; did you mean digits"),
     (("--dataset", "missing.npz"), "missing.npz"),
     (("--batch-size", "0"), "batch_size"),
+    (("--class-weight", "bald"), "class_weight must be 'none' or 'balanced', got 'bald'"),
     (("--batch-size", "5000"), "larger than the training split"),
     (("--batch-size", "ten"), "'--batch-size'"),
     (("--trials", "0"), "search.trials"),

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
+
 from bpfree.algorithms import names
 from bpfree.records import read_records
 
@@ -62,6 +64,22 @@ def test_train_json_is_the_record(bpfree: Command, tmp_path: Path) -> None:
     assert outcome.code == 0
     (line,) = (tmp_path / "R" / "records.jsonl").read_text().splitlines()
     assert json.loads(outcome.out) == json.loads(line)
+
+
+def test_balanced_classes_find_a_minority_of_three_per_cent(bpfree: Command, tmp_path: Path) -> None:
+    draws = np.random.default_rng(0)
+    y = np.arange(1000) % 100 < 3
+    x = draws.normal(size=(1000, 4)) + 1.5 * y[:, None]
+    np.savez(tmp_path / "few.npz", x=x.astype(np.float32), y=y.astype(np.int64))
+    options = ("--dataset", "few.npz", "--net", "mlp:1x16", "--max-passes", "3", "--quiet", "--json")
+    recalls = {}
+    for how in ("none", "balanced"):
+        outcome = bpfree("train", "mono-forward:lr=0.003", *options, "--class-weight", how, "--out", how)
+        assert outcome.code == 0
+        recalls[how] = json.loads(outcome.out)["by_class"]["recall"][1]
+        assert f"class_weight: {how}" in (tmp_path / how / "ruleset.yaml").read_text()
+    assert recalls["none"] < 0.3
+    assert recalls["balanced"] > 0.5
 
 
 def test_estimated_energy_is_labelled_and_gives_co2e(bpfree: Command, tmp_path: Path) -> None:

@@ -49,6 +49,7 @@ OTHER = {
     "readout": "best-prefix-on-validation",
     "precision": "bfloat16",
     "augmentation": "crop-flip",
+    "class_weight": "balanced",
     "splits": {"digits": {"kind": "stratified", "validation": 0.25, "test": 0.25}},
     "train_examples": 1000,
     "scale": 0.5,

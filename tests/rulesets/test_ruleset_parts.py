@@ -138,7 +138,7 @@ class TestDefaults:
                 "pruner": "none",
             },
             "batch_size": 1, "lr_schedule": "constant", "readout": "as-the-arm-says", "precision": "float32",
-            "augmentation": "none", "train_examples": None, "scale": 1.0, "equivalence_margin": 0.0025,
+            "augmentation": "none", "class_weight": "none", "train_examples": None, "scale": 1.0, "equivalence_margin": 0.0025,
             "energy_equivalence_margin": 0.05, "exceptions": (),
             "plan": {
                 "seeds": (0, 1, 2, 3, 4), "split_seeds": (0,), "control": False, "datasets": (), "nets": (), "arms": (),

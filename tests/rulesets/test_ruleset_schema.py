@@ -82,6 +82,10 @@ SPYRA = rulesets.load("spyra2026-uniform")
             ["cannot differ"],
         ),
         (
+            {"exceptions": [{"arms": ["a"], "field": "class_weight", "value": "balanced", "why": "x"}]},
+            ["cannot differ"],
+        ),
+        (
             {"exceptions": [{"arms": ["a"], "field": "comparable", "value": False, "why": "x"}]},
             ["cannot differ"],
         ),

@@ -191,6 +191,14 @@ CASES: dict[str, tuple[dict[str, Any], list[str]]] = {
         replaced(augmented="Training data are not augmented, except those of cifar10, which are cropped and flipped at random."),
     ),
     "augmented by name, all alike": ({"augmentation": {"mnist": "none"}}, WORDS),
+    "balanced classes": (
+        {"class_weight": "balanced"},
+        replaced(augmented=[
+            WORDS[AUGMENTED],
+            "All classes weigh the same in the losses of every arm: a training example counts n / (K n_c) times, n_c being the "
+            "examples of its class among n of K classes.",
+        ]),
+    ),
     "cooldown": (
         {"lr_schedule": "linear-cooldown"},
         replaced(rate="The learning rate of every arm falls linearly to zero over the second half of the passes."),

@@ -17,7 +17,9 @@ from bpfree.numerics.losses import cross_entropy, softmax_residual
 class Honest(MonoForward):
     """Mono-Forward written out once more, with places to break."""
 
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         a, saved = block_forward(block, carry, self.maths)
         h = block.features(a)
         g = h @ slot.projection.t()
@@ -92,8 +94,10 @@ class PythonRate(Honest):
 
 
 class Rebinds(Honest):
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
-        out = super().block_step(block, slot, carry, y, learn)
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        out = super().block_step(block, slot, carry, y, learn, weight)
         block.linear.bias = nn.Parameter(block.linear.bias.detach().clone())
         return out
 
@@ -101,19 +105,23 @@ class Rebinds(Honest):
 class Counts(Honest):
     """Keeps a count in the instance: two trainings by it feel each other."""
 
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         count = self.__dict__.get("count", 0)
         object.__setattr__(self, "count", count + 1)
-        return super().block_step(block, slot, carry + 0.01 * count, y, learn)
+        return super().block_step(block, slot, carry + 0.01 * count, y, learn, weight)
 
 
 class Unregistered(Honest):
     """Keeps a running mean in the slot that is no buffer."""
 
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         mean = slot.__dict__.get("mean", torch.zeros(()))
         slot.__dict__["mean"] = 0.9 * mean + carry.mean()
-        return super().block_step(block, slot, carry + mean, y, learn)
+        return super().block_step(block, slot, carry + mean, y, learn, weight)
 
 
 class Peeks(Honest):
@@ -130,18 +138,22 @@ class Keeps(Honest):
         object.__setattr__(self, "activities", [])
         return super().enter(net, batch)
 
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         self.__dict__["activities"].append(carry)
-        return super().block_step(block, slot, carry, y, learn)
+        return super().block_step(block, slot, carry, y, learn, weight)
 
 
 class Graph(Honest):
     """Lets autograd record its products, and says that it does not use it."""
 
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         with torch.enable_grad():
             block(carry)
-        return super().block_step(block, slot, carry, y, learn)
+        return super().block_step(block, slot, carry, y, learn, weight)
 
 
 class SaysLocal(Backprop):
@@ -193,5 +205,7 @@ class TakesOnce(Honest):
             slot.temperature = self.temperature
         return state
 
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
-        return super().block_step(block, slot, carry * slot.temperature, y, learn)
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        return super().block_step(block, slot, carry * slot.temperature, y, learn, weight)

@@ -52,6 +52,8 @@ class Algorithm(ABC, Generic[S]):
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ()
     """Settings beside the plain rule that cost something else (``"update=in-sweep"``), for tables of costs."""
+    weighs_classes: ClassVar[bool] = False
+    """Whether ``learn`` counts each example ``batch.weight`` times; data with class weights are refused otherwise."""
 
     lr: float = number(1e-3, above=0.0)
     weight_decay: float = number(0.0, low=0.0)
@@ -185,20 +187,25 @@ class LocalAlgorithm(Algorithm[S], Generic[S, SlotT, C]):
         """What the first block receives; only shapes and the number of classes are read from the net."""
 
     @abstractmethod
-    def block_step(self, block: Block, slot: SlotT, carry: C, y: Tensor, learn: bool) -> tuple[C, Tensor]:
+    def block_step(
+        self, block: Block, slot: SlotT, carry: C, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[C, Tensor]:
         """Use (and, if ``learn``, update) one block.
+
+        Args:
+            weight: ``batch.weight``, where there is one; a rule that does not declare ``weighs_classes`` never gets it.
 
         Returns:
             What the next block receives (activity from *before* the update, detached), and the block's loss (0-D).
         """
 
-    def last_step(self, block: Block, slot: SlotT, carry: C, y: Tensor) -> tuple[C | None, Tensor]:
+    def last_step(self, block: Block, slot: SlotT, carry: C, y: Tensor, weight: Tensor | None = None) -> tuple[C | None, Tensor]:
         """As :meth:`block_step`, of the last block that learns; by default the same.
 
         A rule whose :meth:`leave` does not read the carry may free the activity before the block's weight gradient is computed,
         and return None in its place.
         """
-        return self.block_step(block, slot, carry, y, True)
+        return self.block_step(block, slot, carry, y, True, **_given(weight))
 
     def leave(self, net: Chain, state: S, batch: Batch, carry: C) -> None:
         """What is learned after the last block from its carry (a softmax head, say); by default nothing."""
@@ -214,16 +221,22 @@ class LocalAlgorithm(Algorithm[S], Generic[S, SlotT, C]):
             self.leave(net, state, batch, carry)
             return torch.zeros(1, device=batch.x.device)
         losses: list[Tensor] = []
+        weighted = _given(batch.weight)
         last, blocks = max(phase.learning), list(net)  # once: an index into nn.ModuleList takes as long as a small kernel
         slots: list[Any] = list(state.slots)
         for k in range(last):
             learns = k in phase.learning
-            carry, loss = self.block_step(blocks[k], slots[k], carry, batch.y, learns)
+            carry, loss = self.block_step(blocks[k], slots[k], carry, batch.y, learns, **weighted)
             if learns:
                 losses.append(loss)
-        after, loss = self.last_step(blocks[last], slots[last], carry, batch.y)
+        after, loss = self.last_step(blocks[last], slots[last], carry, batch.y, **weighted)
         losses.append(loss)
         del carry  # what entered the last block
         if after is not None:
             self.leave(net, state, batch, after)
         return torch.stack(losses)
+
+
+def _given(weight: Tensor | None) -> dict[str, Tensor]:
+    """The weight as an argument; none where there is no weight, so that a rule need not have the parameter."""
+    return {} if weight is None else {"weight": weight}

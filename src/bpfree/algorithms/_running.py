@@ -19,7 +19,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.nets.trainable import check_parameters
 
-__all__ = ["check_net", "cost_of", "features_of", "maths_used", "on_net", "reset", "step"]
+__all__ = ["check_net", "check_weights", "cost_of", "features_of", "maths_used", "on_net", "reset", "step"]
 
 S = TypeVar("S", bound=State[Any])
 
@@ -35,13 +35,33 @@ def check_net(rule: Algorithm[Any], net: Chain) -> None:
     rule._check_net(net)
 
 
+def check_weights(rule: Algorithm[Any], weight: object) -> None:
+    """Refuse class weights that the rule would not read.
+
+    Args:
+        weight: of a batch or of data; None where there is none.
+
+    Raises:
+        UsageError: naming the cure.
+    """
+    if weight is not None and not rule.weighs_classes:
+        raise UsageError(
+            f"{rule.name} does not weigh classes, and the data have class weights; leave them out, or multiply the rule's losses "
+            "by batch.weight and declare weighs_classes = True"
+        )
+
+
 @torch.no_grad()
 def step(rule: Algorithm[S], net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
     """One training step in place: ``rule.learn``, and the upkeep that is due before and after it.
 
     Returns:
         The losses of ``learn``, on the device.
+
+    Raises:
+        UsageError: the batch has weights, which the rule does not read.
     """
+    check_weights(rule, batch.weight)
     number = state.count.advance()
     due = [work for work in rule.upkeep() if work.due(number)]
     for work in due:

@@ -43,6 +43,7 @@ S = TypeVar("S", bound=NetState[Any])
 class SweptAlgorithm(BlockGradients[S]):
     """A rule whose step is one forward pass and one sweep back through matrices that it names."""
 
+    weighs_classes: ClassVar[bool] = True
     note: ClassVar[str]
     """What the sweep goes through, for the traits."""
 
@@ -167,8 +168,8 @@ def sweep(net: Chain, batch: Batch, feedback: Callable[[int], Tensor], maths: st
     h = net[-1].features(x)
     del x
     g = net.output(h)
-    loss = cross_entropy(g, batch.y)
-    residual = softmax_residual(g, batch.y)
+    loss = cross_entropy(g, batch.y, batch.weight)
+    residual = softmax_residual(g, batch.y, batch.weight)
     delta = Handover(net[-1].features_gradient(residual @ feedback(n_blocks)))
     gradients = [residual.t() @ h, residual.sum(0)]
     del h, g, residual

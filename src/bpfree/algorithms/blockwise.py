@@ -111,6 +111,7 @@ class Blockwise(BlockGradients[State[Slot]]):
     """Blockwise training; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "blockwise"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("reach=4",)
     lr: float = number(4.7e-4, above=0.0)
     reach: int = natural(2)
@@ -152,18 +153,18 @@ class Blockwise(BlockGradients[State[Slot]]):
         losses: list[Tensor] = []
         for group in self._groups(len(net)):
             assert carry is not None  # None only after the last group
-            carry, loss = self._learn_group(net, group, cast(HeadSlot, state.slot(group[-1])), carry, batch.y)
+            carry, loss = self._learn_group(net, group, cast(HeadSlot, state.slot(group[-1])), carry, batch)
             losses.append(loss)
         return torch.stack(losses)
 
-    def _learn_group(self, net: Chain, group: range, slot: HeadSlot, carry: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor]:
+    def _learn_group(self, net: Chain, group: range, slot: HeadSlot, carry: Tensor, batch: Batch) -> tuple[Tensor | None, Tensor]:
         """One step of a group from its input; what the next group receives (None after the last), and the loss (0-D)."""
         x, activities = carry, []
         for k in group:
             x, saved = block_forward(net[k], x, self.maths)
             activities.append(saved)
             del saved
-        loss, of_head, delta = _at_border(net[group[-1]], slot, x, y)
+        loss, of_head, delta = _at_border(net[group[-1]], slot, x, batch)
         after = None if group[-1] == len(net) - 1 else x
         del x
         gradients: list[Tensor] = []
@@ -212,11 +213,11 @@ def _parameters(net: Chain, group: range) -> list[Tensor]:
     return [parameter for k in group for parameter in parameters_of(net[k])]
 
 
-def _at_border(block: Block, slot: HeadSlot, a: Tensor, y: Tensor) -> tuple[Tensor, Tensor, Handover]:
+def _at_border(block: Block, slot: HeadSlot, a: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA of the group's last activity; scores and residual are freed on return."""
     h = block.features(a)  # (n, o)
     g = h @ slot.projection.t()  # (n, c)
-    loss = cross_entropy(g, y)
-    residual = softmax_residual(g, y)  # (n, c), already divided by n
+    loss = cross_entropy(g, batch.y, batch.weight)
+    residual = softmax_residual(g, batch.y, batch.weight)  # (n, c), already divided by n
     del g
     return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

@@ -122,6 +122,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
     """Deep supervision; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "deep-supervision"
+    weighs_classes: ClassVar[bool] = True
     lr: float = number(2.2e-4, above=0.0)
     aux_weight: float = number(1.0, low=0.0)
     readout: str = choice("last", READOUTS, readout=True)
@@ -160,7 +161,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
             x, saved = block_forward(block, x, self.maths)
             activities.append(saved)
             auxiliary = k < len(net) - 1 or self.output == "own"
-            loss, residual, of_head = self._at_head(block.features(x), state, k, batch.y, weighted=auxiliary)
+            loss, residual, of_head = self._at_head(block.features(x), state, k, batch, auxiliary=auxiliary)
             losses.append(loss)
             residuals.append(residual)
             of_heads.append(of_head)
@@ -168,7 +169,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
         above: list[Tensor] = []  # the derivative from the block behind this one, or from an output of the net's own
         of_output: list[Tensor] = []
         if self.output == "own":
-            loss, of_output, by_activity = _at_output(net, x, batch.y)
+            loss, of_output, by_activity = _at_output(net, x, batch)
             losses = [(state.hyper.aux_weight * torch.stack(losses)).sum() + loss]
             above.append(by_activity)
             del by_activity
@@ -190,14 +191,14 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
 
     @staticmethod
     def _at_head(
-        h: Tensor, state: NetState[ProjectionSlot], k: int, y: Tensor, *, weighted: bool
+        h: Tensor, state: NetState[ProjectionSlot], k: int, batch: Batch, *, auxiliary: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (0-D), weighted residual (n, classes) and the gradient by the head of block ``k``."""
         g = h @ state.slot(k).projection.t()  # (n, c)
-        residual = softmax_residual(g, y)
-        if weighted:
+        residual = softmax_residual(g, batch.y, batch.weight)
+        if auxiliary:
             residual.mul_(state.hyper.aux_weight.to(residual.dtype))
-        return cross_entropy(g, y), residual, residual.t() @ h
+        return cross_entropy(g, batch.y, batch.weight), residual, residual.t() @ h
 
     def scores(self, net: Chain, state: NetState[ProjectionSlot], x: Tensor, phase: Phase) -> Tensor:
         if self.output == "head":
@@ -229,9 +230,10 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
             yield gradients, s.at_product(k) + k * s.n * s.classes
 
 
-def _at_output(net: Chain, a: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor], Tensor]:
+def _at_output(net: Chain, a: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor], Tensor]:
     """Loss (0-D) of an output of the net's own, the gradients by V and c, and its part of dA_L, from the last activity."""
     h = net[-1].features(a)
     g = net.output(h)
-    residual = softmax_residual(g, y)
-    return cross_entropy(g, y), [residual.t() @ h, residual.sum(0)], net[-1].features_gradient(residual @ net.output.weight)
+    residual = softmax_residual(g, batch.y, batch.weight)
+    loss = cross_entropy(g, batch.y, batch.weight)
+    return loss, [residual.t() @ h, residual.sum(0)], net[-1].features_gradient(residual @ net.output.weight)

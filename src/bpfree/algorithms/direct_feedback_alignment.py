@@ -110,7 +110,7 @@ from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, one_hot, softmax_residual
+from bpfree.numerics.losses import cross_entropy, one_hot, softmax_residual, weighted_rows
 
 __all__ = ["DirectFeedbackAlignment"]
 
@@ -130,6 +130,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
     """Direct feedback alignment and DRTP; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "direct-feedback-alignment"
+    weighs_classes: ClassVar[bool] = True
     lr: float = number(3e-4, above=0.0)
     target: str = choice("error", ("error", "labels"))
     feedback: str = choice("uniform", DISTRIBUTIONS)
@@ -172,7 +173,9 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
     @torch.no_grad()
     def learn(self, net: Chain, state: NetState[FeedbackSlot], batch: Batch, phase: Phase) -> Tensor:
         x, activities = batch.x, []
-        signal = -one_hot(batch.y, net.n_classes, net.dtype) / len(batch.y) if self.target == "labels" else None  # DRTP's
+        signal = None
+        if self.target == "labels":  # DRTP's
+            signal = weighted_rows(-one_hot(batch.y, net.n_classes, net.dtype) / len(batch.y), batch.weight)
         for k, block in enumerate(net):
             x, saved = block_forward(block, x, self.maths)
             if signal is not None:
@@ -180,17 +183,17 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
             else:
                 activities.append(saved)
             del saved
-        residual, loss = self._output_step(net, state, net[-1].features(x), batch.y)
+        residual, loss = self._output_step(net, state, net[-1].features(x), batch)
         del x
         for k in reversed(range(len(activities))):
             self._update(net[k], state.slot(k), activities.pop(), residual)
         return loss.reshape(1)
 
     @staticmethod
-    def _output_step(net: Chain, state: NetState[FeedbackSlot], h: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _output_step(net: Chain, state: NetState[FeedbackSlot], h: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Update the output from features (n, o); the residual (n, classes) and the loss (0-D) from before."""
         g = net.output(h)
-        loss, residual = cross_entropy(g, y), softmax_residual(g, y)
+        loss, residual = cross_entropy(g, batch.y, batch.weight), softmax_residual(g, batch.y, batch.weight)
         state.optimiser.step(list(net.output.parameters()), [residual.t() @ h, residual.sum(0)])
         return residual, loss
 

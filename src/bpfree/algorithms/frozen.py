@@ -120,6 +120,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
     """Frozen blocks and a linear read-out; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "frozen"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("readout=all",)
     lr: float = number(1e-3, above=0.0)
     readout: str = choice("last", ("last", "all"))
@@ -167,7 +168,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
         read = list(self._read(net, batch.x, phase))
         heads = self._heads(net, state)
         g = _scores(net, heads, read)
-        loss, residual = cross_entropy(g, batch.y), softmax_residual(g, batch.y)
+        loss, residual = cross_entropy(g, batch.y, batch.weight), softmax_residual(g, batch.y, batch.weight)
         del g
         gradients = [residual.t() @ h for h in read]
         state.optimiser.step([*heads, net.output.bias], [*gradients, residual.sum(0)])

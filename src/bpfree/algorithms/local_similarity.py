@@ -153,6 +153,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
     """Local similarity; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "local-similarity"
+    weighs_classes: ClassVar[bool] = True
     lr: float = number(5e-4, above=0.0)
     beta: float = number(0.99, low=0.0, high=1.0)
     similarity_map: str = choice("learned", ("learned", "none"))
@@ -194,26 +195,32 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
     def enter(self, net: Chain, batch: Batch) -> _Passed:
         return _Passed(batch.x, batch.key, 0)
 
-    def block_step(self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor, learn: bool) -> tuple[_Passed, Tensor]:
+    def block_step(
+        self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[_Passed, Tensor]:
         a, saved = block_forward(block, carry.x, self.maths)
         if learn:
-            loss = self._update(block, slot, a, saved, y)
+            loss = self._update(block, slot, a, saved, y, weight)
         else:
-            loss, _, _ = self._at_head(block, slot, a, y)
+            loss, _, _ = self._at_head(block, slot, a, y, weight)
         if self.dropout > 0:
             a = a * consistent_mask(carry.key, a.shape, carry.block, slot.hyper.dropout, a.dtype)
         return _Passed(a, carry.key, carry.block + 1), loss
 
-    def last_step(self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor) -> tuple[None, Tensor]:
+    def last_step(
+        self, block: Block, slot: SimilaritySlot, carry: _Passed, y: Tensor, weight: Tensor | None = None
+    ) -> tuple[None, Tensor]:
         """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
         a, saved = block_forward(block, carry.x, self.maths)
         given = Handover(a)
         del a
-        return None, self._update(block, slot, given, saved, y)
+        return None, self._update(block, slot, given, saved, y, weight)
 
-    def _update(self, block: Block, slot: SimilaritySlot, a: Tensor | Handover, saved: Any, y: Tensor) -> Tensor:
+    def _update(
+        self, block: Block, slot: SimilaritySlot, a: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
+    ) -> Tensor:
         """One step of block, head and map, from its activity; returns the loss (0-D)."""
-        loss, delta, of_heads = self._at_head(block, slot, a, y)
+        loss, delta, of_heads = self._at_head(block, slot, a, y, weight)
         del a
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
         parameters = [*parameters_of(block), slot.projection]
@@ -223,16 +230,16 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         return loss
 
     def _at_head(
-        self, block: Block, slot: SimilaritySlot, given: Tensor | Handover, y: Tensor
+        self, block: Block, slot: SimilaritySlot, given: Tensor | Handover, y: Tensor, weight: Tensor | None
     ) -> tuple[Tensor, Handover, list[Tensor]]:
         """Loss (0-D), dA, and the gradients by head and map; all else is freed on return."""
         a, _ = taken(given)
         h = block.features(a)  # (n, o)
         g = h @ slot.projection.t()  # (n, c)
         beta = slot.hyper.beta
-        similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1])
-        loss = (1 - beta) * cross_entropy(g, y) + beta * similarity
-        residual = softmax_residual(g, y).mul_((1 - beta).to(g.dtype))
+        similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1], weight)
+        loss = (1 - beta) * cross_entropy(g, y, weight) + beta * similarity
+        residual = softmax_residual(g, y, weight).mul_((1 - beta).to(g.dtype))
         of_heads = [residual.t() @ h]
         if of_map is not None:
             of_heads.append(of_map.mul_(beta.to(of_map.dtype)))
@@ -241,18 +248,20 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         return loss, Handover(delta.add_(block.features_gradient(residual @ slot.projection))), of_heads
 
     def _similarity(
-        self, block: Block, slot: SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int
+        self, block: Block, slot: SimilaritySlot, a: Tensor, h: Tensor, y: Tensor, n_classes: int, weight: Tensor | None
     ) -> tuple[Tensor, Tensor, Tensor | None]:
         """The similarity loss, and its derivatives by the activity (in its shape) and by the map."""
         maps, u = _has_positions(block), slot.similarity
         dtype = slot.hyper.beta.dtype
         if not maps:  # arguments without names here, so that each is freed in the call
-            loss, by_mapped = similarity_loss_and_gradient(h if u is None else h @ u.t(), label_similarity(y, n_classes, dtype))
+            loss, by_mapped = similarity_loss_and_gradient(
+                h if u is None else h @ u.t(), label_similarity(y, n_classes, dtype), weight
+            )
             if u is None:
                 return loss, block.features_gradient(by_mapped), None
             return loss, block.features_gradient(by_mapped @ u), by_mapped.t() @ h
         mapped = a if u is None else nn.functional.conv2d(a, u, padding=1)
-        loss, by_features = similarity_loss_and_gradient(spread(mapped), label_similarity(y, n_classes, dtype))
+        loss, by_features = similarity_loss_and_gradient(spread(mapped), label_similarity(y, n_classes, dtype), weight)
         by_mapped = spread_gradient(mapped, by_features)
         if u is None:
             return loss, by_mapped, None

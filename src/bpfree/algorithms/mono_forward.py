@@ -138,6 +138,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
     """Mono-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "mono-forward"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("schedule=staged",)
     lr: float = number(4.7e-4, above=0.0)
     schedule: str = choice("joint", ("joint", "staged"))
@@ -191,29 +192,35 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         """M₀ learns here, if at all: it belongs to no block."""
         if state.raw is not None and (self.schedule == "joint" or phase.name == RAW_INPUT):
             slot, x = state.raw, batch.x.flatten(1)
-            residual = softmax_residual(x @ slot.projection.t(), batch.y)
+            residual = softmax_residual(x @ slot.projection.t(), batch.y, batch.weight)
             slot.optimiser.step([slot.projection], [residual.t() @ x])
         return batch
 
     def enter(self, net: Chain, batch: Batch) -> Tensor:
         return batch.x
 
-    def block_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         if not learn:  # frozen: running statistics, as at evaluation
             return block_activity(block, carry), carry.new_zeros(())
         a, saved = block_forward(block, carry, self.maths)
-        return a, self._update(block, slot, block.features(a), saved, y)
+        return a, self._update(block, slot, block.features(a), saved, y, weight)
 
-    def last_step(self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor) -> tuple[None, Tensor]:
+    def last_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, weight: Tensor | None = None
+    ) -> tuple[None, Tensor]:
         """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
         a, saved = block_forward(block, carry, self.maths)
         given = Handover(block.features(a))
         del a
-        return None, self._update(block, slot, given, saved, y)
+        return None, self._update(block, slot, given, saved, y, weight)
 
-    def _update(self, block: Block, slot: HeadSlot, features: Tensor | Handover, saved: Any, y: Tensor) -> Tensor:
+    def _update(
+        self, block: Block, slot: HeadSlot, features: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
+    ) -> Tensor:
         """One step of block and head, from its features (n, o); returns the loss (0-D)."""
-        loss, of_head, delta = _at_head(block, slot, features, y)
+        loss, of_head, delta = _at_head(block, slot, features, y, weight)
         del features
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
         slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, of_head])
@@ -265,11 +272,13 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
             yield block.parameters + head, s.input(k) + handed_on + activity
 
 
-def _at_head(block: Block, slot: HeadSlot, features: Tensor | Handover, y: Tensor) -> tuple[Tensor, Tensor, Handover]:
+def _at_head(
+    block: Block, slot: HeadSlot, features: Tensor | Handover, y: Tensor, weight: Tensor | None
+) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA; scores and residual are freed on return."""
     h, _ = taken(features)  # (n, o)
     g = h @ slot.projection.t()  # (n, c)
-    loss = cross_entropy(g, y)
-    residual = softmax_residual(g, y)  # (n, c), already divided by n
+    loss = cross_entropy(g, y, weight)
+    residual = softmax_residual(g, y, weight)  # (n, c), already divided by n
     del g
     return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

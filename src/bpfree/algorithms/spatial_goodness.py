@@ -132,6 +132,7 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
     """Spatial goodness; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "spatial-goodness"
+    weighs_classes: ClassVar[bool] = True
     lr: float = number(1e-3, above=0.0)
     readout: str = choice("sum", READOUTS, readout=True)
 
@@ -157,22 +158,28 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
     def enter(self, net: Chain, batch: Batch) -> Tensor:
         return batch.x
 
-    def block_step(self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor, learn: bool) -> tuple[Tensor, Tensor]:
+    def block_step(
+        self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
         a, saved = block_forward(block, carry, self.maths)
         if not learn:
-            return a, cross_entropy(spatial_goodness(a, slot.grid).to(a.dtype) @ slot.projection.t(), y)
-        return a, self._update(block, slot, a, saved, y)
+            return a, cross_entropy(spatial_goodness(a, slot.grid).to(a.dtype) @ slot.projection.t(), y, weight)
+        return a, self._update(block, slot, a, saved, y, weight)
 
-    def last_step(self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor) -> tuple[None, Tensor]:
+    def last_step(
+        self, block: Block, slot: SpatialSlot, carry: Tensor, y: Tensor, weight: Tensor | None = None
+    ) -> tuple[None, Tensor]:
         """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
         a, saved = block_forward(block, carry, self.maths)
         given = Handover(a)
         del a
-        return None, self._update(block, slot, given, saved, y)
+        return None, self._update(block, slot, given, saved, y, weight)
 
-    def _update(self, block: Block, slot: SpatialSlot, a: Tensor | Handover, saved: Any, y: Tensor) -> Tensor:
+    def _update(
+        self, block: Block, slot: SpatialSlot, a: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
+    ) -> Tensor:
         """One step of block and head, from its activity; returns the loss (0-D)."""
-        loss, of_head, delta = _at_head(slot, a, y)
+        loss, of_head, delta = _at_head(slot, a, y, weight)
         del a
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
         slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, of_head])
@@ -205,12 +212,12 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
             yield block.parameters + head, s.input(k) + handed_on + s.n * block.rows
 
 
-def _at_head(slot: SpatialSlot, given: Tensor | Handover, y: Tensor) -> tuple[Tensor, Tensor, Handover]:
+def _at_head(slot: SpatialSlot, given: Tensor | Handover, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA; goodness, scores and residual are freed on return."""
     a, _ = taken(given)
     goodness = spatial_goodness(a, slot.grid).to(a.dtype)  # (n, C P²)
     g = goodness @ slot.projection.t()  # (n, c)
-    loss, residual = cross_entropy(g, y), softmax_residual(g, y)
+    loss, residual = cross_entropy(g, y, weight), softmax_residual(g, y, weight)
     of_head = residual.t() @ goodness
     del goodness, g
     return loss, of_head, Handover(spatial_goodness_gradient(a, residual @ slot.projection, slot.grid))

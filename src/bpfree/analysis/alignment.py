@@ -110,7 +110,7 @@ def _update(rule: Algorithm, net: Chain, state: State | None, batch: Batch, phas
     if state is not None:
         _copy_all_but_optimisers(twin_state, state)
     before = [_flat(part) for part in (*twin, twin.output)]
-    exact = Batch(batch.x.to(torch.float64), batch.y, batch.key)
+    exact = Batch(batch.x.to(torch.float64), batch.y, batch.key, batch.weight)
     plain.learn(twin, twin_state, exact, phase or plain.phases(twin)[-1])
     return [old - _flat(part) for old, part in zip(before, (*twin, twin.output), strict=True)]
 

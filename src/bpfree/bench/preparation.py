@@ -107,7 +107,7 @@ def _load(
     if rules.train_examples is not None:
         loaded = loaded.limited(rules.train_examples)
     loaded = replace(loaded, name=readable(loaded.name))  # that of a file may be no text
-    return loaded.augmented(rules.augmentation_for(loaded.name)).to(device)
+    return loaded.augmented(rules.augmentation_for(loaded.name)).weighted(rules.weighted_by).to(device)
 
 
 def _build(spec: str, loaded: data.Dataset) -> nets.Chain:

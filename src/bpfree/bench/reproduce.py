@@ -139,7 +139,7 @@ class Reproduction:
                             name, data_dir=data_dir, download=download, split=split, split_seed=seed
                         )
                     part = scaled_data(whole[name, split, seed], rules, self.batch_size(key))
-                    self.data[key, name] = part.augmented(rules.augmentation_for(name))
+                    self.data[key, name] = part.augmented(rules.augmentation_for(name)).weighted(rules.weighted_by)
                 except DataError as error:
                     absent[name] = str(error)
                 except RulesetError as error:

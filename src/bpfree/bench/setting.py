@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import check_net, warn_of_weaknesses
+from bpfree.algorithms import check_net, check_weights, warn_of_weaknesses
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
@@ -89,13 +89,14 @@ def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = Tr
         searched: whether trials are to be made, which may have fewer examples than a run.
 
     Raises:
-        UsageError: a rule cannot train the net, has more phases than passes, or would meet a batch of one example in a net that
-            normalises batches.
+        UsageError: a rule cannot train the net or read class weights, has more phases than passes, or would meet a batch of one
+            example in a net that normalises batches.
         RulesetError: see :func:`check_supported`.
     """
     net = setting.build_net()
     for arm in arms:
         check_net(arm.build({}), net)
+        check_weights(arm.build({}), setting.data.class_weight)
         rules, n_train = setting.arm_rules(arm).rules, setting.data.n("train")
         net.check_batches(n_train, rules.batch_size)
         if searched:

@@ -16,6 +16,7 @@ __all__ = [
     "BatchSize",
     "CarbonOptions",
     "Channels",
+    "ClassWeight",
     "CountOptions",
     "DataDir",
     "DataOptions",
@@ -41,6 +42,9 @@ Arms = Annotated[str | None, typer.Option(help="name or name:key=value, comma-se
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
 Channels = Annotated[
     str, typer.Option(help="How the examples of FILE.npz with three axes are read: first, last, or auto (by their shape).")
+]
+ClassWeight = Annotated[
+    str | None, typer.Option(help="balanced: every class weighs the same in every arm's losses. none: every example does.")
 ]
 DataDir = Annotated[
     Path | None,
@@ -83,6 +87,7 @@ class RuleOptions:
     patience: Annotated[int | None, typer.Option(help="Passes without improvement before a phase ends.")] = None
     batch_size: BatchSize = None
     max_hours: MaxHours = None
+    class_weight: ClassWeight = None
 
     def changes(self) -> dict[str, Any]:
         """Rules by name, those that were given."""

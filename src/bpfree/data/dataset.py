@@ -8,7 +8,7 @@ order is drawn from (seed, pass), whatever is random inside a step from (seed, p
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bpfree.data.augment import augment, check_augmentation
+from bpfree.data.class_weights import ClassWeight, as_class_weight, weights_of
 from bpfree.data.splits import digest, stratified_order
 from bpfree.errors import DataError, DeviceError, UsageError, unknown_name
 from bpfree.numerics.streams import stream_key
@@ -41,11 +42,14 @@ class Batch:
         y: (n,) int64, labels from 0 to n_classes - 1.
         key: 0-D int64 on the device, ``stream_key(seed, pass_index, batch_index)``: what is random inside a step is drawn from it
             by :mod:`bpfree.numerics.streams`.
+        weight: (n,) floating, above 0: how many times each example counts in the losses, of which only the ratios matter; None:
+            each counts once. Training batches of :meth:`Dataset.weighted` have it.
     """
 
     x: Tensor
     y: Tensor
     key: Tensor
+    weight: Tensor | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +90,7 @@ class Dataset:
         prepared: the normalisation of the stored values, to apply to new examples; None where nothing was done to them.
         dtype: floating, of the batches.
         augmentation: of the training batches, ``"none"`` or ``"crop-flip"``.
+        class_weight: of the training batches: ``"balanced"``, a number for each class, or None, see :meth:`weighted`.
     """
 
     name: str
@@ -98,6 +103,7 @@ class Dataset:
     prepared: Normalisation | None = None
     dtype: torch.dtype = torch.float32
     augmentation: str = "none"
+    class_weight: ClassWeight = None
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {len(examples.y)}" for split, examples in self.splits.items())
@@ -222,6 +228,21 @@ class Dataset:
         check_augmentation(augmentation, self.in_shape, self.name)
         return dataclasses.replace(self, augmentation=augmentation)
 
+    def weighted(self, class_weight: str | Sequence[float] | None) -> Dataset:
+        """The same data, of which a training example of class c counts w_c times in the losses of every rule.
+
+        The loss of a batch is Σ w_y l / Σ w_y over its examples, as in ``torch.nn.functional.cross_entropy(weight=)``.
+
+        Args:
+            class_weight: ``"balanced"`` for w_c = n / (K n_c), as scikit-learn's, of the training split as it is when batches
+                are drawn; or w_c for each of the K classes, in the order of the labels, of which only the ratios matter; or
+                None to leave weights out.
+
+        Raises:
+            UsageError: another word, another number of classes, or a weight that is not a finite number above 0.
+        """
+        return dataclasses.replace(self, class_weight=as_class_weight(class_weight, self.n_classes, self.name))
+
     def _examples(self, split: str) -> Examples:
         if split in self.splits:
             return self.splits[split]
@@ -244,6 +265,7 @@ class Dataset:
         work = torch.float64 if self.dtype == torch.float64 else torch.float32
         norm = self.normalisation
         shift, factor = (norm.shift.to(work), norm.factor.to(work)) if norm else (None, None)
+        weights = weights_of(self.class_weight, examples.y, self.n_classes, work) if split == "train" else None
         for k, start in enumerate(starts):
             stop = min(start + size, n)
             if order is None:
@@ -256,4 +278,4 @@ class Dataset:
             x = x.to(work)
             if shift is not None and factor is not None:
                 x = x.sub_(shift).mul_(factor)  # x is a copy by now
-            yield Batch(x.to(self.dtype), y, keys[k])
+            yield Batch(x.to(self.dtype), y, keys[k], None if weights is None else weights[y])

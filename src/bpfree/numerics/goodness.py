@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bpfree.numerics.losses import at_least_float32
+from bpfree.numerics.losses import at_least_float32, weighted_mean, weighted_rows
 
 __all__ = [
     "NORM_EPS",
@@ -67,15 +67,21 @@ def logistic_residual(g: Tensor, threshold: Tensor | float, temperature: Tensor 
     return logistic(g, threshold, temperature)[1]
 
 
-def logistic(g: Tensor, threshold: Tensor | float, temperature: Tensor | float = 1.0) -> tuple[Tensor, Tensor]:
-    """:func:`logistic_loss` and :func:`logistic_residual`, of one margin."""
+def logistic(
+    g: Tensor, threshold: Tensor | float, temperature: Tensor | float = 1.0, weight: Tensor | None = None
+) -> tuple[Tensor, Tensor]:
+    """:func:`logistic_loss` and :func:`logistic_residual`, of one margin.
+
+    Args:
+        weight: (n,), how many times each row counts, see :mod:`bpfree.numerics.losses`; None: once.
+    """
     n = g.shape[0]
     margin = (g - threshold) / temperature
     residual = torch.sigmoid(margin)
     residual[: n // 2].sub_(1.0)  # the labels: 1 for the first half, 0 for the second
     residual = residual.div_(n * temperature)
     margin[: n // 2].neg_()
-    return F.softplus(margin).mean(), residual
+    return weighted_mean(F.softplus(margin), weight), weighted_rows(residual, weight)
 
 
 def length_normalise(x: Tensor, squares: Tensor | None = None) -> Tensor:
@@ -93,14 +99,17 @@ def normal_length(x: Tensor, squares: Tensor | None = None) -> Tensor:
     return ((squares / x[0].numel()).sqrt_() + NORM_EPS).to(x.dtype)
 
 
-def pair_loss(g: Tensor, alpha: Tensor | float) -> Tensor:
-    """Mean over pairs of softplus(−α (g₊ − g₋)); the first half of g are positives, the second their negatives; 0-D."""
+def pair_loss(g: Tensor, alpha: Tensor | float, weight: Tensor | None = None) -> Tensor:
+    """Mean over pairs of softplus(−α (g₊ − g₋)); the first half of g are positives, the second their negatives; 0-D.
+
+    ``weight`` (n,) is how many times each pair counts, see :mod:`bpfree.numerics.losses`.
+    """
     positive, negative = g.chunk(2)
-    return F.softplus(-alpha * (positive - negative)).mean()
+    return weighted_mean(F.softplus(-alpha * (positive - negative)), weight)
 
 
-def pair_residual(g: Tensor, alpha: Tensor | float) -> Tensor:
+def pair_residual(g: Tensor, alpha: Tensor | float, weight: Tensor | None = None) -> Tensor:
     """∂ pair_loss / ∂ g = ∓ α σ(−α (g₊ − g₋)) / n for n pairs, (2n,)."""
     positive, negative = g.chunk(2)
-    pull = alpha * torch.sigmoid(-alpha * (positive - negative)) / positive.shape[0]
+    pull = weighted_rows(alpha * torch.sigmoid(-alpha * (positive - negative)) / positive.shape[0], weight)
     return torch.cat([-pull, pull])

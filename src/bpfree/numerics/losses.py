@@ -2,6 +2,9 @@
 
 Index letters: n example, c class. Reduction is the mean over the n rows of the batch that is really there, here and
 nowhere else, so that a ragged last batch keeps its meaning. Sums are taken in float32 at least.
+
+With weights w (n,), above 0, an example counts as w examples, as in torch's ``cross_entropy(weight=)``: Σₙ wₙ lₙ / Σₙ wₙ, and the
+residual of row n is multiplied by wₙ / mean(w). Only the ratios of the weights matter. Without them nothing is computed for them.
 """
 
 from __future__ import annotations
@@ -10,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["at_least_float32", "cross_entropy", "one_hot", "softmax_residual"]
+__all__ = ["at_least_float32", "cross_entropy", "one_hot", "softmax_residual", "weighted_mean", "weighted_rows"]
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -23,16 +26,43 @@ def one_hot(y: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:
     return (y.unsqueeze(1) == torch.arange(n_classes, device=y.device)).to(dtype)
 
 
-def cross_entropy(scores: Tensor, y: Tensor) -> Tensor:
-    """Mean of −log softmax(scores)[y]; scores (n, c), y (n,) int64; returns a 0-D tensor in float32 or wider."""
-    return F.cross_entropy(at_least_float32(scores), y)
+def weighted_mean(losses: Tensor, weight: Tensor | None) -> Tensor:
+    """Mean of losses (n,), each counted ``weight`` (n,) times; 0-D."""
+    if weight is None:
+        return losses.mean()
+    weight = weight.to(losses.dtype)
+    return (losses * weight).sum() / weight.sum()
 
 
-def softmax_residual(scores: Tensor, y: Tensor) -> Tensor:
-    """∂ cross_entropy / ∂ scores = (softmax(scores) − onehot(y)) / n, (n, c), in the dtype of ``scores``."""
+def weighted_rows(rows: Tensor, weight: Tensor | None) -> Tensor:
+    """Rows (n, ...) times weight (n,) / mean(weight), in the dtype of ``rows``; ``rows`` itself where there is no weight."""
+    if weight is None:
+        return rows
+    relative = (weight / weight.mean()).to(at_least_float32(rows).dtype)
+    return (rows * relative.reshape(-1, *[1] * (rows.dim() - 1))).to(rows.dtype)
+
+
+def cross_entropy(scores: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean of −log softmax(scores)[y], 0-D, in float32 or wider.
+
+    Args:
+        scores: (n, c).
+        y: (n,) int64.
+        weight: (n,), how many times each example counts; None: once.
+    """
+    if weight is None:
+        return F.cross_entropy(at_least_float32(scores), y)
+    return weighted_mean(F.cross_entropy(at_least_float32(scores), y, reduction="none"), weight)
+
+
+def softmax_residual(scores: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """∂ cross_entropy / ∂ scores = (softmax(scores) − onehot(y)) / n, (n, c), in the dtype of ``scores``.
+
+    With ``weight`` (n,) row n is multiplied by wₙ / mean(w).
+    """
     residual = torch.softmax(at_least_float32(scores), dim=1)
     if residual.device.type == "cpu":  # the same numbers in one operation; on a GPU it is not deterministic by contract
         residual.scatter_(1, y.unsqueeze(1), -1.0, reduce="add")
     else:
         residual.sub_(one_hot(y, scores.shape[1], residual.dtype))
-    return residual.div_(scores.shape[0]).to(scores.dtype)
+    return weighted_rows(residual.div_(scores.shape[0]), weight).to(scores.dtype)

@@ -9,7 +9,9 @@ Index letters: n, m examples, i feature. With centred rows x̃ = x − mean over
     dx̃ = dU / (r + ε) − x̃ (x̃ · dU) / (r (r + ε)²) ,   dx = dx̃ − mean over i of dx̃
 
 For maps (channels, height, width), x is the standard deviation of each channel over its positions. The loss couples the
-examples of a batch: it is a mean over pairs. Source: Nøkland and Eidnes, arXiv 1901.06656, section 3, and its released code.
+examples of a batch: it is a mean over pairs. With weights w (n,) a pair counts wₙ wₘ times.
+
+Source: Nøkland and Eidnes, arXiv 1901.06656, section 3, and its released code.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bpfree.numerics.losses import at_least_float32
+from bpfree.numerics.losses import at_least_float32, weighted_rows
 
 __all__ = ["EPS", "label_similarity", "similarity_loss_and_gradient", "spread", "spread_gradient"]
 
@@ -32,7 +34,7 @@ def label_similarity(y: Tensor, n_classes: int, dtype: torch.dtype) -> Tensor:
     return same.mul_(1.0 - other).add_(other)
 
 
-def similarity_loss_and_gradient(features: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+def similarity_loss_and_gradient(features: Tensor, target: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
     """The loss (0-D, float32 or wider) and its derivative by ``features`` (n, i), in their dtype.
 
     A row whose features are all equal has no direction; its derivative is 0.
@@ -45,7 +47,11 @@ def similarity_loss_and_gradient(features: Tensor, target: Tensor) -> tuple[Tens
     u = centred / (length + EPS)
     error = (u @ u.t()).sub_(target)
     del target
-    loss = error.square().mean()
+    if weight is None:
+        loss = error.square().mean()
+    else:
+        counted = weighted_rows(weighted_rows(error, weight).t(), weight)  # the error is symmetric
+        loss, error = (error * counted).mean(), counted
     du = (error @ u).mul_(4.0 / n**2)
     del u, error
     along = (centred * du).sum(1, keepdim=True)

@@ -15,7 +15,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from bpfree.numerics.losses import at_least_float32, one_hot
+from bpfree.numerics.losses import at_least_float32, one_hot, weighted_mean, weighted_rows
 
 __all__ = ["sparsemax", "sparsemax_loss", "sparsemax_residual"]
 
@@ -42,16 +42,19 @@ def sparsemax(scores: Tensor) -> Tensor:
     return (z - _threshold(z)).clamp_min(0).to(scores.dtype)
 
 
-def sparsemax_loss(scores: Tensor, y: Tensor) -> Tensor:
-    """Mean sparsemax loss of scores (n, c) and labels y (n,) int64; 0-D, at least 0, in float32 or wider."""
+def sparsemax_loss(scores: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
+    """Mean sparsemax loss of scores (n, c) and labels y (n,) int64; 0-D, at least 0, in float32 or wider.
+
+    ``weight`` (n,) is how many times each example counts, see :mod:`bpfree.numerics.losses`.
+    """
     z = _shifted(scores)
     tau = _threshold(z)
     inside = torch.where(z > tau, z.square() - tau.square(), 0).sum(1)
-    return (0.5 + 0.5 * inside - z.gather(1, y.unsqueeze(1)).squeeze(1)).mean()
+    return weighted_mean(0.5 + 0.5 * inside - z.gather(1, y.unsqueeze(1)).squeeze(1), weight)
 
 
-def sparsemax_residual(scores: Tensor, y: Tensor) -> Tensor:
+def sparsemax_residual(scores: Tensor, y: Tensor, weight: Tensor | None = None) -> Tensor:
     """∂ sparsemax_loss / ∂ scores = (sparsemax(scores) − onehot(y)) / n, (n, c), in the dtype of ``scores``."""
     probabilities = sparsemax(at_least_float32(scores))
     residual = (probabilities - one_hot(y, scores.shape[1], probabilities.dtype)) / scores.shape[0]
-    return residual.to(scores.dtype)
+    return weighted_rows(residual, weight).to(scores.dtype)

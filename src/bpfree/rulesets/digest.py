@@ -28,6 +28,8 @@ def hashed_fields(ruleset: Rules) -> dict[str, Any]:
         del fields["search"]["studies"], fields["search"]["spaces"]
     if fields["search"]["train_examples"] is None:
         del fields["search"]["train_examples"]
+    if fields["class_weight"] == "none":
+        del fields["class_weight"]
     return fields
 
 

@@ -43,6 +43,7 @@ FEWEST_STUDIES = 5
 """Below this the spread over studies is hardly known."""
 
 Augmentation = Literal["none", "crop-flip"]
+ClassWeights = Literal["none", "balanced"]
 LrSchedule = Literal["constant", "linear-cooldown", "cosine"]
 
 
@@ -176,6 +177,7 @@ class Rules(Part):
     readout: Literal["as-the-arm-says", "best-prefix-on-validation"] = "as-the-arm-says"
     precision: Literal["float32", "bfloat16"] = "float32"
     augmentation: Augmentation | dict[str, Augmentation] = "none"
+    class_weight: ClassWeights = "none"
     splits: dict[str, Split] | dict[str, Word] = Field(default_factory=lambda: _splits(standard_splits()))
     train_examples: Count | None = None
     scale: Share = 1.0
@@ -235,6 +237,11 @@ class Rules(Part):
         return self.augmentation
 
     @property
+    def weighted_by(self) -> str | None:
+        """What :meth:`bpfree.data.Dataset.weighted` takes: how training examples are weighted by their class, None where not."""
+        return None if self.class_weight == "none" else self.class_weight
+
+    @property
     def claims(self) -> bool:
         """Whether a table under these rules may say better, worse or equivalent.
 
@@ -271,7 +278,7 @@ UNHASHED = frozenset({"name", "title", "description", "only_for", "plan"})
 """Top-level fields that do not decide comparability."""
 
 _COMMON = UNHASHED | {
-    *("exceptions", "schema_version", "version", "comparable", "splits", "train_examples", "scale"),
+    *("exceptions", "schema_version", "version", "comparable", "splits", "train_examples", "scale", "class_weight"),
     *("equivalence_margin", "energy_equivalence_margin"),
 }
 """Fields that hold for the whole table, so that an exception for some arms has no meaning."""

@@ -156,6 +156,11 @@ def _data(ruleset: Ruleset) -> Iterator[str]:
         yield "Training images are cropped and flipped at random, for every arm."
     else:
         yield "Training data are not augmented."
+    if ruleset.class_weight == "balanced":
+        yield (
+            "All classes weigh the same in the losses of every arm: a training example counts n / (K n_c) times, n_c being the "
+            "examples of its class among n of K classes."
+        )
     splits = "; ".join(f"{name}: {how}" for name, how in ruleset.splits.items())
     if splits:
         yield f"Splits, the same for every arm and seed: {splits}."

@@ -30,6 +30,7 @@ def identity_of(
         "layers (sha256)": hashlib.sha256(repr(net.to_module()).encode()).hexdigest()[:16],
         "training data": data.data_digest,
         "augmentation": data.augmentation,
+        "class_weight": list(data.class_weight) if isinstance(data.class_weight, tuple) else data.class_weight,
         "dtype": str(net.dtype).removeprefix("torch."),
         "batch_size": batch_size,
         "seed": seed,

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State, check_net, step, warn_of_weaknesses
+from bpfree.algorithms import Algorithm, Phase, State, check_net, check_weights, step, warn_of_weaknesses
 from bpfree.data import Batch, Dataset
 from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Chain
@@ -129,7 +129,7 @@ def training(
 
     Args:
         data: on the device of the net; a view without the test split is enough. Batches of float32 are given in the number
-            format of the net.
+            format of the net. Classes count as :meth:`bpfree.data.Dataset.weighted` says.
         stop: when a phase and the run end; a function of the phase where phases differ.
         batch_size: examples in a step; the last batch of a pass may be smaller.
         seed: of initial parameters, order of batches and randomness inside steps.
@@ -142,11 +142,12 @@ def training(
         identity: further JSON values that must agree between a checkpoint and this call.
 
     Raises:
-        UsageError: the rule cannot train this net, the net's shapes do not fit the data, there are fewer passes than phases,
-            the checkpoint's identity differs, or an argument is of another kind.
+        UsageError: the rule cannot train this net or read the data's class weights, the net's shapes do not fit the data, there
+            are fewer passes than phases, the checkpoint's identity differs, or an argument is of another kind.
         DataError: the checkpoint is damaged, or of another rule or net.
     """
     check_given(algorithm, net, data, stop)
+    check_weights(algorithm, data.class_weight)
     _check_options(net, data, batch_size, seed, lr_schedule)
     data = in_format_of(net, data)
     net.train()

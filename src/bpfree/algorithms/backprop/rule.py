@@ -136,6 +136,7 @@ class Backprop(BlockGradients[NetState[Any]]):
     """Backpropagation; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "backprop"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = (
         "update=in-sweep",
         "checkpoint_every=2",
@@ -172,7 +173,7 @@ class Backprop(BlockGradients[NetState[Any]]):
     @torch.no_grad()
     def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:
         activities = Activities(net, self.maths, self.checkpoint_every)
-        loss, gradients, delta = self._at_output(net, activities.forward(batch.x), batch.y)
+        loss, gradients, delta = self._at_output(net, activities.forward(batch.x), batch)
         parameters, blocks = parameters_of_net(net), list(net)
         first = len(parameters) - len(gradients)  # gradients are those of parameters[first:], or have been used
         if self.update == "in-sweep":
@@ -194,13 +195,13 @@ class Backprop(BlockGradients[NetState[Any]]):
         return loss
 
     @staticmethod
-    def _at_output(net: Chain, a: Tensor, y: Tensor) -> tuple[Tensor, list[Tensor], Handover]:
+    def _at_output(net: Chain, a: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor], Handover]:
         """The loss (1,), the gradients by V and c, and dA_L; scores and residual are freed on return."""
         last, output = net[-1], net.output
         h = last.features(a)
         g = output(h)
-        loss = cross_entropy(g, y).reshape(1)
-        residual = softmax_residual(g, y)
+        loss = cross_entropy(g, batch.y, batch.weight).reshape(1)
+        residual = softmax_residual(g, batch.y, batch.weight)
         del g
         delta = Handover(last.features_gradient(residual @ output.weight))
         return loss, [residual.t() @ h, residual.sum(0)], delta

@@ -134,7 +134,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual
+from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual, weighted_mean
 from bpfree.numerics.sparsemax import sparsemax, sparsemax_loss, sparsemax_residual
 from bpfree.units import format_bytes
 
@@ -154,6 +154,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
     """Cascaded-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "cascaded-forward"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("blocks=dfa", "predictor=ridge")
     lr: float = number(4.2e-4, above=0.0)
     blocks: str = choice("random", ("random", "dfa"))
@@ -257,22 +258,23 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
                 x = block_activity(block, x, statistics="update")
             return torch.zeros(1, device=x.device)
         losses = [
-            self._train_predictor(state.slot(k), h, batch.y)
+            self._train_predictor(state.slot(k), h, batch)
             for k, h in enumerate(_features(net, batch.x, phase))
             if k in phase.learning
         ]
         return torch.stack(losses)
 
-    def _train_predictor(self, slot: CascadeSlot, h: Tensor, y: Tensor) -> Tensor:
+    def _train_predictor(self, slot: CascadeSlot, h: Tensor, batch: Batch) -> Tensor:
+        y, weight = batch.y, batch.weight
         scores = h @ slot.projection.t()
         if slot.sums is not None:
             targets = one_hot(y, scores.shape[1], h.dtype)
-            slot.sums.add(h, targets)
-            return 0.5 * at_least_float32(scores - targets).square().sum(1).mean()
+            slot.sums.add(h, targets, weight)
+            return 0.5 * weighted_mean(at_least_float32(scores - targets).square().sum(1), weight)
         loss, residual = (
-            (sparsemax_loss(scores, y), sparsemax_residual(scores, y))
+            (sparsemax_loss(scores, y, weight), sparsemax_residual(scores, y, weight))
             if self.predictor == "sparsemax"
-            else (cross_entropy(scores, y), softmax_residual(scores, y))
+            else (cross_entropy(scores, y, weight), softmax_residual(scores, y, weight))
         )
         assert slot.optimiser is not None  # without sums there is one
         slot.optimiser.step([slot.projection], [residual.t() @ h])
@@ -288,7 +290,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
         h = net[-1].features(x)
         del x
         g = net.output(h)
-        error, loss = softmax_residual(g, batch.y), cross_entropy(g, batch.y)
+        error, loss = softmax_residual(g, batch.y, batch.weight), cross_entropy(g, batch.y, batch.weight)
         of_output = [error.t() @ h, error.sum(0)]
         del h, g
         for k in reversed(range(len(net))):

@@ -28,8 +28,11 @@ class RidgeSums(nn.Module):
         self.register_buffer("cross", torch.zeros(n_features, n_classes, dtype=dtype, device=device))
         self.unsolved = StepCount()
 
-    def add(self, h: Tensor, targets: Tensor) -> None:
-        """Add a batch: features (n, features) and one-hot targets (n, classes)."""
+    def add(self, h: Tensor, targets: Tensor, weight: Tensor | None = None) -> None:
+        """Add a batch: features (n, features), one-hot targets (n, classes), and how many times each example counts, (n,)."""
+        if weight is not None:  # as they are: divided by the mean of a batch they would differ from batch to batch
+            root = weight.sqrt().unsqueeze(1)
+            h, targets = h * root, targets * root
         gather_(self.gram, self.cross, h, targets)
         self.unsolved.advance()
 

@@ -77,7 +77,7 @@ class Passed(NamedTuple):
     behind: tuple[Tensor, ...]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, kw_only=True)
 class HardBatch(Batch):
     """A batch whose neutral inputs have been through the net: hard negatives, and what need not be computed again.
 

@@ -174,6 +174,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
     """Forward-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "forward-forward"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("inference=head",)
     lr: float = number(5e-4, above=0.0)
     weight_decay: float = number(3e-4, low=0.0)
@@ -269,7 +270,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         h, picture_product = neutral_pass(net, self._scaled(batch.x), self._voting(net), self.maths, state.slot(0).label_weight)
         assert state.head is not None  # hard negatives have one
         wrong = hard_labels(h @ state.head.t(), batch.y, batch.key)
-        return HardBatch(batch.x, batch.y, batch.key, wrong, h, picture_product)
+        return HardBatch(batch.x, batch.y, batch.key, batch.weight, wrong=wrong, head_input=h, product=picture_product)
 
     def enter(self, net: Chain, batch: Batch) -> Passed:
         return Passed(self._painted(net, batch), ())
@@ -291,11 +292,13 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         neutral_rows = length_normalise(neutral(x, n_classes)) if self._reads_rows_behind else None
         return Rows(length_normalise(rows), labels, neutral_rows, self._reads_rows_behind)
 
-    def block_step(self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool) -> tuple[Passed, Tensor]:
-        return self._block_step(block, slot, carry, y, learn, last=False)
+    def block_step(
+        self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Passed, Tensor]:
+        return self._block_step(block, slot, carry, y, learn, weight, last=False)
 
     def _block_step(
-        self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool, *, last: bool
+        self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool, weight: Tensor | None, *, last: bool
     ) -> tuple[Passed, Tensor]:
         rows, neutral_rows, labels = carry.rows.learning, carry.rows.neutral, carry.rows.labels
         saved = None
@@ -311,7 +314,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         pairs, peers = self.loss == "symba", self.peer_normalisation > 0
         h = block.features(a)
         squares = row_squares(h)
-        loss, by_h = local_loss(h, squares, slot, self.goodness, pairs=pairs, peers=peers, learn=learn)
+        loss, by_h = local_loss(h, squares, slot, self.goodness, pairs=pairs, peers=peers, learn=learn, weight=weight)
         delta = Handover(block.features_gradient(by_h))
         same = h.numel() == a.numel()  # features may be a mean over positions
         del by_h, h
@@ -329,9 +332,11 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
             after = Rows(length_normalise(a, squares if same else None), labels, neutral_rows, False)
         return Passed(after, (*carry.behind, after.head_rows(len(y))) if self._reads_rows_behind else ()), loss
 
-    def last_step(self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor) -> tuple[Passed, Tensor]:
+    def last_step(
+        self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, weight: Tensor | None = None
+    ) -> tuple[Passed, Tensor]:
         """As of any other block, but only the head reads on: the learning rows are freed."""
-        passed, loss = self._block_step(block, slot, carry, y, True, last=True)
+        passed, loss = self._block_step(block, slot, carry, y, True, weight, last=True)
         return passed._replace(rows=passed.rows._replace(learning=y.new_empty(0), neutral=None)), loss
 
     def leave(self, net: Chain, state: ForwardState, batch: Batch, carry: Passed) -> None:
@@ -343,7 +348,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
             h = batch.head_input
         else:
             h = torch.cat([net[k].features(carry.behind[k]) for k in self._voting(net)], 1)
-        residual = softmax_residual(h @ head.t(), batch.y)
+        residual = softmax_residual(h @ head.t(), batch.y, batch.weight)
         optimiser.step([head], [residual.t() @ h])
 
     def scores(self, net: Chain, state: ForwardState, x: Tensor, phase: Phase) -> Tensor:

@@ -145,7 +145,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, operator
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.dropout import consistent_mask
-from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot
+from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, weighted_mean, weighted_rows
 from bpfree.numerics.orthogonal import METHODS
 
 __all__ = ["Foton", "FotonState"]
@@ -173,6 +173,7 @@ class Foton(Algorithm[FotonState]):
     """FOTON; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "foton"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("memory=low",)
     lr: float = number(0.0, low=0.0)
     optimiser: str = choice("by-depth", ("by-depth", "adam", "sgd", "rms"))
@@ -245,7 +246,7 @@ class Foton(Algorithm[FotonState]):
             activity = self._masked(block(activity), k, state, batch)
             if stores:
                 stored.append(activity)
-        error, loss = self._output_step(net, state, net[-1].features(activity), batch.y)
+        error, loss = self._output_step(net, state, net[-1].features(activity), batch)
         del activity
         n, modulated = len(batch.y), self._modulated(state, batch.x, error)
         del error
@@ -257,7 +258,7 @@ class Foton(Algorithm[FotonState]):
                 after = block(rows)
                 for half in after.chunk(2):
                     self._masked(half, k, state, batch)
-                self._block_step(block, state.slot(k), (after[:n] - after[n:]).mul_(scale), rows[:n])
+                self._block_step(block, state.slot(k), weighted_rows((after[:n] - after[n:]).mul_(scale), batch.weight), rows[:n])
                 rows = after
             return loss.reshape(1)
         stored.reverse()  # each is freed once the block behind it has learned
@@ -265,7 +266,9 @@ class Foton(Algorithm[FotonState]):
         for k, block in enumerate(net):
             modulated = self._masked(block(modulated), k, state, batch)
             activity = stored.pop()
-            self._block_step(block, state.slot(k), (activity - modulated).mul_(scale), before)
+            difference = weighted_rows((activity - modulated).mul_(scale), batch.weight)
+            self._block_step(block, state.slot(k), difference, before)
+            del difference
             before = activity
         return loss.reshape(1)
 
@@ -274,11 +277,11 @@ class Foton(Algorithm[FotonState]):
         gradients = operator.weight_gradients(block, difference, before)
         self._update(slot.optimiser, parameters_of(block), gradients)
 
-    def _output_step(self, net: Chain, state: FotonState, h: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _output_step(self, net: Chain, state: FotonState, h: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Update the output from features (n, o); E and the loss from before."""
-        error, loss = self._error(net.output(h), y, state.hyper.temperature)
-        n = len(y)
-        self._update(state.output, list(net.output.parameters()), [error.t() @ h / n, error.sum(0) / n])
+        error, loss = self._error(net.output(h), batch, state.hyper.temperature)
+        n, counted = len(batch.y), weighted_rows(error, batch.weight)  # the shift of an example is that of its error alone
+        self._update(state.output, list(net.output.parameters()), [counted.t() @ h / n, counted.sum(0) / n])
         return error, loss
 
     @staticmethod
@@ -293,14 +296,14 @@ class Foton(Algorithm[FotonState]):
             return activity
         return activity.mul_(consistent_mask(batch.key, activity.shape, k, state.hyper.dropout, activity.dtype))
 
-    def _error(self, g: Tensor, y: Tensor, temperature: Tensor) -> tuple[Tensor, Tensor]:
+    def _error(self, g: Tensor, batch: Batch, temperature: Tensor) -> tuple[Tensor, Tensor]:
         """E (n, classes), not divided by n, and the mean loss (0-D)."""
-        target = one_hot(y, g.shape[1], g.dtype)
+        target = one_hot(batch.y, g.shape[1], g.dtype)
         if self.loss == "squared-error":
             error = g - target
-            return error, 0.5 * at_least_float32(error).square().sum(1).mean()
+            return error, 0.5 * weighted_mean(at_least_float32(error).square().sum(1), batch.weight)
         scaled = temperature * g
-        return torch.softmax(scaled, 1) - target, cross_entropy(scaled, y)
+        return torch.softmax(scaled, 1) - target, cross_entropy(scaled, batch.y, batch.weight)
 
     def _update(self, optimiser: Optimiser, parameters: list[Tensor], gradients: list[Tensor]) -> None:
         if self.optimiser == "rms":

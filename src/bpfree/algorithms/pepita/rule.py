@@ -143,7 +143,7 @@ from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.nets.operator import weight_of
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.feedback import DISTRIBUTIONS, compose, random_feedback
-from bpfree.numerics.losses import cross_entropy, one_hot
+from bpfree.numerics.losses import cross_entropy, one_hot, weighted_rows
 from bpfree.numerics.orthogonal import orthogonal_
 
 __all__ = ["Pepita", "PepitaState"]
@@ -158,6 +158,7 @@ class Pepita(Algorithm[PepitaState]):
     """PEPITA, with weight mirroring as an option; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "pepita"
+    weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("mirroring=true",)
     lr: float = number(0.01, above=0.0)
     optimiser: str = choice("sgd", ("adam", "sgd"))
@@ -245,7 +246,7 @@ class Pepita(Algorithm[PepitaState]):
             del response
         h = net[-1].features(activity)
         del activity
-        error, loss = self._error(net.output(h), batch.y)
+        error, loss = self._error(net.output(h), batch)
         plain = h if self.presynaptic == "standard" else None
         del h
         modulated = self._modulated(state, batch.x, error)
@@ -256,12 +257,12 @@ class Pepita(Algorithm[PepitaState]):
             before = standard.pop() if keeps else modulated
             clean = responses.pop()
             if self.presynaptic == "mixed":
-                of_clean = response_gradients(block, clean / n, before)
-                gradients = response_gradients(block, response / n, modulated)
+                of_clean = response_gradients(block, weighted_rows(clean / n, batch.weight), before)
+                gradients = response_gradients(block, weighted_rows(response / n, batch.weight), modulated)
                 gradients = [one - other for one, other in zip(of_clean, gradients, strict=True)]
             else:
                 difference = clean - response if keeps else clean.sub_(response)
-                gradients = response_gradients(block, difference.div_(n), before)
+                gradients = response_gradients(block, weighted_rows(difference.div_(n), batch.weight), before)
                 del difference
             del before, clean, response
             state.slot(k).optimiser.step(parameters_of(block), gradients)
@@ -269,13 +270,15 @@ class Pepita(Algorithm[PepitaState]):
             modulated = after
             del after
         last = net[-1].features(modulated) if plain is None else plain
+        error = weighted_rows(error, batch.weight)  # the shift of an example was that of its error alone
         state.optimiser.step(list(net.output.parameters()), [error.t() @ last / n, error.sum(0) / n])
         return loss.reshape(1)
 
     @staticmethod
-    def _error(g: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    def _error(g: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """softmax − one-hot of scores (n, classes), not divided by n, and the loss (0-D)."""
-        return torch.softmax(g, 1).sub_(one_hot(y, g.shape[1], g.dtype)), cross_entropy(g, y)
+        loss = cross_entropy(g, batch.y, batch.weight)
+        return torch.softmax(g, 1).sub_(one_hot(batch.y, g.shape[1], g.dtype)), loss
 
     def _modulated(self, state: PepitaState, x: Tensor, error: Tensor) -> Tensor:
         """x ∓ E F, in the shape of the examples."""
