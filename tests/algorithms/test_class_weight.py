@@ -65,7 +65,7 @@ def by_torch(rule: Algorithm, net: Chain, heads: list[Tensor], batch: Batch, wei
     if not heads:
         losses.append(F.cross_entropy(net.output(net[-1].features(x)), batch.y, weight=weights))
     learned = {**dict(net.named_parameters()), **{f"head {k}": head for k, head in enumerate(heads)}}
-    gradients = torch.autograd.grad(sum(losses), list(learned.values()), allow_unused=True, materialize_grads=True)
+    gradients = torch.autograd.grad(torch.stack(losses).sum(), list(learned.values()), allow_unused=True, materialize_grads=True)
     return dict(zip(learned, gradients, strict=True))
 
 
