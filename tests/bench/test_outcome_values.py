@@ -49,7 +49,8 @@ def test_every_field_of_a_search() -> None:
         "arm": "mono-forward:lr=0.02#control", "algorithm": "mono-forward", "dataset": "digits",
         "data_digest": DIGITS.data_digest, "split_seed": 7, "net": "mlp:1x4", "study": 3, "control": True,
         "best": {"lr": 0.02, "weight_decay": 0.25},
-        "best_trial": 1, "best_val_accuracy": 0.9, "trials": 4, "diverged_trials": 1, "passes_per_trial": 5, "passes_per_run": 9,
+        "best_trial": 1, "best_val_accuracy": 0.9, "trials": 4, "diverged_trials": 1, "failed_trials": 0,
+        "passes_per_trial": 5, "passes_per_run": 9,
         "examples_per_trial": 200, "examples_per_run": n_train, "n_validation": n_validation, "time_s": 15.75, "joules": 150.5,
         "space": {"lr": "log-uniform 0.0001 to 0.02", "weight_decay": "log-uniform 0.001 to 1"}, "at_edge": ["lr"],
         "unequal_search": ["lr"], "sampler": {"name": "qmc"},
@@ -65,10 +66,24 @@ def test_a_search_without_trials_found_and_cost_nothing() -> None:
     assert (found.best, found.best_val_accuracy, found.cost) == ({}, 0.0, None)
     expected: dict[str, Any] = {
         "study": None, "control": False, "best": {}, "best_trial": None, "best_val_accuracy": 0.0, "trials": 0,
-        "diverged_trials": 0, "passes_per_trial": 4, "time_s": 0.0, "joules": None, "at_edge": [], "unequal_search": [],
+        "diverged_trials": 0, "failed_trials": 0,
+        "passes_per_trial": 4, "time_s": 0.0, "joules": None, "at_edge": [], "unequal_search": [],
         "tried": [], "sampler": {},
     }  # fmt: skip
     assert {key: found.row[key] for key in expected} == expected
+
+
+def test_a_trial_that_raised_is_counted_among_those_that_diverged_and_says_what_it_raised() -> None:
+    raised = Tried({"lr": 0.003}, 0.0, 16, 0, 0.5, 5.0, "rapl", diverged=True, failed="ValueError: no")
+    assert raised.attributes == {
+        "seed": 16, "passes": 0, "time_s": 0.5, "joules": 5.0, "method": "rapl", "diverged": True, "failed": "ValueError: no",
+    }  # fmt: skip
+    row = tuned_of(setting(), Arm.parse("backprop"), [*TRIALS, raised], {}, {}).row
+    assert (row["trials"], row["diverged_trials"], row["failed_trials"], row["best_trial"]) == (5, 2, 1, 1)
+    assert row["tried"][4] == {
+        "values": {"lr": 0.003}, "val_accuracy": 0.0, "seed": 16, "passes": 0, "diverged": True, "failed": "ValueError: no",
+    }  # fmt: skip
+    assert not [each for each in row["tried"][:4] if "failed" in each]
 
 
 def test_joules_are_those_of_all_trials_or_of_none() -> None:

@@ -27,6 +27,8 @@ from bpfree.meter.reading import Reading
 from bpfree.models import Model
 from bpfree.records import Energy, Flops, HistoryEntry, Memory, PhaseEnd, TuningCost
 from bpfree.train import initialise
+from bpfree.train.evaluation import Evaluation
+from bpfree.train.health import Health
 
 measuring: Any = importlib.import_module("bpfree.bench.measure")
 CPU = torch.device("cpu")
@@ -74,25 +76,30 @@ def ended(text: str = "pepita:lr=0.02", **changes: Any) -> Ended:
     return dataclasses.replace(run, **changes)
 
 
-def test_every_field() -> None:
+def test_every_field(monkeypatch: pytest.MonkeyPatch) -> None:
     """A pass amounts to 480 / 64 / 3 = 2.5 full steps; no work apart falls into nine steps: 3 (2.5 x 1000 + 70) = 7710."""
     run = ended()
+    looked: list[Any] = []
+    signs = Health(dead_units=(0.25,), tied_scores=0.125, block_accuracy=(0.75,))
+    monkeypatch.setattr(record, "health_of", lambda *args: looked.append(args) or signs)
     made = record_of(run, None)
+    assert looked == [(run.algorithm, run.net, run.state, run.setting.data, run.phase)]
     assert made.model_dump(exclude={"params", "code_digest", "environment_digest", "versions", "ruleset_digest"}) == {
         "schema": 2, "arm": "pepita:lr=0.02", "algorithm": "pepita", "variant": "lr=0.02", "dataset": "digits",
         "split": run.setting.data.split_digest, "data_digest": run.setting.data.data_digest, "split_seed": 3, "net": "mlp:1x4",
-        "n_params": 65 * 4 + 5 * 10, "n_aux_params": 0, "seed": 7, "study": None, "control": False, "unequal_search": ["lr"],
+        "n_params": 65 * 4 + 5 * 10, "n_aux_params": 0, "seed": 7, "study": None, "control": False, "untrained_control": False,
+        "unequal_search": ["lr"],
         "plan": {"command": "c", "phases": {"all blocks": None}, "target": 0.8}, "status": "ok",
         "reasons": {
             "energy.flag.co-tenant": "another process", "tuning_energy": "nothing was tuned: the values were given",
             **dict.fromkeys(
-                ("test_accuracy", "n_test", "correct", "inference"),
+                ("test_accuracy", "n_test", "correct", "by_class", "inference"),
                 "the test split is read once, when the study is over, and only for its best trial",
             ),
             "study": "one search served all seeds",
             "memory.allocator_peak": "torch keeps no allocator peak for a cpu device; see live_memory",
         },
-        "val_accuracy": 0.85, "test_accuracy": None, "n_test": None, "correct": None, "passes": 3, "steps": 9,
+        "val_accuracy": 0.85, "test_accuracy": None, "n_test": None, "correct": None, "by_class": None, "passes": 3, "steps": 9,
         "examples_seen": 480, "stops": [{"phase": 0, "reason": "cap", "passes": 3}], "forward_passes": 6.0, "time_s": 30.0,
         "eval_time_s": 6.0, "cpu_s": 12.5, "other_load": 0.25,
         "energy": {
@@ -110,6 +117,7 @@ def test_every_field() -> None:
             "weights": 1, "auxiliary": 2, "gradients": 3, "optimiser": 4, "activations": 5, "feature_cache": 0,
             "method": "by hand", "allocator_peak": None,
         },
+        "health": {"dead_units": [0.25], "tied_scores": [0.125], "block_accuracy": [0.75]},
         "tier": "eager", "maths": "closed", "history": [each.model_dump() for each in HISTORY], "started_at": "now",
     }  # fmt: skip
     assert made.params["lr"] == 0.02
@@ -123,7 +131,8 @@ def test_every_field() -> None:
     [
         (KeyboardInterrupt(), "interrupted", "the run was interrupted; give the same command again to run it anew"),
         (ValueError("one line\nanother"), "failed", "ValueError: one line"),
-        (MemoryError(), "failed", "MemoryError: no message"),
+        (MemoryError(), "interrupted", "MemoryError: no message; give the same command again to run it anew"),
+        (OSError("no disk"), "interrupted", "OSError: no disk; give the same command again to run it anew"),
         (None, "diverged", "the loss or the validation scores became NaN or infinite in pass 3"),
     ],
 )
@@ -132,8 +141,9 @@ def test_a_run_that_broke(problem: BaseException | None, status: str, why: str) 
     history = HISTORY if problem is not None else [*HISTORY[:2], entry(3, None, improved=False)]
     made = record_of(ended(history=history), problem)
     assert made.status == status
-    for name in ("status", "val_accuracy", "test_accuracy", "n_test", "correct", "inference"):
+    for name in ("status", "val_accuracy", "test_accuracy", "n_test", "correct", "by_class", "inference"):
         assert made.reasons[name] == why
+    assert made.health.model_dump() == {"dead_units": [], "tied_scores": [], "block_accuracy": []}
     assert (made.val_accuracy, made.passes, made.time_s, made.energy.joules) == (None, 3, 30.0, 500.0)
 
 
@@ -184,7 +194,10 @@ def test_what_the_search_cost() -> None:
 
 
 def test_the_look_at_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Two batch sizes, of which the larger is the headline; bits of 1, 0, 0, 0, 0, 0, 0, 0, 1 are 0x80 0x80."""
+    """Two batch sizes, of which the larger is the headline; bits of 1, 0, 0, 0, 0, 0, 0, 0, 1 are 0x80 0x80.
+
+    Classes of 6, 0 and 3 examples with 1, 0 and 1 right: recalls 1/6, none and 1/3, in the mean 1/4; the largest has 6 of 9.
+    """
     run = ended()
     correct = torch.tensor([True, *[False] * 7, True])
     asked: dict[str, Any] = {}
@@ -200,11 +213,16 @@ def test_the_look_at_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
             for size in options["batch_sizes"]
         ]  # fmt: skip
 
-    monkeypatch.setattr(record, "evaluate", lambda *args: SimpleNamespace(accuracy=2 / 9, correct=correct))
+    monkeypatch.setattr(record, "evaluate", lambda *args: Evaluation(2 / 9, None, correct, (6, 0, 3), (1, 0, 1)))
     monkeypatch.setattr(record, "measure_inference", measured)
     model = Model(run.algorithm, run.net, run.state, run.phase, run.setting.data.normalisation)
     made = with_test(record_of(run, None), run.setting, model)
     assert (made.test_accuracy, made.n_test, made.correct) == (2 / 9, 9, "gIA=")
+    assert made.by_class is not None
+    assert made.by_class.model_dump() == {
+        "n": [6, 0, 3], "recall": [1 / 6, None, 1 / 3], "balanced_accuracy": pytest.approx(0.25), "majority_share": 6 / 9,
+    }  # fmt: skip
+    assert not {"test_accuracy", "n_test", "correct", "by_class"} & set(made.reasons)
     assert made.inference is not None
     assert made.inference.model_dump() == {
         "batch_size": 128, "latency_s": 12.8, "joules_per_1000": 5.0,
@@ -219,7 +237,7 @@ def test_the_look_at_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
         },
     }  # fmt: skip
     assert asked == {
-        "arms": ["pepita:lr=0.02"], "batch_sizes": (1, 128), "repeats": 40, "window_s": 0.1, "n_windows": 1, "max_s": 5.0,
+        "arms": ["pepita:lr=0.02"], "batch_sizes": (1, 128), "repeats": 40, "window_s": 0.05, "n_windows": 1, "max_s": 5.0,
         "counted": False,
     }  # fmt: skip
     assert {key: why for key, why in made.reasons.items() if key.startswith("inference")} == {

@@ -20,6 +20,7 @@ from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.draws import sequence_number, study_seed, trial_seed
 from bpfree.bench.json_file import read_json
+from bpfree.bench.outcome import Tried
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.bench.tuned import TunedRow, read_tuned, write_tuned
 from bpfree.errors import BpfreeError, RunDirectoryError
@@ -220,11 +221,26 @@ def test_rows_of_searches_replace_those_of_the_same_search(tmp_path: Path) -> No
     assert read_tuned(path) == [row(trials=7), *others]
     assert "passes_per_trial" not in json.loads(path.read_text())[0], "what was not written stays out"
     path.write_text('[{"arm": 3}]')
-    told = refusal(read_tuned, path)
-    assert told.startswith(f"{path} cannot be read (0.arm: ")
-    assert told.endswith("); delete it: it is rebuilt from study.journal")
+    assert refusal(read_tuned, path) == f"{path} cannot be read (0.arm: Input should be a valid string)"
     path.write_text("{")
-    assert refusal(read_json, path, TypeAdapter(list[int]), [], "do this").startswith(f"{path} cannot be read (Invalid JSON")
+    assert refusal(read_json, path, TypeAdapter(list[int]), []).startswith(f"{path} cannot be read (Invalid JSON")
+
+
+def test_a_damaged_file_of_searches_is_set_aside_and_made_anew(tmp_path: Path) -> None:
+    place = RunDirectory(tmp_path)
+    damage = f"{tmp_path / 'tuned.json'} cannot be read (0.arm: Input should be a valid string)"
+    lost = "searches of other commands come back when those are given again"
+    (tmp_path / "tuned.json").write_text('[{"arm": 3}]')
+    with pytest.warns(directory.DamagedFileWarning) as warned:
+        place.add_tuned([row()])
+    assert [str(each.message) for each in warned] == [
+        f"{damage}: it is made anew, {lost}; the damaged file is kept as tuned.json.damaged"
+    ]
+    assert place.log_path.read_text().endswith(f" {damage}: {lost}\n")
+    assert (place.tuned(), (tmp_path / "tuned.json.damaged").read_text()) == ([row()], '[{"arm": 3}]')
+    (tmp_path / "tuned.json").write_text("[]")
+    place.add_tuned([])
+    assert (tmp_path / "tuned.json").read_text() == "[]", "where nothing is added nothing is written"
 
 
 def test_a_directory_refuses_other_rules_and_other_code(tmp_path: Path) -> None:
@@ -307,22 +323,32 @@ def test_traces_are_named_by_arm_and_draw(tmp_path: Path) -> None:
     trace: Any = SimpleNamespace(lines=lambda about: wrote.append(about) or "lines")
     facts = {"dataset": "digits", "net": "mlp:1x4", "ruleset_digest": "d", "started_at": "now"}
     for number, draw in ((None, "seed7"), (3, "study3")):
-        record: Any = SimpleNamespace(arm="pepita:lr=0.5", seed=7, study=number, cell=("a", number), **facts)
+        cell = ("pepita:lr=0.5", "digits", "x", "mlp:1x4", 7 if number is None else number)
+        record: Any = SimpleNamespace(arm="pepita:lr=0.5", seed=7, study=number, cell=cell, **facts)
         place.keep_trace(record, trace)
         assert wrote[-1] == facts | {"arm": "pepita:lr=0.5", "seed": 7}
-        which = hashlib.sha256(json.dumps(("a", number)).encode()).hexdigest()[:8]
+        which = hashlib.sha256(json.dumps(cell).encode()).hexdigest()[:8]
         assert (tmp_path / "timelines" / f"pepita-lr-0-5-{draw}-{which}.jsonl").read_text() == "lines"
 
 
-def test_a_trial_that_was_running_is_given_up() -> None:
-    """Its process died; its number is tried again."""
+def test_a_trial_that_was_running_counts_for_nothing() -> None:
+    """Its process died, under a version that wrote trials that were begun; its number is tried again."""
     here, arm, storage = setting(), Arm.parse("backprop"), optuna.storages.InMemoryStorage()
     first = study.open_study(storage, here, arm, None)
     first.ask()
     first.tell(first.ask(), 0.5)
     again = study.open_study(storage, here, arm, None)
-    assert [trial.state.name for trial in again.trials] == ["FAIL", "COMPLETE"]
+    assert [trial.state.name for trial in again.trials] == ["RUNNING", "COMPLETE"]
     assert [trial.value for trial in study.finished_trials(again)] == [0.5]
+    proposals = study.Proposals(here, arm, 0)
+    values = proposals.ask(again, 1)
+    proposals.tell(again, Tried(values, 0.25, 11, 2, 1.5, None, None, diverged=False), mark="x")
+    assert [trial.state.name for trial in again.trials] == ["RUNNING", "COMPLETE", "COMPLETE"]
+    _, told = study.finished_trials(again)
+    assert (told.value, told.params) == (0.25, values)
+    assert told.user_attrs == {
+        "seed": 11, "passes": 2, "time_s": 1.5, "joules": None, "method": None, "diverged": False, "mark": "x",
+    }  # fmt: skip
     assert again.study_name == f"backprop@digits@mlp:1x4@data {here.data.data_digest[:16]}"
     assert study.open_study(storage, here, arm, 3).study_name == f"{again.study_name}@split 0@study 3"
     assert str(again.direction) == "2"

@@ -9,9 +9,9 @@ from typing import Any
 import pytest
 
 from bpfree.errors import UsageError
-from bpfree.meter import CarbonFactor, ReplayProbe, ReplaySource, Sample, estimate, timeline
+from bpfree.meter import CarbonFactor, ReplayProbe, ReplaySource, Sample, timeline
 from bpfree.meter.carbon import carbon_factor, co2e_g
-from bpfree.meter.estimate import EstimateSource
+from bpfree.meter.estimate import EstimateSource, Watts, watts_of
 from bpfree.meter.power import PowerIntegral
 from bpfree.meter.reading import build_reading, summed
 from bpfree.meter.repeat import measure_repeated
@@ -20,7 +20,7 @@ from tests.meter.meter_fakes import Clock
 
 
 def source(name: str = "rapl:package-0", **changes: Any) -> Any:
-    facts = {"scope": "cpu-package", "method": "rapl", "measured": True, "period_s": 0.1} | changes
+    facts = {"scope": "cpu-package", "method": "rapl", "measured": True, "period_s": 0.1, "basis": ""} | changes
     return SimpleNamespace(name=name, domain=name.partition(":")[2], **facts)
 
 
@@ -129,7 +129,7 @@ def test_joules_net_of_idle_power(options: dict[str, Any], net: float | None, wh
 def test_what_is_summed() -> None:
     """One for each scope and domain, by the best method; a measured plug alone, an estimated one beside the others."""
     plug = source("plug:all", scope="machine", method="other")
-    guess = source("estimate:cpu+ram", scope="machine", method="estimate", measured=False)
+    guess = source("estimate:cpu+ram", scope="machine", method="estimate", measured=False, basis="seconds x watts")
     assert summed([POWER, GPU, CPU]) == (GPU, CPU)
     assert summed([GPU, POWER]) == (GPU,)
     assert summed([POWER, GPU, plug, CPU]) == (plug,)
@@ -139,7 +139,9 @@ def test_what_is_summed() -> None:
     for k in range(1, len(ranked)):
         assert summed(ranked[: k + 1]) == (ranked[k],)
         assert summed(ranked[k::-1]) == (ranked[k],)
-    assert build_reading(30.0, [CPU, guess], {CPU.name: 1.0, guess.name: 2.0}).measured is False
+    reading = build_reading(30.0, [CPU, guess], {CPU.name: 1.0, guess.name: 2.0})
+    assert (reading.measured, reading.joules) == (False, 3.0)
+    assert reading.flags == {"estimate": "an estimate, not a measurement: seconds x watts"}
 
 
 def counting(reads: list[int], clock: Clock, **options: Any) -> CountingSource:
@@ -190,16 +192,17 @@ def test_power_is_integrated_by_trapezia() -> None:
     assert str(error.value) == "power was not read for 1.1 s; an integral needs a reading every 1 s"
 
 
-def test_an_estimate_charges_a_tenth_when_idle() -> None:
-    clock, busy = Clock(0.0), iter([(0.0, 0.0), (1.0, 2.0), (1.0, 2.0), (1.0, 4.0), (9.0, 6.0)])
-    made = EstimateSource(tdp_w=100.0, memory_w=5.0, clock=clock, busy_and_total=lambda: next(busy))
-    totals = []
-    for now_s in (2.0, 3.0, 4.0, 5.0):
-        clock.now_s = now_s
-        totals.append(made.joules())
-    busy_half, idle, full = 2 * (55.0 + 5.0), 2 * (10.0 + 5.0), 105.0
-    assert totals == pytest.approx([busy_half, busy_half, busy_half + idle, busy_half + idle + full])
-    assert (made.method, made.scope, made.measured, made.period_s) == ("estimate", "machine (estimate)", False, 0.01)
+def test_an_estimate_is_processor_seconds_times_watts() -> None:
+    """4 W: 2.5 s are 10 J, an idle second adds nothing; 0.5 and 3 times 4 W are 2 and 12 W."""
+    seconds = iter([0.0, 2.5, 2.5, 4.0])
+    made = EstimateSource(Watts("One Processor", 4.0, 0.5, 3.0), processor_s=lambda: next(seconds))
+    assert [made.joules() for _ in range(4)] == [0.0, 10.0, 10.0, 16.0]
+    assert (made.name, made.method, made.scope) == ("estimate:processor", "estimate", "machine (estimate)")
+    assert (made.measured, made.period_s, made.poll_s) == (False, 0.01, None)
+    assert made.basis == (
+        "processor seconds of this process x 4 W a busy hardware thread of One Processor (2 to 12 W, x 0.5 to x 3: one server of "
+        "the family; SPECpower results of SPEC, table of cloud-energy)"
+    )
 
 
 def test_a_recorded_trace() -> None:
@@ -255,14 +258,15 @@ def test_grams() -> None:
         (lambda: carbon_factor(grid_g_per_kwh=math.inf), "grid_g_per_kwh must be a number from 0 up, got inf"),
         (lambda: co2e_g(1.0, factor, 0.9), "pue must be a number from 1 up (1 is no overhead), got 0.9"),
         (lambda: co2e_g(1.0, factor, math.nan), "pue must be a number from 1 up (1 is no overhead), got nan"),
-        (lambda: carbon_factor(" poland "), "a country is given by its three letters: POL for poland"),
+        (lambda: carbon_factor(" poland "), "a country is given by its two or three letters: POL for poland"),
     ):
         with pytest.raises(UsageError) as error:
             call()
         assert str(error.value) == told
     poland = carbon_factor(" pol ")
     assert poland is not None
-    assert (poland.country, poland.source.split()[0], poland.source.split()[-1]) == ("POL", "codecarbon", "table")
+    assert (poland.country, poland.source.split()[0], poland.source.split()[2:]) == ("POL", "codecarbon", ["table,", "POL"])
+    assert carbon_factor("pl") == poland
 
 
 @pytest.mark.parametrize(("options", "told"), [({"min_s": 0.0}, "0.0 and 60.0"), ({"min_s": 2.0, "max_s": 1.0}, "2.0 and 1.0")])
@@ -310,9 +314,33 @@ def test_a_full_timeline_drops_every_second_sample() -> None:
     assert timeline.spread([Sample(0.0)], "power_w") is None
 
 
-@pytest.mark.parametrize(("tdp", "threads", "watts"), [(95, 8, 95.0), (None, 8, 32.0), (None, None, 4.0)])
-def test_the_power_of_a_processor(monkeypatch: pytest.MonkeyPatch, tdp: Any, threads: int | None, watts: float) -> None:
-    """4 W a thread where the table has none."""
-    monkeypatch.setattr("codecarbon.core.cpu.TDP", lambda: SimpleNamespace(tdp=tdp))
-    monkeypatch.setattr(estimate.psutil, "cpu_count", lambda: threads)
-    assert estimate.cpu_tdp_w.__wrapped__() == watts
+VIRTUAL = "a virtual machine of unknown host, by judgement"
+ANY = ("a processor of no family in the table (geometric mean of six server families)", 2.74, 0.37, 3.4, "any of them")
+
+
+@pytest.mark.parametrize(
+    ("vendor", "name", "numbers", "flags", "watts"),
+    [
+        ("AuthenticAMD", "AMD EPYC", (0x17, 0x0F, 2), "", ("AMD EPYC, 1st generation", 2.32, 0.76, 2.13)),
+        ("AuthenticAMD", "AMD EPYC", (0x17, 0x10, 2), "", ANY),
+        ("AuthenticAMD", "AMD EPYC", (0x17, 0x30, 0), "", ("AMD EPYC, 2nd generation", 1.67, 0.80, 1.20)),
+        ("AuthenticAMD", "AMD EPYC", (0x19, 0x0F, 0), "", ("AMD EPYC, 3rd generation", 1.82, 0.76, 1.24)),
+        ("AuthenticAMD", "AMD EPYC", (0x19, 0x0F, 0), "hypervisor", ("AMD EPYC, 3rd generation", 1.82, 0.6, 2.3, VIRTUAL)),
+        ("GenuineIntel", "Xeon", (6, 85, 4), "", ("Intel Xeon, Skylake SP", 4.08, 0.68, 2.08)),
+        ("GenuineIntel", "Xeon", (6, 85, 5), "", ("Intel Xeon, Cascade Lake", 3.75, 0.61, 2.29)),
+        ("GenuineIntel", "Xeon", (6, 85, 7), "", ("Intel Xeon, Cascade Lake", 3.75, 0.61, 2.29)),
+        ("GenuineIntel", "Xeon", (6, 85, 8), "", ANY),
+        ("GenuineIntel", "Xeon", (6, 106, 0), "", ("Intel Xeon, Ice Lake SP", 3.89, 0.72, 1.82)),
+        ("GenuineIntel", "Xeon", (6, 108, 0), "", ("Intel Xeon, Ice Lake SP", 3.89, 0.72, 1.82)),
+        ("GenuineIntel", "Xeon", (7, 106, 0), "", ANY),
+        ("GenuineIntel", "AMD EPYC", (0x17, 0x30, 0), "", ANY),
+        ("AuthenticAMD", "Xeon", (6, 106, 0), "hypervisor", ANY),
+    ],
+)  # fmt: skip
+def test_the_watts_of_a_processor(
+    vendor: str, name: str, numbers: tuple[int, int, int], flags: str, watts: tuple[Any, ...]
+) -> None:
+    """A family is known by vendor, name and the three numbers, each limit at it and just above it."""
+    keys = ("cpu family", "model", "stepping")
+    facts = {"vendor_id": vendor, "model name": name, "flags": f"fpu {flags} sse2"} | dict(zip(keys, numbers, strict=True))
+    assert watts_of("".join(f"{key}\t: {value}\n" for key, value in facts.items())) == Watts(*watts)

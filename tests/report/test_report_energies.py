@@ -12,10 +12,11 @@ from bpfree import report
 from bpfree.meter import CarbonFactor
 from bpfree.records import Record
 from bpfree.report.energies import carbon_words
+from bpfree.report.facts import tuned_values
 from bpfree.report.material import read_material
 from bpfree.report.model import build_tables
 from bpfree.report.quantities import CO2E, ENERGY, ENERGY_RATIO, TIME_RATIO
-from tests.report.conftest import with_energy
+from tests.report.conftest import tuned_entry, with_energy
 
 POLAND = CarbonFactor(662.0, "codecarbon 3 table, POL", 2023, "POL")
 FRANCE = CarbonFactor(56.0, "codecarbon 3 table, FRA", 2023, "FRA")
@@ -72,6 +73,19 @@ def test_an_estimate_is_named_with_its_reason(runs):
     assert "The energies of 6 of 6 runs are estimates, not measurements (" in flag and "No arm is compared by them" in flag
     (reason,) = [entry for entry in summary["not_measured"] if "estimated and not measured" in entry["reason"]]
     assert {"energy", "CO₂e", "energy of the search"} <= set(reason["quantities"].split(", "))
+
+
+@pytest.mark.usefixtures("no_charts")
+@pytest.mark.parametrize("by", ["rapl", "estimate"])
+def test_joules_of_a_search_that_were_estimated_are_left_out(runs, by):
+    """The row of ``tuned.json`` has them too, and does not say how they were measured; the run itself was measured."""
+    (record,) = runs.grid(arms=ARMS[:1], seeds=(0,), energy=True)
+    assert record.tuning_energy is not None
+    record = record.model_copy(update={"tuning_energy": record.tuning_energy.model_copy(update={"method": by})})
+    (table,) = build_tables(material := read_material([runs(records=[record], tuned=[tuned_entry("backprop", energy=True)])]))
+    (search,) = tuned_values([table], material)
+    assert search.energy == ("250 J" if by == "rapl" else "–")
+    assert table.rows[0][ENERGY] is not None
 
 
 @pytest.mark.usefixtures("no_charts")

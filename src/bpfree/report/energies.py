@@ -6,13 +6,13 @@ factors differ by the grids, not by the arms.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from bpfree.records import Carbon, Energy, Record
 from bpfree.units import j_to_kwh
 
-__all__ = ["carbon_words", "factors_of", "is_estimated", "on_one_grid", "without_estimate", "without_estimated_cost"]
+__all__ = ["carbon_words", "factors_of", "is_estimated", "on_one_grid", "without_estimate"]
 
 ESTIMATED = (
     "it was estimated and not measured: processor seconds times a constant, by which no arm is compared; the records have it, "
@@ -28,30 +28,26 @@ def is_estimated(record: Record) -> bool:
 
 
 def without_estimate(record: Record) -> Record:
-    """The record as it is compared: without energies that were estimated, and with the reason."""
-    if not is_estimated(record):
-        return record
-    changed: dict[str, Any] = {
-        "energy": _NOTHING,
-        "co2e_g": None,
-        "energy_to_target_j": None,
-        "history": [entry.model_copy(update={"joules": None}) for entry in record.history],
-        "reasons": record.reasons | dict.fromkeys(("energy", "co2e_g", "energy_to_target_j"), ESTIMATED),
-    }
-    if record.tuning_energy is not None:
-        changed["tuning_energy"] = record.tuning_energy.model_copy(update={"joules": None})
+    """The record as it is compared: without energies that were estimated, of the run or of its search, and with the reason."""
+    guessed, cost = is_estimated(record), record.tuning_energy
+    changed: dict[str, Any] = {"reasons": dict(record.reasons)}
+    if guessed:
+        changed |= {
+            "energy": _NOTHING,
+            "co2e_g": None,
+            "energy_to_target_j": None,
+            "history": [entry.model_copy(update={"joules": None}) for entry in record.history],
+        }
+        changed["reasons"] |= dict.fromkeys(("energy", "co2e_g", "energy_to_target_j"), ESTIMATED)
+    if cost is not None and (guessed or "estimate" in str(cost.method)):
+        changed["tuning_energy"] = cost.model_copy(update={"joules": None})
         changed["reasons"]["tuning_energy.joules"] = ESTIMATED
-    if record.inference is not None:
+    if guessed and record.inference is not None:
         by_batch = {size: cost.model_copy(update={"joules_per_1000": None}) for size, cost in record.inference.by_batch.items()}
         changed["inference"] = record.inference.model_copy(update={"joules_per_1000": None, "by_batch": by_batch})
         keys = ["inference.joules_per_1000", *(f"inference.by_batch.{size}.joules_per_1000" for size in by_batch)]
         changed["reasons"] |= dict.fromkeys(keys, ESTIMATED)
     return record.model_copy(update=changed)
-
-
-def without_estimated_cost(entry: Mapping[str, Any]) -> Mapping[str, Any]:
-    """What ``tuned.json`` says of a search, without joules that were estimated."""
-    return {**entry, "joules": None} if "estimate" in str(entry.get("method")) else entry
 
 
 def factors_of(records: Iterable[Record]) -> list[Carbon]:

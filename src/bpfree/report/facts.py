@@ -168,10 +168,9 @@ def _search_name(row: ArmRow, search: tuple[int | None, int]) -> str:
 
 
 def _tuned(table: Table, label: str, run: Record, material: Material) -> TunedArm:
-    entry = material.tuned_entry(run)
+    entry, cost = material.tuned_entry(run), run.tuning_energy
     if entry is None:
         values = tuple(TunedValue(name, _number(value), "", False) for name, value in run.params.items())
-        cost = run.tuning_energy
         trials = MISSING if cost is None else f"{cost.trials} trials, {cost.passes} passes"
         time_s, joules = (cost.time_s, cost.joules) if cost else (None, None)
         return TunedArm(table.task_text, label, values, "", MISSING, trials, format_time(time_s), format_energy(joules))
@@ -186,7 +185,8 @@ def _tuned(table: Table, label: str, run: Record, material: Material) -> TunedAr
         format_percent(entry.get("best_val_accuracy")),
         f"{entry.get('trials', MISSING)} × {entry.get('passes_per_trial') or MISSING}" + (f", {lost} diverged" if lost else ""),
         format_time(entry.get("time_s")),
-        format_energy(entry.get("joules")),
+        # The record knows whether they are to be left out, as estimates are; tuned.json does not say how they were measured.
+        MISSING if cost is not None and cost.joules is None else format_energy(entry.get("joules")),
     )
 
 

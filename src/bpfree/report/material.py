@@ -12,7 +12,7 @@ from bpfree import rulesets
 from bpfree.errors import RunDirectoryError
 from bpfree.files import reading
 from bpfree.records import Carbon, Record, read_records
-from bpfree.report.energies import factors_of, is_estimated, on_one_grid, without_estimate, without_estimated_cost
+from bpfree.report.energies import factors_of, is_estimated, on_one_grid, without_estimate
 from bpfree.report.identity import check_identity
 from bpfree.report.phase_ends import with_ends
 
@@ -98,7 +98,7 @@ def read_material(directories: Sequence[Path], *, accept_other_code: bool = Fals
         ruleset=ruleset,
         records=tuple(on_one_grid(measured)),
         environments=environments,
-        tuned=tuple(without_estimated_cost(entry) for entry in tuned),
+        tuned=tuple(tuned),
         origins=tuple(path for path, _record in chosen),
         estimated=tuple(run.energy.joules or 0.0 for run in runs if is_estimated(run)),
         factors=tuple(factors_of(measured)),
