@@ -1,5 +1,6 @@
 """The digest changes with every rule, and with nothing else."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfree import rulesets
+from bpfree.rulesets.digest import hashed_fields
 from bpfree.rulesets.schema import UNHASHED, Rules
 from bpfree.rulesets.search import Sampler
 
@@ -238,3 +240,10 @@ def test_a_field_that_was_added_later_is_hashed_only_where_it_is_used():
     assert "train_examples" not in rulesets.hashed_fields(plain)["search"]
     assert rulesets.hashed_fields(limited)["search"]["train_examples"] == 500
     assert rulesets.digest(plain) != rulesets.digest(limited)
+
+
+def test_letters_beyond_ascii_are_escaped_before_they_are_hashed() -> None:
+    other = QUICK.with_changes({"augmentation": {"default": "none", "zürich": "none"}})
+    text = json.dumps(hashed_fields(other), sort_keys=True, separators=(",", ":"))
+    assert r'"z\u00fcrich"' in text
+    assert rulesets.digest(other) == hashlib.sha256(text.encode("ascii")).hexdigest()
