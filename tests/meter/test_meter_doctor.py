@@ -12,7 +12,7 @@ from meter_fakes import Clock, Scripted, write_domain
 from nvml_simulation import UUID_A, Driver
 
 from bpfree.meter import Detection, Meter, detect, nvml
-from bpfree.meter.calibrate import calibrate, counter_period_s
+from bpfree.meter.calibrate import _period, calibrate, counter_period_s
 from bpfree.meter.doctor import diagnose
 
 
@@ -66,6 +66,16 @@ def test_rapl_is_described_with_its_period_and_co2e_needs_a_grid(tmp_path: Path)
     assert "at least 0.02 s" in found["energy of the processor"].how
     assert found["energy of the memory"].verdict == "null"
     assert found["CO2e"].why_null == "no grid is named, and none is guessed"
+
+
+def test_a_package_that_cannot_be_read_leaves_no_energy_of_the_processor(tmp_path: Path) -> None:
+    for k in range(2):
+        write_domain(tmp_path / f"intel-rapl:{k}", f"package-{k}", 5)
+    (tmp_path / "intel-rapl:1" / "energy_uj").write_text("no number")
+    found = by_quantity(diagnose("cpu", detect("cpu", powercap_root=tmp_path)))["energy of the processor"]
+    assert found.verdict == "null"
+    assert found.why_null is not None
+    assert found.why_null.startswith("rapl:package-1: the counter is there, but reading it failed")
 
 
 def test_a_board_is_described_with_its_cross_check(driver: Driver, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,6 +151,14 @@ def test_calibration_tells_a_dead_source_from_a_good_one() -> None:
     checks = checks_by_name(calibrate(meter, seconds=0.1))
     assert checks[f"power:{source.name}"].passed is False
     assert "died" in checks[f"power:{source.name}"].text
+
+
+def test_a_source_that_dies_has_no_period() -> None:
+    source = Scripted(clock=Clock())
+    source.dead = True
+    check = _period(source, 0.1)
+    assert (check.name, check.value, check.unit, check.passed) == (f"period:{source.name}", None, "s", False)
+    assert check.text.startswith(f"{source.name} failed while it was read: ")
 
 
 def test_calibration_fails_an_integral_that_disagrees(driver: Driver) -> None:

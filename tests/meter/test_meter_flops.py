@@ -132,6 +132,7 @@ def test_a_caller_may_supply_the_formula() -> None:
         (lambda: torch.cholesky_inverse(SQUARE), 2 * N**3 // 3),
         (lambda: torch.linalg.solve_triangular(SQUARE, A, upper=False), N * N * D),
         (lambda: torch.linalg.solve_triangular(SQUARE, A.t(), upper=False, left=False), N * N * D),
+        (lambda: torch.ops.aten.triangular_solve(A, SQUARE, False), N * N * D),
         (lambda: torch.ops.aten._linalg_svd(A, False, False), 2 * D * N**2 + 2 * N**3),
         (lambda: torch.linalg.svd(A, full_matrices=False), 6 * D * N**2 + 20 * N**3),
         (lambda: torch.linalg.svd(A.t(), full_matrices=True), 4 * D**2 * N + 22 * N**3),

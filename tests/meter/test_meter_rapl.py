@@ -116,6 +116,14 @@ def test_dies_with_counters_of_their_own_add_up(tmp_path: Path) -> None:
     assert spent(dies(tmp_path, (7_000_000_000, 7_020_000_000)), 68_000_000, 66_000_000) == pytest.approx(134.0)
 
 
+def test_a_die_that_cannot_be_read_mirrors_none(tmp_path: Path) -> None:
+    tree = dies(tmp_path, (5, 7_000_000_000))
+    (tree / "intel-rapl:0" / "energy_uj").write_text("no number")
+    sources, missing = detect_rapl(tree)
+    assert [each.name for each in sources] == ["rapl:package-0-die-1"]
+    assert [each.name for each in missing] == ["rapl:package-0-die-0"]
+
+
 def test_packages_that_happen_to_show_the_same_are_two(tmp_path: Path) -> None:
     assert spent(dies(tmp_path, (1_000_000, 1_000_000), "package-{}"), 68_000_000, 66_000_000) == pytest.approx(134.0)
 
