@@ -10,8 +10,9 @@ import torch.nn.functional as F
 from local_reference import EXACT, IN_SHAPE, N_CLASSES, NETS, assert_same, batch_of, by_autograd, dense, stepped
 from torch import Tensor
 
-from bpfree.algorithms import ForwardForward, State, check_net, params
+from bpfree.algorithms import ForwardForward, State, check_net, params, shape_of
 from bpfree.algorithms.forward_forward import passes
+from bpfree.algorithms.forward_forward.cost import moments
 from bpfree.algorithms.forward_forward.overlay import NEUTRAL, labelled, neutral
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, mlp
@@ -189,3 +190,20 @@ def test_labels_tried_one_at_a_time_score_the_same(maths: str, monkeypatch: pyte
     expected = rule.scores(bench.net, bench.state, batch.x.clone(), bench.last_phase)
     monkeypatch.setattr(passes, "ROWS_BYTES", 0)
     torch.testing.assert_close(rule.scores(bench.net, bench.state, batch.x.clone(), bench.last_phase), expected, **EXACT)
+
+
+def test_moments_of_memory_by_hand() -> None:
+    """Two dense blocks 12 -> 5 -> 4 on images of 12 pixels, batch of 3, 2 classes, inference by goodness."""
+    shape = shape_of(mlp((1, 3, 4), (5, 4), 2), 3)
+    assert shape is not None
+    assert list(moments(shape, first_voting=1, by_head=False)) == [
+        (0, 2 * 3 * 12),
+        (5 * 12 + 5, 3 * (12 + 5 * 5)),
+        (4 * 5 + 4, 2 * 3 * 5 + 4 * 3 * 4),
+    ]
+    assert list(moments(shape, first_voting=1, by_head=True)) == [
+        (0, 72),
+        (65, 111 + 15),
+        (24, 15 + 78 + 12),
+        (2 * 4, 27 + 3 * (4 + 2)),
+    ]
