@@ -103,6 +103,22 @@ def test_the_test_split_is_read_once_a_study_and_after_its_last_trial(tmp_path: 
     assert "train" not in read[len(read) - 1 - read[::-1].index("test") :]
 
 
+def test_what_the_device_did_is_written_before_its_trial_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A kill between the two would leave a study without it: the trial was not begun again."""
+    place, counted = tmp_path / "R", []
+    original = RunDirectory.keep_trace
+
+    def spy(self: RunDirectory, record: Record, trace: Any) -> None:
+        counted.append(
+            (record.study, sum(len(t) for name, t in trials_of(place).items() if name.endswith(f"study {record.study}")))
+        )
+        original(self, record, trace)
+
+    monkeypatch.setattr(RunDirectory, "keep_trace", spy)
+    compare(place, "backprop")
+    assert [pair for pair in counted if pair[1] == 0] == [(0, 0), (1, 0)]  # the first trial of a study is its best so far
+
+
 def test_the_best_is_chosen_on_validation_and_of_equals_the_earliest() -> None:
     def tried(accuracy: float, *, diverged: bool = False) -> Tried:
         return Tried({}, accuracy, 0, 1, 1.0, None, None, diverged)

@@ -100,11 +100,11 @@ class ArmStudy:
         is_best = best_trial([*self._tried(), tried]) == index
         if is_best and model is not None:
             self._save(index, model)
+        if is_best and trace is not None:
+            on_trace(record, trace)  # before the trial counts: killed in between, it is begun again
         self._proposals.tell(self._study, tried, **{RECORD: record.to_json()})
         raise_on(cause)
         self._forget(keep=best_trial(self._tried()))
-        if is_best and trace is not None:
-            on_trace(record, trace)
         return record
 
     def tuned(self) -> Tuned:
