@@ -106,15 +106,20 @@ def test_the_test_split_is_read_once_a_study_and_after_its_last_trial(tmp_path: 
 def test_what_the_device_did_is_written_before_its_trial_counts(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A kill between the two would leave a study without it: the trial was not begun again."""
     place, counted = tmp_path / "R", []
-    original = RunDirectory.keep_trace
+    original = studies.run_once
 
-    def spy(self: RunDirectory, record: Record, trace: Any) -> None:
+    def sampled(*args: Any, **options: Any) -> Any:
+        record, model, _ = original(*args, **options)
+        return record, model, "trace"
+
+    def kept(self: RunDirectory, record: Record, trace: Any) -> None:
+        assert trace == "trace"
         counted.append(
             (record.study, sum(len(t) for name, t in trials_of(place).items() if name.endswith(f"study {record.study}")))
         )
-        original(self, record, trace)
 
-    monkeypatch.setattr(RunDirectory, "keep_trace", spy)
+    monkeypatch.setattr(studies, "run_once", sampled)
+    monkeypatch.setattr(RunDirectory, "keep_trace", kept)
     compare(place, "backprop")
     assert [pair for pair in counted if pair[1] == 0] == [(0, 0), (1, 0)]  # the first trial of a study is its best so far
 
