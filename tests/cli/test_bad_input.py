@@ -31,6 +31,7 @@ OPTIONS = [
     (("--dataset", "missing.npz"), "missing.npz"),
     (("--batch-size", "0"), "batch_size"),
     (("--class-weight", "bald"), "class_weight must be 'none' or 'balanced', got 'bald'"),
+    (("--studies", "5"), "ruleset quick searches once, by trials shorter than runs, and has no studies; use --ruleset claim"),
     (("--batch-size", "5000"), "larger than the training split"),
     (("--batch-size", "ten"), "'--batch-size'"),
     (("--trials", "0"), "search.trials"),

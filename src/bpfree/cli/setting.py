@@ -46,6 +46,11 @@ class Request:
         for option in ("seeds", "split_seeds"):
             if (count := changes.get(option)) is not None and count < 1:
                 raise RulesetError(f"--{option.replace('_', '-')} must be at least 1, got {count}")
+        if (changes.get("studies") or 1) > 1 and rules.search.passes_per_trial is not None:
+            raise RulesetError(
+                f"ruleset {rules.name} searches once, by trials shorter than runs, and has no studies; use --ruleset claim, or "
+                "leave --studies out"
+            )
         rules = rules.with_changes(changes) if changes else rules
         if "seeds" in changes and rules.search.studies > 1:
             raise RulesetError(
