@@ -33,7 +33,10 @@ def trials(journal: Path) -> list[tuple[dict[str, float], float | None]]:
     return [(t.params, t.value) for t in loaded.get_trials(states=(TrialState.COMPLETE,))]
 
 
-@pytest.mark.parametrize("rules", [RULES, TPE], ids=["qmc", "tpe"])
+GRID = RULES.with_changes({"search.sampler": {"name": "grid"}})
+
+
+@pytest.mark.parametrize("rules", [RULES, TPE, GRID], ids=["qmc", "tpe", "grid"])
 def test_a_search_that_was_killed_twice_is_the_same_search(rules: rulesets.Ruleset, tmp_path: Path) -> None:
     arm = Arm.parse("backprop")
     search(setting(ruleset=rules), arm, open_storage(tmp_path / "whole"))
@@ -57,6 +60,16 @@ def test_a_search_that_was_killed_twice_is_the_same_search(rules: rulesets.Rules
     search(setting(ruleset=rules), arm, open_storage(tmp_path / "killed"))
     assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
     assert len(trials(tmp_path / "whole")) == 5
+
+
+def test_a_grid_goes_from_end_to_end_in_equal_factors_all_ranges_at_once(tmp_path: Path) -> None:
+    spaces = {"pepita": {"lr": {"low": 2e-3, "high": 8e-3}, "feedback_scale": {"low": 0.01, "high": 1.0}}}
+    rules = GRID.with_changes({"search.trials": 3, "search.spaces": spaces})
+    found = search(setting(ruleset=rules), Arm.parse("pepita"), open_storage(tmp_path / "j"))
+    tried = [values for values, _ in trials(tmp_path / "j")]
+    assert [values["lr"] for values in tried] == pytest.approx([2e-3, 4e-3, 8e-3])
+    assert [values["feedback_scale"] for values in tried] == pytest.approx([0.01, 0.1, 1.0])
+    assert found.best in tried
 
 
 def test_every_trial_has_other_values_and_the_best_is_chosen(tmp_path: Path) -> None:

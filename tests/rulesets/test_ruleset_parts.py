@@ -8,7 +8,7 @@ from pydantic import ValidationError
 from bpfree.errors import RulesetError
 from bpfree.rulesets import ArmException, Range, Ruleset, load
 from bpfree.rulesets.ranges import all_names, check_keys, ranges_of
-from bpfree.rulesets.search import QuasiRandom, Sampler, Search, newest_25_full, tenth_at_most_25
+from bpfree.rulesets.search import Grid, QuasiRandom, Sampler, Search, newest_25_full, tenth_at_most_25
 from bpfree.rulesets.splits import Split, kind_of
 from bpfree.rulesets.words import difference
 
@@ -113,6 +113,17 @@ class TestSearch:
             "warn_independent_sampling": False,
         }  # fmt: skip
         assert QuasiRandom().model_dump() == {"name": "qmc", "sequence": "sobol", "scramble": True}
+        assert Grid().model_dump() == {"name": "grid"}
+
+    def test_places_of_a_grid(self) -> None:
+        assert [Grid.place(trial, 5) for trial in range(5)] == [0.0, 0.25, 0.5, 0.75, 1.0]
+        assert [Grid.place(trial, 3) for trial in range(3)] == [0.0, 0.5, 1.0]
+        assert Grid.place(0, 1) == 0.5
+
+    def test_the_points_of_a_grid_are_no_luck_of_a_study(self) -> None:
+        assert Search(trials=3, sampler={"name": "grid"}).sampler == Grid()
+        with pytest.raises(ValidationError, match=r"search.studies is 2, but the points of a grid are the same in every study"):
+            Search(studies=2, trials=3, sampler={"name": "grid"})
 
 
 class TestDefaults:

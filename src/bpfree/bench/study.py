@@ -23,7 +23,7 @@ from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import distribution, space_for
 from bpfree.errors import BpfreeError
 from bpfree.records import HistoryEntry
-from bpfree.rulesets import Ruleset, Sampler
+from bpfree.rulesets import Grid, QuasiRandom, Ruleset
 from bpfree.rulesets.ranges import all_names
 from bpfree.train import Progress, best_of, initialise, stop_in, training
 
@@ -31,6 +31,7 @@ __all__ = ["SEARCH_SEEDS", "Proposals", "Tuned", "finished_trials", "open_storag
 
 TPE_SEED = "sha256 of STUDY/TRIAL, first 4 bytes; STUDY is ARM@DATASET@NET"
 QMC_SEED = "the number of the study, the same for every arm"
+_SEEDED = {"tpe": {"seed": TPE_SEED}, "qmc": {"seed": QMC_SEED}, "grid": {}}
 """How the sampler is seeded, as it stands beside its arguments."""
 
 
@@ -61,18 +62,22 @@ class Proposals:
         self.space = space_for(self._rules, arm)
         number = sequence_number(study, split_seed=setting.split_seed, control=arm.control)
         names = all_names(self._rules.search.spaces or {})
-        self._sequence = None if isinstance(self._rules.search.sampler, Sampler) or not names else Sequence(names, number)
+        quasi_random = isinstance(self._rules.search.sampler, QuasiRandom)
+        self._sequence = Sequence(names, number) if quasi_random and names else None
 
     @property
     def words(self) -> dict[str, Any]:
         """The sampler and how it is seeded, as it stands beside what was found."""
         sampler = self._rules.search.sampler
-        return sampler.model_dump() | {"seed": TPE_SEED if isinstance(sampler, Sampler) else QMC_SEED}
+        return sampler.model_dump() | _SEEDED[sampler.name]
 
     def ask(self, study: optuna.Study, index: int) -> dict[str, float]:
         """What trial ``index`` tries; nothing is written."""
         sampler = self._rules.search.sampler
-        if not isinstance(sampler, Sampler):
+        if isinstance(sampler, Grid):
+            place = sampler.place(index, self._rules.search.trials)
+            return {name: bounds.at(place) for name, bounds in self.space.items()}
+        if isinstance(sampler, QuasiRandom):
             return self._sequence.values(index, self.space) if self._sequence else {}
         # In memory: a trial that is begun in the journal would stay there, half a trial, after a kill.
         twin = optuna.create_study(direction="maximize", sampler=_tpe(sampler.arguments(), _seed(study.study_name, index)))

@@ -256,7 +256,7 @@ def _of_version_1(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "search": {"sampler": Sampler(), "spaces": None, **search}}
 
 
-_TAGS = ("tpe", "qmc")
+_TAGS = ("tpe", "qmc", "grid")
 """With which pydantic names the kind of sampler in the place of an error."""
 
 

@@ -14,7 +14,7 @@ from bpfree.rulesets.numbers import Count, Natural, Part, Positive
 from bpfree.rulesets.ranges import Range, Spaces, check_keys, named_spaces
 from bpfree.rulesets.stopping import Metric
 
-__all__ = ["MOST_TRIALS", "STANDARD", "QuasiRandom", "Sampler", "Search"]
+__all__ = ["MOST_TRIALS", "STANDARD", "Grid", "QuasiRandom", "Sampler", "Search"]
 
 STANDARD = "standard"
 """In place of spaces or splits: those of the package under this name."""
@@ -81,6 +81,22 @@ class QuasiRandom(Part):
     scramble: Literal[True] = True
 
 
+class Grid(Part):
+    """Places of equal distance on the logarithmic scale of every range, from its low end to its high end.
+
+    Trial t of T tries place t / (T - 1) of each range at once, the same in every arm: one line through the space, not its full
+    product, so that an arm with two hyper-parameters has no more trials than an arm with one. With three trials, a range from
+    half of a published value to its double holds the value times 1/2, 1 and 2.
+    """
+
+    name: Literal["grid"] = "grid"
+
+    @staticmethod
+    def place(trial: int, trials: int) -> float:
+        """Where trial ``trial`` of ``trials`` lies, from 0 to 1; a single trial lies in the middle."""
+        return 0.5 if trials == 1 else trial / (trials - 1)
+
+
 MOST_TRIALS = 10_000
 """Trials of a search, at most: seeds of two studies must not meet."""
 
@@ -102,7 +118,7 @@ class Search(Part):
     passes_per_trial: Count | None = None
     train_examples: Count | None = None
     objective: Literal["best-validation-accuracy", "best-balanced-accuracy"] = "best-validation-accuracy"
-    sampler: Annotated[Sampler | QuasiRandom, Field(discriminator="name")] = Field(default_factory=QuasiRandom)
+    sampler: Annotated[Sampler | QuasiRandom | Grid, Field(discriminator="name")] = Field(default_factory=QuasiRandom)
     pruner: Literal["none"] = "none"
     spaces: Spaces | None = Field(default_factory=lambda: _ranges(named_spaces(STANDARD)))
 
@@ -125,6 +141,15 @@ class Search(Part):
             raise ValueError(
                 f"search.studies is {self.studies}, so that the best trial of each study is its measured run: give at least one "
                 "trial, and leave passes_per_trial and train_examples empty"
+            )
+        return self
+
+    @model_validator(mode="after")
+    def _studies_differ(self) -> Search:
+        if self.studies > 1 and self.sampler.name == "grid":
+            raise ValueError(
+                f"search.studies is {self.studies}, but the points of a grid are the same in every study, so that search luck "
+                "would not be in the spread; use the sampler qmc"
             )
         return self
 
