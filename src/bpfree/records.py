@@ -175,6 +175,7 @@ class HistoryEntry(_RecordPart):
     """One pass: clock and joules run from the start of the window, validation included (``eval_time_s`` of it).
 
     ``train_loss`` and ``val_accuracy`` are null where the loss was not finite; ``improved``: the best pass of its phase so far.
+    ``flops``: of training from the start to the end of this pass, as ``flops.run_total`` counts them.
     """
 
     passes: int
@@ -187,6 +188,7 @@ class HistoryEntry(_RecordPart):
     time_s: float
     eval_time_s: float | None = None
     joules: float | None
+    flops: int | None = None
 
     def watched(self, metric: str) -> float | None:
         """What a stop rule of this metric has watched (``"validation-loss"``)."""

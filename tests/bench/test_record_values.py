@@ -118,12 +118,22 @@ def test_every_field(monkeypatch: pytest.MonkeyPatch) -> None:
             "method": "by hand", "allocator_peak": None,
         },
         "health": {"dead_units": [0.25], "tied_scores": [0.125], "block_accuracy": [0.75]},
-        "tier": "eager", "maths": "closed", "history": [each.model_dump() for each in HISTORY], "started_at": "now",
+        "tier": "eager", "maths": "closed", "history": [each.model_dump() | {"flops": 2570 * each.passes} for each in HISTORY],
+        "started_at": "now",
     }  # fmt: skip
     assert made.params["lr"] == 0.02
     assert made.ruleset_digest == rulesets.digest(RULES)
     assert made.environment_digest == environment.digest(run.setting.facts)
     assert (made.code_digest, made.versions) == (environment.run_code_digest(), environment.versions())
+
+
+def test_operations_up_to_each_pass() -> None:
+    """Phases of 2.5 x 1000 + 70 and 2.5 x 3000 + 9 a pass, 11 for features of the second, 500 at every tenth of 24 steps."""
+    history = [entry(1, 0.7, improved=True), entry(2, 0.8, improved=True, phase=1), entry(3, 0.8, improved=False, phase=1)]
+    made = record_of(ended("mono-forward:schedule=staged:raw_projection=true", history=history, steps=24), None)
+    assert [each.flops for each in made.history] == [2570, 2570 + 7509 + 11 + 500, 2570 + 2 * 7509 + 11 + 1000]
+    assert made.flops is not None
+    assert made.flops.run_total == made.history[-1].flops
 
 
 @pytest.mark.parametrize(
@@ -156,7 +166,9 @@ def test_a_run_of_which_no_pass_ended() -> None:
         assert made.reasons[name] == "RuntimeError: early"
     assert made.reasons["flops.run_total"] == made.reasons["flops.mean_step"] == "no pass ended"
     refused = dataclasses.replace(COST, by_phase=(), reasons={"flops.train_step": "an operation without a formula"})
-    assert record_of(ended(cost=refused), None).reasons["flops.run_total"] == "an operation without a formula"
+    uncounted = record_of(ended(cost=refused), None)
+    assert uncounted.reasons["flops.run_total"] == "an operation without a formula"
+    assert [each.flops for each in uncounted.history] == [None, None, None]
 
 
 def test_a_trial_of_a_study_on_a_busy_processor_that_nothing_metered() -> None:

@@ -97,7 +97,7 @@ def record(rules: rulesets.Ruleset, task: tuple[str, str], arm: str, run: Run, *
     passes = len(validation)
     history = [
         {"passes": k, "phase": 0, "train_loss": 1 / k + seed, "val_accuracy": value, "time_s": time_s * k / passes,
-         "joules": None if joules is None else joules * k / passes}
+         "joules": None if joules is None else joules * k / passes, "flops": flops_of_run(arm, seed, 10 * k)["run_total"]}
         for k, value in enumerate(validation, start=1)
     ]  # fmt: skip
     arms, seeds = list(RUNS[task]), [each[0] for each in RUNS[task]["backprop"]]

@@ -153,6 +153,18 @@ SINGLE: dict[tuple[tuple[str, str], str], tuple[Any, ...]] = {
     (OTHER, "mono-forward"): ("not judged: 3 seeds, at least 5 are needed", 3, 2.5, 1.0, 2_000_020, 3074, 3, 3, 0, 0),
 }
 
+FLOPS_TO_TARGET = {
+    # 10 steps a pass, of 3.5 M: 2, 2, 2, 4 passes
+    (LARGE, "backprop"): 70e6,
+    (LARGE, "mono-forward"): 60e6,  # 2 passes of 2 M a step with even seeds, of 4 M with odd ones: 40, 80, 40, 80
+    (LARGE, "pepita"): 90e6,  # of 4.5 M: 1, 1, 3, 3 passes
+    (LARGE, "forward-forward"): math.inf,
+    (SMALL, "backprop"): 70e6,
+    (SMALL, "mono-forward"): 60e6,  # 40, 80
+    (OTHER, "backprop"): 70e6,
+    (OTHER, "mono-forward"): 40e6,  # 40, 80, 40
+}
+
 PASSES_TO_TARGET = {"backprop": 2.0, "mono-forward": 2.0, "pepita": 2.0, "forward-forward": None}
 """Medians of 2, 2, 2, 4 and of 2, 2, 2, 2 and of 1, 1, 3, 3."""
 
@@ -181,11 +193,11 @@ MARKDOWN = (
     "| 4.5 (ended by patience: 2 of 2) | 40 s (×2.74 [0.86, 8.72]) | 20 s (training ×1.52 [0.48, 4.85]) "
     "| 550 J / 35 J (×3.46 [0.56, 21.54]) | 55 mg | 5.5 M (×1.57) | 6 KiB / 12 KiB | – | 4 (2 ok, 1 diverged, 1 failed) |",
     *(f"| {' | '.join(texts)} |" for texts in (PASSES_HEADINGS, *PASSES_TABLE)),
-    "| Arm | Reached by | Passes | Time | Energy |",
-    "| backprop | 4 of 4 | 2 | 15 s | 150 J |",
-    "| mono-forward | 4 of 4 | 2 | 40 s | 62.5 J |",
-    "| pepita | 4 of 4 | 2 | 15.3 s | – |",
-    "| forward-forward | 1 of 4 | never | never | never |",
+    "| Arm | Reached by | Passes | Time | Energy | FLOPs |",
+    "| backprop | 4 of 4 | 2 | 15 s | 150 J | 70 M |",
+    "| mono-forward | 4 of 4 | 2 | 40 s | 62.5 J | 60 M |",
+    "| pepita | 4 of 4 | 2 | 15.3 s | – | 90 M |",
+    "| forward-forward | 1 of 4 | never | never | never | never |",
 )
 """Of the first task. Half widths: 100 t √(.0014 / 12) = 3.44, 100 t √(.0038 / 12) = 5.66, 100 x 12.7062 x .01 = 12.71."""
 
@@ -218,6 +230,7 @@ def test_every_number_of_the_csv(paths: report.ReportPaths) -> None:
         single = dict(zip(SINGLE_COLUMNS, SINGLE[key], strict=True))
         expected: dict[str, Any] = {
             **{name: single[name] for name in SINGLE_COLUMNS if name != "verdict"},
+            "median_to_target_flops": FLOPS_TO_TARGET[key],
             "target_val_accuracy_fraction": 0.9, "n_interrupted": 0, "evaluation_peak_bytes": EVALUATION_PEAKS[key],
             **dict.fromkeys(("n_ended_by_hours", "n_ended_by_cap", "n_ended_by_itself"), 0),
             "n_ended_by_patience": single["n_ok"],
@@ -258,6 +271,8 @@ def test_every_number_of_the_summary(first: Path) -> None:
                 value = single[f"median_{name}_to_target_{unit}"]
                 expected = None if value is None or math.isinf(value) else pytest.approx(value)
                 assert reached[f"median_{name}_{unit}"] == expected
+            flops = FLOPS_TO_TARGET[task, row["arm"]]
+            assert reached["median_flops"] == (None if math.isinf(flops) else flops)
             assert reached["median_passes_count"] == PASSES_TO_TARGET[row["arm"]]
             for column in MEAN_COLUMNS:
                 values = (MEANS[task, row["arm"]] | COST_MEANS[task, row["arm"]]).get(column)

@@ -43,6 +43,8 @@ class TestTargets:
         assert mono_forward.passes == statistics.median(e.passes for e in entries)
         assert mono_forward.time_s == statistics.median(e.time_s for e in entries)
         assert mono_forward.joules == statistics.median(e.joules for e in entries)
+        assert mono_forward.flops is None, "records of earlier versions have none"
+        assert mono_forward.texts[-1] == "–"
 
     def test_without_joules_there_is_none_and_never_zero(self, runs):
         (table,) = tables_of(runs, runs.grid(), 0.9)
@@ -52,7 +54,7 @@ class TestTargets:
     def test_an_arm_that_never_reaches_it_says_so(self, runs):
         directory = runs(records=runs.grid(energy=True))
         (table,) = build_tables(read_material([directory]), 0.99)
-        assert reached(table)["forward-forward"].texts == ("0 of 5", "never", "never", "never")
+        assert reached(table)["forward-forward"].texts == ("0 of 5", "never", "never", "never", "–")
         page = report.build([directory], target=0.99).page.read_text()
         assert "Cost until validation first reached 99.00 % (as asked for)" in page
         assert ">never<" in page

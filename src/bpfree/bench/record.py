@@ -159,7 +159,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         health=health,
         tier="eager",
         maths=maths_used(run.algorithm, run.net),
-        history=run.history,
+        history=_with_flops(run),
         environment_digest=environment.digest(setting.facts),
         started_at=run.started_at,
         versions=environment.versions(),
@@ -225,6 +225,18 @@ def _run_flops(run: Ended, reasons: dict[str, str]) -> dict[str, int | None]:
         why = run.cost.reasons.get("flops.train_step", "no pass ended")
         reasons |= dict.fromkeys(("flops.run_total", "flops.mean_step"), why)
     return {"run_total": total, "mean_step": None if total is None or not run.steps else round(total / run.steps)}
+
+
+def _with_flops(run: Ended) -> list[HistoryEntry]:
+    """The history with the operations of training until the end of each pass."""
+    passes = Counter[int]()
+    entries = []
+    for number, entry in enumerate(run.history, start=1):
+        passes[entry.phase] += 1
+        share = number / len(run.history)  # every pass reads the same examples
+        so_far = run.cost.run_flops(passes, round((run.steps or 0) * share), round((run.examples or 0) * share))
+        entries.append(entry.model_copy(update={"flops": so_far}))
+    return entries
 
 
 def _health(run: Ended) -> Health:

@@ -9,9 +9,9 @@ from dataclasses import dataclass
 
 from bpfree import stats
 from bpfree.errors import UsageError
-from bpfree.records import Record
+from bpfree.records import HistoryEntry, Record
 from bpfree.rulesets.schema import whole_name
-from bpfree.units import MISSING, format_energy, format_percent, format_time
+from bpfree.units import MISSING, format_count, format_energy, format_percent, format_time
 
 __all__ = ["COSTS_TO_TARGET", "DEFAULT_SHARE", "CostToTarget", "Reached", "Target", "Targets", "reach", "target_for"]
 
@@ -26,7 +26,7 @@ DEFAULT_SHARE = 0.99
 class Reached:
     """One arm. Medians over its seeds; a run that never reached the target, or was lost, counts as infinite.
 
-    ``joules`` is None where a run has none.
+    ``joules`` and ``flops`` (of training alone) are None where a run has none.
     """
 
     arm: str
@@ -35,6 +35,7 @@ class Reached:
     passes: float
     time_s: float
     joules: float | None
+    flops: float | None
 
     @property
     def texts(self) -> tuple[str, ...]:
@@ -64,6 +65,7 @@ COSTS_TO_TARGET = (
     CostToTarget("Passes", "median_passes_count", "", lambda reached: reached.passes, lambda value: f"{value:g}"),
     CostToTarget("Time", "median_time_s", "median_time_to_target_s", lambda reached: reached.time_s, format_time),
     CostToTarget("Energy", "median_energy_j", "median_energy_to_target_j", lambda reached: reached.joules, format_energy),
+    CostToTarget("FLOPs", "median_flops", "median_to_target_flops", lambda reached: reached.flops, format_count),
 )
 """Each cost up to the target once, in the order of the columns."""
 
@@ -80,8 +82,8 @@ class Targets:
     def caption(self) -> str:
         """Caption of the table."""
         return (
-            f"Cost until validation first reached {format_percent(self.accuracy)} % ({self.source}); validation included, "
-            "medians over seeds. A run that never reached it, or was lost, counts as never."
+            f"Cost until validation first reached {format_percent(self.accuracy)} % ({self.source}); time and energy with "
+            "validation, FLOPs of training alone, medians over seeds. A run that never reached it, or was lost, counts as never."
         )
 
 
@@ -114,13 +116,16 @@ def reach(arms: Mapping[str, Sequence[Record]], target: tuple[float, str]) -> Ta
 
 def _reach(arm: str, runs: Sequence[Record], accuracy: float) -> Reached:
     ended = [run for run in runs if run.status != "interrupted"]
-    times, joules, passes = [], [], []
+    times, joules, passes, flops = [], [], [], []
     for run in ended:
         entries = [stats.Entry(e.val_accuracy, e.time_s, e.joules) for e in run.history] if run.status == "ok" else []
         times.append(stats.time_to_target(entries, accuracy))
         joules.append(stats.energy_to_target(entries, accuracy))
-        passes.append(_passes(run, accuracy) if entries else math.inf)
+        reached = _first(run, accuracy) if entries else None
+        passes.append(math.inf if reached is None else float(reached.passes))
+        flops.append(math.inf if reached is None else reached.flops)
     known = [value for value in joules if value is not None]
+    counted = [value for value in flops if value is not None]
     return Reached(
         arm=arm,
         n_reached=sum(math.isfinite(value) for value in times),
@@ -128,6 +133,7 @@ def _reach(arm: str, runs: Sequence[Record], accuracy: float) -> Reached:
         passes=_median(passes),
         time_s=_median(times),
         joules=_median(known) if known and len(known) == len(joules) and _any_joules(ended) else None,
+        flops=_median(counted) if len(counted) == len(flops) and _any_flops(ended) else None,
     )
 
 
@@ -139,9 +145,13 @@ def _any_joules(runs: Sequence[Record]) -> bool:
     return any(entry.joules is not None for run in runs for entry in run.history)
 
 
-def _passes(run: Record, accuracy: float) -> float:
-    reached = (e.passes for e in run.history if e.val_accuracy is not None and e.val_accuracy >= accuracy)
-    return next((float(count) for count in reached), math.inf)
+def _any_flops(runs: Sequence[Record]) -> bool:
+    return any(entry.flops is not None for run in runs for entry in run.history)
+
+
+def _first(run: Record, accuracy: float) -> HistoryEntry | None:
+    """The pass at whose end the target was first reached."""
+    return next((e for e in run.history if e.val_accuracy is not None and e.val_accuracy >= accuracy), None)
 
 
 def _accuracies(run: Record) -> list[float]:
