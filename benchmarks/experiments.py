@@ -13,6 +13,7 @@ import argparse
 import csv
 import subprocess
 import sys
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,6 +33,7 @@ PAGE = HERE.parent / "docs" / "answers.md"
 PAPER = "arXiv 2509.19063, revision of 2026"
 Values = Mapping[str, Any]
 
+WIDTH = 130
 BOARD = RESULTS / "mnist-mlp-2x1000" / "report" / "summary.csv"
 """Of a GPU, under `claim`."""
 
@@ -265,16 +267,17 @@ def section(number: int, experiment: Experiment) -> Iterator[str]:
     yield from (f"Records and report: `benchmarks/results/{experiment.name}`; `{experiment.command}`.", "")
 
 
-def only_a_gpu() -> Iterator[str]:
+def only_a_gpu() -> str:
     """What a processor without a counter cannot say, with what a board has said elsewhere."""
     with BOARD.open() as lines:
         (row,) = (row for row in csv.DictReader(lines) if row["arm"] == "mono-forward")
     time, energy, flops = (_two(float(row[f"mean_{name}_ratio"])) for name in ("time", "energy", "step_flops"))
-    yield "Joules, and seconds of a board: these records are of processors without an energy counter, where a step costs what its "
-    yield "multiply-adds cost. On a GPU a step of such nets is mostly launches: on MNIST `mlp:2x1000` joint Mono-Forward took "
-    yield f"{time} times backprop's time and {energy} times its energy with {flops} of its multiply-adds "
-    yield "(`benchmarks/results/mnist-mlp-2x1000`). `make answer` measures joules, seconds, clocks and power on an NVIDIA GPU, on "
-    yield "the net of experiment 1."
+    return (
+        "Joules, and seconds of a board: these records are of processors without an energy counter, where a step costs what its "
+        "multiply-adds cost. On a GPU a step of such nets is mostly launches: on MNIST `mlp:2x1000` joint Mono-Forward took "
+        f"{time} times backprop's time and {energy} times its energy with {flops} of its multiply-adds "
+        "(`benchmarks/results/mnist-mlp-2x1000`)."
+    )
 
 
 def page(experiments: Sequence[Experiment]) -> str:
@@ -282,18 +285,27 @@ def page(experiments: Sequence[Experiment]) -> str:
     lines = [
         "# Answers",
         "",
-        "Does training without backpropagation pay, in what, under which rules, and how sure is that? Three experiments of "
-        f"{PAPER}, each under one ruleset for all arms: the published learning rate times 1/2, 1 and 2 (bpfree's default where "
-        "none is published), three trials of 10 passes on 10,000 examples. One search serves all seeds, so that no table says "
-        "better or worse: that takes the ruleset `claim` ([why](why-one-ruleset.md)).",
+        "Does training without backpropagation save anything, what, under which rules, and how sure is that? Three experiments "
+        f"of {PAPER}, each under one ruleset for all arms: the published learning rate times 1/2, 1 and 2 (bpfree's default "
+        "where none is published), three trials of 10 passes on 10,000 examples. One search serves all seeds, so that no table "
+        "says better or worse: that takes the ruleset `claim` ([why](why-one-ruleset.md)).",
         "",
         "    python benchmarks/experiments.py --page    # makes this page of the records that are committed",
         "",
     ]
     for number, experiment in enumerate(experiments, start=1):
         lines += section(number, experiment)
-    lines += ["## What only a GPU can add", "", "".join(only_a_gpu())]
-    return "\n".join(lines).rstrip() + "\n"
+    lines += ["## What only a GPU can add", "", only_a_gpu()]
+    return "\n".join(wrapped for line in lines for wrapped in _wrapped(line)).rstrip() + "\n"
+
+
+def _wrapped(line: str) -> list[str]:
+    """Prose in the width of the other documents; tables, code and headings as they are."""
+    if line.startswith(("|", "#", "    ")):
+        return [line]
+    indent = "  " if line.startswith("- ") else ""
+    wrapped = textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return wrapped or [""]
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
