@@ -15,8 +15,17 @@ from pydantic import BaseModel, ValidationError
 
 import bpfree
 from bpfree.errors import RunDirectoryError
-from bpfree.records import CONTROL_SEEDS, SCHEMA_VERSION, Record, append_record, finished, json_schema, read_records
-from bpfree.records.record import ADDED, SINCE_2
+from bpfree.records import (
+    ADDED,
+    CONTROL_SEEDS,
+    SCHEMA_VERSION,
+    SINCE_2,
+    Record,
+    append_record,
+    finished,
+    json_schema,
+    read_records,
+)
 
 PUBLISHED = Path(bpfree.__file__).with_name("records.schema.json")
 REGENERATE = (

@@ -22,11 +22,13 @@ from bpfree.records.parts import (
     Status,
     TuningCost,
 )
-from bpfree.records.record import CONTROL_SEEDS, SCHEMA_VERSION, Record, json_schema
+from bpfree.records.record import ADDED, CONTROL_SEEDS, SCHEMA_VERSION, SINCE_2, Record, json_schema
 
 __all__ = [
+    "ADDED",
     "CONTROL_SEEDS",
     "SCHEMA_VERSION",
+    "SINCE_2",
     "ByClass",
     "Carbon",
     "Energy",

@@ -23,7 +23,7 @@ from bpfree.records.parts import (
     TuningCost,
 )
 
-__all__ = ["CONTROL_SEEDS", "SCHEMA_VERSION", "Record", "json_schema"]
+__all__ = ["ADDED", "CONTROL_SEEDS", "SCHEMA_VERSION", "SINCE_2", "Record", "json_schema"]
 
 SCHEMA_VERSION = 2
 """2 adds the three identities (rules, data, code), studies, why phases ended, what the loop counted, load, and correctness per
