@@ -17,12 +17,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Literal
 
+import torch
+
 from bpfree.algorithms import check_net, step
 from bpfree.bench.arm import Arm
 from bpfree.bench.pass_cost import training_pass
 from bpfree.data import Batch, Dataset
-from bpfree.meter import Meter, Spread, measure_repeated, reset_device_peak, spread
-from bpfree.meter.memory import device_peak
+from bpfree.meter import Meter, Spread, device_peak, measure_repeated, reset_device_peak, spread, tensor_bytes
 from bpfree.nets import build
 from bpfree.train import initialise, read_by
 
@@ -47,7 +48,8 @@ class CostWindow:
         window_s: wall time between the synchronised edges (s).
         joules, net_joules: gross, and above idle power (J); ``None`` with a reason.
         resolved: whether a counter was given its 20 periods.
-        allocator_bytes: peak of the device's allocator in the window, data set included; ``None`` with a reason.
+        allocator_bytes: peak of the device's allocator in the window, beyond the data set and the batches that were made ready;
+            ``None`` with a reason.
         device: mean, deviation and range of what was sampled, by quantity.
         reasons: why a quantity is ``None``, and flags, as in a record.
     """
@@ -127,6 +129,7 @@ def cost_window(
     data = data.without_test()
     rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes).to(data.dtype)
     check_net(rule, net)
+    held_bytes = _allocated_bytes(meter.device)
     state = initialise(rule, net, 0, data.device)
     net.train()
     phases = rule.phases(net)
@@ -134,7 +137,9 @@ def cost_window(
     call: Callable[[], object] = training_pass(rule, net, state, read, reader, batch_size)
     steps_of_call = -(-data.n("train") // batch_size)
     if kind == "step":
-        ready = itertools.cycle([batch for batch in read.batches("train", batch_size) if len(batch.y) == batch_size])
+        batches = [batch for batch in read.batches("train", batch_size) if len(batch.y) == batch_size]
+        held_bytes += tensor_bytes([batch.x for batch in batches])
+        ready = itertools.cycle(batches)
         call, steps_of_call = lambda: step(rule, net, state, _copy(next(ready)), reader), 1
     call()  # work of the first step alone is no part of a step
     reset_device_peak(meter.device)
@@ -160,10 +165,14 @@ def cost_window(
         resolved=reading.resolved,
         method=reading.method,
         scope=reading.scope,
-        allocator_bytes=peak.allocated_bytes,
+        allocator_bytes=None if peak.allocated_bytes is None else peak.allocated_bytes - held_bytes,
         device={name: seen for name in _STEADY if (seen := spread(repeated.trace.samples, name)) is not None},
         reasons=reasons,
     )
+
+
+def _allocated_bytes(device: torch.device) -> int:
+    return torch.cuda.memory_allocated(device) if device.type == "cuda" else 0
 
 
 def _copy(batch: Batch) -> Batch:
