@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import shutil
 import signal
@@ -13,8 +14,6 @@ from collections.abc import Iterator
 from dataclasses import replace
 from types import FrameType
 from typing import Any
-
-import psutil
 
 from bpfree.errors import BpfreeError
 from bpfree.files import locked, writing
@@ -30,9 +29,14 @@ _LEAST_S = 5.0
 """A worker is not started again for less (s)."""
 
 
-def main(argv: list[str] | None = None, about: str | None = None) -> int:
-    """Run the kit; the exit code: 0, 1 where a section failed, 2 where nothing could be asked so, 130 after an interruption."""
-    start_s = time.monotonic() - max(0.0, time.time() - psutil.Process().create_time())
+def main(argv: list[str] | None = None, about: str | None = None, start_s: float | None = None) -> int:
+    """Run the kit; the exit code: 0, 1 where a section failed, 2 where nothing could be asked so, 130 after an interruption.
+
+    Args:
+        about: shown by ``--help``.
+        start_s: when the time began, on the monotonic clock; now by default.
+    """
+    start_s = time.monotonic() if start_s is None else start_s
     try:
         options = parse(argv, about)
         if options.worker:
@@ -49,22 +53,27 @@ def _answer(options: Options, start_s: float) -> int:
     is_new = not options.out.exists()
     with writing(options.out):
         options.out.mkdir(parents=True, exist_ok=True)
-    with locked(options.out / ".lock"), _terminated_as_interrupted():
-        code = 0
-        if not options.show:
-            code = _measure(options, start_s)
-        if code == 2:  # nothing was measured
-            if is_new:
-                shutil.rmtree(options.out)
-            return code
-        store = Store.of(options)
-        end_s = start_s + 60 * options.max_minutes if not options.show else float("inf")
-        failed = [name for name in SECTIONS if store.read(name).get("status") == "failed"]
-        _show(store, end_s)
-        if code == 0 and failed:
-            say(f"failed: {', '.join(failed)}; see {options.out / 'answer.md'}; the same command tries them again")
-            return 1
-        return code
+    code = 2
+    try:
+        with locked(options.out / ".lock"), _terminated_as_interrupted():
+            code = 0 if options.show else _measure(options, start_s)
+            if code != 2:
+                return _shown(options, code, start_s)
+    finally:
+        if is_new and code == 2:  # refused, and nothing was measured
+            shutil.rmtree(options.out)
+    return code
+
+
+def _shown(options: Options, code: int, start_s: float) -> int:
+    """Page and figures of what is there; the exit code."""
+    store = Store.of(options)
+    _show(store, math.inf if options.show else start_s + 60 * options.max_minutes)
+    failed = [name for name in SECTIONS if store.read(name).get("status") == "failed"]
+    if code == 0 and failed:
+        say(f"failed: {', '.join(failed)}; see {options.out / 'answer.md'}; the same command tries them again")
+        return 1
+    return code
 
 
 def _show(store: Store, end_s: float) -> None:
