@@ -85,10 +85,9 @@ def _show(store: Store, end_s: float) -> None:
         from .figures import draw
 
         draw(store, end_s)
-    except ImportError as error:
-        say(f"no figures ({error}); where altair is installed, draw them with --show")
-    finally:
-        write_page(store)
+    except Exception as error:  # noqa: BLE001 - a drawing that fails must not lose the page
+        say(f"no figures ({type(error).__name__}: {error}); where altair is installed, draw them with --show")
+    write_page(store)
     say(f"the answer is in {store.out}")
 
 

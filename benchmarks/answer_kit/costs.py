@@ -116,8 +116,8 @@ def _window(context: Context, arm: Arm, phase_index: int, group: Group) -> dict[
         if ends_the_process(error):
             raise
         error_line = says(error)
-    gc.collect()  # what the arm held must not be in the next one's peak
-    if context.setting.device.type == "cuda":
+    if context.setting.device.type == "cuda":  # what the arm held must not be in the next one's peak
+        gc.collect()
         torch.cuda.empty_cache()
     if error_line:
         return {"arm": arm.label, "phase_index": phase_index, "error": error_line}

@@ -119,7 +119,7 @@ def test_the_time_is_kept_and_what_was_cut_is_made_by_the_next_call(
     endless = (*COSTS, "--rounds", "1000", "--seeds", "1000")
     begin_s = time.monotonic()
     assert run(tmp_path, kit_ruleset, *endless, minutes="0.0833") == 0
-    assert time.monotonic() - begin_s < 5.0 + 0.5
+    assert time.monotonic() - begin_s < 5.0 + 1.0
     sections = answer(tmp_path)["sections"]
     assert {sections[name]["status"] for name in ("costs", "experiment")} == {"partial"}
     assert "were left" in sections["costs"]["reason"] or "used up" in sections["costs"]["reason"]
