@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
+import signal
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from types import FrameType
 
 from bpfree.bench.causes import ends_the_process, says
+from bpfree.bench.deadline import TimeIsUp
 from bpfree.cli.interrupt import exit_code, watch_for_interrupts
 
 from . import clocks, costs, doctor, experiment
@@ -27,6 +31,10 @@ RUNS: dict[str, Callable[[Context, Section, float], str | None]] = {
     "clocks": clocks.run,
 }
 """A section measures in about so many seconds, and returns why it is not complete; None where it is."""
+
+_SLACK_S, _SLACK = 0.5, 0.05
+"""How much longer than its time a section may take before it is cut: seconds, and share. The doctor cannot be cut: its windows
+are as long as the counters need, and no longer."""
 
 
 def work(options: Options, until_s: float) -> int:
@@ -61,7 +69,10 @@ def _run(context: Context, section: Section, seconds: float) -> int:
     section.begin(seconds)
     begun_s = time.monotonic()
     try:
-        reason = RUNS[section.name](context, section, seconds)
+        with _ended_after(seconds + max(_SLACK_S, _SLACK * seconds)) if section.name != "doctor" else contextlib.nullcontext():
+            reason = RUNS[section.name](context, section, seconds)
+    except TimeIsUp:
+        reason = "the time was used up within a call that takes longer than was left"
     except KeyboardInterrupt:
         section.end("partial", time.monotonic() - begun_s, "it was interrupted")
         return exit_code()
@@ -72,3 +83,19 @@ def _run(context: Context, section: Section, seconds: float) -> int:
     section.end("done" if reason is None else "partial", time.monotonic() - begun_s, reason)
     say(f"{section.name}: {'done' if reason is None else reason}")
     return 0
+
+
+@contextlib.contextmanager
+def _ended_after(seconds: float) -> Iterator[None]:
+    """Raise :class:`TimeIsUp` in the block after so many seconds: on a slow device one pass may be longer than a section."""
+
+    def end(_number: int, _frame: FrameType | None) -> None:
+        raise TimeIsUp
+
+    before = signal.signal(signal.SIGALRM, end)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)

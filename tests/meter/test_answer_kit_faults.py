@@ -134,6 +134,25 @@ def test_the_time_is_kept_and_what_was_cut_is_made_by_the_next_call(
     assert len(later["runs"]) > len(finished)
 
 
+def test_a_section_in_a_call_without_end_is_cut_and_the_next_has_its_time(
+    kit_ruleset: str, kit: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A pass may take longer than the section has, as on a slow device."""
+
+    def endless(*_: Any, **__: Any) -> None:
+        time.sleep(60)
+
+    with kit.context() as patch:
+        patch.setattr(costs, "cost_window", endless)
+        patch.setattr(costs, "_BETWEEN_S", 0.01)
+        assert run(tmp_path, kit_ruleset, *COSTS, "--sections", "costs,experiment", minutes="0.08") == 0
+    sections = answer(tmp_path)["sections"]
+    assert sections["costs"]["status"] == "partial"
+    assert sections["experiment"]["data"]["runs"]
+    assert "the time was used up" in sections["costs"]["reason"]
+    assert sections["costs"]["calls"][0]["used_s"] < sections["costs"]["calls"][0]["given_s"] + 1.0
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
