@@ -104,6 +104,7 @@ def prepared(options: Options, store: Store) -> Context:
 
 def _about(options: Options, setting: Setting, facts: dict[str, Any]) -> dict[str, Any]:
     commit, changed, why = _commit()
+    commit = options.commit if commit is None else commit
     driver = driver_version()
     about = {
         "command": options.shown(),
@@ -121,7 +122,7 @@ def _about(options: Options, setting: Setting, facts: dict[str, Any]) -> dict[st
         "net": setting.net,
         "environment": facts,
     }
-    reasons = {"commit": why} if commit is None else {}
+    reasons = {name: why for name, value in (("commit", commit), ("changed_since_commit", changed)) if value is None}
     reasons |= {"driver": "no NVIDIA driver answers"} if driver is None else {}
     reasons |= {} if about["cuda"] else {"cuda": "the device is no GPU, or torch was built without CUDA"}
     return about | {"reasons": reasons}

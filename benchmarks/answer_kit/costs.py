@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -21,6 +20,7 @@ from bpfree.bench.cost_windows import KINDS, CostWindow, cost_window, phase_name
 from bpfree.errors import UsageError
 
 from .context import Context
+from .ratios import mean, median, ratio
 from .store import Section, now, say
 
 __all__ = ["run", "summary"]
@@ -165,8 +165,8 @@ def summary(groups: Sequence[Group], reference: str) -> list[dict[str, Any]]:
             row: dict[str, Any] = {"kind": kind, "batch_size": batch_size, "arm": arm}
             row["rounds"] = sum(mine["call_s"] is not None for mine, _ in of_groups)
             for name in VALUES:
-                row[name] = _median([mine[name] for mine, _ in of_groups])
-                row[f"{name}_ratio"] = _median([_ratio(mine[name], base[name]) for mine, base in of_groups])
+                row[name] = median([mine[name] for mine, _ in of_groups])
+                row[f"{name}_ratio"] = median([ratio(mine[name], base[name]) for mine, base in of_groups])
             row["reasons"] = _reasons(same, arm, row)
             rows.append(row)
     return rows
@@ -177,17 +177,7 @@ def _mean(group: Group, arm: str) -> dict[str, float | None]:
     windows = [window for window in group["windows"] if window["arm"] == arm]
     whole = bool(windows) and not any("error" in w for w in windows) and len(windows) == windows[0]["n_phases"]
     values = {name: [window[name] for window in windows] if whole else [] for name in VALUES}
-    return {name: statistics.fmean(v) if v and None not in v else None for name, v in values.items()}
-
-
-def _median(values: Sequence[float | None]) -> float | None:
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
-
-
-def _ratio(mine: float | None, base: float | None) -> float | None:
-    """None too where the base is not above 0: net joules are a difference, and may be noise."""
-    return None if mine is None or base is None or base <= 0 else mine / base
+    return {name: mean(of_phases) for name, of_phases in values.items()}
 
 
 def _reasons(groups: Sequence[Group], arm: str, row: dict[str, Any]) -> dict[str, str]:

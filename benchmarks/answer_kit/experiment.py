@@ -6,7 +6,6 @@ Seeds outside, arms inside: after every seed there is one more pair. The runs ar
 
 from __future__ import annotations
 
-import statistics
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from bpfree.cli.interrupt import raise_if_asked
 from bpfree.records import Record
 
 from .context import Context
+from .ratios import mean, ratio
 from .store import Section, digest, say
 
 __all__ = ["run", "summary"]
@@ -100,21 +100,11 @@ def summary(records: Sequence[Record], arms: Sequence[str]) -> list[dict[str, An
         pairs = [(run, ok[arms[0], seed]) for seed, run in mine.items() if (arms[0], seed) in ok]
         differences = [run["test_accuracy"] - base["test_accuracy"] for run, base in pairs]
         row: dict[str, Any] = {"arm": arm, "runs": len(mine), "pairs": len(pairs)}
-        row["test_accuracy"] = _mean([run["test_accuracy"] for run in mine.values()])
-        row["difference"] = _mean(differences)
+        row["test_accuracy"] = mean([run["test_accuracy"] for run in mine.values()])
+        row["difference"] = mean(differences)
         for name in ("passes", "time_s", "joules", "net_joules", "macs"):
-            row[name] = _mean([run[name] for run in mine.values()])
+            row[name] = mean([run[name] for run in mine.values()])
             if name != "passes":
-                row[f"{name}_ratio"] = _mean([_ratio(run[name], base[name]) for run, base in pairs])
+                row[f"{name}_ratio"] = mean([ratio(run[name], base[name]) for run, base in pairs])
         rows.append(row)
     return rows
-
-
-def _mean(values: Sequence[float | None]) -> float | None:
-    """None where there is none, or one of them is not known: a mean over some would be of other runs."""
-    known = [value for value in values if value is not None]
-    return statistics.fmean(known) if known and len(known) == len(values) else None
-
-
-def _ratio(mine: float | None, base: float | None) -> float | None:
-    return None if mine is None or base is None or base <= 0 else mine / base

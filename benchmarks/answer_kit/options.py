@@ -31,6 +31,7 @@ class Options:
         rounds: how often every cost is measured.
         seeds: of the experiment, at most.
         sections: of :data:`SECTIONS`.
+        commit: of the code, where git cannot say.
         in_process: measure in this process.
         show: measure nothing.
         worker, until_s: set where this process is the worker: when it ends, on the monotonic clock (s).
@@ -49,6 +50,7 @@ class Options:
     rounds: int
     seeds: int
     sections: tuple[str, ...]
+    commit: str | None = None
     in_process: bool = False
     show: bool = False
     worker: bool = False
@@ -70,6 +72,7 @@ class Options:
             "--rounds": self.rounds,
             "--seeds": self.seeds,
             "--sections": ",".join(sections),
+            "--commit": self.commit,
             "--until-s": repr(until_s),
         }
         return ["--worker", *(word for key, value in named.items() if value is not None for word in (key, str(value)))]
@@ -105,6 +108,7 @@ def parse(argv: list[str] | None, about: str | None) -> Options:
     parser.add_argument("--rounds", type=int, default=3, help="windows of each cost, where time allows")
     parser.add_argument("--seeds", type=int, default=5, help="paired seeds of experiment 1, where time allows")
     parser.add_argument("--sections", default=",".join(SECTIONS))
+    parser.add_argument("--commit", help="of the code, where git cannot say (a copy without its history)")
     parser.add_argument("--in-process", action="store_true", help="measure in this process (an error of the GPU then ends all)")
     parser.add_argument("--show", action="store_true", help="measure nothing: page and figures from what is there")
     parser.add_argument("--worker", action="store_true", help=argparse.SUPPRESS)

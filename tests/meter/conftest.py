@@ -52,5 +52,5 @@ def kit(driver_library: Path) -> Iterator[pytest.MonkeyPatch]:
         patch.setattr(context, "detect", lambda _: detection)
         patch.setattr(doctor, "matrix_load", lambda *_: load)
         patch.setattr(doctor, "_MOST_S", 0.3)
-        patch.setattr(clocks, "_MOST_S", 0.4)
+        patch.setattr(clocks, "_MOST_S", 0.25)
         yield patch

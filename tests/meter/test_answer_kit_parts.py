@@ -16,7 +16,7 @@ def test_shares_of_25_minutes() -> None:
     plan = budget.plan(1000.0, 1500.0, SECTIONS)
     assert plan.end_s == 2500.0
     assert plan.tests_until_s == 2480.0
-    assert plan.worker_until_s == pytest.approx(2480.0 - 0.08 * 1480.0)
+    assert plan.worker_until_s == pytest.approx(2480.0 - 0.10 * 1480.0)
     assert plan.left_out == {}
     names = ["doctor", "costs", "experiment", "clocks"]
     left_s = plan.worker_until_s - 1000.0
@@ -27,7 +27,7 @@ def test_shares_of_25_minutes() -> None:
 def test_tests_are_left_to_a_longer_call_and_their_share_to_the_others() -> None:
     plan = budget.plan(0.0, 540.0, SECTIONS)
     assert plan.worker_until_s == plan.tests_until_s == 520.0
-    assert "42 s" in plan.left_out["tests"]
+    assert "52 s" in plan.left_out["tests"]
     assert budget.plan(0.0, 540.0, ("tests",)).left_out == {}
 
 

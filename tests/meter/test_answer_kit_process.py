@@ -57,8 +57,8 @@ def test_after_a_worker_that_fell_another_runs_the_sections_that_are_left(tmp_pa
 def test_a_worker_that_does_not_end_is_killed_in_time_and_nothing_failed(tmp_path: Path, worker_is) -> None:
     worker_is(HANGS)
     out, begin_s = tmp_path / "answer", time.monotonic()
-    assert command.main(["--device", "cpu", "--max-minutes", "0.05", "--out", str(out)]) == 0
-    assert time.monotonic() - begin_s < 3.0 + 1.0
+    assert command.main(["--device", "cpu", "--max-minutes", "0.03", "--out", str(out)]) == 0
+    assert time.monotonic() - begin_s < 1.8 + 1.0
     doctor = answer(out)["sections"]["doctor"]
     assert (doctor["status"], doctor["reason"]) == ("partial", "it had not ended when its time was over")
     assert doctor["calls"][0]["used_s"] is None
