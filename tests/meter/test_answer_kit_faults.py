@@ -142,10 +142,10 @@ def test_the_time_is_kept_and_what_was_cut_is_made_by_the_next_call(
     assert {sections[name]["status"] for name in ("costs", "experiment")} == {"partial"}
     assert "were left" in sections["costs"]["reason"] or "used up" in sections["costs"]["reason"]
     data = sections["experiment"]["data"]
-    assert len(data["runs"]) > 2
+    assert data["runs"]
     assert {run_["status"] for run_ in data["runs"]} <= {"ok", "interrupted"}
     assert data["summary"][0]["runs"] == sum(run_["status"] == "ok" and run_["arm"] == "backprop" for run_ in data["runs"])
-    assert run(tmp_path, kit_ruleset, *endless, "--sections", "experiment", minutes="0.03") == 0
+    assert run(tmp_path, kit_ruleset, *endless, "--sections", "experiment", minutes="0.05") == 0
     later = answer(tmp_path)["sections"]["experiment"]["data"]
     finished = [run_ for run_ in data["runs"] if run_["status"] == "ok"]
     assert all(run_ in later["runs"] for run_ in finished)
