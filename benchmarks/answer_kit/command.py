@@ -60,7 +60,7 @@ def _answer(options: Options, start_s: float) -> int:
             if code != 2:
                 return _shown(options, code, start_s)
     finally:
-        if is_new and code == 2:  # refused, and nothing was measured
+        if is_new and {path.name for path in options.out.iterdir()} <= {".lock"}:  # refused, and nothing was written
             shutil.rmtree(options.out)
     return code
 
@@ -194,7 +194,11 @@ def _tests(options: Options, store: Store, plan: budget.Plan) -> None:
 
         say(f"tests: {left_s:.0f} s at most")
         section.begin(left_s)
-        section.data, reason = run_tests(files_with_gpu_tests(), left_s)
+        try:
+            section.data, reason = run_tests(files_with_gpu_tests(), left_s)
+        except Exception as error:  # noqa: BLE001 - tests that cannot be run must not lose the answer
+            section.end("failed", time.monotonic() - begun_s, f"{type(error).__name__}: {error}")
+            return
         status = "failed" if reason is None and section.data.get("failed") else "done" if reason is None else "partial"
         section.end(status, time.monotonic() - begun_s, reason or ("tests failed" if status == "failed" else None))
 

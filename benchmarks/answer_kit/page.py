@@ -14,9 +14,10 @@ __all__ = ["FIGURES", "write_page"]
 
 FIGURES = {
     "costs": ("costs-energy.svg", "costs-time.svg"),
+    "experiment": ("difference.svg", "accuracy-energy.svg", "accuracy-time.svg", "curves-seconds.svg"),
     "clocks": ("clocks-clock.svg", "clocks-power.svg", "clocks-load.svg"),
 }
-"""Files of ``figures/`` that a section shows, where they are there."""
+"""What a section shows, where it is there: files of ``figures/``, or of the experiment's report."""
 
 
 def write_page(store: Store) -> None:
@@ -30,9 +31,10 @@ def write_page(store: Store) -> None:
             lines.append(f"**{section['status']}**: {section['reason']}")
         if section["data"]:
             lines += ["", *_BODIES[name](section["data"])]
+        folder = f"{section['data'].get('directory')}/report/figures" if name == "experiment" else "figures"
         for figure in FIGURES.get(name, ()):
-            if (store.out / "figures" / figure).exists():
-                lines += ["", f"![{TITLES[name]}](figures/{figure})"]
+            if (store.out / folder / figure).exists():
+                lines += ["", f"![{TITLES[name]}]({folder}/{figure})"]
     lines += ["", "## Time", "", *_time(answer["sections"])]
     store.write_text("answer.md", "\n".join(lines) + "\n")
 

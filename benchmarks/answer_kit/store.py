@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import sys
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -109,7 +110,7 @@ class Store:
     def clean(self, text: str) -> str:
         """The text without the folders of this machine."""
         for place, name in self._hidden.items():
-            text = text.replace(place, name)
+            text = re.sub(rf"{re.escape(place)}(?![\w-])", name, text)
         return text
 
     def read(self, name: str) -> dict[str, Any]:

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from benchmarks.answer_kit import budget, costs, gpu_tests
-from benchmarks.answer_kit.options import SECTIONS
+from benchmarks.answer_kit import budget, command, costs, gpu_tests
+from benchmarks.answer_kit.options import SECTIONS, parse
+from benchmarks.answer_kit.store import Store
 
 
 def test_shares_of_25_minutes() -> None:
@@ -86,6 +87,42 @@ def test_tests_that_do_not_end_are_ended(tmp_path: Path) -> None:
     assert time.monotonic() - begin_s < 10
 
 
+@pytest.mark.parametrize(
+    ("came", "status", "reason"),
+    [
+        (({"passed": 3, "failed": 0, "skipped": 0}, None), "done", None),
+        (({"passed": 2, "failed": 1, "skipped": 0}, None), "failed", "tests failed"),
+        (({}, "they did not end within 9 s"), "partial", "they did not end within 9 s"),
+        (ValueError("odd"), "failed", "ValueError: odd"),
+    ],
+)
+def test_what_came_of_the_gpu_tests_is_recorded(
+    came: Any, status: str, reason: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run_tests(_paths: list[Path], limit_s: float) -> Any:
+        assert 100.0 < limit_s <= 120.0
+        if isinstance(came, Exception):
+            raise came
+        return came
+
+    monkeypatch.setattr(gpu_tests, "run_tests", run_tests)
+    store, start_s = Store(tmp_path), time.monotonic()
+    options = parse(["--device", "cuda", "--out", str(tmp_path)], None)
+    command._tests(options, store, budget.plan(start_s, 140.0, ("tests",)))
+    section = store.read("tests")
+    assert (section["status"], section["reason"]) == (status, reason)
+    assert section["calls"][0]["given_s"] == pytest.approx(120.0, abs=5.0)
+    command._tests(options, store, budget.plan(start_s, 60.0, ("tests",)))
+    assert store.read("tests")["status"] == ("done" if status == "done" else "skipped")
+
+
 def test_the_files_with_gpu_tests_are_found() -> None:
     names = [path.name for path in gpu_tests.files_with_gpu_tests()]
     assert {"test_meter_gpu.py", "test_dataset.py"} <= set(names)
+
+
+def test_folders_are_hidden_and_words_that_begin_alike_are_not() -> None:
+    store = Store(Path("/work/out"), {"/data": "DIR"})
+    assert store.clean("/work/out/a /work/outer /data/cifar '/data' https://some/database") == (
+        "OUT/a /work/outer DIR/cifar 'DIR' https://some/database"
+    )
