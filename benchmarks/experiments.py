@@ -36,6 +36,8 @@ Values = Mapping[str, Any]
 WIDTH = 130
 BOARD = RESULTS / "mnist-mlp-2x1000" / "report" / "summary.csv"
 """Of a GPU, under `claim`."""
+KIT = RESULTS / "answer" / "answer.md"
+"""What ``make answer`` wrote on a GPU; the page takes it in where it is committed."""
 
 
 @dataclass(frozen=True)
@@ -276,8 +278,18 @@ def only_a_gpu() -> str:
         "Joules, and seconds of a board: these records are of processors without an energy counter, where a step costs what its "
         "multiply-adds cost. On a GPU a step of such nets is mostly launches: on MNIST `mlp:2x1000` joint Mono-Forward took "
         f"{time} times backprop's time and {energy} times its energy with {flops} of its multiply-adds "
-        "(`benchmarks/results/mnist-mlp-2x1000`)."
+        "(`benchmarks/results/mnist-mlp-2x1000`). `make answer` ([the GPU kit](gpu-kit.md)) measures joules, seconds, clocks and "
+        "power on an NVIDIA GPU, on the net of experiment 1."
     )
+
+
+def of_the_kit() -> Iterator[str]:
+    """The page of the GPU kit, one level deeper, its figures where they lie."""
+    if not KIT.exists():
+        yield "It has not been run on a GPU yet."
+        return
+    for line in KIT.read_text(encoding="utf-8").splitlines():
+        yield f"#{line}" if line.startswith("#") else line.replace("](figures/", "](../benchmarks/results/answer/figures/")
 
 
 def page(experiments: Sequence[Experiment]) -> str:
@@ -295,7 +307,7 @@ def page(experiments: Sequence[Experiment]) -> str:
     ]
     for number, experiment in enumerate(experiments, start=1):
         lines += section(number, experiment)
-    lines += ["## What only a GPU can add", "", only_a_gpu()]
+    lines += ["## What only a GPU can add", "", only_a_gpu(), "", *of_the_kit()]
     return "\n".join(wrapped for line in lines for wrapped in _wrapped(line)).rstrip() + "\n"
 
 

@@ -88,6 +88,13 @@ def test_arms_that_are_still_to_be_run_are_named(lines: list[str]) -> None:
     assert missing.startswith("Not measured yet: cascaded-forward, cascaded-forward (dfa), frozen.")
 
 
+def test_the_page_of_the_gpu_kit_is_taken_in(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments, "KIT", tmp_path / "answer.md")
+    assert list(experiments.of_the_kit()) == ["It has not been run on a GPU yet."]
+    (tmp_path / "answer.md").write_text("# The answer\n\n![costs](figures/costs.svg)\n")
+    assert list(experiments.of_the_kit()) == ["## The answer", "", "![costs](../benchmarks/results/answer/figures/costs.svg)"]
+
+
 def test_nothing_asked_for_is_refused(experiments: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         experiments.main([])
