@@ -10,7 +10,7 @@ import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, cast
+from typing import Any
 
 from bpfree.errors import UsageError, unknown_name
 
@@ -87,7 +87,8 @@ def flag(default: bool) -> Any:
 
 
 def _range(field: dataclasses.Field[Any]) -> _Admitted:
-    return cast(_Admitted, field.metadata["range"])
+    admitted: _Admitted = field.metadata["range"]
+    return admitted
 
 
 def readout_field(rule: Any) -> tuple[str, tuple[str, ...]] | None:

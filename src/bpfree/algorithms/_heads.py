@@ -6,7 +6,6 @@ The last block's head *is* the net's output weight (its bias stays zero), so tha
 from __future__ import annotations
 
 import math
-from typing import cast
 
 import torch
 from torch import Tensor, nn
@@ -27,10 +26,17 @@ def new_head(n_classes: int, n_features: int, net: Chain, generator: torch.Gener
     return head
 
 
+def output_head(net: Chain) -> nn.Parameter:
+    """The output's weight, the head of the last block."""
+    weight = net.output.weight
+    assert isinstance(weight, nn.Parameter)
+    return weight
+
+
 def new_heads(net: Chain, generator: torch.Generator) -> list[nn.Parameter]:
     """One head per block, in order; the last is the net's output weight, as it has been drawn."""
     heads = [new_head(net.n_classes, block.n_features, net, generator) for block in list(net)[:-1]]
-    return [*heads, cast(nn.Parameter, net.output.weight)]
+    return [*heads, output_head(net)]
 
 
 def n_head_parameters(net: Chain) -> int:

@@ -85,17 +85,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, cast, final
+from typing import ClassVar, final
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import natural, number
-from bpfree.algorithms._heads import new_head
+from bpfree.algorithms._heads import new_head, output_head
 from bpfree.algorithms._state import HeadSlot, Slot, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
@@ -140,7 +140,7 @@ class Blockwise(BlockGradients[State[Slot]]):
         for group in self._groups(len(net)):
             last = group[-1]
             if last == len(net) - 1:
-                head = cast(nn.Parameter, net.output.weight)
+                head = output_head(net)
             else:
                 head = new_head(net.n_classes, net[last].n_features, net, generator)
             slots[last] = HeadSlot(self._optimiser([*_parameters(net, group), head]), head)
@@ -153,7 +153,9 @@ class Blockwise(BlockGradients[State[Slot]]):
         losses: list[Tensor] = []
         for group in self._groups(len(net)):
             assert carry is not None  # None only after the last group
-            carry, loss = self._learn_group(net, group, cast(HeadSlot, state.slot(group[-1])), carry, batch)
+            slot = state.slot(group[-1])
+            assert isinstance(slot, HeadSlot)  # a border has one
+            carry, loss = self._learn_group(net, group, slot, carry, batch)
             losses.append(loss)
         return torch.stack(losses)
 
