@@ -105,7 +105,7 @@ def official_files(name, form):
 
 @pytest.mark.parametrize(
     ("name", "form"),
-    [("mnist", "idx"), ("fashion-mnist", "idx"), *((n, f) for n in ("cifar10", "cifar100") for f in ("python", "binary"))],
+    [("mnist", "idx"), *((n, f) for n in ("cifar10", "cifar100") for f in ("python", "binary"))],
 )
 def test_official_files_cost_what_is_stored_and_one_working_copy(tmp_path, monkeypatch, name, form):
     files = official_files(name, form)
