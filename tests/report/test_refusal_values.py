@@ -53,7 +53,7 @@ def test_directories_that_hold_no_runs(here: Path) -> None:
     anew = "the rules it was run under are unknown (the command that made the directory makes the file anew)"
     assert refusal(here / "a") == f"a has no ruleset.yaml; {anew}"
     (here / "a" / "ruleset.yaml").write_text("[]")
-    assert refusal(here / "a") == f"ruleset a/ruleset.yaml must be a list of 'key: value' lines, got list; {anew}"
+    assert refusal(here / "a") == f"a/ruleset.yaml cannot be read (must be a list of 'key: value' lines, got list); {anew}"
 
 
 def test_a_directory_of_run_directories_names_one_of_them(here: Path) -> None:

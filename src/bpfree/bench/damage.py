@@ -58,7 +58,7 @@ def rules_of(directory: Path, asked: Ruleset) -> tuple[Ruleset, str]:
         try:
             return rulesets.load(path), ""
         except RulesetError as error:
-            damage = str(error)
+            damage = f"{path} cannot be read ({str(error).removeprefix(f'ruleset {path}').lstrip(', ')})"
     elif any((directory / name).is_file() for name in _STATE):
         damage = f"{path} is missing"
     elif any(entry.name != ".lock" and not entry.name.startswith(PART) for entry in directory.iterdir()):

@@ -111,7 +111,7 @@ def _records_of(path: Path) -> list[Record]:
     if not path.is_dir():
         raise RunDirectoryError(f"{path} is not a directory; run directories are made by: bpfree compare --out DIR")
     records = read_records(path / "records.jsonl")
-    if not records and (inside := sorted(str(found.parent) for found in path.glob("*/records.jsonl"))):
+    if not records and (inside := sorted(str(file.parent) for file in path.glob("*/records.jsonl"))):
         raise RunDirectoryError(f"{path} holds run directories and no runs of its own; report on one: bpfree report {inside[0]}")
     if not records:
         raise RunDirectoryError(
@@ -130,7 +130,8 @@ def _rules_of(path: Path) -> rulesets.Ruleset:
     try:
         return rulesets.load(file)
     except RulesetError as error:
-        raise RunDirectoryError(f"{error}; the rules it was run under are unknown{_RULES_ANEW}") from error
+        what = str(error).removeprefix(f"ruleset {file}").lstrip(", ")
+        raise RunDirectoryError(f"{file} cannot be read ({what}); the rules it was run under are unknown{_RULES_ANEW}") from error
 
 
 def _one_ruleset(records: Mapping[Path, Sequence[Record]]) -> rulesets.Ruleset:
