@@ -81,11 +81,19 @@ def unopened(error: OSError) -> StorageError | None:
     """
     if error.errno in _ONLY_WRITING:
         return refusal(error)
+    if error.errno == errno.ENAMETOOLONG:
+        return StorageError(f"cannot open {_shortened(error.filename)}: the name is too long; give a shorter one")
     if error.errno not in _CURES and error.errno != errno.EIO:
         return None
     return StorageError(
         f"cannot open {error.filename or 'a file'}: {_why(error)}; see that it is there and may be read, or written"
     )
+
+
+def _shortened(name: object, length: int = 100) -> str:
+    """A name that fits into a line."""
+    text = str(name or "a file")
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 @contextlib.contextmanager
