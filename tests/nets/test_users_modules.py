@@ -126,7 +126,7 @@ def test_a_module_that_behaves_trains(rule: str) -> None:
 
 
 def not_finite(net: nn.Sequential) -> nn.Sequential:
-    net[2].weight.data[0, 0] = float("nan")
+    next(net[2].parameters()).data[0, 0] = float("nan")
     return net
 
 
