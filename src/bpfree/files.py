@@ -207,29 +207,41 @@ def append_line(path: Path, line: str) -> None:
 
 
 def drop_half_line(path: Path) -> None:
-    """Cut off a last line without its newline, which a crash has left; a file that does not exist is left so."""
+    """Cut off a last line without its newline, which a crash has left; a file that does not exist is left so.
+
+    Raises:
+        StorageError: it may not be read, or not be cut.
+    """
     if not path.exists():
         return
-    with writing(path):
-        descriptor = os.open(path, os.O_RDWR)
+    with reading(path):
+        descriptor = os.open(path, os.O_RDONLY)
         try:
-            _drop_half_line(descriptor)
+            end, size = _end_of_whole_lines(descriptor)
         finally:
             os.close(descriptor)
+    if end != size:
+        with writing(path):
+            os.truncate(path, end)
 
 
 def _drop_half_line(descriptor: int) -> None:
+    end, size = _end_of_whole_lines(descriptor)
+    if end != size:
+        os.ftruncate(descriptor, end)
+
+
+def _end_of_whole_lines(descriptor: int) -> tuple[int, int]:
+    """Bytes up to the last newline, and of the whole file."""
     size = os.fstat(descriptor).st_size
     end, block = size, 1 << 16
     while end > 0:
         start = max(0, end - block)
         newline = os.pread(descriptor, end - start, start).rfind(b"\n")
         if newline >= 0:
-            end = start + newline + 1
-            break
+            return start + newline + 1, size
         end = start
-    if end != size:
-        os.ftruncate(descriptor, end)
+    return 0, size
 
 
 @contextlib.contextmanager

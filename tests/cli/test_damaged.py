@@ -178,7 +178,7 @@ def test_a_damaged_record_names_its_line_and_the_cure(bpfree: Command, directory
         assert "remove that line, and the same command makes that run again" in outcome.err
 
 
-@pytest.mark.parametrize("name", ["ruleset.yaml", "records.jsonl", "tuned.json", "environment.json"])
+@pytest.mark.parametrize("name", ["ruleset.yaml", "records.jsonl", "tuned.json", "environment.json", "study.journal"])
 def test_a_file_that_may_not_be_read_is_a_read_error(bpfree: Command, directory: Path, name: str) -> None:
     (directory / name).unlink()
     (directory / name).mkdir()  # a folder refuses to be read as a file, even for root
@@ -189,4 +189,4 @@ def test_a_file_that_may_not_be_read_is_a_read_error(bpfree: Command, directory:
         assert "cannot write" not in outcome.err
     outcome = bpfree(*COMPARE)
     assert outcome.code == 2
-    assert name in outcome.one_line()
+    assert f"cannot read R/{name}: is a directory" in outcome.one_line()
