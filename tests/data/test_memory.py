@@ -115,9 +115,9 @@ def test_official_files_cost_what_is_stored_and_one_working_copy(tmp_path, monke
     monkeypatch.setattr(registry, "standard_split", lambda _: Split(kind="last", validation=100))
     folder = tmp_path / (name if name in FAMILY else getattr(SETS[name], form))
     folder.mkdir()
-    for file, content in files.items():
-        (folder / file).write_bytes(content)
-    del files, content
+    for file in files:
+        (folder / file).write_bytes(files[file])
+    files.clear()
     data, peak = traced(lambda: load(name, data_dir=tmp_path))
     stored = sum(examples.x.nbytes + examples.y.nbytes for examples in data.splits.values())
     assert stored > 5 * SPARE

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import BaseModel, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, TypeAdapter, ValidationError
 
 from bpfree.errors import RunDirectoryError
 from bpfree.files import reading
@@ -18,6 +18,8 @@ __all__ = ["read_environments", "read_searches"]
 class _Trial(BaseModel):
     """The part of a trial that the report reads; earlier versions wrote less."""
 
+    model_config = ConfigDict(frozen=True)
+
     values: dict[str, Any] | None = None
     val_accuracy: float | None = None
     diverged: bool | None = None
@@ -25,6 +27,8 @@ class _Trial(BaseModel):
 
 class _Search(BaseModel):
     """The part of a search that the report reads; earlier versions wrote less."""
+
+    model_config = ConfigDict(frozen=True)
 
     arm: str | None = None
     dataset: str | None = None
@@ -50,6 +54,8 @@ class _Search(BaseModel):
 
 class _Environment(BaseModel):
     """Only the versions are compared; everything else is shown as it is."""
+
+    model_config = ConfigDict(frozen=True)
 
     versions: dict[str, str] | None = None
 

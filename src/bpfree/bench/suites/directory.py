@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
-from pydantic import BaseModel, Field, StrictFloat, StrictStr, TypeAdapter
+from pydantic import BaseModel, ConfigDict, Field, StrictFloat, StrictStr, TypeAdapter
 
 from bpfree import rulesets
 from bpfree.bench.damage import rules_of
@@ -20,6 +20,8 @@ __all__ = ["check_place"]
 
 class _Identity(BaseModel):
     """What ``suite.json`` says the directory holds; the rows in it are of the last command, and are not read."""
+
+    model_config = ConfigDict(frozen=True)
 
     suite: StrictStr
     scale: StrictFloat = Field(gt=0, allow_inf_nan=False)
