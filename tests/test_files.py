@@ -103,6 +103,12 @@ def test_real_obstacles(tmp_path: Path) -> None:
         append_line(tmp_path / ("n" * 300), "x")
 
 
+def test_a_name_that_is_too_long_to_be_looked_up_is_shortened() -> None:
+    with pytest.raises(OSError, match="too long") as error:
+        Path("n" * 300).stat()
+    assert str(unopened(error.value)) == f"cannot open {'n' * 100}...: the name is too long; give a shorter one"
+
+
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write where permissions forbid it")
 def test_a_read_only_folder(tmp_path: Path) -> None:
     tmp_path.chmod(0o555)

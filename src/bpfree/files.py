@@ -81,11 +81,19 @@ def unopened(error: OSError) -> StorageError | None:
     """
     if error.errno in _ONLY_WRITING:
         return refusal(error)
+    if error.errno == errno.ENAMETOOLONG:
+        return StorageError(f"cannot open {_shortened(error.filename)}: the name is too long; give a shorter one")
     if error.errno not in _CURES and error.errno != errno.EIO:
         return None
     return StorageError(
         f"cannot open {error.filename or 'a file'}: {_why(error)}; see that it is there and may be read, or written"
     )
+
+
+def _shortened(name: object, length: int = 100) -> str:
+    """A name that fits into a line."""
+    text = str(name or "a file")
+    return text if len(text) <= length else f"{text[:length]}..."
 
 
 @contextlib.contextmanager
@@ -199,29 +207,41 @@ def append_line(path: Path, line: str) -> None:
 
 
 def drop_half_line(path: Path) -> None:
-    """Cut off a last line without its newline, which a crash has left; a file that does not exist is left so."""
+    """Cut off a last line without its newline, which a crash has left; a file that does not exist is left so.
+
+    Raises:
+        StorageError: it may not be read, or not be cut.
+    """
     if not path.exists():
         return
-    with writing(path):
-        descriptor = os.open(path, os.O_RDWR)
+    with reading(path):
+        descriptor = os.open(path, os.O_RDONLY)
         try:
-            _drop_half_line(descriptor)
+            end, size = _end_of_whole_lines(descriptor)
         finally:
             os.close(descriptor)
+    if end != size:
+        with writing(path):
+            os.truncate(path, end)
 
 
 def _drop_half_line(descriptor: int) -> None:
+    end, size = _end_of_whole_lines(descriptor)
+    if end != size:
+        os.ftruncate(descriptor, end)
+
+
+def _end_of_whole_lines(descriptor: int) -> tuple[int, int]:
+    """Bytes up to the last newline, and of the whole file."""
     size = os.fstat(descriptor).st_size
     end, block = size, 1 << 16
     while end > 0:
         start = max(0, end - block)
         newline = os.pread(descriptor, end - start, start).rfind(b"\n")
         if newline >= 0:
-            end = start + newline + 1
-            break
+            return start + newline + 1, size
         end = start
-    if end != size:
-        os.ftruncate(descriptor, end)
+    return 0, size
 
 
 @contextlib.contextmanager

@@ -17,6 +17,7 @@ from bpfree import data, rulesets
 from bpfree.bench import directory, environment, preparation, spaces, study
 from bpfree.bench.arm import Arm, parse_arms, with_control
 from bpfree.bench.arm_rules import ArmRules
+from bpfree.bench.damage import DamagedFileWarning
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.draws import sequence_number, study_seed, trial_seed
 from bpfree.bench.json_file import read_json
@@ -231,7 +232,7 @@ def test_a_damaged_file_of_searches_is_set_aside_and_made_anew(tmp_path: Path) -
     damage = f"{tmp_path / 'tuned.json'} cannot be read (0.arm: Input should be a valid string)"
     lost = "searches of other commands come back when those are given again"
     (tmp_path / "tuned.json").write_text('[{"arm": 3}]')
-    with pytest.warns(directory.DamagedFileWarning) as warned:
+    with pytest.warns(DamagedFileWarning) as warned:
         place.add_tuned([row()])
     assert [str(each.message) for each in warned] == [
         f"{damage}: it is made anew, {lost}; the damaged file is kept as tuned.json.damaged"

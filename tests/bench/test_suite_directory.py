@@ -9,7 +9,9 @@ import pytest
 
 from bpfree import rulesets
 from bpfree.bench.suites.directory import check_place
-from bpfree.errors import RulesetError, RunDirectoryError
+from bpfree.errors import RulesetError, RunDirectoryError, StorageError
+from tests.report.golden import FIRST, LARGE, RUNS, record
+from tests.report.page_pins import pinned, written
 
 RULES = {"quick": rulesets.load("quick")}
 
@@ -39,9 +41,44 @@ def test_what_is_no_suite_is_refused(tmp_path: Path) -> None:
         check_place(tmp_path, "mine", 1.0, RULES)
     with pytest.raises(RunDirectoryError, match="is a file"):
         check_place(tmp_path / "file", "mine", 1.0, RULES)
-    for k, text in enumerate(("{", "[]", '{"suite": "mine"}', '{"suite": "mine", "scale": "large"}')):
-        with pytest.raises(RunDirectoryError, match="cannot be read"):
-            check_place(holding(tmp_path / str(k), text), "mine", 1.0, RULES)
+
+
+DAMAGES = (
+    "", "{", "[]", "null", '{"suite": "mine"}', '{"suite": "mine", "scale": "large"}', '{"suite": "mine", "scale": true}',
+    '{"suite": "mine", "scale": NaN}', '{"suite": ["mine"], "scale": 1.0}', '{"suite": "mine", "scale": 0}', "[" * 100_000,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("text", DAMAGES, ids=range(len(DAMAGES)))
+def test_a_damaged_file_is_made_anew_where_nothing_else_is(tmp_path: Path, text: str) -> None:
+    place = holding(tmp_path / "R", text)
+    assert check_place(place, "mine", 1.0, RULES).startswith(f"{place / 'suite.json'} cannot be read (")
+    (place / "quick").mkdir()
+    rulesets.save(RULES["quick"], place / "quick" / "ruleset.yaml")
+    assert check_place(place, "mine", 1.0, RULES).startswith(f"{place / 'suite.json'} cannot be read (")
+    (place / "thesis.tex").touch()
+    with pytest.raises(
+        RunDirectoryError, match=r"suite.json cannot be read .*, and no record says what .* holds; choose another"
+    ):
+        check_place(place, "mine", 1.0, RULES)
+
+
+def test_a_file_that_may_not_be_read_is_not_made_anew(tmp_path: Path) -> None:
+    (tmp_path / "suite.json").mkdir()
+    with pytest.raises(StorageError, match=r"cannot read .*suite\.json: is a directory"):
+        check_place(tmp_path, "mine", 1.0, RULES)
+
+
+@pytest.mark.parametrize("text", ["{", None], ids=["damaged", "deleted"])
+def test_the_records_say_what_a_damaged_file_does_not(tmp_path: Path, text: str | None) -> None:
+    plan = {"suite": "mine", "scale": 0.5}
+    written(tmp_path / "quick", [pinned(record(FIRST, LARGE, "backprop", RUNS[LARGE]["backprop"][0]), 0, plan=plan)], FIRST)
+    if text is not None:
+        (tmp_path / "suite.json").write_text(text)
+    assert "suite.json" in check_place(tmp_path, "mine", 0.5, {})
+    for suite, scale in (("other", 0.5), ("mine", 1.0)):
+        with pytest.raises(RunDirectoryError, match=f"holds suite mine at scale 0.5, not {suite} at {scale:g}"):
+            check_place(tmp_path, suite, scale, {})
 
 
 def test_other_rules_are_refused(tmp_path: Path) -> None:

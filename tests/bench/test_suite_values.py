@@ -269,8 +269,12 @@ def test_the_file_of_a_suite(tmp_path: Path) -> None:
             check_place(tmp_path, name, scale, {})
         assert str(error.value) == f"{tmp_path} {told}"
     (tmp_path / "suite.json").write_text("{}")
-    with pytest.raises(RunDirectoryError, match=r"suite\.json cannot be read \('suite'\); choose another --out DIR"):
+    damage = f"{tmp_path / 'suite.json'} cannot be read (suite: Field required)"
+    assert check_place(tmp_path, "small", 0.5, {}) == damage
+    (tmp_path / "other").touch()
+    with pytest.raises(RunDirectoryError) as error:
         check_place(tmp_path, "small", 0.5, {})
+    assert str(error.value) == f"{damage}, and no record says what {tmp_path} holds; choose another --out DIR"
     with pytest.raises(RunDirectoryError, match="is a file; choose another --out DIR"):
         check_place(tmp_path / "suite.json", "small", 0.5, {})
     (tmp_path / "x").mkdir()

@@ -106,6 +106,44 @@ def test_a_damaged_environment_is_made_anew_and_what_is_lost_is_said(bpfree: Com
     assert bpfree(*COMPARE).err == ""
 
 
+@pytest.mark.parametrize("text", ["", "name: [", "[]", "nam: quick\n", None], ids=["empty", "cut", "a list", "edited", "deleted"])
+def test_a_damaged_ruleset_is_made_anew_where_the_records_say_which_it_was(
+    bpfree: Command, directory: Path, text: str | None
+) -> None:
+    path = directory / "ruleset.yaml"
+    whole, records = path.read_text(), (directory / "records.jsonl").read_bytes()
+    path.unlink()
+    if text is not None:
+        path.write_text(text)
+    outcome = bpfree("report", "R")
+    assert outcome.code == 2
+    assert "the command that made the directory makes the file anew" in outcome.one_line()
+    assert "R/ruleset.yaml" in outcome.err or text is None
+    other = bpfree(*COMPARE, "--patience", "1")
+    assert other.code == 2
+    assert "the records beside it were made under other rules" in other.one_line()
+    assert path.exists() == (text is not None)
+    outcome = bpfree(*COMPARE)
+    assert outcome.code == 0
+    assert "R/ruleset.yaml" in outcome.one_line()
+    assert "made anew, of the rules of this command, under which its records were made" in outcome.err
+    assert path.read_text() == whole
+    assert (directory / "records.jsonl").read_bytes() == records
+    assert text is None or (directory / "ruleset.yaml.damaged").read_text() == text
+    assert bpfree(*COMPARE).err == ""
+    assert bpfree("report", "R", "--quiet").code == 0
+
+
+def test_a_search_whose_rules_are_lost_is_not_continued(bpfree: Command, directory: Path) -> None:
+    (directory / "records.jsonl").unlink()
+    (directory / "ruleset.yaml").write_text("")
+    outcome = bpfree(*COMPARE)
+    assert outcome.code == 2
+    assert "so the rules of the searches in R/study.journal are lost; delete that file" in outcome.one_line()
+    (directory / "study.journal").unlink()
+    assert bpfree(*COMPARE).code == 0
+
+
 def test_other_code_is_noticed_without_an_environment(bpfree: Command, directory: Path) -> None:
     records = directory / "records.jsonl"
     (line,) = records.read_text().splitlines()
@@ -140,7 +178,7 @@ def test_a_damaged_record_names_its_line_and_the_cure(bpfree: Command, directory
         assert "remove that line, and the same command makes that run again" in outcome.err
 
 
-@pytest.mark.parametrize("name", ["ruleset.yaml", "records.jsonl", "tuned.json", "environment.json"])
+@pytest.mark.parametrize("name", ["ruleset.yaml", "records.jsonl", "tuned.json", "environment.json", "study.journal"])
 def test_a_file_that_may_not_be_read_is_a_read_error(bpfree: Command, directory: Path, name: str) -> None:
     (directory / name).unlink()
     (directory / name).mkdir()  # a folder refuses to be read as a file, even for root
@@ -151,4 +189,4 @@ def test_a_file_that_may_not_be_read_is_a_read_error(bpfree: Command, directory:
         assert "cannot write" not in outcome.err
     outcome = bpfree(*COMPARE)
     assert outcome.code == 2
-    assert name in outcome.one_line()
+    assert f"cannot read R/{name}: is a directory" in outcome.one_line()

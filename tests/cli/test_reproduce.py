@@ -79,6 +79,35 @@ def test_the_same_command_resumes(bpfree: Command, tmp_path: Path, suite: str) -
     assert (tmp_path / "R" / "quick" / "tuned.json").read_bytes() == tuned
 
 
+def test_a_damaged_suite_file_is_made_anew_and_said(bpfree: Command, tmp_path: Path, suite: str) -> None:
+    arguments = ("reproduce", suite, "--arms", "backprop", "--seeds", "1", "--out", "R", "--quiet")
+    assert bpfree(*arguments).code == 0
+    plan, records = tmp_path / "R" / "suite.json", tmp_path / "R" / "quick" / "records.jsonl"
+    whole, before = plan.read_text(), records.read_bytes()
+    for damaged in (whole[:40], None):
+        plan.unlink()
+        if damaged is not None:
+            plan.write_text(damaged)
+        outcome = bpfree(*arguments)
+        assert outcome.code == 0
+        line = outcome.one_line()
+        assert line.startswith(f"bpfree: warning: R/suite.json {'is missing' if damaged is None else 'cannot be read ('}")
+        assert "made anew, the rows that earlier commands selected are lost, their runs are kept" in line
+        if damaged is not None:
+            assert (tmp_path / "R" / "suite.json.damaged").read_text() == damaged
+        assert plan.read_text() == whole
+        assert records.read_bytes() == before
+    assert bpfree(*arguments).err == ""
+    plan.write_text("{")
+    refused = bpfree("reproduce", suite, "--scale", "0.2", "--out", "R")
+    assert refused.code == 2
+    assert "holds suite mine at scale 1, not mine at 0.2" in refused.one_line()
+    assert plan.read_text() == "{"
+    report = bpfree("report", "R")
+    assert report.code == 2
+    assert "R holds run directories and no runs of its own; report on one: bpfree report R/quick" in report.one_line()
+
+
 def test_a_scaled_run_is_stamped_everywhere_and_judges_nothing(bpfree: Command, tmp_path: Path, suite: str) -> None:
     outcome = bpfree("reproduce", suite, "--scale", "0.2", "--seeds", "1", "--out", "R")
     assert outcome.code == 0, outcome.err

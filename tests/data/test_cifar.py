@@ -125,7 +125,7 @@ class Bomb:
 )
 def test_the_unpickler_admits_arrays_and_nothing_else(content, match, capfd):
     with pytest.raises(DataError, match=match):
-        parse_pickle(content, b"labels", "f")
+        parse_pickle(io.BytesIO(content), b"labels", "f")
     assert "code ran" not in capfd.readouterr().out
 
 
@@ -201,9 +201,9 @@ def test_real_binary_checksums(real_data, name):
     member = SETS[name]
     for file in (*member.train, member.test):
         content = (real_data / member.python / file).read_bytes()
-        pixels, labels = parse_pickle(content, member.labels, file)
+        pixels, labels = parse_pickle(io.BytesIO(content), member.labels, file)
         columns = [labels.astype(np.uint8)[:, None]]
         if member.n_label_bytes == 2:
-            columns.insert(0, parse_pickle(content, b"coarse_labels", file)[1].astype(np.uint8)[:, None])
+            columns.insert(0, parse_pickle(io.BytesIO(content), b"coarse_labels", file)[1].astype(np.uint8)[:, None])
         made = np.concatenate([*columns, pixels.reshape(len(labels), -1)], axis=1).tobytes()
         assert hashlib.sha256(made).hexdigest() == member.sha256[f"{file}.bin"]

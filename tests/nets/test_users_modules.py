@@ -123,3 +123,25 @@ def test_a_module_that_behaves_trains(rule: str) -> None:
     net = nn.Sequential(Computes(lambda m, x: x * m.weight), nn.Linear(8, 8), nn.ReLU(), nn.Linear(8, 4))
     bench = RuleOnNet.start(make(rule), from_module(net, (8,)))
     assert all(loss.isfinite().all() for loss in bench.all_phases([6]))
+
+
+def not_finite(net: nn.Sequential) -> nn.Sequential:
+    next(net[2].parameters()).data[0, 0] = float("nan")
+    return net
+
+
+@pytest.mark.filterwarnings("ignore:Complex modules are a new feature")
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        (not_finite, "'2.weight' with NaN or infinite values; give it finite ones"),
+        (lambda net: net.to("meta"), "'0.weight' on the meta device, which holds no values; call to_empty"),
+        (lambda net: net.to(torch.complex64), "'0.weight' of torch.complex64; rules train real numbers"),
+    ],
+    ids=["nan", "meta", "complex"],
+)
+def test_parameters_that_no_rule_can_train_are_one_line(change: Callable[[nn.Sequential], nn.Sequential], words: str) -> None:
+    net = change(nn.Sequential(nn.Linear(4, 6), nn.GELU(), nn.Linear(6, 2)))
+    for make_one in (lambda: from_module(net, (4,)), lambda: ModuleBlock((4,), net)):
+        with pytest.raises(UsageError, match=f"has a parameter {words}"):
+            make_one()

@@ -50,18 +50,42 @@ def test_directories_that_hold_no_runs(here: Path) -> None:
     )
     written(here / "a", runs(), FIRST)
     (here / "a" / "ruleset.yaml").unlink()
-    assert refusal(here / "a") == "a has no ruleset.yaml; the rules it was run under are unknown"
+    anew = "the rules it was run under are unknown (the command that made the directory makes the file anew)"
+    assert refusal(here / "a") == f"a has no ruleset.yaml; {anew}"
+    (here / "a" / "ruleset.yaml").write_text("[]")
+    assert refusal(here / "a") == f"a/ruleset.yaml cannot be read (must be a list of 'key: value' lines, got list); {anew}"
 
 
-@pytest.mark.parametrize(("name", "kind"), [("tuned.json", "list"), ("environment.json", "dict")])
-def test_side_files_that_cannot_be_read(here: Path, name: str, kind: str) -> None:
+def test_a_directory_of_run_directories_names_one_of_them(here: Path) -> None:
+    """As the directory of a suite is, whatever its ``suite.json`` says."""
+    written(here / "S" / "legacy-2025", runs(), FIRST)
+    (here / "S" / "suite.json").write_text("{")
+    assert refusal(here / "S") == ("S holds run directories and no runs of its own; report on one: bpfree report S/legacy-2025")
+
+
+@pytest.mark.parametrize(
+    ("name", "what", "text", "words"),
+    [
+        ("tuned.json", "searches", "3", "Input should be a valid array"),
+        ("tuned.json", "searches", "[3]", "0: Input should be an object"),
+        ("tuned.json", "searches", '[{"arm": 1}]', "0.arm: Input should be a valid string"),
+        ("tuned.json", "searches", '[{"tried": [0]}]', "0.tried.0: Input should be an object"),
+        ("tuned.json", "searches", '[{"best": 3}]', "0.best: Input should be an object"),
+        ("tuned.json", "searches", "{", "Invalid JSON: EOF"),
+        ("tuned.json", "searches", "[" * 100_000, "Invalid JSON: recursion limit exceeded"),
+        ("environment.json", "machines", "3", "Input should be an object"),
+        ("environment.json", "machines", '{"a": 1}', "a: Input should be an object"),
+        ("environment.json", "machines", '{"a": {"versions": 1}}', "a.versions: Input should be an object"),
+        ("environment.json", "machines", "", "Invalid JSON: EOF"),
+    ],
+)
+def test_side_files_that_cannot_be_read(here: Path, name: str, what: str, text: str, words: str) -> None:
     place = written(here / "a", runs(), FIRST)
-    (place / name).write_text("3")
-    assert refusal(place) == f"a/{name} holds no JSON {kind}; move it away to report without it"
-    (place / name).write_text("{")
+    (place / name).write_text(text)
     told = refusal(place)
-    assert told.startswith(f"a/{name} is not JSON (")
-    assert told.endswith("); move it away to report without it")
+    assert told.startswith(f"a/{name} cannot be read ({words}")
+    assert told.endswith(f"); the command that made a makes it anew, or move it away to report without its {what}")
+    assert "\n" not in told
 
 
 def test_a_search_on_other_data_is_not_of_these_runs(here: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -243,6 +244,24 @@ def test_an_object_of_another_kind_is_answered_with_the_cure(
 def test_an_option_that_fit_does_not_have_or_take(options: dict[str, Any], words: str, data: Dataset) -> None:
     with pytest.raises(UsageError, match=re.escape(words)):
         fit(Backprop(), a_net(data), data, ONCE, **options)
+
+
+@pytest.mark.parametrize("named", [str, Path], ids=["text", "path"])
+def test_a_checkpoint_may_be_named_in_any_way(named: Callable[[Path], Any], data: Dataset, tmp_path: Path) -> None:
+    path = tmp_path / "run.safetensors"
+    for passes in (1, 2):
+        result = fit(Backprop(), a_net(data), data, Patience(None, passes), batch_size=32, checkpoint=named(path))
+        assert result.passes == passes
+    assert path.is_file()
+
+
+@pytest.mark.parametrize(
+    ("checkpoint", "words"), [(3, "got 3; use pathlib.Path"), (".", "got the directory .; name a file in it")]
+)
+def test_what_cannot_be_a_checkpoint_is_refused(checkpoint: Any, words: str, data: Dataset) -> None:
+    for run in (fit, lambda *arguments, **options: list(training(*arguments, **options))):
+        with pytest.raises(UsageError, match=f"checkpoint must be the path of a file, {re.escape(words)}"):
+            run(Backprop(), a_net(data), data, ONCE, batch_size=32, checkpoint=checkpoint)
 
 
 def test_names_that_are_near_are_offered_by_type() -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import time
-import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import date
@@ -13,10 +12,11 @@ from pathlib import Path
 
 from bpfree import rulesets
 from bpfree.bench import environment
+from bpfree.bench.damage import rules_of, set_aside
 from bpfree.bench.environment import Environment, read_environments, write_environments
 from bpfree.bench.tuned import TunedRow, read_tuned, write_tuned
 from bpfree.errors import RunDirectoryError, StorageError
-from bpfree.files import PART, append_line, drop_half_line, locked, remove_parts, write_atomic, writing
+from bpfree.files import append_line, drop_half_line, locked, remove_parts, write_atomic, writing
 from bpfree.meter import Trace
 from bpfree.records import Record, append_record, finished, read_records
 from bpfree.rulesets import Ruleset
@@ -48,10 +48,6 @@ def cell_name(cell: tuple[str, str, str, str, int], *, study: bool = False) -> s
     return f"{slug(cell[0])}-{'study' if study else 'seed'}{cell[-1]}-{which}"
 
 
-class DamagedFileWarning(UserWarning):
-    """A file of a run directory could not be read, and was made anew."""
-
-
 class RunDirectory:
     """``ruleset.yaml environment.json study.journal records.jsonl tuned.json checkpoints/ timelines/ report/ log.txt``."""
 
@@ -78,7 +74,7 @@ class RunDirectory:
             RunDirectoryError: another ruleset or other code was used here, the directory holds something else, or it is in use.
             StorageError: the directory cannot be written.
         """
-        self._check_before_touching(ruleset)
+        damage = self._check_before_touching(ruleset)
         other = self._other_code(facts)
         if other and not accept_other_code:
             raise RunDirectoryError(
@@ -92,6 +88,8 @@ class RunDirectory:
             report = self.path / "report"
             for folder in (self.path, self.checkpoints_path, self.timelines_path, report, report / "figures"):
                 remove_parts(folder)  # of a killed process; the lock is held, so no other is at work
+            if damage:
+                self._set_aside(self.ruleset_path, damage, "of the rules of this command, under which its records were made")
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
             self._add_environment(facts)
@@ -99,22 +97,19 @@ class RunDirectory:
                 self.log(f"other code accepted: {other}")
             yield self
 
-    def _check_before_touching(self, ruleset: Ruleset) -> None:
+    def _check_before_touching(self, ruleset: Ruleset) -> str:
+        """Refuse another ruleset; returns what is the matter with ``ruleset.yaml``, if that file is to be made anew."""
         if not self.path.exists():
-            return
+            return ""
         if not self.path.is_dir():
             raise RunDirectoryError(f"{self.path} is a file; choose another --out DIR")
-        if self.ruleset_path.exists():
-            there = rulesets.load(self.ruleset_path)
-            if rulesets.digest(there) != rulesets.digest(ruleset):
-                raise RunDirectoryError(
-                    f"{self.path} holds runs under another ruleset ({'; '.join(rulesets.difference(there, ruleset))}); "
-                    "choose another --out DIR, or give the options it was made with"
-                )
-        elif any(entry.name != ".lock" and not entry.name.startswith(PART) for entry in self.path.iterdir()):
+        there, damage = rules_of(self.path, ruleset)
+        if rulesets.digest(there) != rulesets.digest(ruleset):
             raise RunDirectoryError(
-                f"{self.path} is not empty and not a run directory (it has no ruleset.yaml); choose another --out DIR"
+                f"{self.path} holds runs under another ruleset ({'; '.join(rulesets.difference(there, ruleset))}); "
+                "choose another --out DIR, or give the options it was made with"
             )
+        return damage
 
     def _other_code(self, facts: Environment) -> str:
         """How the code that did the work so far differs from this one, in words; empty if it does not."""
@@ -158,14 +153,8 @@ class RunDirectory:
             write_environments(self.environment_path, {**known, key: facts})
 
     def _set_aside(self, path: Path, damage: str, lost: str) -> None:
-        """Rename a damaged file that is made anew, and say so."""
-        aside = path.with_name(f"{path.name}.damaged")
-        with writing(path):
-            path.replace(aside)
         self.log(f"{damage}: {lost}")
-        warnings.warn(
-            f"{damage}: it is made anew, {lost}; the damaged file is kept as {aside.name}", DamagedFileWarning, stacklevel=2
-        )
+        set_aside(path, damage, lost)
 
     def records(self) -> list[Record]:
         """One record per cell, see :func:`bpfree.records.finished`."""

@@ -23,6 +23,7 @@ from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.causes import says, world_cause
 from bpfree.bench.compare import ComparisonRun, Observer, SilentObserver
+from bpfree.bench.damage import set_aside
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
 from bpfree.bench.suites import Row, Section, Suite
@@ -217,9 +218,11 @@ class Reproduction:
             RunInterruptedError: the device was lost.
             KeyboardInterrupt: after the interrupted run has been recorded.
         """
-        self.check_place(out)
+        damage = self.check_place(out)
         with writing(out):
             out.mkdir(parents=True, exist_ok=True)
+        if damage:
+            set_aside(out / "suite.json", damage, "the rows that earlier commands selected are lost, their runs are kept")
         self._write_plan(out)
         threads = torch.get_num_threads()
         prepared = [self._comparison(group, out, device, meter, factor, command) for group in self.groups()]
@@ -277,9 +280,9 @@ class Reproduction:
         setting = Setting(rules, data, group.net, device, meter, factor, plan, facts, split_seed=split_seed(rules))
         return ComparisonRun(setting, group.arms, rules.plan.seeds, RunDirectory(out / group.ruleset), SilentObserver())
 
-    def check_place(self, out: Path) -> None:
+    def check_place(self, out: Path) -> str:
         """Refuse a directory that holds something else, see :func:`bpfree.bench.suites.directory.check_place`."""
-        check_place(out, self.suite.name, self.scale, self.rules)
+        return check_place(out, self.suite.name, self.scale, self.rules)
 
     def _write_plan(self, out: Path) -> None:
         rows = [

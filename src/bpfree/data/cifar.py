@@ -8,7 +8,6 @@ a file cannot run code.
 
 from __future__ import annotations
 
-import io
 import pickle
 import tarfile
 import warnings
@@ -16,14 +15,14 @@ import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from bpfree.data.dataset import Dataset, Examples, Normalisation
-from bpfree.data.files import check_sha256, fetch, locate, read_checked, write_whole
+from bpfree.data.files import check_sha256, fetch, locate, opened_checked, read_checked, write_whole
 from bpfree.data.splits import digest, train_and_validation
 from bpfree.errors import DataError
 from bpfree.rulesets import Split, standard_split
@@ -134,8 +133,7 @@ def load_cifar(name: str, data_dir: Path | str | None, download: bool, split_see
         return all((cache / file).is_file() for file in (*member.train, member.test))
 
     folder = locate(name, (member.python, member.binary), data_dir, download, complete, get)
-    parts = [_read(folder, file, member) for file in member.train]
-    x, y = (np.concatenate(arrays) for arrays in zip(*parts, strict=True))
+    x, y = _joined([_read(folder, file, member) for file in member.train])
     x_test, y_test = _read(folder, member.test, member)
     split = split or standard_split(name)
     train, validation = train_and_validation(len(y), split, split_seed, name=name)
@@ -179,7 +177,16 @@ def _read(folder: Path, file: str, member: CifarSet) -> tuple[NDArray[np.uint8],
         file = f"{file}.bin"
         content = read_checked(folder, file, member.sha256)
         return parse_binary(content, member.n_label_bytes, str(folder / file))
-    return parse_pickle(read_checked(folder, file, member.sha256), member.labels, str(folder / file))
+    with opened_checked(folder, file, member.sha256) as stream:
+        return parse_pickle(stream, member.labels, str(folder / file))
+
+
+def _joined(parts: list[tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+    """One array of the images and one of the labels of all files; on return the parts are not held any more."""
+    if len(parts) == 1:
+        return parts[0]
+    pixels, labels = zip(*parts, strict=True)
+    return np.concatenate(pixels), np.concatenate(labels)
 
 
 def parse_binary(content: bytes, n_label_bytes: int, what: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
@@ -199,8 +206,13 @@ def parse_binary(content: bytes, n_label_bytes: int, what: str) -> tuple[NDArray
     return x, rows[:, n_label_bytes - 1].astype(np.int64)
 
 
-def parse_pickle(content: bytes, labels: bytes, what: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
+def parse_pickle(stream: BinaryIO, labels: bytes, what: str) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
     """Parse the python form: a pickled dict with ``b"data"``, (n, 3072) uint8, and a list of labels.
+
+    Args:
+        stream: the file, at its start; its bytes are not held beside the array that is made of them.
+        labels: key of the labels.
+        what: the file's name, for messages.
 
     Returns:
         (n, 3, 32, 32) pixels, (n,) labels.
@@ -211,7 +223,7 @@ def parse_pickle(content: bytes, labels: bytes, what: str) -> tuple[NDArray[np.u
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # numpy deprecates how it was itself pickled in 2009
-            entries: Any = _ArraysOnly(io.BytesIO(content), encoding="bytes").load()
+            entries: Any = _ArraysOnly(stream, encoding="bytes").load()
         pixels, numbers = entries[b"data"], np.asarray(entries[labels], dtype=np.int64)
     except (
         pickle.UnpicklingError,
@@ -225,7 +237,7 @@ def parse_pickle(content: bytes, labels: bytes, what: str) -> tuple[NDArray[np.u
         raise DataError(f"{what} is not a batch of CIFAR images ({error}); delete it and get it again") from error
     if not isinstance(pixels, np.ndarray) or pixels.dtype != np.uint8 or pixels.shape != (len(numbers), _N_PIXELS):
         raise DataError(f"{what} does not hold one row of {_N_PIXELS} bytes for each label; delete it and get it again")
-    return pixels.reshape(-1, *_SHAPE).copy(), numbers
+    return np.require(pixels, requirements=("C", "W")).reshape(-1, *_SHAPE), numbers
 
 
 _RECONSTRUCT = np.empty(0).__reduce__()[0]  # numpy's function, wherever this version of numpy has it

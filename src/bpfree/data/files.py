@@ -5,18 +5,20 @@ No file is parsed before its sha256 is that of the official one.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import hashlib
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 import pooch
 
 from bpfree.errors import DataError
 from bpfree.files import refusal, write_atomic, writing
 
-__all__ = ["check_sha256", "data_root", "fetch", "locate", "read_checked", "write_whole"]
+__all__ = ["check_sha256", "data_root", "fetch", "locate", "opened_checked", "read_checked", "write_whole"]
 
 
 def data_root(data_dir: Path | str | None) -> Path | None:
@@ -70,13 +72,16 @@ def check_sha256(content: bytes, expected: str, what: str) -> bytes:
     Raises:
         DataError: it is not; the message names ``what``, both sums and the cure.
     """
-    got = hashlib.sha256(content).hexdigest()
+    _check_sum(hashlib.sha256(content).hexdigest(), len(content), expected, what)
+    return content
+
+
+def _check_sum(got: str, n_bytes: int, expected: str, what: str) -> None:
     if got != expected:
         raise DataError(
-            f"{what} is not the official file: sha256 should be {expected}, is {got} ({len(content)} bytes); it is cut off or "
+            f"{what} is not the official file: sha256 should be {expected}, is {got} ({n_bytes} bytes); it is cut off or "
             "damaged: delete it and get it again"
         )
-    return content
 
 
 def read_checked(folder: Path, file: str, sha256: Mapping[str, str]) -> bytes:
@@ -85,14 +90,33 @@ def read_checked(folder: Path, file: str, sha256: Mapping[str, str]) -> bytes:
     Raises:
         DataError: the file is missing, cannot be read, or has another checksum.
     """
+    with _readable(folder, file):
+        content = (folder / file).read_bytes()
+    return check_sha256(content, sha256[file], str(folder / file))
+
+
+@contextlib.contextmanager
+def opened_checked(folder: Path, file: str, sha256: Mapping[str, str]) -> Iterator[BinaryIO]:
+    """The file of :func:`read_checked`, open at its start, for a reader that should not hold its bytes beside what it makes.
+
+    Raises:
+        DataError: as there.
+    """
+    with _readable(folder, file), (folder / file).open("rb") as stream:
+        _check_sum(hashlib.file_digest(stream, "sha256").hexdigest(), stream.tell(), sha256[file], str(folder / file))
+        stream.seek(0)
+        yield stream
+
+
+@contextlib.contextmanager
+def _readable(folder: Path, file: str) -> Iterator[None]:
     path = folder / file
     try:
-        content = path.read_bytes()
+        yield
     except FileNotFoundError as error:
         raise DataError(f"{path} is missing; put {file} there, or move {folder} away to download the whole set") from error
     except OSError as error:
         raise DataError(f"cannot read {path} ({error.strerror}); check its permissions") from error
-    return check_sha256(content, sha256[file], str(path))
 
 
 def fetch(name: str, urls: tuple[str, ...], sha256: str, target: Path, *, folders: tuple[str, ...]) -> Path:

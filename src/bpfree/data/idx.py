@@ -6,6 +6,7 @@ The official ``*-ubyte.gz`` files are read from ``DATA_DIR/mnist`` and ``DATA_DI
 from __future__ import annotations
 
 import gzip
+import io
 import struct
 import zlib
 from collections.abc import Mapping
@@ -29,6 +30,9 @@ _TEST_X, _TEST_Y = "t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz"
 
 _UBYTE = 0x08
 """The type code of unsigned bytes, third byte of the magic number; the fourth is the number of axes."""
+
+_CHUNK = 2**20
+"""Bytes that are unpacked at a time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -143,8 +147,11 @@ def parse_idx(content: bytes, n_axes: int, what: str) -> NDArray[np.uint8]:
     Raises:
         DataError: it is not gzip, not such a file, or not as long as it says.
     """
+    raw = bytearray()  # grows as it is unpacked, and the array is made of it: the pixels are in memory once
     try:
-        raw = gzip.decompress(content)
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            while chunk := file.read(_CHUNK):
+                raw += chunk
     except (OSError, EOFError, zlib.error) as error:
         raise DataError(f"{what} cannot be unpacked ({error}); delete it and get it again") from error
     magic = bytes((0, 0, _UBYTE, n_axes))
@@ -158,4 +165,4 @@ def parse_idx(content: bytes, n_axes: int, what: str) -> NDArray[np.uint8]:
     values = np.frombuffer(raw, np.uint8, offset=head)
     if values.size != int(np.prod(shape, dtype=object)):
         raise DataError(f"{what} holds {values.size} bytes where its head says {shape}; delete it and get it again")
-    return values.reshape(shape).copy()  # a copy, since what frombuffer gives cannot be written
+    return values.reshape(shape)

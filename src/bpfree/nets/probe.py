@@ -11,10 +11,11 @@ from contextlib import contextmanager
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parameter import UninitializedParameter
 
 from bpfree.errors import BpfreeError, UsageError
 
-__all__ = ["called", "evaluating", "infer_out_shape"]
+__all__ = ["called", "check_parameters", "evaluating", "infer_out_shape"]
 
 N_EXAMPLES = 3
 """In a dry run; the last one is changed in the second run, the others must not notice."""
@@ -35,6 +36,29 @@ def evaluating(module: nn.Module) -> Iterator[None]:
             part.training = mode
 
 
+def check_parameters(module: nn.Module, what: str) -> None:
+    """Refuse parameters that no rule can train; those of lazy modules, which have no values yet, are left to the dry run.
+
+    Args:
+        what: the module's name in messages.
+
+    Raises:
+        UsageError: one is complex, without memory (``meta``), NaN or infinite.
+    """
+    for name, parameter in module.named_parameters():
+        if isinstance(parameter, UninitializedParameter):
+            continue
+        if parameter.is_meta:
+            raise UsageError(
+                f"{what} has a parameter {name!r} on the meta device, which holds no values; call to_empty(device='cpu') and "
+                "draw its values, or build it on another device"
+            )
+        if parameter.is_complex():
+            raise UsageError(f"{what} has a parameter {name!r} of {parameter.dtype}; rules train real numbers: use float32")
+        if not bool(torch.isfinite(parameter).all()):
+            raise UsageError(f"{what} has a parameter {name!r} with NaN or infinite values; give it finite ones")
+
+
 def infer_out_shape(module: nn.Module, in_shape: tuple[int, ...], what: str) -> tuple[int, ...]:
     """Shape of what ``module`` makes of one example of ``in_shape``, found by running it on noise in evaluation mode.
 
@@ -44,9 +68,10 @@ def infer_out_shape(module: nn.Module, in_shape: tuple[int, ...], what: str) -> 
         what: the module's name in messages, such as ``"block 2 (Residual)"``.
 
     Raises:
-        UsageError: the module cannot take such examples, returns no single floating tensor, has no axis of examples in front,
-            mixes the examples of a batch up, or overwrites its input.
+        UsageError: the module has parameters as in :func:`check_parameters`, cannot take such examples, returns no single
+            floating tensor, has no axis of examples in front, mixes the examples of a batch up, or overwrites its input.
     """
+    check_parameters(module, what)
     tensor = next(module.parameters(), torch.empty(0))
     x = torch.randn(N_EXAMPLES, *in_shape, generator=torch.Generator().manual_seed(0)).to(tensor.device, tensor.dtype)
     changed = x.clone()

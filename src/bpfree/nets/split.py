@@ -14,7 +14,7 @@ from bpfree.nets.chain import Chain
 from bpfree.nets.conv import ConvBlock
 from bpfree.nets.exact import why_hooked, why_not_exact
 from bpfree.nets.module import ModuleBlock
-from bpfree.nets.probe import evaluating
+from bpfree.nets.probe import check_parameters, evaluating
 from bpfree.numerics.activations import LEAKY_SLOPE
 from bpfree.numerics.conv import STAGES
 
@@ -83,6 +83,7 @@ def from_module(
             f"only an nn.Sequential can be split into blocks, got {type(net).__name__}; "
             "wrap its parts yourself: Chain([ModuleBlock(shape, part), ...], n_classes)"
         )
+    check_parameters(net, "the net")
     leaves = _leaves(net, "", open_nested)
     output = _output(leaves, n_classes)
     pieces = _pieces(leaves[:-1] if output is not None else leaves)

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bpfree import rulesets
-from bpfree.errors import RunDirectoryError
+from bpfree.errors import RulesetError, RunDirectoryError
 from bpfree.files import reading
 from bpfree.records import Carbon, Record, read_records
 from bpfree.report.energies import factors_of, is_estimated, on_one_grid, without_estimate
 from bpfree.report.identity import check_identity
 from bpfree.report.phase_ends import with_ends
+from bpfree.report.side_files import read_environments, read_searches
 
 __all__ = ["Material", "Task", "read_material"]
 
 Task = tuple[str, str]
 """Data set and net: one table is about one task."""
+
+_RULES_ANEW = " (the command that made the directory makes the file anew)"
 
 
 @dataclass(frozen=True)
@@ -83,10 +85,10 @@ def read_material(directories: Sequence[Path], *, accept_other_code: bool = Fals
     environments: dict[str, Mapping[str, Any]] = {}
     tuned: list[Mapping[str, Any]] = []
     for path in paths:
-        environments |= _read_json(path / "environment.json", dict)
+        environments |= read_environments(path)
         # A search on other data of the same name is none of these runs'; before schema 2 an entry does not say its data.
         measured = {None, *(record.data_digest for record in records[path])}
-        entries = [entry for entry in _read_json(path / "tuned.json", list) if entry.get("data_digest") in measured]
+        entries = [entry for entry in read_searches(path) if entry.get("data_digest") in measured]
         tuned += [entry for entry in entries if entry not in tuned]
     ruleset = _one_ruleset(records)
     check_identity(records, accept_other_code=accept_other_code)
@@ -109,33 +111,32 @@ def _records_of(path: Path) -> list[Record]:
     if not path.is_dir():
         raise RunDirectoryError(f"{path} is not a directory; run directories are made by: bpfree compare --out DIR")
     records = read_records(path / "records.jsonl")
+    if not records and (inside := sorted(str(file.parent) for file in path.glob("*/records.jsonl"))):
+        raise RunDirectoryError(f"{path} holds run directories and no runs of its own; report on one: bpfree report {inside[0]}")
     if not records:
         raise RunDirectoryError(
             f"{path} holds no measured run (records.jsonl is missing or empty); "
             f"resume with the command that made it, or start one: bpfree compare --out {path}"
         )
     if not (path / "ruleset.yaml").is_file():
-        raise RunDirectoryError(f"{path} has no ruleset.yaml; the rules it was run under are unknown")
+        raise RunDirectoryError(f"{path} has no ruleset.yaml; the rules it was run under are unknown{_RULES_ANEW}")
     return records
 
 
-def _read_json(path: Path, kind: type) -> Any:
-    if not path.is_file():
-        return kind()
+def _rules_of(path: Path) -> rulesets.Ruleset:
+    file = path / "ruleset.yaml"
+    with reading(file):
+        file.read_bytes()
     try:
-        with reading(path):
-            content = path.read_bytes()
-        value = json.loads(content)
-    except ValueError as error:
-        raise RunDirectoryError(f"{path} is not JSON ({error}); move it away to report without it") from error
-    if not isinstance(value, kind):
-        raise RunDirectoryError(f"{path} holds no JSON {kind.__name__}; move it away to report without it")
-    return value
+        return rulesets.load(file)
+    except RulesetError as error:
+        what = str(error).removeprefix(f"ruleset {file}").lstrip(", ")
+        raise RunDirectoryError(f"{file} cannot be read ({what}); the rules it was run under are unknown{_RULES_ANEW}") from error
 
 
 def _one_ruleset(records: Mapping[Path, Sequence[Record]]) -> rulesets.Ruleset:
     """The common ruleset; the directories must agree among themselves, and each with the records in it."""
-    read = {str(path): rulesets.load(path / "ruleset.yaml") for path in records}
+    read = {str(path): _rules_of(path) for path in records}
     places: dict[str, str] = {rulesets.check_equal(read): f"{next(iter(read))}/ruleset.yaml"}
     for path, runs in records.items():
         for run in runs:

@@ -16,7 +16,7 @@ from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.budget import ShortBudgetWarning, short_budget
 from bpfree.train.cursor import past
-from bpfree.train.given import check_given, check_options, check_whole
+from bpfree.train.given import as_checkpoint, check_given, check_options, check_whole
 from bpfree.train.health import Health, health_of, warn_of_health
 from bpfree.train.training import BATCH_SIZE, initialise, training
 
@@ -97,7 +97,7 @@ def fit(
 def _fit(
     algorithm: Algorithm, net: Chain, data: Dataset, stop: Patience, meter: Meter | None, seed: int, options: dict[str, Any]
 ) -> FitResult:
-    checkpoint = options.get("checkpoint")
+    checkpoint = as_checkpoint(options.get("checkpoint"))
     entries = [] if checkpoint is None else past(checkpoint)  # before it was resumed
     state = initialise(algorithm, net, seed, data.device)
     reading = None

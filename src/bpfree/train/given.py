@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ from bpfree.meter import Meter
 from bpfree.nets import Chain
 from bpfree.rulesets import Patience
 
-__all__ = ["check_given", "check_mode", "check_options", "check_whole", "in_format_of"]
+__all__ = ["as_checkpoint", "check_given", "check_mode", "check_options", "check_whole", "in_format_of"]
 
 
 def check_given(algorithm: object, net: object, data: object, stop: object = None) -> None:
@@ -110,6 +111,22 @@ def check_whole(what: str, value: object, least: int) -> None:
     """
     if isinstance(value, bool) or not isinstance(value, int) or value < least:
         raise UsageError(f"{what} must be a whole number from {least} up, got {value!r}")
+
+
+def as_checkpoint(checkpoint: object) -> Path | None:
+    """The file of a checkpoint, which may be named by a string.
+
+    Raises:
+        UsageError: it is no path, or a directory.
+    """
+    if checkpoint is None:
+        return None
+    if not isinstance(checkpoint, str | os.PathLike):
+        raise UsageError(f"checkpoint must be the path of a file, got {_a(checkpoint)}; use pathlib.Path('run.safetensors')")
+    path = Path(checkpoint)
+    if path.is_dir():
+        raise UsageError(f"checkpoint must be the path of a file, got the directory {path}; name a file in it")
+    return path
 
 
 def check_mode(device: torch.device) -> None:

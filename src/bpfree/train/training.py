@@ -7,9 +7,9 @@ for the device within a pass; after a pass the mean loss and the validation metr
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -27,7 +27,7 @@ from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
-from bpfree.train.given import check_given, check_mode, check_whole, in_format_of
+from bpfree.train.given import as_checkpoint, check_given, check_mode, check_whole, in_format_of
 from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
 
@@ -122,7 +122,7 @@ def training(
     lr_schedule: str = "constant",
     state: State | None = None,
     clock: Clock | None = None,
-    checkpoint: Path | None = None,
+    checkpoint: str | os.PathLike[str] | None = None,
     identity: dict[str, Any] | None = None,
 ) -> Iterator[Progress]:
     """Train ``net`` by ``algorithm`` and yield after each pass.
@@ -147,6 +147,7 @@ def training(
         DataError: the checkpoint is damaged, or of another rule or net.
     """
     check_given(algorithm, net, data, stop)
+    checkpoint = as_checkpoint(checkpoint)
     check_weights(algorithm, data.class_weight)
     check_options(net, data, batch_size, seed, lr_schedule)
     data = in_format_of(net, data)
