@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from bpfree.algorithms._state import ProjectionSlot, State
 from bpfree.nets import Chain
 
-__all__ = ["READOUTS", "each_heads_scores", "head_scores", "n_head_parameters", "new_head", "new_heads"]
+__all__ = ["READOUTS", "each_heads_scores", "head_scores", "n_head_parameters", "new_head", "new_heads", "output_head"]
 
 READOUTS = ("last", "sum")
 """Which heads decide: the last block's alone, or the sum of all."""

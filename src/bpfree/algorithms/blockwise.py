@@ -139,10 +139,7 @@ class Blockwise(BlockGradients[State[Slot]]):
         slots: list[Slot] = [Slot() for _ in net]
         for group in self._groups(len(net)):
             last = group[-1]
-            if last == len(net) - 1:
-                head = output_head(net)
-            else:
-                head = new_head(net.n_classes, net[last].n_features, net, generator)
+            head = output_head(net) if last == len(net) - 1 else new_head(net.n_classes, net[last].n_features, net, generator)
             slots[last] = HeadSlot(self._optimiser([*_parameters(net, group), head]), head)
         return State(self._hyper(net), slots)
 
