@@ -142,7 +142,7 @@ def text() -> str:
             lines += [name, *ranges(name)]
             for options in cases:
                 for kind, net in NETS.items():
-                    if options == "" or kind in ("table", "maps"):
+                    if options == "" or kind in ("table", "normed", "maps"):
                         lines += [f"{name} {options or 'plain'} on {kind}", *declared(rule_of(name, options), net)]
     return "\n".join(lines) + "\n"
 
@@ -155,7 +155,7 @@ def test_what_every_rule_declares() -> None:
 @pytest.mark.filterwarnings("ignore::bpfree.algorithms.NotOrthogonalWarning")
 def test_multiply_adds_are_those_counted(name: str) -> None:
     """To the last one; that of a third of a cube, rounded down for each block, but for those."""
-    for options, kind in itertools.product(CASES[name], ("table", "maps")):
+    for options, kind in itertools.product(CASES[name], ("table", "normed", "maps")):
         rule, net = rule_of(name, options), NETS[kind]
         if any(line.startswith("    refused") for line in declared(rule, net)):
             continue
