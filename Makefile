@@ -4,10 +4,11 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help compare test test-all test-gpu mutate lint format install clean
+.PHONY: help compare answer test test-all test-gpu mutate lint format install clean
 
 help:
 	@echo "make compare    the main job: backprop, Mono-Forward, Forward-Forward and frozen blocks on embedded data"
+	@echo "make answer     on an NVIDIA GPU: costs in joules, experiment 1, clocks (MINUTES=25 DATA=DIR GPU_PYTHON=python3)"
 	@echo "make test       lint, types, layers, tests (minutes)"
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
 	@echo "make test-gpu   the tests that need an NVIDIA GPU"
@@ -23,6 +24,10 @@ install: $(READY)
 
 compare: $(READY)
 	$(BIN)/bpfree compare $(if $(OUT),--out $(OUT)) $(OPTIONS)
+
+# GPU_PYTHON: a python that has torch for this GPU already, with what bpfree needs; nothing is then installed.
+answer: $(if $(GPU_PYTHON),,$(READY))
+	$(or $(GPU_PYTHON),$(BIN)/python) benchmarks/answer.py --device cuda --max-minutes $(or $(MINUTES),25) $(if $(DATA),--data-dir $(DATA)) $(if $(OUT),--out $(OUT)) $(OPTIONS)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)

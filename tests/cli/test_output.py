@@ -35,6 +35,13 @@ def test_a_pipe_gets_one_line_a_row(capsys: pytest.CaptureFixture[str]) -> None:
     ]
 
 
+def test_line_breaks_of_a_cell_in_one_line() -> None:
+    headings, rows = ("Arm", "Points,\nto backprop"), [("a\n(staged)", "+1.00\nnot judged:\n1 seed")]
+    _title, heading, row = plain_lines("T", headings, rows)
+    assert heading.split() == ["Arm", "Points,", "to", "backprop"]
+    assert row == "a (staged)  +1.00, not judged: 1 seed"
+
+
 def test_plain_lines_are_aligned() -> None:
     assert plain_lines("T", ("arm", "time"), [("a", "1 s"), ("long", "20 ms")]) == [
         "T",

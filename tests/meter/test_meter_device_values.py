@@ -34,7 +34,7 @@ class Driver:
         queries = (
             "Init", "DeviceGetHandleByUUID", "DeviceGetMigMode", "DeviceGetTotalEnergyConsumption", "DeviceGetPowerUsage",
             "DeviceGetUtilizationRates", "DeviceGetMemoryInfo", "DeviceGetClockInfo", "DeviceGetTemperature",
-            "DeviceGetComputeRunningProcesses",
+            "DeviceGetComputeRunningProcesses", "SystemGetDriverVersion",
         )  # fmt: skip
         for query in queries:
             monkeypatch.setattr(pynvml, f"nvml{query}", lambda *args, name=f"nvml{query}": self._answer(name, args))
@@ -180,6 +180,16 @@ def test_an_idle_board_and_an_idle_processor(
     monkeypatch.setattr(probe, "others", lambda: on_board)
     probe.open()
     assert probe.not_idle(scopes) == words
+
+
+@pytest.mark.parametrize(("answer", "version"), [("580.1", "580.1"), (b"580.1", "580.1"), (None, None)])
+def test_the_version_of_the_driver(driver: Driver, answer: Any, version: str | None) -> None:
+    """It is asked for once the binding has found the driver."""
+    found: list[int] = []
+    driver.answers["nvmlInit"] = lambda: found.append(1)
+    if answer is not None:
+        driver.answers["nvmlSystemGetDriverVersion"] = lambda: answer if found else driver.refused
+    assert nvml.driver_version() == version
 
 
 def test_the_uuid_of_a_device(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -360,3 +360,9 @@ def test_another_process_loads_it_as_a_driver_is_loaded(driver_library: Path) ->
     environment = {**os.environ, "LD_LIBRARY_PATH": str(driver_library.parent)}
     out = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, check=True).stdout
     assert "no board of this UUID" in out
+
+
+def test_the_driver_says_its_version(driver: Driver) -> None:
+    assert nvml.driver_version() == "999.12.3"
+    driver.set("sim_error", pynvml.NVML_ERROR_GPU_IS_LOST)
+    assert nvml.driver_version() is None

@@ -150,6 +150,16 @@ def test_repeated_calls_last_until_the_summed_counters_resolve_them(
     assert made.call_j == pytest.approx(10.0)
 
 
+@pytest.mark.parametrize(("warm_up", "warm_up_s", "n"), [(0, 1.0, 4), (5, 1.0, 5), (3, 0.75, 3), (0, 0.0, 0)])
+def test_calls_before_the_window(clock: Clock, warm_up: int, warm_up_s: float, n: int) -> None:
+    """At least so many, and for so long."""
+    calls: list[int] = []
+    made = measure_repeated(
+        Meter("cpu", clock=clock), lambda: (calls.append(1), clock.sleep(0.25)), min_s=1.0, warm_up=warm_up, warm_up_s=warm_up_s
+    )
+    assert (len(calls), made.n_calls, made.net_call_j) == (n + 4, 4, None)
+
+
 def test_a_window_that_has_lasted_already_still_holds_one_call() -> None:
     """The clock goes on by 2 s whenever it is read."""
     clock, calls = Clock(), []

@@ -287,6 +287,29 @@ def test_repetition_goes_on_until_the_counter_resolves_it(clock: Clock) -> None:
     assert repeated.call_j == pytest.approx(0.13, rel=0.05)
 
 
+def test_the_device_is_warmed_up_for_a_time_that_is_not_measured(clock: Clock, monkeypatch: pytest.MonkeyPatch) -> None:
+    waited: list[int] = []
+    calls: list[float] = []
+
+    def call() -> None:
+        calls.append(clock.now_s)
+        clock.now_s += 0.25
+
+    monkeypatch.setattr(repeat_module, "synchronise", lambda _: waited.append(len(calls)))
+    repeated = measure_repeated(cpu_meter(clock), call, min_s=1.0, warm_up_s=1.0)
+    assert waited[:4] == [1, 2, 3, 4], "a GPU that only queues the calls would not be warm"
+    assert (len(calls), repeated.n_calls) == (8, 4)
+    assert repeated.reading.time_s == pytest.approx(1.0)
+
+
+def test_repetition_gives_what_the_device_did_and_net_joules(clock: Clock) -> None:
+    source, probe = Scripted(clock=clock, watts=10.0), Counting()
+    meter = cpu_meter(clock, source, idle_w={source.name: 4.0}, probe=probe)
+    repeated = measure_repeated(meter, lambda: clock.sleep(0.25) or time.sleep(0.01), min_s=1.0)
+    assert repeated.trace.samples and {sample.utilisation for sample in repeated.trace.samples} == {0.5}
+    assert repeated.net_call_j == pytest.approx(6.0 * 0.25)
+
+
 def test_repetition_without_sources_lasts_its_least_time(clock: Clock) -> None:
     repeated = measure_repeated(cpu_meter(clock), lambda: clock.sleep(0.1), min_s=0.5)
     assert repeated.call_j is None

@@ -62,7 +62,7 @@ DEFAULTS: dict[Callable[..., Any], dict[str, Any]] = {
     carbon.co2e_g: {"pue": 1.0},
     flop_formulas.svd_flop: {"full_matrices": False, "compute_uv": True},
     flop_formulas.solve_triangular_flop: {"left": True},
-    measure_repeated: {"min_s": 1.0, "max_s": 60.0, "warm_up": 1},
+    measure_repeated: {"min_s": 1.0, "max_s": 60.0, "warm_up": 1, "warm_up_s": 0.0},
     power.PowerIntegral: {"period_s": 1.0, "poll_s": 0.1},
     replay.ReplaySource: {"name": "replay:trace", "scope": "machine", "period_s": 0.01},
     sources.CountingSource: {"poll_s": 1.0},

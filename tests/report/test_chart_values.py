@@ -102,7 +102,7 @@ def test_samples_of_a_device_are_thinned_to_the_extremes_of_150_bins() -> None:
 
 
 def test_a_device_in_words() -> None:
-    trace: Any = SimpleNamespace(row=SimpleNamespace(label="A"))
+    trace = timelines.DeviceTrace("A", 0, timelines.MEASURED, [])
     assert timelines._in_words(trace, [(0.0, 1.0), (1.0, 3.0)]) == "A 2 on average, 1 to 3, deviation 50% of the mean"
     assert timelines._in_words(trace, [(0.0, 0.0), (1.0, 0.0)]) == "A 0 on average, 0 to 0"
 

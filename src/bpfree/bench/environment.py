@@ -40,8 +40,8 @@ CODE = "bpfree code"
 """Key of :func:`code_digest` among the versions."""
 
 COUNTED = (
-    "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "rulesets", "stats", "train",
-    "bits.py", "records.py", "tensor_files.py", "units.py",
+    "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "records", "rulesets", "stats", "train",
+    "bits.py", "tensor_files.py", "units.py",
 )  # fmt: skip
 """Parts of the package whose code can change a recorded number: what is searched and trained, how it is metered and evaluated,
 how long a target took (``stats``), what a joule is in grams (``units.py``), and what a checkpoint gives back."""

@@ -17,7 +17,7 @@ from bpfree.meter import Meter, Repeated, measure_repeated
 from bpfree.nets import Chain, build
 from bpfree.train import evaluate, initialise, read_by
 
-__all__ = ["PassCost", "pass_costs"]
+__all__ = ["PassCost", "pass_costs", "training_pass"]
 
 
 @dataclass(frozen=True)
@@ -76,14 +76,19 @@ def pass_costs(
         phases = rule.phases(net)
         for phase in dict.fromkeys((phases[0], phases[-1])):
             read, reader = read_by(net, data.without_test(), phase)
-            train = _training_pass(rule, net, state, read, reader, batch_size)
+            train = training_pass(rule, net, state, read, reader, batch_size)
             for kind, call in (("training", train), ("evaluation", _evaluation_pass(rule, net, state, read, reader))):
                 rows.append(_row(arm, spec, phase, kind, measure_repeated(meter, call, min_s=min_s, max_s=max_s)))
                 on_row(rows[-1])
     return rows
 
 
-def _training_pass(rule: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase, batch_size: int) -> Callable[[], None]:
+def training_pass(rule: Algorithm, net: Chain, state: State, data: Dataset, phase: Phase, batch_size: int) -> Callable[[], None]:
+    """A call that trains for one pass: its batches drawn and augmented, its steps, its end; each call is the next pass.
+
+    Args:
+        data, phase: what the phase reads, and the phase that reads it (:func:`bpfree.train.read_by`).
+    """
     index = 0
 
     def one_pass() -> None:

@@ -45,6 +45,8 @@ def prepare(
     factor: CarbonFactor | None = None,
     estimate: bool = False,
     plan: dict[str, Any] | None = None,
+    meter: Meter | None = None,
+    download: bool = True,
 ) -> Setting:
     """Load the data, build the net once to check it, configure torch, make the meter ready.
 
@@ -55,16 +57,18 @@ def prepare(
         factor: grams of CO2 equivalent per kilowatt-hour, None where it is not known.
         estimate: see :func:`ready_meter`.
         plan: JSON values that every record carries; data set, net, device and tier are added.
+        meter: of the device, where there is one already; by default :func:`ready_meter`.
+        download: false refuses to use the network.
 
     Raises:
         BpfreeError: data or a net that cannot be used; a batch larger than the training split.
     """
     first, *_ = rules.plan.split_seeds
-    loaded = _load(rules, dataset, first, device, data_dir, channels)
+    loaded = _load(rules, dataset, first, device, data_dir, channels, download=download)
     n_params = sum(p.numel() for p in _build(net, loaded).parameters())
     loaded.batches("train", rules.batch_size)  # refuses a batch larger than the split
     environment.configure_torch(n_params, rules.batch_size, device)
-    meter = ready_meter(device, estimate=estimate)
+    meter = ready_meter(device, estimate=estimate) if meter is None else meter
     about = {
         "split_seeds": list(rules.plan.split_seeds),
         "control": rules.plan.control,
@@ -100,10 +104,18 @@ def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None
 
 
 def _load(
-    rules: Ruleset, dataset: str, split_seed: int, device: torch.device, data_dir: Path | None, channels: str
+    rules: Ruleset,
+    dataset: str,
+    split_seed: int,
+    device: torch.device,
+    data_dir: Path | None,
+    channels: str,
+    *,
+    download: bool = True,
 ) -> data.Dataset:
     data.check_name(dataset)  # a misspelt name is reported before the ruleset is asked how it is split
-    loaded = data.load(dataset, data_dir=data_dir, split=rules.split_for(dataset), split_seed=split_seed, channels=channels)
+    split = rules.split_for(dataset)
+    loaded = data.load(dataset, data_dir=data_dir, split=split, split_seed=split_seed, channels=channels, download=download)
     if rules.train_examples is not None:
         loaded = loaded.limited(rules.train_examples)
     loaded = replace(loaded, name=readable(loaded.name))  # that of a file may be no text

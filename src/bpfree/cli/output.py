@@ -70,8 +70,11 @@ def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str
 
 
 def plain_lines(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
-    """The table as aligned lines; a line break within an entry becomes a comma."""
-    lines = [tuple(", ".join(entry.splitlines()) for entry in row) for row in (headings, *rows)]
+    """The table as aligned lines. A line break is a space in headings and beside one of ``:,/(``, else a comma."""
+    lines = [
+        tuple(heading.replace("\n", " ") for heading in headings),
+        *(tuple(re.sub(r"(?<![:,/])\n(?!\()", ", ", entry).replace("\n", " ") for entry in row) for row in rows),
+    ]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     aligned = (
         "  ".join(

@@ -21,7 +21,7 @@ from bpfree.meter.power import PowerIntegral
 from bpfree.meter.sources import CountingSource, EnergySource, Missing, SourceError
 from bpfree.meter.timeline import Probe, Sample, busy_processors, processor_seconds
 
-__all__ = ["NvmlProbe", "cuda_uuid", "detect_nvml"]
+__all__ = ["NvmlProbe", "cuda_uuid", "detect_nvml", "driver_version"]
 
 _COUNTER_PERIOD_S = 0.1
 _MAX_BOARD_W = 3000.0
@@ -60,6 +60,13 @@ def _quietly(call: Callable[..., Any], *args: Any) -> Any:
         return call(*args)
     except pynvml.NVMLError:
         return None
+
+
+def driver_version() -> str | None:
+    """Of NVIDIA's driver, such as ``"580.159.04"``; ``None`` where there is none, or it does not say."""
+    _quietly(pynvml.nvmlInit)
+    version = _quietly(pynvml.nvmlSystemGetDriverVersion)
+    return version.decode() if isinstance(version, bytes) else version
 
 
 def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | None]:

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bpfree.errors import UsageError
 from bpfree.meter.meter import Meter, synchronise
 from bpfree.meter.reading import RESOLVED_PERIODS, Reading, summed
+from bpfree.meter.timeline import Trace
 
 __all__ = ["Repeated", "measure_repeated"]
 
 
 @dataclass(frozen=True)
 class Repeated:
-    """The reading of ``n_calls`` calls together, and its share for one of them (s, J)."""
+    """The reading of ``n_calls`` calls together, its share for one of them (s, J), and what the device did meanwhile."""
 
     reading: Reading
     n_calls: int
+    trace: Trace = field(default_factory=lambda: Trace(()))
 
     @property
     def call_s(self) -> float:
@@ -27,9 +29,13 @@ class Repeated:
     def call_j(self) -> float | None:
         return None if self.reading.joules is None else self.reading.joules / self.n_calls
 
+    @property
+    def net_call_j(self) -> float | None:
+        return None if self.reading.net_joules is None else self.reading.net_joules / self.n_calls
+
 
 def measure_repeated(
-    meter: Meter, fn: Callable[[], object], *, min_s: float = 1.0, max_s: float = 60.0, warm_up: int = 1
+    meter: Meter, fn: Callable[[], object], *, min_s: float = 1.0, max_s: float = 60.0, warm_up: int = 1, warm_up_s: float = 0.0
 ) -> Repeated:
     """Call ``fn`` again and again within one window, until the window is resolved and lasts ``min_s``.
 
@@ -37,7 +43,8 @@ def measure_repeated(
 
     Args:
         max_s: stop here even if a counter would need longer; the reading then says ``resolved: false``.
-        warm_up: calls before the window (compilation, caches).
+        warm_up: least calls before the window (compilation, caches).
+        warm_up_s: least time of these calls, waited for: a GPU that was idle needs a moment to raise its clocks.
 
     Raises:
         UsageError: times that are not positive, or in the wrong order.
@@ -46,8 +53,12 @@ def measure_repeated(
         raise UsageError(f"min_s must be above 0 and at most max_s, got {min_s} and {max_s}")
     resolved_s = max([min_s, *(RESOLVED_PERIODS * source.period_s for source in summed(meter.sources))])
     enough_s = min(resolved_s, max_s)
-    for _ in range(warm_up):
+    start_s, n_warm = meter.clock(), 0
+    while n_warm < warm_up or meter.clock() - start_s < warm_up_s:
         fn()
+        n_warm += 1
+        if warm_up_s > 0:
+            synchronise(meter.device)
     n_calls, burst = 0, 1
     with meter.window() as window:
         while (elapsed_s := window.elapsed_s()) < enough_s or n_calls == 0:
@@ -58,4 +69,4 @@ def measure_repeated(
             n_calls += burst
             synchronise(meter.device)
     assert window.reading is not None
-    return Repeated(window.reading, n_calls)
+    return Repeated(window.reading, n_calls, window.trace)

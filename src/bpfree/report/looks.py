@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Protocol
 
 import altair as alt
 
 from bpfree.report.model import ArmRow
 from bpfree.report.svg import GRID, INK, MUTED, SERIES, render
 
-__all__ = ["DASHES", "SHAPES", "dashes", "draw", "glyph", "on", "series"]
+__all__ = ["DASHES", "SHAPES", "Drawn", "dashes", "draw", "glyph", "on", "series"]
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2], [12, 3], [2, 4])
 WIDTH, HEIGHT = 410, 260
 
 
-def series(rows: Sequence[ArmRow], legend: bool = True) -> tuple[alt.Color, alt.Shape]:
+class Drawn(Protocol):
+    """What is drawn in a colour of its own: an arm, or whatever else has a name and a place in the order."""
+
+    @property
+    def label(self) -> str: ...
+
+    @property
+    def index(self) -> int: ...
+
+
+def series(rows: Sequence[Drawn], legend: bool = True) -> tuple[alt.Color, alt.Shape]:
     """Colour and shape of each arm: together they are unique for more arms than a chart can hold."""
     labels = [row.label for row in rows]
     colours = [SERIES[row.index % len(SERIES)] for row in rows]
@@ -95,7 +105,7 @@ _MARKS = {
 }
 
 
-def _shape(row: ArmRow) -> str:
+def _shape(row: Drawn) -> str:
     """Shifted by one where the colours start again, so that colour and shape together stay unique."""
     again, colour = divmod(row.index, len(SERIES))
     return SHAPES[(colour + again) % len(SHAPES)]

@@ -18,9 +18,9 @@ import altair as alt
 from bpfree.errors import RunDirectoryError
 from bpfree.report.charts import Chart
 from bpfree.report.looks import draw, on, series
-from bpfree.report.model import ArmRow, Table
+from bpfree.report.model import Table
 
-__all__ = ["timeline_charts"]
+__all__ = ["DeviceTrace", "timeline_charts", "trace_charts"]
 
 MEASURED = "measured"
 LEAST_SAMPLES = 20
@@ -39,13 +39,16 @@ _TITLES = {
 
 
 @dataclass(frozen=True)
-class _DeviceTrace:
-    row: ArmRow
-    seed: int
+class DeviceTrace:
+    """The samples of a run of an arm: its name, its place in the order of arms, where the samples are from, the samples."""
+
+    label: str
+    index: int
     origin: str
     samples: Sequence[dict[str, Any]]
 
     def points(self, quantity: str, factor: float) -> list[tuple[float, float]]:
+        """Time (s) and value times ``factor``, where it was read."""
         return [(float(s["time_s"]), factor * float(s[quantity])) for s in self.samples if quantity in s]
 
 
@@ -55,13 +58,21 @@ def timeline_charts(table: Table, directories: Sequence[Path]) -> list[Chart]:
     Raises:
         RunDirectoryError: a file of a run directory that is damaged.
     """
-    traces = list(_traces(table, directories))
+    return trace_charts(list(_traces(table, directories)), "First seed of each arm.")
+
+
+def trace_charts(traces: Sequence[DeviceTrace], words: str) -> list[Chart]:
+    """Clock and power of each trace; only the load where no clock was read.
+
+    Args:
+        words: first sentence of the description: what is drawn.
+    """
     has_clocks = any(trace.points("clock_mhz", 1.0) for trace in traces)
-    made = (_chart(traces, quantity) for quantity in (_WITH_CLOCKS if has_clocks else ("utilisation",)))
+    made = (_chart(traces, quantity, words) for quantity in (_WITH_CLOCKS if has_clocks else ("utilisation",)))
     return [chart for chart in made if chart is not None]
 
 
-def _traces(table: Table, directories: Sequence[Path]) -> Iterator[_DeviceTrace]:
+def _traces(table: Table, directories: Sequence[Path]) -> Iterator[DeviceTrace]:
     traces: dict[tuple[str, int], tuple[str, list[dict[str, Any]]]] = {}
     for path in (path for directory in directories for path in sorted((directory / "timelines").glob("*.jsonl"))):
         header, samples = _read(path)
@@ -70,7 +81,7 @@ def _traces(table: Table, directories: Sequence[Path]) -> Iterator[_DeviceTrace]
     for row in table.rows:
         seeds = [run.seed for run in row.runs if (row.arm, run.seed) in traces]
         if seeds:
-            yield _DeviceTrace(row, min(seeds), *traces[row.arm, min(seeds)])
+            yield DeviceTrace(row.label, row.index, *traces[row.arm, min(seeds)])
 
 
 def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
@@ -82,14 +93,14 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return header, samples
 
 
-def _chart(traces: Sequence[_DeviceTrace], quantity: str) -> Chart | None:
+def _chart(traces: Sequence[DeviceTrace], quantity: str, first: str) -> Chart | None:
     name, title, axis, factor = _TITLES[quantity]
     drawn = [(trace, points) for trace in traces if (points := trace.points(quantity, factor))]
     if not drawn:
         return None
-    data = [{"arm": t.row.label, "x": round(x, 3), "y": round(y, 3)} for t, points in drawn for x, y in _thinned(points)]
-    ends = [{"arm": t.row.label, "x": round(points[-1][0], 3), "y": round(points[-1][1], 3)} for t, points in drawn]
-    colour, shape = series([trace.row for trace, _ in drawn])
+    data = [{"arm": t.label, "x": round(x, 3), "y": round(y, 3)} for t, points in drawn for x, y in _thinned(points)]
+    ends = [{"arm": t.label, "x": round(points[-1][0], 3), "y": round(points[-1][1], 3)} for t, points in drawn]
+    colour, shape = series([trace for trace, _ in drawn])
     foreign = list(dict.fromkeys(trace.origin for trace, _ in drawn if trace.origin != MEASURED))
     x_title = "time from the start of the run (s)" + ("; trace replayed, not measured" if foreign else "")
     x = alt.X("x:Q", title=x_title, axis=alt.Axis(tickCount=6), scale=alt.Scale(nice=False))
@@ -100,16 +111,16 @@ def _chart(traces: Sequence[_DeviceTrace], quantity: str) -> Chart | None:
     return Chart(
         f"timeline-{name}",
         f"Replayed, not measured: {title[0].lower()}{title[1:]}" if foreign else title,
-        " ".join(("First seed of each arm.", *(f"{origin[0].upper()}{origin[1:]}." for origin in foreign), f"{words}.")),
+        " ".join((first, *(f"{origin[0].upper()}{origin[1:]}." for origin in foreign), f"{words}.")),
         draw(alt.layer(lines, tips), {"data": data, "ends": ends}),
     )
 
 
-def _in_words(trace: _DeviceTrace, points: Sequence[tuple[float, float]]) -> str:
+def _in_words(trace: DeviceTrace, points: Sequence[tuple[float, float]]) -> str:
     values = [value for _, value in points]
     mean, deviation = statistics.fmean(values), statistics.pstdev(values)
     spread = f", deviation {deviation / mean:.0%} of the mean" if mean else ""
-    return f"{trace.row.label} {mean:.4g} on average, {min(values):.4g} to {max(values):.4g}{spread}"
+    return f"{trace.label} {mean:.4g} on average, {min(values):.4g} to {max(values):.4g}{spread}"
 
 
 def _thinned(points: Sequence[tuple[float, float]]) -> Iterator[tuple[float, float]]:

@@ -2,6 +2,7 @@
 
 from bpfree.rulesets import Patience, StopRule, stop_in
 from bpfree.train.budget import ShortBudgetWarning, short_budget
+from bpfree.train.checks import check_budget
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import check_identity, counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
@@ -9,7 +10,7 @@ from bpfree.train.features import read_by
 from bpfree.train.fit import FitResult, best_of, fit
 from bpfree.train.health import Health, UnhealthyNetWarning, health_of, warn_of_health
 from bpfree.train.schedules import LR_SCHEDULES
-from bpfree.train.training import Progress, check_budget, initialise, training
+from bpfree.train.training import Progress, initialise, training
 
 __all__ = [
     "LR_SCHEDULES",

@@ -17,12 +17,12 @@ from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State, check_net, check_weights, step, warn_of_weaknesses
 from bpfree.data import Batch, Dataset
-from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
 from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, stop_in
 from bpfree.train.checkpoint import Snapshot
+from bpfree.train.checks import check_budget, check_options, check_pass, check_schedule
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import Evaluation, evaluate
@@ -31,7 +31,7 @@ from bpfree.train.given import check_given, check_mode, check_whole, in_format_o
 from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
 
-__all__ = ["BATCH_SIZE", "Progress", "check_budget", "initialise", "training"]
+__all__ = ["BATCH_SIZE", "Progress", "initialise", "training"]
 
 BATCH_SIZE = 64
 """Examples in a step where nothing else is said."""
@@ -148,7 +148,7 @@ def training(
     """
     check_given(algorithm, net, data, stop)
     check_weights(algorithm, data.class_weight)
-    _check_options(net, data, batch_size, seed, lr_schedule)
+    check_options(net, data, batch_size, seed, lr_schedule)
     data = in_format_of(net, data)
     net.train()
     if state is None:
@@ -249,8 +249,8 @@ class _Run:
         batches = inputs.batches("train", self.batch_size, pass_index=cursor.passes, seed=self.seed)
         draws = stream_key(self.seed, cursor.passes)
         train_loss, steps, examples = _one_pass(self.algorithm, self.net, self.state, batches, reader, draws)
-        _check_pass(self.algorithm, self.data, self.batch_size, steps, examples)
-        _check_schedule(self.algorithm, self.state, [lr * factor for lr in self.lrs])
+        check_pass(self.algorithm, self.data, self.batch_size, steps, examples)
+        check_schedule(self.algorithm, self.state, [lr * factor for lr in self.lrs])
         cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
         self.algorithm.close(self.net, self.state, phase)
         return train_loss
@@ -264,25 +264,6 @@ class _Run:
         return result
 
 
-def _check_options(net: Chain, data: Dataset, batch_size: int, seed: int, lr_schedule: str) -> None:
-    """Refuse options that are no such thing, and a net that was built for other data.
-
-    Raises:
-        UsageError: naming the option.
-    """
-    check_whole("batch_size", batch_size, 1)
-    check_whole("seed", seed, 0)
-    if lr_schedule not in LR_SCHEDULES:
-        raise unknown_name("lr_schedule", lr_schedule, LR_SCHEDULES)
-    check_mode(data.device)
-    if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
-        raise UsageError(
-            f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
-            f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
-        )
-    net.check_batches(data.n("train"), batch_size)
-
-
 def _take_up(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot: Snapshot) -> None:
     """Go on within a phase, or with a phase that its cap ended where ``stop`` now allows more; else from the state at its end."""
     watch = cursor.watch or cursor.last_watch
@@ -293,34 +274,6 @@ def _take_up(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot
             cursor.reopen()
     if cursor.watch is None:
         snapshot.restore()
-
-
-def check_budget(algorithm: Algorithm, phases: tuple[Phase, ...], stop: StopRule) -> None:
-    """Refuse a cap that would leave a phase without a single pass: what it learns would stay as it was drawn.
-
-    Raises:
-        UsageError: naming the phases and the least cap.
-    """
-    rule = stop_in(stop, phases[0])
-    if not rule.per_phase and rule.max_passes < len(phases):
-        raise UsageError(
-            f"{algorithm.name} trains this net in {len(phases)} phases ({', '.join(phase.name for phase in phases)}), each of at "
-            f"least one pass, but max_passes is {rule.max_passes}; use --max-passes {len(phases)} or more"
-        )
-
-
-def _check_pass(algorithm: Algorithm, data: Dataset, batch_size: int, steps: int, examples: int) -> None:
-    """A pass is every training example once; counted where the batches go by.
-
-    Raises:
-        UsageError: it was not.
-    """
-    n = data.n("train")
-    if (steps, examples) != (math.ceil(n / batch_size), n):
-        raise UsageError(
-            f"{algorithm.name} took {steps} steps over {examples} examples in a pass over {n} training examples in batches of "
-            f"{batch_size}; a pass must read every example once"
-        )
 
 
 def _one_pass(
@@ -357,13 +310,3 @@ def _seed(draws: int, device: torch.device) -> None:
     if device.type == "cuda":
         index = torch.cuda.current_device() if device.index is None else device.index
         torch.cuda.default_generators[index].manual_seed(draws)
-
-
-def _check_schedule(algorithm: Algorithm, state: State, given: list[float]) -> None:
-    """A schedule is open to all arms or to none: a rule that moves its learning rates by itself is refused."""
-    now = [float(optimiser.lr_now) for optimiser in state.optimisers()]
-    if any(not math.isclose(one, other, rel_tol=1e-5) for one, other in zip(now, given, strict=True)):
-        raise UsageError(
-            f"{algorithm.name} changed its learning rate by itself during a pass (from {given} to {now}); a schedule is open to "
-            f"every arm or to none: give the ruleset an lr_schedule (one of {', '.join(LR_SCHEDULES)})"
-        )

@@ -1,0 +1,342 @@
+"""The three experiments of docs/answers.md: run them, and make the page of the records that are there.
+
+    python benchmarks/experiments.py 1 2 3 --data-dir DIR    # runs what is missing of each (hours on two cores), then the page
+    python benchmarks/experiments.py --page                  # the page alone
+
+An experiment is ``bpfree compare`` with a ruleset of ``benchmarks/rulesets``; it resumes. Records and reports go to
+``benchmarks/results/NAME``. Of each experiment the page says, first, what contradicts the paper or our hope.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import subprocess
+import sys
+import textwrap
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from bpfree import published, report, rulesets
+from bpfree.files import write_atomic
+from bpfree.published import Number
+from bpfree.report.beside import Beside, SuiteFacts, SuiteRow, measured_beside, points
+from bpfree.report.labels import arm_label
+from bpfree.rulesets.schema import whole_name
+from bpfree.units import MISSING, format_bytes, format_count, format_percent, format_time
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results"
+PAGE = HERE.parent / "docs" / "answers.md"
+PAPER = "arXiv 2509.19063, revision of 2026"
+Values = Mapping[str, Any]
+
+WIDTH = 130
+BOARD = RESULTS / "mnist-mlp-2x1000" / "report" / "summary.csv"
+"""Of a GPU, under `claim`."""
+KIT = RESULTS / "answer" / "answer.md"
+"""What ``make answer`` wrote on a GPU; the page takes it in where it is committed."""
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """One table of the page.
+
+    Attributes:
+        name: of the ruleset, and of the directory of its results.
+        target: validation accuracy (a fraction) up to which operations are counted.
+        published: (table, algorithm, variant) of :mod:`bpfree.published` by arm.
+        beside: what must be known before a published number is held against a measured one.
+    """
+
+    name: str
+    title: str
+    question: str
+    target: float
+    published: Mapping[str, tuple[str, str, str]]
+    beside: str
+    by_hand: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def rules(self) -> Path:
+        """The ruleset's file."""
+        return HERE / "rulesets" / f"{self.name}.yaml"
+
+    @property
+    def directory(self) -> Path:
+        """Its records and report."""
+        return RESULTS / self.name
+
+    @property
+    def command(self) -> str:
+        """What runs it."""
+        number = EXPERIMENTS.index(self) + 1
+        return f"python benchmarks/experiments.py {number} --data-dir DIR"
+
+
+EXPERIMENTS = (
+    Experiment(
+        "cifar10-mlp-3x2000",
+        "CIFAR-10, three blocks of 2000: does training block by block cost accuracy, and what does it save?",
+        "Detached joint Mono-Forward at its own convergence has been published nowhere on this net: what the paper calls "
+        '"MF-Joint" back-propagates through the whole net (here `deep-supervision`).',
+        0.50,
+        {
+            "backprop": ("spyra2026-ladder", "backprop", ""),
+            "mono-forward:schedule=staged": ("spyra2026-ladder", "mono-forward", "staged"),
+            "deep-supervision:aux_weight=9.506": ("spyra2026-ladder", "deep-supervision", "mf-joint"),
+            "deep-supervision:output=own:aux_weight=0.171": ("spyra2026-ladder", "deep-supervision", "bp-ds"),
+        },
+        "The paper's cap is 100 passes for a run of backprop and for *each stage* of Mono-Forward; here every arm has 50 in all.",
+    ),
+    Experiment(
+        "mnist-mlp-4x2000",
+        "MNIST, four blocks of 2000: Forward-Forward",
+        "Forward-Forward against backprop and joint Mono-Forward on the same net, with at most 10 passes each.",
+        0.97,
+        {"forward-forward:weight_decay=3.1e-4": ("spyra2026-differences", "forward-forward", "adamw")},
+        "The paper's runs had up to 100 passes; here every arm has 10. It publishes the difference to backprop.",
+    ),
+    Experiment(
+        "cifar10-cnn3",
+        "CIFAR-10, three convolution blocks: Cascaded-Forward",
+        "Cascaded-Forward with random and with DFA-trained blocks against backprop and joint Mono-Forward on the same net, with "
+        "at most 10 passes each.",
+        0.60,
+        {
+            "backprop": ("spyra2026-uniform", "backprop", ""),
+            "cascaded-forward": ("spyra2026-uniform", "cascaded-forward", "rand-ce"),
+            "cascaded-forward:blocks=dfa": ("spyra2026-uniform", "cascaded-forward", "dfa-ce"),
+        },
+        "The paper's phases had a cap each, of up to 1271 passes; here all phases of an arm share 10.",
+    ),
+)
+
+HEADINGS = (
+    *("arm", "runs", "test accuracy, %", "less backprop, points", "less frozen, points", "passes", "processor time, × backprop"),
+    *("FLOPs to the target", "FLOPs of a run, × backprop", "memory of a step, × backprop", "published"),
+    "measured less published",
+)
+
+
+def run(experiment: Experiment, data_dir: Path | None) -> int:
+    """What is missing of an experiment, by ``bpfree compare``; its exit status."""
+    command = [sys.executable, "-m", "bpfree", "compare", "--ruleset", str(experiment.rules), "--out", str(experiment.directory)]
+    return subprocess.run([*command, *(["--data-dir", str(data_dir)] if data_dir else [])], check=False).returncode
+
+
+def measured(experiment: Experiment) -> tuple[Values, list[str]] | None:
+    """The only table of an experiment's records, and what is flagged; None where no run has ended."""
+    if not (experiment.directory / "records.jsonl").exists():
+        return None
+    found = report.summarise([experiment.directory], experiment.target)
+    return (found["tables"][0], found["flags"]) if found["tables"] else None
+
+
+def besides(experiment: Experiment, table: Values) -> dict[str, Beside]:
+    """Measured beside published, by arm, where something is published."""
+    rows = [
+        SuiteRow(
+            section=experiment.title, ruleset=experiment.name, dataset=table["dataset"], measured_dataset=table["dataset"],
+            net=table["net"], arm=arm, number=_number(table, *where),
+        )
+        for arm, where in experiment.published.items()
+    ]  # fmt: skip
+    facts = SuiteFacts(name=experiment.name, title=experiment.title, paper=PAPER)
+    return {each.row.arm: each for each in measured_beside(facts, rows, {experiment.name: experiment.directory})}
+
+
+def _number(table: Values, source: str, algorithm: str, variant: str) -> Number:
+    return published.find(source, whole_name(table["dataset"]), table["net"], algorithm, variant, "own-convergence")
+
+
+def contradictions(table: Values, beside: Mapping[str, Beside]) -> Iterator[str]:
+    """What goes against the paper, then against hope: arms that differ from what is published, or do not beat frozen blocks."""
+    for arm, each in beside.items():
+        if each.word.startswith("differs"):
+            yield f"**{label(arm)} {each.word.replace('differs', 'differs from the paper')}**: {points(each.gap)} points."
+    for above in table["above_controls"]:
+        if above["beats"] is False or above["mean"] <= 0:
+            yield f"**In these runs {above['arm']} did not end above blocks that stay as they were drawn**: {above['sentence']}"
+
+
+def plainly(table: Values) -> Iterator[str]:
+    """For each arm but the baseline and the control: what it costs, and what it reaches."""
+    reached = {each["arm"]: each for each in table["target"]["arms"]}
+    at = format_percent(table["target"]["val_accuracy_fraction"])
+    base = reached[table["baseline"]]["median_flops"]
+    for row in table["rows"]:
+        if row["arm"] == table["baseline"] or row["algorithm"] == "frozen" or not row["test_accuracy_fraction"]:
+            continue
+        flops = reached[row["arm"]]["median_flops"]
+        needed = f"needs {_ratio(flops, base)} of its FLOPs to reach {at} %"
+        to_target = f"did not reach {at} % on validation" if flops is None else needed
+        yield (
+            f"{row['label']}: {_points(row['difference_fraction'])} points to backprop ({row['verdict']}), at "
+            f"{_times(row, 'step_flops_ratio')} of its FLOPs a step and "
+            f"{_times(row, 'cpu_ratio')} of its processor time; {to_target}."
+        )
+
+
+def _two(value: float) -> str:
+    return f"{value:.2f}"
+
+
+def _ratio(value: float | None, base: float | None) -> str:
+    return MISSING if value is None or not base else _two(value / base)
+
+
+def _times(row: Values, key: str) -> str:
+    return MISSING if row[key] is None else _two(row[key]["mean"])
+
+
+def _points(mean: Values | None) -> str:
+    if mean is None:
+        return MISSING
+    text = f"{100 * mean['mean']:+.2f}"
+    return text if mean["low"] is None else f"{text} [{100 * mean['low']:+.2f}, {100 * mean['high']:+.2f}]"
+
+
+def label(arm: str) -> str:
+    """``cascaded-forward (dfa)`` of ``cascaded-forward:blocks=dfa``."""
+    name, _, variant = arm.partition(":")
+    return arm_label(name, variant)
+
+
+def cells(row: Values, table: Values, beside: Beside | None) -> tuple[str, ...]:
+    """One line of the table."""
+    reached = next(each for each in table["target"]["arms"] if each["arm"] == row["arm"])
+    above = next((each for each in table["above_controls"] if each["arm"] == row["label"]), None)
+    base = next(each for each in table["rows"] if each["arm"] == table["baseline"])
+    accuracy, total = row["test_accuracy_fraction"], row["run_flops"]
+    number = None if beside is None else beside.row.number
+    return (
+        row["label"],
+        str(row["statuses"].get("ok", 0)),
+        MISSING if accuracy is None else _percent(accuracy),
+        "baseline" if row is base else _points(row["difference_fraction"]),
+        MISSING if above is None else _points(above),
+        MISSING if row["passes_count"] is None else f"{row['passes_count']['mean']:g}",
+        format_time(row["cpu_s"]["mean"]) if row is base and row["cpu_s"] else _times(row, "cpu_ratio"),
+        "never" if reached["median_passes_count"] is None else format_count(reached["median_flops"]),
+        MISSING if total is None or base["run_flops"] is None else _two(total["mean"] / base["run_flops"]["mean"]),
+        MISSING if not (row["peak_memory_bytes"] and base["peak_memory_bytes"]) else _memory(row, base),
+        MISSING if number is None else _published(number),
+        MISSING if beside is None else f"{points(beside.gap)} ({beside.verdict})",
+    )
+
+
+def _percent(mean: Values) -> str:
+    half = "" if mean["low"] is None else f" ± {100 * (mean['high'] - mean['mean']):.2f}"
+    return f"{100 * mean['mean']:.2f}{half}"
+
+
+def _memory(row: Values, base: Values) -> str:
+    if row is base:
+        return format_bytes(base["peak_memory_bytes"])
+    return _two(row["peak_memory_bytes"] / base["peak_memory_bytes"])
+
+
+def _published(number: Number) -> str:
+    if number.accuracy is not None:
+        return f"{100 * number.accuracy:.2f}"
+    return MISSING if number.difference is None else f"{100 * number.difference:+.2f} points to backprop"
+
+
+def section(number: int, experiment: Experiment) -> Iterator[str]:
+    """The part of the page about one experiment."""
+    yield from (f"## {number}. {experiment.title}", "", experiment.question, "")
+    found = measured(experiment)
+    if found is None:
+        yield from (f"**Not measured yet.** `{experiment.command}`", "")
+        return
+    table, flags = found
+    beside = besides(experiment, table)
+    against = list(contradictions(table, beside))
+    yield from (f"- {text}" for text in (*against, *plainly(table)))
+    yield from ("", f"{table['answer']}", "", "Read this with it:", "", *(f"- {flag}" for flag in flags), "")
+    yield from ("| " + " | ".join(HEADINGS) + " |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|")
+    for row in table["rows"]:
+        yield "| " + " | ".join(cells(row, table, beside.get(row["arm"]))) + " |"
+    planned = rulesets.load(str(experiment.rules)).plan
+    missing = [label(arm) for arm in planned.arms if arm not in {row["arm"] for row in table["rows"]}]
+    yield ""
+    if missing:
+        yield from (f"Not measured yet: {', '.join(missing)}. `{experiment.command}` goes on.", "")
+    yield from (f"Target: {format_percent(experiment.target)} % on validation. {experiment.beside}", "")
+    yield from (f"Records and report: `benchmarks/results/{experiment.name}`; `{experiment.command}`.", "")
+
+
+def only_a_gpu() -> str:
+    """What a processor without a counter cannot say, with what a board has said elsewhere."""
+    with BOARD.open() as lines:
+        (row,) = (row for row in csv.DictReader(lines) if row["arm"] == "mono-forward")
+    time, energy, flops = (_two(float(row[f"mean_{name}_ratio"])) for name in ("time", "energy", "step_flops"))
+    return (
+        "Joules, and seconds of a board: these records are of processors without an energy counter, where a step costs what its "
+        "multiply-adds cost. On a GPU a step of such nets is mostly launches: on MNIST `mlp:2x1000` joint Mono-Forward took "
+        f"{time} times backprop's time and {energy} times its energy with {flops} of its multiply-adds "
+        "(`benchmarks/results/mnist-mlp-2x1000`). `make answer` ([the GPU kit](gpu-kit.md)) measures joules, seconds, clocks and "
+        "power on an NVIDIA GPU, on the net of experiment 1."
+    )
+
+
+def of_the_kit() -> Iterator[str]:
+    """The page of the GPU kit, one level deeper, its figures where they lie."""
+    if not KIT.exists():
+        yield "It has not been run on a GPU yet."
+        return
+    for line in KIT.read_text(encoding="utf-8").splitlines():
+        yield f"#{line}" if line.startswith("#") else line.replace("](figures/", "](../benchmarks/results/answer/figures/")
+
+
+def page(experiments: Sequence[Experiment]) -> str:
+    """The whole page."""
+    lines = [
+        "# Answers",
+        "",
+        "Does training without backpropagation save anything, what, under which rules, and how sure is that? Three experiments "
+        f"of {PAPER}, each under one ruleset for all arms: the published learning rate times 1/2, 1 and 2 (bpfree's default "
+        "where none is published), three trials of 10 passes on 10,000 examples. One search serves all seeds, so that no table "
+        "says better or worse: that takes the ruleset `claim` ([why](why-one-ruleset.md)).",
+        "",
+        "    python benchmarks/experiments.py --page    # makes this page of the records that are committed",
+        "",
+    ]
+    for number, experiment in enumerate(experiments, start=1):
+        lines += section(number, experiment)
+    lines += ["## What only a GPU can add", "", only_a_gpu(), "", *of_the_kit()]
+    return "\n".join(wrapped for line in lines for wrapped in _wrapped(line)).rstrip() + "\n"
+
+
+def _wrapped(line: str) -> list[str]:
+    """Prose in the width of the other documents; tables, code and headings as they are."""
+    if line.startswith(("|", "#", "    ")):
+        return [line]
+    indent = "  " if line.startswith("- ") else ""
+    wrapped = textwrap.wrap(line, WIDTH, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False)
+    return wrapped or [""]
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("numbers", nargs="*", type=int, help="experiments to run")
+    parser.add_argument("--data-dir", type=Path, default=None, help="holds mnist/ and cifar-10-batches-py/ (or BPFREE_DATA)")
+    parser.add_argument("--page", action="store_true", help="only the page")
+    asked = parser.parse_args(arguments)
+    known = range(1, len(EXPERIMENTS) + 1)
+    if not (asked.numbers or asked.page) or not all(number in known for number in asked.numbers):
+        parser.error(f"name experiments ({', '.join(map(str, known))}), or give --page")
+    for number in asked.numbers:
+        status = run(EXPERIMENTS[number - 1], asked.data_dir)
+        if status:
+            return status
+    write_atomic(PAGE, page(EXPERIMENTS))
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

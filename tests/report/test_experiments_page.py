@@ -1,0 +1,104 @@
+"""docs/answers.md: made of the committed records, and every number of it by value."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib.util
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from bpfree.published import Number
+from tests.report.golden import write_first
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def experiments() -> ModuleType:
+    spec = importlib.util.spec_from_file_location("experiments", ROOT / "benchmarks" / "experiments.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = sys.modules["experiments"] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture(scope="module")
+def lines(experiments: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+    """The section of the golden report's first task, with 62 ± 1 % of 20 runs published for Mono-Forward."""
+    results = tmp_path_factory.mktemp("results")
+    write_first(results / "cifar10-cnn3")
+    known = {"mono-forward": ("table", "mono-forward", "")}
+    experiment = dataclasses.replace(experiments.EXPERIMENTS[2], target=0.9, published=known)
+    number = Number(
+        table="table", dataset="digits", net="mlp:2x8", algorithm="mono-forward", accuracy=0.62, spread=(0.60, 0.64), n_runs="20",
+        second_hand=False, source="by hand",
+    )  # fmt: skip
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(experiments, "RESULTS", results)
+        patch.setattr(experiments, "_number", lambda *_: number)
+        patch.setattr(experiments, "EXPERIMENTS", (experiment,))
+        return list(experiments.section(1, experiment))
+
+
+def cells(lines: list[str], arm: str) -> list[str]:
+    (row,) = [line for line in lines if line.startswith(f"| {arm} |")]
+    return [cell.strip() for cell in row.strip("|").split("|")][1:]
+
+
+def test_the_page_is_that_of_the_committed_records(experiments: ModuleType) -> None:
+    assert experiments.PAGE.read_text() == experiments.page(experiments.EXPERIMENTS), "python benchmarks/experiments.py --page"
+
+
+def test_every_number_of_the_baseline(lines: list[str]) -> None:
+    assert cells(lines, "backprop") == [
+        "4", "92.00 ± 3.44", "baseline", "–", "4.5", "23.8 s", "70 M", "1.00", "4 KiB", "–", "–",
+    ]  # fmt: skip
+
+
+def test_every_number_of_an_arm(lines: list[str]) -> None:
+    """Processor seconds: 1.5 times the clock's 2, 4, 2, 4. FLOPs: 120 M of 157.5 M. Bytes: 3075 of 4099."""
+    assert cells(lines, "mono-forward")[:10] == [
+        "4", "95.00 ± 5.66", "+3.00 [+0.75, +5.25]", "–", "4", "4.24", "60 M", "0.76", "0.75", "62.00",
+    ]  # fmt: skip
+    # Welch: .0356 of four runs, .01 of 20; 33 ± 100 t(3.09) √(.0038 / 12 + .0001 / 20)
+    assert cells(lines, "mono-forward")[10] == "+33.00 [+27.39, +38.61] (differs (higher))"
+
+
+def test_what_is_not_there_is_a_dash_and_a_miss_is_never(lines: list[str]) -> None:
+    assert cells(lines, "forward-forward")[6:] == ["never", "1.57", "1.50", "–", "–"]
+
+
+def test_contradictions_come_first(lines: list[str]) -> None:
+    said = [line for line in lines if line.startswith("- ")]
+    assert said[0] == "- **mono-forward differs from the paper (higher)**: +33.00 [+27.39, +38.61] points."
+    assert said[1] == (
+        "- mono-forward: +3.00 [+0.75, +5.25] points to backprop (not judged: 4 seeds, at least 5 are needed), at 0.81 of its "
+        "FLOPs a step and 4.24 of its processor time; needs 0.86 of its FLOPs to reach 90.00 %."
+    )
+    never = next(line for line in said if line.startswith("- forward-forward"))
+    assert never.endswith("; did not reach 90.00 % on validation.")
+
+
+def test_arms_that_are_still_to_be_run_are_named(lines: list[str]) -> None:
+    (missing,) = [line for line in lines if line.startswith("Not measured yet")]
+    assert missing.startswith("Not measured yet: cascaded-forward, cascaded-forward (dfa), frozen.")
+
+
+def test_the_page_of_the_gpu_kit_is_taken_in(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments, "KIT", tmp_path / "answer.md")
+    assert list(experiments.of_the_kit()) == ["It has not been run on a GPU yet."]
+    (tmp_path / "answer.md").write_text("# The answer\n\n![costs](figures/costs.svg)\n")
+    assert list(experiments.of_the_kit()) == ["## The answer", "", "![costs](../benchmarks/results/answer/figures/costs.svg)"]
+
+
+def test_nothing_asked_for_is_refused(experiments: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        experiments.main([])
+    assert "name experiments (1, 2, 3), or give --page" in capsys.readouterr().err
+    with pytest.raises(SystemExit):
+        experiments.main(["4"])
+    assert "name experiments (1, 2, 3), or give --page" in capsys.readouterr().err
