@@ -45,6 +45,11 @@ def test_every_mutant_of_a_module(project: Path) -> None:
     ]
 
 
+def test_a_bare_star_of_a_signature_is_no_product_and_hides_none(project: Path) -> None:
+    (project / NUMBERS).write_text("def area(a, *, b):\n    return a * b\n")
+    assert [(mutant.line, mutant.after) for mutant in every(project)] == [(2, "return a / b")]
+
+
 def test_one_mutant_a_place_and_the_same_number_from_each_group(project: Path) -> None:
     (project / "src/small/other.py").write_text("A = 1\nB = 2\nC = 3\nD = 4\nE = 5\nF = 6\n")
     groups = {name: list(candidates(Path(f"src/small/{name}.py"), project)) for name in ("numbers", "other")}

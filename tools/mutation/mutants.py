@@ -67,12 +67,14 @@ def candidates(path: Path, root: Path) -> Iterator[Candidate]:
     code = (root / path).read_text(encoding="utf-8")
     lines = code.splitlines()
     ignored = list(_ignored(code))
-    # Only nodes that some operator can change: occurrence numbers do not depend on the others.
+    # Only nodes that some operator can change: occurrence numbers do not depend on the others. Those of a signature are counted,
+    # or the numbers of all behind them would be those of other places, and left out afterwards: a bare * is no product.
     nodes = [node for node in ast_nodes(get_ast(code)) if _may_change(node)]
+    of_signatures = {node.start_pos for node in nodes if node.type == "operator" and node.parent.type in ("parameters", "param")}
     for name, operator in operators().items():
         positions = (position for node in nodes for position in operator.mutation_positions(node))
         for occurrence, (start, _) in enumerate(positions):
-            if not any(first <= start < last for first, last in ignored):
+            if start not in of_signatures and not any(first <= start < last for first, last in ignored):
                 yield Candidate(path, name, occurrence, start, lines[start[0] - 1].strip())
 
 
@@ -81,8 +83,7 @@ def _may_change(node: object) -> bool:
     if kind == "name":
         return node.get_next_sibling() is not None or node.parent.type == "trailer"  # type: ignore[attr-defined]
     if kind == "operator":
-        in_signature = node.parent.type in ("parameters", "param")  # type: ignore[attr-defined]
-        return node.value not in _PUNCTUATION and not in_signature  # type: ignore[attr-defined]  # a bare * is no product
+        return node.value not in _PUNCTUATION  # type: ignore[attr-defined]
     return kind not in _DULL
 
 

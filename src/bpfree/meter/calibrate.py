@@ -71,7 +71,7 @@ def calibrate(
     idle_w = meter.measure_idle(seconds)
     work = matrix_load(meter.device) if load is None else load
     work()  # kernels are loaded before anything counts
-    seconds = max(seconds, RESOLVED_PERIODS * max((source.period_s for source in summed(meter.sources)), default=0.0))
+    seconds = max([seconds, *(RESOLVED_PERIODS * source.period_s for source in summed(meter.sources))])
     window = _under_load(meter, work, seconds)
     checks = [_overhead(window)]
     if country is not None:

@@ -65,7 +65,7 @@ class _Guard(TorchDispatchMode):
     def __init__(self, known: Mapping[Any, Any]) -> None:
         super().__init__()
         self._known = known
-        self.n_operations = 0
+        self.saw_any = False
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         packet = getattr(func, "_overloadpacket", func)
@@ -76,11 +76,12 @@ class _Guard(TorchDispatchMode):
                 f"{namespace}.{name} multiplies matrices, but has no FLOP formula, so it would count as 0; write the counted "
                 "step with torch.addmm or matmul, or give count_flops a formula for it"
             )
-        self.n_operations += 1
+        self.saw_any = True
         return func(*args, **(kwargs or {}))
 
 
-eager_only(_Guard, _FlopCounterMode)
+eager_only(_Guard)
+eager_only(_FlopCounterMode)
 
 
 def count_flops(fn: Callable[[], object], *, formulas: Mapping[Any, Formula] | None = None) -> int:
@@ -105,6 +106,6 @@ def count_flops(fn: Callable[[], object], *, formulas: Mapping[Any, Formula] | N
             fn()
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
-    if guard.n_operations == 0:
+    if not guard.saw_any:
         raise FlopCountError("no operation was seen; compiled steps and replayed graphs cannot be counted: give the eager twin")
     return int(counter.get_total_flops())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import weakref
 from collections.abc import Callable, Iterable
@@ -74,7 +75,7 @@ class _Tracker(TorchDispatchMode):
         self._made: dict[int, tuple[weakref.ref[Any], int, int]] = {}  # reference, bytes, serial number
         self._before: dict[int, tuple[weakref.ref[Any], int]] = {}
         self.live_bytes = self.peak_bytes = self.allocated_bytes = 0
-        self._n_made = 0
+        self._serials = itertools.count()
         self._at_peak: list[tuple[int, int]] = []  # serial number and bytes of each storage live at the peak
 
     def serial_of(self, storage: Any) -> int | None:
@@ -119,8 +120,7 @@ class _Tracker(TorchDispatchMode):
             return
         known = self._made.get(key)
         if known is None:
-            self._made[key] = (weakref.ref(storage, lambda _: self._freed(key)), size, self._n_made)
-            self._n_made += 1
+            self._made[key] = (weakref.ref(storage, lambda _: self._freed(key)), size, next(self._serials))
             grown = size
         else:
             self._made[key] = (known[0], size, known[2])  # resize_ changes a storage in place

@@ -102,9 +102,9 @@ class Meter:
         """
         if not seconds > 0:
             raise UsageError(f"idle power needs a time above 0 s to be measured in, got {seconds}")
-        slowest_s = max((source.period_s for source in summed(self.sources)), default=0.0)
+        resolved_s = [RESOLVED_PERIODS * source.period_s for source in summed(self.sources)]
         with self.window() as window:
-            self._sleep(max(seconds, RESOLVED_PERIODS * slowest_s) if self.sources else 0.0)
+            self._sleep(max(seconds, *resolved_s) if resolved_s else 0.0)
         reading = window.reading
         assert reading is not None
         scopes = {source.scope for source in self.sources}

@@ -51,8 +51,8 @@ def measure_repeated(
     """
     if not 0 < min_s <= max_s:
         raise UsageError(f"min_s must be above 0 and at most max_s, got {min_s} and {max_s}")
-    slowest_s = max((source.period_s for source in summed(meter.sources)), default=0.0)
-    enough_s = min(max(min_s, RESOLVED_PERIODS * slowest_s), max_s)
+    resolved_s = max([min_s, *(RESOLVED_PERIODS * source.period_s for source in summed(meter.sources))])
+    enough_s = min(resolved_s, max_s)
     start_s, n_warm = meter.clock(), 0
     while n_warm < warm_up or meter.clock() - start_s < warm_up_s:
         fn()

@@ -37,21 +37,19 @@ class BackgroundSampler:
         probe_period_s: float = 0.1,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._polled = [source for source in sources if source.poll_s is not None]
+        self._polled = [(source, source.poll_s) for source in sources if source.poll_s is not None]
         self._probe, self._probe_period_s, self._clock = probe, probe_period_s, clock
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self.timeline = Timeline()
         self.others: str | None = None
         self.last_j: dict[str, float] = {}
-        self._start_s = 0.0
         self.cpu_s = 0.0
 
     def start(self) -> None:
         """Start the thread, if there is anything to do for it."""
-        self._start_s = self._clock()
         if self._polled or self._probe is not None:
-            self._thread = threading.Thread(target=self._run, name="bpfree-sampler", daemon=True)
+            self._thread = threading.Thread(target=self._run, args=(self._clock(),), name="bpfree-sampler", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
@@ -59,21 +57,19 @@ class BackgroundSampler:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-            self._thread = None
 
-    def _run(self) -> None:
-        start_s = self._start_s
-        due = {source.name: start_s + (source.poll_s or 0.0) for source in self._polled}
+    def _run(self, start_s: float) -> None:
+        due = {source.name: start_s + poll_s for source, poll_s in self._polled}
         next_probe_s = start_s
         next_tenant_s = start_s
         while True:
             now_s = self._clock()
-            for source in self._polled:
+            for source, poll_s in self._polled:
                 if now_s >= due[source.name]:
                     # A source that failed raises again at the end of the window, where the reason is recorded.
                     with contextlib.suppress(SourceError):
                         self.last_j[source.name] = source.joules()
-                    due[source.name] = now_s + (source.poll_s or 0.0)
+                    due[source.name] = now_s + poll_s
             if self._probe is not None:
                 if now_s >= next_probe_s:
                     self.timeline.add(self._probe.sample(now_s - start_s))

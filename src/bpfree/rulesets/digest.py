@@ -38,7 +38,7 @@ def digest(ruleset: Rules) -> str:
 
     Independent of the order of keys in a file, of the process and of the machine.
     """
-    canonical = json.dumps(hashed_fields(ruleset), sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    canonical = json.dumps(hashed_fields(ruleset), sort_keys=True, separators=(",", ":"), ensure_ascii=True)
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 

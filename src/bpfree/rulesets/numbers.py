@@ -23,11 +23,11 @@ def number(value: object) -> object:
 
 NonNegative = Annotated[float, BeforeValidator(number), Field(ge=0, allow_inf_nan=False)]
 Positive = Annotated[float, BeforeValidator(number), Field(gt=0, allow_inf_nan=False)]
-Fraction = Annotated[float, BeforeValidator(number), Field(gt=0, lt=1, allow_inf_nan=False)]
-Share = Annotated[float, BeforeValidator(number), Field(gt=0, le=1, allow_inf_nan=False)]
+Fraction = Annotated[float, BeforeValidator(number), Field(gt=0, lt=1)]
+Share = Annotated[float, BeforeValidator(number), Field(gt=0, le=1)]
 Count = Annotated[int, BeforeValidator(number), Field(ge=1)]
 Natural = Annotated[int, BeforeValidator(number), Field(ge=0)]
-Word = Annotated[str, Field(min_length=1, pattern=r"\S")]
+Word = Annotated[str, Field(pattern=r"\S")]
 
 
 class Part(BaseModel):

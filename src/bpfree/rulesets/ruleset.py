@@ -170,8 +170,8 @@ class Ruleset(Rules):
         if cap is not None:
             wanted.setdefault("budget.passes_by_dataset", {})
             passes = self.search.passes_per_trial
-            if isinstance(cap, int) and passes is not None and 1 <= cap < passes:
-                wanted.setdefault("search.passes_per_trial", cap)
+            if isinstance(cap, int) and passes is not None and cap >= 1:
+                wanted.setdefault("search.passes_per_trial", min(cap, passes))
         changed = _apply(self, wanted, self.name, plain=False)
         if digest(changed) == digest(self) or "name" in wanted or self.name.endswith(CHANGED):
             return changed
@@ -220,13 +220,13 @@ def _apply(ruleset: Ruleset, changes: Mapping[str, Any], source: str, *, plain: 
     try:
         replace(fields, changes)
     except KeyError as error:
-        raise RulesetError(_unknown_key(error.args[0], source, ALIASES)) from None
-    if plain and fields["search"]["passes_per_trial"] is not None:
-        # an arm with a lower cap has shorter trials
+        (key,) = error.args
+        raise RulesetError(_unknown_key(key, source, ALIASES)) from None
+    if plain:  # an arm with a lower cap has shorter trials
         counts = [fields["budget"]["max_passes"], *fields["budget"]["passes_by_dataset"].values()]
-        longest = max((count for count in counts if isinstance(count, int)), default=1)
-        if isinstance(fields["search"]["passes_per_trial"], int) and longest >= 1:
-            fields["search"]["passes_per_trial"] = min(fields["search"]["passes_per_trial"], longest)
+        valid = [count for count in counts if isinstance(count, int) and count >= 1]
+        if valid and isinstance(fields["search"]["passes_per_trial"], int):
+            fields["search"]["passes_per_trial"] = min(fields["search"]["passes_per_trial"], max(valid))
     return build(fields, source)
 
 
@@ -272,17 +272,17 @@ def _one_line(error: ValidationError, source: str) -> str:
         return f"ruleset {source}: {where} is missing{rest}"
     text = first["msg"].removeprefix("Value error, ").removeprefix("ruleset ")
     if first["type"] != "value_error":
-        text = text.removeprefix("Input ").replace("should", "must", 1)
+        text = text.removeprefix("Input ").replace("should", "must")
     got = "" if isinstance(first["input"], Mapping | Rules) else f", got {first['input']!r}"
     return f"ruleset {source}: {where + ' ' if where else ''}{text}{got}{rest}"
 
 
 def _unknown_key(key: str, source: str, short: Iterable[str] = ()) -> str:
     known = [*_keys(), *short]
-    near = difflib.get_close_matches(key, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(key, known, cutoff=0.5)
     if not near:  # the right word in the wrong place: compare the last parts
         last = {name.rpartition(".")[2]: name for name in known}
-        near = [last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], last, n=1, cutoff=0.6)]
+        near = [last[word] for word in difflib.get_close_matches(key.rpartition(".")[2], last, cutoff=0.6)]
     cure = f"did you mean {near[0]!r}?" if near else f"known: {', '.join(Ruleset.model_fields)}"
     return f"ruleset {source}: unknown key {key!r}; {cure}"
 

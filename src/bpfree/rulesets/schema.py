@@ -211,7 +211,7 @@ class Rules(Part):
     @model_validator(mode="after")
     def _a_trial_is_not_longer_than_a_run(self) -> Rules:
         passes = self.search.passes_per_trial
-        longest = max(self.budget.max_passes, *self.budget.passes_by_dataset.values(), 1)
+        longest = max([self.budget.max_passes, *self.budget.passes_by_dataset.values()])
         if passes is not None and passes > longest and self.budget.per == "run":
             raise ValueError(
                 f"search.passes_per_trial is {passes}, more than the {longest} of a run; lower it, or leave it empty for the "

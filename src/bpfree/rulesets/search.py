@@ -27,9 +27,10 @@ def tenth_at_most_25(n: int) -> int:
 
 def newest_25_full(n: int) -> np.ndarray:
     """Weights of ``n`` trials, oldest first: the newest 25 full, older ones on a ramp (as Optuna's default)."""
-    if n < 25:
-        return np.ones(n)
-    return np.concatenate([np.linspace(1.0 / n, 1.0, num=n - 25), np.ones(25)])
+    full = np.ones(min(n, 25))
+    if n == len(full):
+        return full
+    return np.concatenate([np.linspace(1.0 / n, 1.0, num=n - len(full)), full])
 
 
 class Sampler(Part):

@@ -130,17 +130,15 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
         "accuracy wins, and the test split is not read."
     )
     passes, run, per = search.passes_per_trial, ruleset.passes(), ruleset.budget.per
-    if passes is None or (passes == run and not ruleset.budget.passes_by_dataset):
-        yield "A trial has the same passes and the same stopping rule as a run."
-    elif ruleset.budget.passes_by_dataset:
+    against = f"at most {passes} passes per {per} against {run}, so what is tuned favours arms that learn"
+    if passes is not None and ruleset.budget.passes_by_dataset:
         yield f"A trial has at most {passes} passes per {per}, and never more than a run."
+    elif passes is not None and passes < run:
+        yield f"A trial is shorter than a run: {against} early."
+    elif passes is not None and passes > run:
+        yield f"A trial is longer than a run: {against} late."
     else:
-        length = "shorter" if passes < run else "longer"
-        favours = "early" if passes < run else "late"
-        yield (
-            f"A trial is {length} than a run: at most {passes} passes per {per} against {run}, so what is tuned favours arms "
-            f"that learn {favours}."
-        )
+        yield "A trial has the same passes and the same stopping rule as a run."
     if search.train_examples is not None:
         yield f"A trial trains on at most {search.train_examples} examples, the same for every arm."
 
