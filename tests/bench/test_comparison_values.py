@@ -16,8 +16,8 @@ from bpfree.bench import compare, environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.compare import ComparisonRun
 from bpfree.bench.directory import RunDirectory
-from bpfree.bench.reproduce import choose
 from bpfree.bench.setting import Setting
+from bpfree.bench.suite_choice import choose
 from bpfree.bench.suites.files import load
 from bpfree.errors import RunDirectoryError
 from bpfree.meter import Meter

@@ -13,7 +13,7 @@ from bpfree import rulesets
 from bpfree.algorithms import Phase
 from bpfree.bench import reproduce
 from bpfree.bench.arm import Arm
-from bpfree.bench.reproduce import choose
+from bpfree.bench.suite_choice import choose
 from bpfree.bench.suites import estimate as estimating
 from bpfree.bench.suites.directory import check_place
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps

@@ -13,7 +13,8 @@ import torch
 from bpfree import data, published
 from bpfree.bench import Arm, suites
 from bpfree.bench import reproduce as reproducing
-from bpfree.bench.reproduce import Reproduction, choose
+from bpfree.bench.reproduce import Reproduction
+from bpfree.bench.suite_choice import choose
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import n_scaled, scaled_data
 from bpfree.bench.suites.sizes import KNOWN, Size

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -32,14 +32,14 @@ from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import scaled_data, split_seed
 from bpfree.bench.suites.sizes import KNOWN, Size
 from bpfree.data import Dataset
-from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError, unknown_name
+from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError
 from bpfree.files import write_atomic, writing
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.nets import build
 from bpfree.published import Number
 from bpfree.rulesets import Ruleset, Split
 
-__all__ = ["ArmGroup", "Line", "Reproduction", "choose"]
+__all__ = ["ArmGroup", "Line", "Reproduction"]
 
 BASELINE = "backprop"
 
@@ -299,57 +299,3 @@ class Reproduction:
         ]
         plan = {"suite": self.suite.name, "scale": self.scale, "stamps": list(self.stamps), "rows": rows}
         write_atomic(out / "suite.json", json.dumps(plan, indent=2) + "\n")
-
-
-def choose(
-    suite: Suite,
-    *,
-    scale: float = 1.0,
-    dataset_names: Sequence[str] = (),
-    arms: Sequence[str] = (),
-    n_seeds: int | None = None,
-    max_hours: float | None = None,
-) -> Reproduction:
-    """A suite cut down to what was asked, under its rulesets with the options folded in.
-
-    Args:
-        scale: multiplies training examples, trials and passes (and validation and test examples), each at least 1.
-        dataset_names: keep the rows on these; empty keeps all.
-        arms: keep these arms, or all arms of these rules; empty keeps all.
-        n_seeds: seeds 0 to N - 1 instead of the ruleset's.
-        max_hours: cap on the wall time of a run.
-
-    Raises:
-        UnknownNameError: a data set or arm that the suite has not.
-        RulesetError: an option out of range.
-    """
-    _only_known(f"data set of suite {suite.name}", dataset_names, suite.datasets)
-    by_rule = {arm.partition(":")[0] for arm in suite.arms}
-    _only_known(f"arm of suite {suite.name}", arms, {*suite.arms, *by_rule})
-    if n_seeds is not None and n_seeds < 1:
-        raise UsageError(f"--seeds must be at least 1, got {n_seeds}")
-    changes: Mapping[str, Any] = {
-        **({} if n_seeds is None else {"seeds": n_seeds}),
-        **({} if max_hours is None else {"max_hours": max_hours}),
-    }
-    lines = [
-        Line(section, row if scale == 1.0 else row.for_rehearsal(), section.number(row), row.not_run)
-        for section in suite.sections
-        for row in section.rows
-        if (not dataset_names or row.dataset in dataset_names) and (not arms or row.arm in arms or row.algorithm in arms)
-    ]
-    if not lines:
-        raise UsageError(
-            f"suite {suite.name} has no row with these data sets and arms; see: bpfree reproduce {suite.name} --list"
-        )
-    keys = dict.fromkeys(line.section.ruleset for line in lines)
-    rules = {key: suite.rulesets[key].load().scaled(scale) for key in keys}
-    return Reproduction(
-        suite, scale, {key: r.with_changes(changes) if changes else r for key, r in rules.items()}, lines, tuple(arms)
-    )
-
-
-def _only_known(kind: str, asked: Sequence[str], known: Sequence[str] | set[str]) -> None:
-    for name in asked:
-        if name not in known:
-            raise unknown_name(kind, name, known)

@@ -7,7 +7,8 @@ from typing import Any
 import typer
 
 from bpfree.bench import suites
-from bpfree.bench.reproduce import Reproduction, choose
+from bpfree.bench.reproduce import Reproduction
+from bpfree.bench.suite_choice import choose
 from bpfree.bench.suites import Suite
 from bpfree.cli.output import print_json, print_table
 from bpfree.errors import UsageError
@@ -19,7 +20,7 @@ __all__ = ["choose_rows", "list_command"]
 def choose_rows(
     suite: str, *, scale: float, datasets: str | None, arms: str | None, seeds: int | None, max_hours: float | None
 ) -> Reproduction:
-    """The rows of a suite that were asked for, see :func:`bpfree.bench.reproduce.choose`."""
+    """The rows of a suite that were asked for, see :func:`bpfree.bench.suite_choice.choose`."""
     return choose(
         suites.load(suite), scale=scale, dataset_names=_words(datasets), arms=_words(arms), n_seeds=seeds, max_hours=max_hours
     )
