@@ -1,0 +1,176 @@
+"""docs/landscape.md from the documents of ``bpfree analyse landscape``: verdict first, then tables, figures, how to read them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+Document = dict[str, Any]
+
+CLAIM = 'ends in "a more favourable minimum in the validation loss landscape"'
+FLATNESS = ("rise", "filter_normalised", "plain", "trace", "largest")
+NAMES = {
+    "loss": "validation loss, nats",
+    "accuracy": "validation accuracy",
+    "rise": "mean rise over slices, nats",
+    "width": "width of slices at +0.1 nats, filter norms",
+    "filter_normalised": "sharpness, filter-normalised, nats",
+    "plain": "sharpness (SAM), nats",
+    "trace": "trace of the Hessian",
+    "largest": "largest eigenvalue",
+    "barrier": "barrier from the baseline at the next seed, nats",
+}
+FREE = {"loss", "accuracy", "rise", "width", "filter_normalised", "barrier"}
+"""Quantities that do not change when layers are rescaled."""
+
+HOW = """
+## How to read this
+
+- **One loss for all rules**: the mean cross-entropy of the read-out on validation examples; scores are taken as logits.
+- **Slices** (Li et al. 2018): random directions, each filter scaled to the norm of the trained filter; biases and BatchNorm stay.
+- **Sharpness** (Foret et al. 2021): the rise of the loss after one step of length rho along the gradient. *Filter-normalised*:
+  the step is measured in the norms of the filters (after Kwon et al. 2021).
+- **Scale**: sharpness, trace and eigenvalue change when one layer is multiplied by c and the next divided by c, although the net
+  computes the same (Dinh et al. 2017). The loss, slices, filter-normalised sharpness and barriers do not. Where the two kinds
+  disagree, believe the second.
+- **Confidence**: cross-entropy also depends on the scale of the scores. A net that is more certain of the same classes has a
+  sharper loss. These numbers do not separate the two.
+- **Barrier** (Frankle et al. 2020): the largest excess of the loss on the straight line over the line between its ends. Hidden
+  units are *not* matched by permutation first, so a barrier between two starts is no proof of two basins. Backprop against itself
+  at another seed is the yardstick. Each model is the end of two such lines, so the interval of a barrier is approximate.
+- **Plane** (Garipov et al. 2018): through backprop's minimum, the rule's minimum, and the weights that both started from.
+- BatchNorm's statistics are recomputed on training examples at every point (these nets have none).
+"""
+
+COMMANDS = """
+## Your own models
+
+    bpfree train backprop --dataset mnist --net mlp:2x1000 --seed 0 --out runs/bp-0
+    bpfree train mono-forward --dataset mnist --net mlp:2x1000 --seed 0 --out runs/mf-0
+    bpfree analyse landscape runs/bp-0/model.safetensors runs/mf-0/model.safetensors --out runs/landscape
+
+The first model's rule is the baseline. Models of several seeds are paired by seed. `--part slices` computes one part alone; the
+command resumes. Formulas: `bpfree.analysis.slices`, `bpfree.analysis.curvature`, `bpfree.analysis.connectivity`.
+"""
+
+
+def page(documents: dict[str, Document], figures: dict[str, list[str]]) -> str:
+    """The whole page.
+
+    Args:
+        documents: by the name of their directory, the one that decides first.
+        figures: file names of each document's figures; they become links to ``figures:NAME/FILE``.
+    """
+    lines = ["# Minima: where backprop and Mono-Forward end", "", *verdict(next(iter(documents.values())))]
+    for number, (name, document) in enumerate(documents.items()):
+        lines += ["", f"## {title(document)}", ""]
+        if number:
+            lines += [*verdict(document), ""]
+        lines += [*conditions(document), "", *models_table(document), "", *comparison_table(document), "", *lines_table(document)]
+        lines += [""] + [f"![{file.removesuffix('.svg')}](figures:{name}/{file})\n" for file in figures[name]]
+        lines += [f"- {note}." for note in document["notes"]]
+        lines += [f"- No {what}: {why}." for what, why in document["reasons"].items()]
+    return "\n".join(lines).rstrip() + "\n" + HOW + COMMANDS
+
+
+def title(document: Document) -> str:
+    """Data, net and seeds."""
+    seeds = {model["seed"] for model in document["models"]}
+    return f"{document['dataset']}, {document['net']}, {len(seeds)} seed{'s' if len(seeds) != 1 else ''} of each rule"
+
+
+def verdict(document: Document) -> list[str]:
+    """The claim, and for each rule what the numbers say of it, with intervals."""
+    baseline = document["models"][0]["label"]
+    rivals = list(dict.fromkeys(model["label"] for model in document["models"] if model["label"] != baseline))
+    lines = [
+        f"The paper (arXiv 2509.19063) says that Mono-Forward {CLAIM}. On {title(document)}, against {baseline}, paired by seed:",
+        "",
+    ]
+    for label in rivals:
+        for name in ("loss", *FLATNESS):
+            row = document["comparison"].get(name, {}).get(label)
+            if row:
+                lines.append(f"- {label}, {NAMES[name]}{'' if name in FREE else ' (depends on scale)'}: {row['sentence']}")
+    return [*lines, "", summary(document, rivals)]
+
+
+def summary(document: Document, rivals: list[str]) -> str:
+    """How many of the measures favour each rule, in means; no word of a test."""
+    sentences = []
+    for label in rivals:
+        rows = {name: document["comparison"].get(name, {}).get(label) for name in ("loss", *FLATNESS)}
+        lower = [NAMES[name].split(",")[0] for name, row in rows.items() if row and row["difference"]["mean"] < 0]
+        shown = [NAMES[name].split(",")[0] for name, row in rows.items() if row and _excludes_zero(row["difference"])]
+        n = sum(row is not None for row in rows.values())
+        which = f" ({', '.join(lower)})" if 0 < len(lower) < n else ""
+        which += f"; of all, {len(shown)} intervals exclude 0{f' ({chr(44).join(shown)})' if shown else ''}"
+        sentences.append(f"{label} has the lower mean in {len(lower)} of {n} measures{which}.")
+    return "**In short** (lower is what the claim calls favourable): " + " ".join(sentences)
+
+
+def _excludes_zero(interval: Document) -> bool:
+    return interval["low"] is not None and not interval["low"] <= 0 <= interval["high"]
+
+
+def conditions(document: Document) -> list[str]:
+    """What was measured, on what."""
+    training = document["training"]
+    passes: dict[str, list[str]] = {}
+    for run in training["ended"]:
+        passes.setdefault(run["arm"], []).append(str(run["passes"]))
+    ran = "; ".join(f"{arm}: {', '.join(counts)}" for arm, counts in passes.items())
+    return [
+        f"Made by `{document['command']}`. Batch {training['batch_size']}, patience 10 on validation accuracy, the best state "
+        f"restored, at most {training['max_passes']} passes in all phases together. Passes by seed: {ran}. Nothing was tuned.",
+        f"The loss is taken on {document['examples']} validation examples; {document['directions']} random directions, "
+        f"{document['points']} points on each, radius {document['radius']:g}; rho {document['rho']:g}; {document['probes']} "
+        f"probes of the trace; {'float64' if document['double'] else 'float32'}.",
+    ]
+
+
+def models_table(document: Document) -> list[str]:
+    """One row for each model."""
+    keys = ("loss", "accuracy", "rise", "width", "filter_normalised", "plain", "trace", "largest")
+    values: dict[str, Document] = {model["name"]: {} for model in document["models"]}
+    for part in ("slices", "sharpness", "curvature"):
+        for entry in document[part]:
+            values[entry["of"][0]].update(entry)
+    heading = ["| model | " + " | ".join(NAMES[key] for key in keys) + " |", "|---|" + "---:|" * len(keys)]
+    return heading + [f"| {name} | " + " | ".join(_number(row.get(key)) for key in keys) + " |" for name, row in values.items()]
+
+
+def comparison_table(document: Document) -> list[str]:
+    """Means and paired differences, with 95 % intervals."""
+    lines = ["| quantity | rule | mean | difference to the baseline | verdict |", "|---|---|---:|---:|---|"]
+    for name, rows in document["comparison"].items():
+        for label, row in rows.items():
+            difference = _interval(row["difference"]) if "difference" in row else ""
+            lines.append(f"| {NAMES[name]} | {label} | {_interval(row['interval'])} | {difference} | {row.get('verdict', '')} |")
+    return lines
+
+
+def lines_table(document: Document) -> list[str]:
+    """Mean and range of the barriers of each kind of pair."""
+    label = {model["name"]: model["label"] for model in document["models"]}
+    kinds: dict[tuple[str, str], list[float]] = {}
+    for entry in document["line"]:
+        pair = f"{label[entry['of'][0]]} to {label[entry['of'][1]]}"
+        kinds.setdefault((pair, entry["between"]), []).append(entry["barrier"])
+    lines = ["| straight line | weights | lines | barrier, nats: mean (range) |", "|---|---|---:|---:|"]
+    for (pair, kind), barriers in kinds.items():
+        mean = sum(barriers) / len(barriers)
+        spread = f" ({min(barriers):.3g} to {max(barriers):.3g})" if len(barriers) > 1 else ""
+        lines.append(f"| {pair} | {kind} | {len(barriers)} | {mean:.3g}{spread} |")
+    return lines
+
+
+def _number(value: float | None) -> str:
+    return "" if value is None else f"{value:.4g}"
+
+
+def _interval(interval: Document) -> str:
+    if interval["mean"] is None:
+        return ""
+    if interval["low"] is None:
+        return f"{interval['mean']:.4g} (no interval)"
+    return f"{interval['mean']:.4g} [{interval['low']:.4g}, {interval['high']:.4g}]"
