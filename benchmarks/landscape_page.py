@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import textwrap
 from typing import Any
+
+from bpfree.stats import OPTIONAL_STOPPING
 
 Document = dict[str, Any]
 
@@ -19,13 +22,12 @@ NAMES = {
     "largest": "largest eigenvalue",
     "barrier": "barrier from the baseline at the next seed, nats",
 }
-FREE = {"loss", "accuracy", "rise", "width", "filter_normalised", "barrier"}
-"""Quantities that do not change when layers are rescaled."""
 
 HOW = """
 ## How to read this
 
-- **One loss for all rules**: the mean cross-entropy of the read-out on validation examples; scores are taken as logits.
+- **One loss for all rules**: the mean cross-entropy of the read-out on validation examples; scores are taken as logits. The same
+  split decided which pass's weights were kept, for every rule alike.
 - **Slices** (Li et al. 2018): random directions, each filter scaled to the norm of the trained filter; biases and BatchNorm stay.
 - **Sharpness** (Foret et al. 2021): the rise of the loss after one step of length rho along the gradient. *Filter-normalised*:
   the step is measured in the norms of the filters (after Kwon et al. 2021).
@@ -60,16 +62,26 @@ def page(documents: dict[str, Document], figures: dict[str, list[str]]) -> str:
         documents: by the name of their directory, the one that decides first.
         figures: file names of each document's figures; they become links to ``figures:NAME/FILE``.
     """
-    lines = ["# Minima: where backprop and Mono-Forward end", "", *verdict(next(iter(documents.values())))]
-    for number, (name, document) in enumerate(documents.items()):
-        lines += ["", f"## {title(document)}", ""]
-        if number:
-            lines += [*verdict(document), ""]
-        lines += [*conditions(document), "", *models_table(document), "", *comparison_table(document), "", *lines_table(document)]
-        lines += [""] + [f"![{file.removesuffix('.svg')}](figures:{name}/{file})\n" for file in figures[name]]
-        lines += [f"- {note}." for note in document["notes"]]
-        lines += [f"- No {what}: {why}." for what, why in document["reasons"].items()]
+    lines = [
+        "# Minima: where backprop and Mono-Forward end",
+        "",
+        *_filled(f"The paper (arXiv 2509.19063) says that Mono-Forward {CLAIM}."),
+    ]
+    for document in documents.values():
+        lines += ["", *verdict(document)]
+    lines += ["", *_filled(OPTIONAL_STOPPING)]
+    for name, document in documents.items():
+        lines += ["", f"## {title(document)}", "", *conditions(document), "", *models_table(document), ""]
+        lines += [*comparison_table(document), "", *lines_table(document), ""]
+        lines += [f"![{file.removesuffix('.svg')}](figures:{name}/{file})\n" for file in figures[name]]
+        lines += [line for note in document["notes"] for line in _filled(f"- {note}.")]
+        lines += [line for what, why in document["reasons"].items() for line in _filled(f"- No {what}: {why}.")]
     return "\n".join(lines).rstrip() + "\n" + HOW + COMMANDS
+
+
+def _filled(text: str) -> list[str]:
+    """The text in lines of one width; those after the first of an item are indented."""
+    return textwrap.wrap(text, 128, subsequent_indent="  " if text.startswith("- ") else "", break_on_hyphens=False)
 
 
 def title(document: Document) -> str:
@@ -79,33 +91,29 @@ def title(document: Document) -> str:
 
 
 def verdict(document: Document) -> list[str]:
-    """The claim, and for each rule what the numbers say of it, with intervals."""
+    """What the numbers say of the claim, in its two readings, for each rule."""
     baseline = document["models"][0]["label"]
     rivals = list(dict.fromkeys(model["label"] for model in document["models"] if model["label"] != baseline))
-    lines = [
-        f"The paper (arXiv 2509.19063) says that Mono-Forward {CLAIM}. On {title(document)}, against {baseline}, paired by seed:",
-        "",
-    ]
+    lines = _filled(f"**On {title(document)}**, against {baseline}, paired by seed, with 95 % intervals:")
+    lines.append("")
     for label in rivals:
-        for name in ("loss", *FLATNESS):
-            row = document["comparison"].get(name, {}).get(label)
-            if row:
-                lines.append(f"- {label}, {NAMES[name]}{'' if name in FREE else ' (depends on scale)'}: {row['sentence']}")
-    return [*lines, "", summary(document, rivals)]
+        row = document["comparison"]["loss"][label]
+        lines += _filled(f"- {label}, read as a lower validation loss (nats): {row['sentence']}")
+        lines += _filled(f"- {label}, read as a flatter minimum: {flatness(document, label)}")
+    return lines
 
 
-def summary(document: Document, rivals: list[str]) -> str:
-    """How many of the measures favour each rule, in means; no word of a test."""
-    sentences = []
-    for label in rivals:
-        rows = {name: document["comparison"].get(name, {}).get(label) for name in ("loss", *FLATNESS)}
-        lower = [NAMES[name].split(",")[0] for name, row in rows.items() if row and row["difference"]["mean"] < 0]
-        shown = [NAMES[name].split(",")[0] for name, row in rows.items() if row and _excludes_zero(row["difference"])]
-        n = sum(row is not None for row in rows.values())
-        which = f" ({', '.join(lower)})" if 0 < len(lower) < n else ""
-        which += f"; of all, {len(shown)} intervals exclude 0{f' ({chr(44).join(shown)})' if shown else ''}"
-        sentences.append(f"{label} has the lower mean in {len(lower)} of {n} measures{which}.")
-    return "**In short** (lower is what the claim calls favourable): " + " ".join(sentences)
+def flatness(document: Document, label: str) -> str:
+    """The words that the measures of flatness give, and which intervals exclude 0."""
+    rows = {name: document["comparison"].get(name, {}).get(label) for name in FLATNESS}
+    words: dict[str, list[str]] = {}
+    for name, row in rows.items():
+        if row:
+            words.setdefault(row["verdict"].split(":")[0], []).append(f"{NAMES[name]} {_interval(row['difference'])}")
+    counted = ". ".join(f"{word} in {len(names)} measures: {'; '.join(names)}" for word, names in words.items())
+    clear = [NAMES[name] for name, row in rows.items() if row and _excludes_zero(row["difference"])]
+    tail = f"the interval of {'; '.join(clear)} excludes 0" if clear else "no interval excludes 0"
+    return f"{counted}. Before any correction, {tail}."
 
 
 def _excludes_zero(interval: Document) -> bool:
@@ -120,11 +128,16 @@ def conditions(document: Document) -> list[str]:
         passes.setdefault(run["arm"], []).append(str(run["passes"]))
     ran = "; ".join(f"{arm}: {', '.join(counts)}" for arm, counts in passes.items())
     return [
-        f"Made by `{document['command']}`. Batch {training['batch_size']}, patience 10 on validation accuracy, the best state "
-        f"restored, at most {training['max_passes']} passes in all phases together. Passes by seed: {ran}. Nothing was tuned.",
-        f"The loss is taken on {document['examples']} validation examples; {document['directions']} random directions, "
-        f"{document['points']} points on each, radius {document['radius']:g}; rho {document['rho']:g}; {document['probes']} "
-        f"probes of the trace; {'float64' if document['double'] else 'float32'}.",
+        *_filled(
+            f"Made by `{document['command']}`. Batch {training['batch_size']}, patience 10 on validation accuracy, best state "
+            f"restored, at most {training['max_passes']} passes in all phases together. Passes by seed: {ran}. Nothing was tuned."
+        ),
+        "",
+        *_filled(
+            f"The loss is taken on {document['examples']} validation examples; {document['directions']} random directions, "
+            f"{document['points']} points on each, radius {document['radius']:g}; rho {document['rho']:g}; {document['probes']} "
+            f"probes of the trace; {'float64' if document['double'] else 'float32'}."
+        ),
     ]
 
 
@@ -135,6 +148,7 @@ def models_table(document: Document) -> list[str]:
     for part in ("slices", "sharpness", "curvature"):
         for entry in document[part]:
             values[entry["of"][0]].update(entry)
+    keys = tuple(key for key in keys if any(row.get(key) is not None for row in values.values()))
     heading = ["| model | " + " | ".join(NAMES[key] for key in keys) + " |", "|---|" + "---:|" * len(keys)]
     return heading + [f"| {name} | " + " | ".join(_number(row.get(key)) for key in keys) + " |" for name, row in values.items()]
 
