@@ -19,21 +19,7 @@ from bpfree.train import initialise
 from .conftest import Outcome
 
 Command = Callable[..., Outcome]
-QUICK = (
-    "--examples",
-    "60",
-    "--points",
-    "3",
-    "--plane-points",
-    "2",
-    "--directions",
-    "2",
-    "--probes",
-    "2",
-    "--quiet",
-    "--out",
-    "L",
-)
+SMALL = ("--examples", "60", "--points", "3", "--plane-points", "2", "--directions", "2", "--probes", "2", "--out", "L")
 RUNS = {
     "bp-0": ("backprop", "--seed", "0", "--net", "mlp:2x5"),
     "bp-1": ("backprop", "--seed", "1", "--net", "mlp:2x5"),

@@ -27,9 +27,6 @@ QUANTITIES: dict[str, tuple[str, str, bool]] = {
 }
 """Name to the part that has it, what it is called, and whether more of it is what the claim calls favourable."""
 
-SCALE_FREE = ("loss", "accuracy", "rise", "width", "filter_normalised")
-"""Quantities that do not change when a net of ReLUs is rescaled without computing anything else."""
-
 MARGIN = 0.1
 """Of equivalence: a share of the baseline's mean."""
 
