@@ -100,6 +100,7 @@ def verdict(document: Document) -> list[str]:
         row = document["comparison"]["loss"][label]
         lines += _filled(f"- {label}, read as a lower validation loss (nats): {row['sentence']}")
         lines += _filled(f"- {label}, read as a flatter minimum: {flatness(document, label)}")
+        lines += _filled(f"- {label}, on the straight line: {connection(document, baseline, label)}")
     return lines
 
 
@@ -114,6 +115,34 @@ def flatness(document: Document, label: str) -> str:
     clear = [NAMES[name] for name, row in rows.items() if row and _excludes_zero(row["difference"])]
     tail = f"the interval of {'; '.join(clear)} excludes 0" if clear else "no interval excludes 0"
     return f"{counted}. Before any correction, {tail}."
+
+
+def connection(document: Document, baseline: str, label: str) -> str:
+    """The barrier from the same start, and from another beside the yardstick."""
+    kinds = barriers(document)
+    same = kinds.get((baseline, label, "same start"), [])
+    words = [f"barrier to {baseline} from the same start {_mean(same)} nats"] if same else []
+    row = document["comparison"].get("barrier", {}).get(label)
+    if row:
+        words.append(
+            f"from another start {_mean(kinds[baseline, label, 'other start'])}, {baseline} to itself "
+            f"{_mean(kinds[baseline, baseline, 'other start'])}; their difference: {row['sentence'].rstrip('.')}"
+        )
+    return "; ".join(words) + "." if words else "not measured."
+
+
+def barriers(document: Document) -> dict[tuple[str, str, str], list[float]]:
+    """Labels at both ends and kind of pair to the barriers (nats)."""
+    label = {model["name"]: model["label"] for model in document["models"]}
+    kinds: dict[tuple[str, str, str], list[float]] = {}
+    for entry in document["line"]:
+        first, last = (label[name] for name in entry["of"])
+        kinds.setdefault((first, last, entry["between"]), []).append(entry["barrier"])
+    return kinds
+
+
+def _mean(values: list[float]) -> str:
+    return f"{sum(values) / len(values):.3g}"
 
 
 def _excludes_zero(interval: Document) -> bool:
@@ -165,16 +194,10 @@ def comparison_table(document: Document) -> list[str]:
 
 def lines_table(document: Document) -> list[str]:
     """Mean and range of the barriers of each kind of pair."""
-    label = {model["name"]: model["label"] for model in document["models"]}
-    kinds: dict[tuple[str, str], list[float]] = {}
-    for entry in document["line"]:
-        pair = f"{label[entry['of'][0]]} to {label[entry['of'][1]]}"
-        kinds.setdefault((pair, entry["between"]), []).append(entry["barrier"])
     lines = ["| straight line | weights | lines | barrier, nats: mean (range) |", "|---|---|---:|---:|"]
-    for (pair, kind), barriers in kinds.items():
-        mean = sum(barriers) / len(barriers)
-        spread = f" ({min(barriers):.3g} to {max(barriers):.3g})" if len(barriers) > 1 else ""
-        lines.append(f"| {pair} | {kind} | {len(barriers)} | {mean:.3g}{spread} |")
+    for (first, last, kind), of_kind in barriers(document).items():
+        spread = f" ({min(of_kind):.3g} to {max(of_kind):.3g})" if len(of_kind) > 1 else ""
+        lines.append(f"| {first} to {last} | {kind} | {len(of_kind)} | {_mean(of_kind)}{spread} |")
     return lines
 
 

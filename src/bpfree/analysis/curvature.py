@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 import statistics
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -72,6 +73,8 @@ def curvature(surface: Surface, point: Tensor, *, probes: int = 20, seed: int = 
         return times(torch.from_numpy(v.reshape(-1)).to(point.device)).cpu().numpy()
 
     start = torch.randn(n, generator=generator, dtype=torch.float64).numpy()
-    operator = LinearOperator((n, n), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  # scipy has no types
-    (largest,) = eigsh(operator, k=1, which="LA", v0=start, tol=TOLERANCE, ncv=min(n, LANCZOS_VECTORS), return_eigenvectors=False)
+    operator: Any = LinearOperator((n, n), matvec=product, dtype=np.float64)  # pyright: ignore[reportCallIssue]  # scipy has no types
+    solve: Any = eigsh  # likewise
+    vectors = min(n, LANCZOS_VECTORS)
+    (largest,) = solve(operator, k=1, which="LA", v0=start, tol=TOLERANCE, ncv=vectors, return_eigenvectors=False)
     return Curvature(statistics.fmean(samples), error, float(largest), probes)
