@@ -2,7 +2,7 @@
 
     python benchmarks/landscape.py mnist --data-dir DIR [--out DIR] [--seeds N]   # MNIST, mlp:2x1000: trains, analyses; resumes
     python benchmarks/landscape.py digits --seeds 5                               # the embedded digits, mlp:2x256: minutes
-    python benchmarks/landscape.py mnist --out DIR --seeds N --no-training        # only the seeds that are trained
+    python benchmarks/landscape.py mnist --out DIR --seeds N --no-training        # only the models that are there
     python benchmarks/landscape.py show                                           # the page of what was measured
 
 Every arm is trained by ``bpfree train`` with its published or default learning rate; nothing is tuned. Models stay in ``--out``.
@@ -69,14 +69,20 @@ def train(out: Path, arm: str, seed: int, dataset: str, data_dir: Path | None) -
         raise SystemExit(f"training of {arm}, seed {seed} ended with code {code}")
 
 
-def complete_seeds(out: Path, seeds: int) -> list[int]:
-    """Seeds with a model of every arm."""
-    return [seed for seed in range(seeds) if all(model_of(out, arm, seed).exists() for arm in ARMS)]
+Cell = tuple[str, int]
+"""An arm and a seed."""
 
 
-def analyse(out: Path, seeds: list[int], dataset: str, data_dir: Path | None) -> Path:
-    """The landscape of all models of these seeds, resumed if it was stopped; returns its directory."""
-    minima = read_minima([model_of(out, arm, seed) for arm in ARMS for seed in seeds])
+def trained(out: Path, seeds: int) -> list[Cell]:
+    """Arms and seeds with a model; of the seeds that the baseline has."""
+    baseline = next(iter(ARMS))
+    there = [seed for seed in range(seeds) if model_of(out, baseline, seed).exists()]
+    return [(arm, seed) for arm in ARMS for seed in there if model_of(out, arm, seed).exists()]
+
+
+def analyse(out: Path, cells: list[Cell], dataset: str, data_dir: Path | None) -> Path:
+    """The landscape of these models, resumed if it was stopped; returns its directory."""
+    minima = read_minima([model_of(out, *cell) for cell in cells])
     minima = [dataclasses.replace(minimum, file=str(Path(minimum.file).relative_to(out))) for minimum in minima]
     loaded = data.load(dataset, data_dir=data_dir).without_test()
     environment.configure_torch(sum(p.numel() for p in minima[0].model.net.parameters()), PLAN.examples, torch.device("cpu"))
@@ -86,10 +92,10 @@ def analyse(out: Path, seeds: list[int], dataset: str, data_dir: Path | None) ->
         "training": {
             "batch_size": BATCH_SIZES[dataset],
             "max_passes": MAX_PASSES[dataset],
-            "ended": [ended(out, arm, seed) for arm in ARMS for seed in seeds],
+            "ended": [ended(out, *cell) for cell in cells],
         },
     }
-    place = out / f"analysis-{'-'.join(map(str, seeds))}"
+    place = out / f"analysis-of-{len(cells)}"
     record_landscape(minima, loaded, PLAN, place, facts=facts, on_unit=lambda name, _: sys.stderr.write(f"{name}\n"))
     return place
 
@@ -144,10 +150,10 @@ def measure(dataset: str, out: Path, given: argparse.Namespace) -> None:
         for arm in ARMS:
             if not model_of(out, arm, seed).exists():
                 train(out, arm, seed, dataset, given.data_dir)
-    seeds = complete_seeds(out, given.seeds)
-    if not seeds:
-        raise SystemExit(f"{out} has no seed with a model of every arm; leave --no-training out")
-    place = analyse(out, seeds, dataset, given.data_dir)
+    cells = trained(out, given.seeds)
+    if not cells:
+        raise SystemExit(f"{out} has no model of {next(iter(ARMS))}; leave --no-training out")
+    place = analyse(out, cells, dataset, given.data_dir)
     (RESULTS / name_of(dataset)).mkdir(parents=True, exist_ok=True)
     shutil.copyfile(place / "landscape.json", RESULTS / name_of(dataset) / "landscape.json")
 

@@ -86,8 +86,13 @@ def _filled(text: str) -> list[str]:
 
 def title(document: Document) -> str:
     """Data, net and seeds."""
-    seeds = {model["seed"] for model in document["models"]}
-    return f"{document['dataset']}, {document['net']}, {len(seeds)} seed{'s' if len(seeds) != 1 else ''} of each rule"
+    counts = {}
+    for model in document["models"]:
+        counts[model["label"]] = counts.get(model["label"], 0) + 1
+    numbers = set(counts.values())
+    n = numbers.pop() if len(numbers) == 1 else 0
+    seeds = f"{n} seed{'s' if n > 1 else ''} of each rule" if n else ", ".join(f"{k} of {name}" for name, k in counts.items())
+    return f"{document['dataset']}, {document['net']}, {seeds}"
 
 
 def verdict(document: Document) -> list[str]:
