@@ -103,7 +103,8 @@ def verdict(document: Document) -> list[str]:
     lines.append("")
     for label in rivals:
         row = document["comparison"]["loss"][label]
-        lines += _filled(f"- {label}, read as a lower validation loss (nats): {row['sentence']}")
+        alone = "" if _known(row["difference"]) else f" Difference {_interval(row['difference'])}."
+        lines += _filled(f"- {label}, read as a lower validation loss (nats): {row['sentence']}{alone}")
         lines += _filled(f"- {label}, read as a flatter minimum: {flatness(document, label)}")
         lines += _filled(f"- {label}, on the straight line: {connection(document, baseline, label)}")
     return lines
@@ -117,6 +118,8 @@ def flatness(document: Document, label: str) -> str:
         if row:
             words.setdefault(row["verdict"].split(":")[0], []).append(f"{NAMES[name]} {_interval(row['difference'])}")
     counted = ". ".join(f"{word} in {len(names)} measures: {'; '.join(names)}" for word, names in words.items())
+    if not any(row and _known(row["difference"]) for row in rows.values()):
+        return f"{counted}."
     clear = [NAMES[name] for name, row in rows.items() if row and _excludes_zero(row["difference"])]
     tail = f"the interval of {'; '.join(clear)} excludes 0" if clear else "no interval excludes 0"
     return f"{counted}. Before any correction, {tail}."
@@ -151,7 +154,11 @@ def _mean(values: list[float]) -> str:
 
 
 def _excludes_zero(interval: Document) -> bool:
-    return interval["low"] is not None and not interval["low"] <= 0 <= interval["high"]
+    return _known(interval) and not interval["low"] <= 0 <= interval["high"]
+
+
+def _known(interval: Document) -> bool:
+    return interval["low"] is not None
 
 
 def conditions(document: Document) -> list[str]:
@@ -160,11 +167,13 @@ def conditions(document: Document) -> list[str]:
     passes: dict[str, list[str]] = {}
     for run in training["ended"]:
         passes.setdefault(run["arm"], []).append(str(run["passes"]))
+    capped = sum(run["passes"] >= training["max_passes"] for run in training["ended"])
     ran = "; ".join(f"{arm}: {', '.join(counts)}" for arm, counts in passes.items())
     return [
         *_filled(
             f"Made by `{document['command']}`. Batch {training['batch_size']}, patience 10 on validation accuracy, best state "
-            f"restored, at most {training['max_passes']} passes in all phases together. Passes by seed: {ran}. Nothing was tuned."
+            f"restored, at most {training['max_passes']} passes in all phases together. Passes by seed: {ran}. "
+            f"{capped} of {len(training['ended'])} runs ended at the cap. Nothing was tuned."
         ),
         "",
         *_filled(

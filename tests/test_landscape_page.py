@@ -58,4 +58,5 @@ def test_one_seed_has_no_interval_and_the_page_says_so(writer: ModuleType) -> No
                 row["verdict"] = row["sentence"] = "not judged: 1 paired seed, at least 5 are needed"
     text = " ".join(writer.page({"one": document}, {"one": []}).split())
     assert "not judged in 5 measures: mean rise over slices, nats -0.003243 (no interval)" in text
-    assert "no interval excludes 0" in text
+    assert "at least 5 are needed Difference 0.00827 (no interval)." in text
+    assert "excludes 0" not in text
