@@ -86,13 +86,18 @@ def _filled(text: str) -> list[str]:
 
 def title(document: Document) -> str:
     """Data, net and seeds."""
-    counts = {}
+    counts: dict[str, int] = {}
     for model in document["models"]:
         counts[model["label"]] = counts.get(model["label"], 0) + 1
-    numbers = set(counts.values())
-    n = numbers.pop() if len(numbers) == 1 else 0
-    seeds = f"{n} seed{'s' if n > 1 else ''} of each rule" if n else ", ".join(f"{k} of {name}" for name, k in counts.items())
+    if len(set(counts.values())) == 1:
+        seeds = f"{_seeds(next(iter(counts.values())))} of each rule"
+    else:
+        seeds = ", ".join(f"{_seeds(n)} of {label}" for label, n in counts.items())
     return f"{document['dataset']}, {document['net']}, {seeds}"
+
+
+def _seeds(n: int) -> str:
+    return f"{n} seed{'s' if n > 1 else ''}"
 
 
 def verdict(document: Document) -> list[str]:
