@@ -43,6 +43,7 @@ OTHER_MEANINGS = {
     "maths": "what a record or the file of a model says was run",
     "dropout": "means the same in every rule that has it: alignment switches it off",
     "alpha": "the level of a test",
+    "loss": "the cross-entropy of a read-out, at a point of a landscape",
 }
 """Names of hyper-parameters that are words of the harness as well, and what they mean there. They are not looked up in the
 hyper-parameters of a rule, and do not stand in a list with each other."""

@@ -72,10 +72,12 @@ def test_a_model_has_no_moments_no_sums_and_no_feedback(tmp_path: Path) -> None:
 
 def test_the_header_says_where_the_model_comes_from(tmp_path: Path) -> None:
     digits = data.load("digits")
-    path = keep(trained("mono-forward"), tmp_path / "model.safetensors", data=digits, val_accuracy=0.5)
+    path = keep(trained("mono-forward"), tmp_path / "model.safetensors", data=digits, val_accuracy=0.5, seed=7)
     header = read_header(path)
     assert (header.algorithm, header.net, header.in_shape, header.n_classes) == ("mono-forward", SPEC, IN_SHAPE, N_CLASSES)
     assert (header.dataset, header.split_digest, header.val_accuracy) == ("digits", digits.split_digest, 0.5)
+    assert header.seed == 7
+    assert read_header(keep(trained("mono-forward"), tmp_path / "other.safetensors")).seed is None
     assert {"bpfree", "torch", "python"} <= header.versions.keys()
 
 

@@ -69,6 +69,7 @@ def train_command(
                 phase=model.phase.index,
                 data=setting.data,
                 val_accuracy=record.val_accuracy,
+                seed=record.seed,
             )
         checkpoint.unlink(missing_ok=True)  # last: as long as it is there, the model may be missing
     if output.as_json:

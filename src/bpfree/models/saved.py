@@ -50,6 +50,7 @@ class ModelHeader(BaseModel):
         normalised: the file has the numbers by which stored values are normalised; if not, they are taken as they are.
         pixels: stored values are whole, from 0 to 255.
         val_accuracy: of these weights, a fraction; null where it was not said.
+        seed: of the training, from which the initial weights can be drawn again; null where it was not said.
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
@@ -67,6 +68,7 @@ class ModelHeader(BaseModel):
     normalised: bool
     pixels: bool
     val_accuracy: float | None
+    seed: int | None = None
     versions: dict[str, str]
 
 
@@ -138,6 +140,7 @@ def save(
     phase: int | None = None,
     data: Dataset | None = None,
     val_accuracy: float | None = None,
+    seed: int | None = None,
 ) -> None:
     """Write a model atomically.
 
@@ -146,6 +149,7 @@ def save(
             must then be given.
         phase: index of the phase whose scores count; by default the last.
         data: what it was trained on: its name, split and normalisation are kept.
+        seed: with which it was trained.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted; an older file stays whole.
@@ -167,6 +171,7 @@ def save(
         normalised=normalisation is not None,
         pixels=data is not None and data.splits["train"].x.dtype == torch.uint8,
         val_accuracy=val_accuracy,
+        seed=seed,
         versions={"bpfree": __version__, "python": platform.python_version(), "torch": torch.__version__},
     )
     write_tensors(Path(path), tensors, KIND, header.model_dump(mode="json"))
