@@ -32,13 +32,15 @@ HOW = """
 - **Sharpness** (Foret et al. 2021): the rise of the loss after one step of length rho along the gradient. *Filter-normalised*:
   the step is measured in the norms of the filters (after Kwon et al. 2021).
 - **Scale**: sharpness, trace and eigenvalue change when one layer is multiplied by c and the next divided by c, although the net
-  computes the same (Dinh et al. 2017). The loss, slices, filter-normalised sharpness and barriers do not. Where the two kinds
-  disagree, believe the second.
+  computes the same (Dinh et al. 2017). The loss, slices and filter-normalised sharpness do not, and where the two kinds disagree,
+  believe the second. A barrier stays the same only if both its ends are rescaled alike.
 - **Confidence**: cross-entropy also depends on the scale of the scores. A net that is more certain of the same classes has a
   sharper loss. These numbers do not separate the two.
-- **Barrier** (Frankle et al. 2020): the largest excess of the loss on the straight line over the line between its ends. Hidden
-  units are *not* matched by permutation first, so a barrier between two starts is no proof of two basins. Backprop against itself
-  at another seed is the yardstick. Each model is the end of two such lines, so the interval of a barrier is approximate.
+- **Barrier** (Entezari et al. 2022): the largest excess of the loss on the straight line over the line between the losses of its
+  ends. Hidden units are *not* matched by permutation first, so a barrier between two starts is no proof of two basins. Backprop
+  against itself at another seed is the yardstick. Each model is the end of two such lines, so the interval of a barrier is
+  approximate.
+- **Equivalent**: within a tenth of backprop's mean; accuracies within 0.25 points, as in the rulesets.
 - **Plane** (Garipov et al. 2018): through backprop's minimum, the rule's minimum, and the weights that both started from.
 - BatchNorm's statistics are recomputed on training examples at every point (these nets have none).
 """
@@ -104,7 +106,7 @@ def verdict(document: Document) -> list[str]:
     """What the numbers say of the claim, in its two readings, for each rule."""
     baseline = document["models"][0]["label"]
     rivals = list(dict.fromkeys(model["label"] for model in document["models"] if model["label"] != baseline))
-    lines = _filled(f"**On {title(document)}**, against {baseline}, paired by seed, with 95 % intervals:")
+    lines = _filled(f"**On {title(document)}**, nothing tuned, against {baseline}, paired by seed, with 95 % intervals:")
     lines.append("")
     for label in rivals:
         row = document["comparison"]["loss"][label]

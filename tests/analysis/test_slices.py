@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from landscape_models import drawn, material, small_net, surface_of
 
-from bpfree.analysis import Sharpness, Slices, Surface, random_slices, sharpness
+from bpfree.analysis import Sharpness, Slices, Surface, line, random_slices, sharpness
 from bpfree.analysis.slices import filter_direction
 from bpfree.errors import UsageError
 from bpfree.models import Model
@@ -51,6 +51,16 @@ def test_slices_do_not_see_the_scale_of_a_layer() -> None:
     sharp, rescaled_sharp = (sharpness(s, s.origin) for s in (plain, scaled))
     assert rescaled_sharp.filter_normalised == pytest.approx(sharp.filter_normalised, rel=1e-9)
     assert rescaled_sharp.plain != pytest.approx(sharp.plain, rel=0.1)
+
+
+def test_the_excess_on_a_line_sees_the_scale_of_one_net_and_not_that_of_both() -> None:
+    other = drawn(small_net(), seed=1)
+    alike = [Surface(drawn(small_net()), material()), Surface(other, material())]
+    both = [Surface(rescaled(drawn(small_net()), 7.0), material()), Surface(rescaled(other, 7.0), material())]
+    pairs = (alike, both, (alike[0], both[1]))
+    before, after, of_one = (line(one, one.origin, last.origin, 3).excess[1] for one, last in pairs)
+    assert after == pytest.approx(before, rel=1e-9)
+    assert of_one != pytest.approx(before, rel=0.1)
 
 
 def test_a_slice_is_the_loss_along_its_direction() -> None:
