@@ -14,7 +14,7 @@ from bpfree.analysis import Minimum, check_together, read_minima
 from bpfree.analysis.minima import line_pairs, redrawn, together
 from bpfree.data import Dataset
 from bpfree.errors import DataError, UsageError
-from bpfree.models import Model
+from bpfree.models import Model, save
 from bpfree.nets import mlp
 from bpfree.train import initialise
 
@@ -88,7 +88,7 @@ def test_pairs_of_few() -> None:
     assert together([minimum("bp", None), minimum("mf", 2)]) == {"mf": {2: minimum("mf", 2)}}
 
 
-def test_what_is_refused(model_files: dict[str, Path], digits: Dataset) -> None:
+def test_what_is_refused(model_files: dict[str, Path], digits: Dataset, tmp_path: Path) -> None:
     first, second = read_minima([model_files["backprop-0"], model_files["backprop-1"]])
     check_together([first, second], digits)
 
@@ -111,5 +111,10 @@ def test_what_is_refused(model_files: dict[str, Path], digits: Dataset) -> None:
         check_together([first, second], digits.limited(100))
     with pytest.raises(UsageError, match=r"are both backprop, seed 0; give models of other seeds or rules"):
         read_minima([model_files["backprop-0"]] * 2)
+    for name in ("one", "two"):  # as earlier versions wrote them
+        model = first.model
+        save(tmp_path / name, model.algorithm, model.net, model.state, spec="mlp:4-4", data=digits)
+    with pytest.raises(UsageError, match=r"one and .*two are both backprop, and do not say the seed .*; train one of them again"):
+        read_minima([tmp_path / "one", tmp_path / "two"])
     with pytest.raises(UsageError, match="at least one model"):
         read_minima([])

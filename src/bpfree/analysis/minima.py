@@ -81,6 +81,11 @@ def read_minima(paths: Sequence[Path], device: torch.device | str = "cpu") -> li
     by_name: dict[str, Minimum] = {}
     for minimum in minima:
         other = by_name.setdefault(minimum.name, minimum)
+        if other is not minimum and minimum.seed is None:
+            raise UsageError(
+                f"{other.file} and {minimum.file} are both {minimum.name}, and do not say the seed of their training (earlier "
+                "versions did not write it); train one of them again with bpfree train, or leave it out"
+            )
         if other is not minimum:
             raise UsageError(f"{other.file} and {minimum.file} are both {minimum.name}; give models of other seeds or rules")
     return minima
