@@ -43,6 +43,13 @@ def test_what_is_no_suite_is_refused(tmp_path: Path) -> None:
         check_place(tmp_path / "file", "mine", 1.0, RULES)
 
 
+def test_run_directories_of_comparisons_are_no_suite(tmp_path: Path) -> None:
+    """A folder that holds nothing but runs of bpfree compare: their records name no suite."""
+    written(tmp_path / "mine", [record(FIRST, LARGE, "backprop", RUNS[LARGE]["backprop"][0])], FIRST)
+    with pytest.raises(RunDirectoryError, match="holds no suite"):
+        check_place(tmp_path, "mine", 1.0, RULES)
+
+
 DAMAGES = (
     "", "{", "[]", "null", '{"suite": "mine"}', '{"suite": "mine", "scale": "large"}', '{"suite": "mine", "scale": true}',
     '{"suite": "mine", "scale": NaN}', '{"suite": ["mine"], "scale": 1.0}', '{"suite": "mine", "scale": 0}', "[" * 100_000,

@@ -74,9 +74,9 @@ def _recorded(out: Path) -> set[tuple[str, float]]:
 
 
 def _check_only_rules(out: Path, damage: str) -> None:
-    """Refuse a directory of which nothing says that it is a suite's, unless nothing is in it but rulesets."""
+    """Refuse a directory of which nothing says that it is a suite's, unless nothing is in it but rulesets without a record."""
     others = [entry for entry in out.iterdir() if entry.name != "suite.json" and not entry.name.startswith(PART)]
-    if all((entry / "ruleset.yaml").is_file() for entry in others):
+    if all((entry / "ruleset.yaml").is_file() and not read_records(entry / "records.jsonl") for entry in others):
         return
     what = (
         f"{damage}, and no record says what {out} holds"
