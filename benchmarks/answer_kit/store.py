@@ -70,9 +70,9 @@ class Section:
         self.save()
 
     def end(self, status: str, used_s: float | None, reason: str | None = None) -> None:
-        """The call has ended; the time is None where it is not known."""
+        """The call has ended; the time is None where it is not known. How earlier calls ended stays as it was."""
         self.status, self.reason = status, reason
-        if self.calls:
+        if self.calls and self.calls[-1]["status"] == "running":
             self.calls[-1] |= {"used_s": None if used_s is None else round(used_s, 3), "status": status, "reason": reason}
         self.save()
 
