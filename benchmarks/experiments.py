@@ -170,9 +170,13 @@ def plainly(table: Values) -> Iterator[str]:
     for row in table["rows"]:
         if row["arm"] == table["baseline"] or row["algorithm"] == "frozen" or not row["test_accuracy_fraction"]:
             continue
-        flops = reached[row["arm"]]["median_flops"]
-        needed = f"needs {_ratio(flops, base)} of its FLOPs to reach {at} %"
-        to_target = f"did not reach {at} % on validation" if flops is None else needed
+        passes, flops = (reached[row["arm"]][key] for key in ("median_passes_count", "median_flops"))
+        if passes is None:
+            to_target = f"did not reach {at} % on validation"
+        elif flops is None:  # in records of earlier versions
+            to_target = f"reached {at} %, after FLOPs that were not counted"
+        else:
+            to_target = f"needs {_ratio(flops, base)} of its FLOPs to reach {at} %"
         yield (
             f"{row['label']}: {_points(row['difference_fraction'])} points to backprop ({row['verdict']}), at "
             f"{_times(row, 'step_flops_ratio')} of its FLOPs a step and "
@@ -289,7 +293,7 @@ def of_the_kit() -> Iterator[str]:
         yield "It has not been run on a GPU yet."
         return
     for line in KIT.read_text(encoding="utf-8").splitlines():
-        yield f"#{line}" if line.startswith("#") else line.replace("](figures/", "](../benchmarks/results/answer/figures/")
+        yield f"#{line}" if line.startswith("#") else line.replace("](", "](../benchmarks/results/answer/")
 
 
 def page(experiments: Sequence[Experiment]) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import re
 import sys
 from pathlib import Path
 from types import ModuleType
@@ -91,8 +92,28 @@ def test_arms_that_are_still_to_be_run_are_named(lines: list[str]) -> None:
 def test_the_page_of_the_gpu_kit_is_taken_in(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(experiments, "KIT", tmp_path / "answer.md")
     assert list(experiments.of_the_kit()) == ["It has not been run on a GPU yet."]
-    (tmp_path / "answer.md").write_text("# The answer\n\n![costs](figures/costs.svg)\n")
-    assert list(experiments.of_the_kit()) == ["## The answer", "", "![costs](../benchmarks/results/answer/figures/costs.svg)"]
+    (tmp_path / "answer.md").write_text("# The answer\n\n![a](figures/a.svg)\n![b](experiment-1/report/figures/b.svg)\n")
+    assert list(experiments.of_the_kit()) == [
+        "## The answer",
+        "",
+        "![a](../benchmarks/results/answer/figures/a.svg)",
+        "![b](../benchmarks/results/answer/experiment-1/report/figures/b.svg)",
+    ]
+
+
+def test_operations_that_were_not_counted_are_no_miss(
+    experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Records of earlier versions have none; the target was reached all the same."""
+    write_first(tmp_path / "old")
+    records = tmp_path / "old" / "records.jsonl"
+    records.write_text(re.sub(r'"flops":\d+', '"flops":null', records.read_text()))
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    found = experiments.measured(dataclasses.replace(experiments.EXPERIMENTS[2], name="old", target=0.9))
+    assert found is not None
+    said = {line.split(":")[0]: line for line in experiments.plainly(found[0])}
+    assert said["mono-forward"].endswith("; reached 90.00 %, after FLOPs that were not counted.")
+    assert said["forward-forward"].endswith("; did not reach 90.00 % on validation.")
 
 
 def test_nothing_asked_for_is_refused(experiments: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
