@@ -1,10 +1,10 @@
 """Between minima: the straight line through two and its barrier, and the plane through three.
 
-The line is θ(a) = (1 - a) θ₁ + a θ₂; its barrier is the largest L(θ(a)) - ((1 - a) L(θ₁) + a L(θ₂)) (Entezari et al. 2022, "The role
-of permutation invariance in linear mode connectivity of neural networks", arXiv 2110.06296; Frankle et al. 2020, arXiv 1912.05671,
-subtract the mean of L(θ₁) and L(θ₂) instead). Hidden units are not matched first: two nets that compute the same in another order
-of their units have a barrier here, so a barrier is no proof that two minima lie in different basins. Nor is it independent of the
-scale of the layers, unless both nets are rescaled alike.
+The line is θ(a) = (1 - a) θ₁ + a θ₂; its barrier is the largest L(θ(a)) - ((1 - a) L(θ₁) + a L(θ₂)) (Entezari et al. 2022, "The
+role of permutation invariance in linear mode connectivity of neural networks", arXiv 2110.06296; Frankle et al. 2020, arXiv
+1912.05671, subtract the mean of L(θ₁) and L(θ₂) instead). Hidden units are not matched first: two nets that compute the same in
+another order of their units have a barrier here, so a barrier is no proof that two minima lie in different basins. Nor is it
+independent of the scale of the layers, unless both nets are rescaled alike.
 
 The plane is spanned by u = θ₂ - θ₁ and the part of θ₃ - θ₁ orthogonal to it, both of length 1 (Garipov et al. 2018, "Loss
 surfaces, mode connectivity, and fast ensembling of DNNs", arXiv 1802.10026, appendix).
