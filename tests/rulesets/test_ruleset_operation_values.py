@@ -334,8 +334,10 @@ def test_sentences_about_trials() -> None:
     tpe = {"search.sampler": {"name": "tpe", "n_startup_trials": 9}}
     assert "8 trials (all of them at random)" in " ".join(in_words(QUICK.with_changes(**tpe)))
     grid = {"search.sampler": {"name": "grid"}}
-    assert "8 trials (at equal distances on the logarithmic scale of each range, from end to end)" in " ".join(
+    assert "8 trials (at equal distances, from end to end, on the logarithmic scale of each range)" in " ".join(
         in_words(QUICK.with_changes(**grid))
     )
+    one = QUICK.with_changes(trials=1, **grid)
+    assert "1 trial (in the middle on the logarithmic scale of each range)" in " ".join(in_words(one))
     assert in_words(load("legacy-2025"))[1] == "Only `bpfree reproduce` may use it."
     assert not any(line.startswith("Splits") for line in in_words(QUICK.with_changes(splits={})))

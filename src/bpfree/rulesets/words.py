@@ -112,7 +112,8 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
         random = min(search.sampler.n_startup_trials, search.trials)
         how = "all of them at random" if random == search.trials else f"the first {random} at random, then by TPE"
     elif search.sampler.name == "grid":
-        how = "at equal distances on the logarithmic scale of each range, from end to end"
+        where = "in the middle" if search.trials == 1 else "at equal distances, from end to end,"
+        how = f"{where} on the logarithmic scale of each range"
     else:
         how = "points of one quasi-random sequence, the same for all arms in what they share"
     if search.studies > 1:
