@@ -41,9 +41,7 @@ def read_records(path: Path) -> list[Record]:
         try:
             raw = json.loads(line)
         except ValueError as error:
-            raise RunDirectoryError(
-                f"{path}, line {number} is not JSON ({error}); remove that line, and the same command makes that run again"
-            ) from error
+            raise RunDirectoryError(f"{path}, line {number} is not JSON ({error}); {_CURE}") from error
         version = raw.get("schema") if isinstance(raw, dict) else None
         if isinstance(version, int) and version > SCHEMA_VERSION:
             raise RunDirectoryError(
