@@ -12,11 +12,11 @@ from bpfree.rulesets.stopping import StopRule, stop_in
 from bpfree.train.given import check_mode, check_whole
 from bpfree.train.schedules import LR_SCHEDULES
 
-__all__ = ["check_budget", "check_options", "check_pass", "check_schedule"]
+__all__ = ["check_budget", "check_pass", "check_schedule", "check_values"]
 
 
-def check_options(net: Chain, data: Dataset, batch_size: int, seed: int, lr_schedule: str) -> None:
-    """Refuse options that are no such thing, and a net that was built for other data.
+def check_values(net: Chain, data: Dataset, batch_size: int, seed: int, lr_schedule: str) -> None:
+    """Refuse values of options that are out of range or unknown, and a net that was built for other data.
 
     Raises:
         UsageError: naming the option.

@@ -22,7 +22,7 @@ from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
 from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, stop_in
 from bpfree.train.checkpoint import Snapshot
-from bpfree.train.checks import check_budget, check_options, check_pass, check_schedule
+from bpfree.train.checks import check_budget, check_pass, check_schedule, check_values
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import Evaluation, evaluate
@@ -149,7 +149,7 @@ def training(
     check_given(algorithm, net, data, stop)
     checkpoint = as_checkpoint(checkpoint)
     check_weights(algorithm, data.class_weight)
-    check_options(net, data, batch_size, seed, lr_schedule)
+    check_values(net, data, batch_size, seed, lr_schedule)
     data = in_format_of(net, data)
     net.train()
     if state is None:
