@@ -15,6 +15,8 @@ HERE = Path(__file__).parents[1]
 RULESET = HERE / "rulesets" / "cifar10-mlp-3x2000.yaml"
 ARMS = "backprop,mono-forward,mono-forward:schedule=staged,forward-forward,frozen,blockwise:reach=2"
 
+BATCH_SIZES, WINDOW_S, ROUNDS, SEEDS = (128, 512, 4096), 10.0, 3, 5
+
 SECTIONS = ("doctor", "costs", "experiment", "clocks", "tests")
 """In order of worth: is the meter right; what a pass costs; what a whole training costs and gains; the clocks; the tests."""
 
@@ -78,9 +80,23 @@ class Options:
         return ["--worker", *(word for key, value in named.items() if value is not None for word in (key, str(value)))]
 
     def shown(self) -> str:
-        """The command as the answer names it: without the folders of this machine."""
+        """The command as the answer names it: every option that decides a number, without the folders of this machine.
+
+        Sections are not named: which were run, and when, stands in each of them.
+        """
         line = f"python benchmarks/answer.py --device {self.device} --max-minutes {self.max_minutes:g}"
-        return line + (" --data-dir DIR" if self.data_dir is not None else "")
+        line += " --data-dir DIR" if self.data_dir is not None else ""
+        given = {
+            "--ruleset": Path(self.ruleset).name if self.ruleset != str(RULESET) else None,
+            "--dataset": self.dataset and Path(self.dataset).name,
+            "--net": self.net,
+            "--arms": self.arms if self.arms != ARMS else None,
+            "--batch-sizes": ",".join(map(str, self.batch_sizes)) if self.batch_sizes != BATCH_SIZES else None,
+            "--window-s": f"{self.window_s:g}" if self.window_s != WINDOW_S else None,
+            "--rounds": str(self.rounds) if self.rounds != ROUNDS else None,
+            "--seeds": str(self.seeds) if self.seeds != SEEDS else None,
+        }
+        return line + "".join(f" {name} {value}" for name, value in given.items() if value)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -103,10 +119,10 @@ def parse(argv: list[str] | None, about: str | None) -> Options:
     parser.add_argument("--dataset", help="default: the ruleset's; seconds and joules need no real examples: synthetic:...")
     parser.add_argument("--net", help="default: the ruleset's")
     parser.add_argument("--arms", default=ARMS, help="whose steps and passes are measured; the first is the reference")
-    parser.add_argument("--batch-sizes", default="128,512,4096")
-    parser.add_argument("--window-s", type=float, default=10.0, help="least length of a metered window")
-    parser.add_argument("--rounds", type=int, default=3, help="windows of each cost, where time allows")
-    parser.add_argument("--seeds", type=int, default=5, help="paired seeds of experiment 1, where time allows")
+    parser.add_argument("--batch-sizes", default=",".join(map(str, BATCH_SIZES)))
+    parser.add_argument("--window-s", type=float, default=WINDOW_S, help="least length of a metered window")
+    parser.add_argument("--rounds", type=int, default=ROUNDS, help="windows of each cost, where time allows")
+    parser.add_argument("--seeds", type=int, default=SEEDS, help="paired seeds of experiment 1, where time allows")
     parser.add_argument("--sections", default=",".join(SECTIONS))
     parser.add_argument("--commit", help="of the code, where git cannot say (a copy without its history)")
     parser.add_argument("--in-process", action="store_true", help="measure in this process (an error of the GPU then ends all)")

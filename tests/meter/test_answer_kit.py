@@ -90,7 +90,7 @@ def test_the_experiment_has_its_records_and_pairs(whole: Path) -> None:
     assert [(run["arm"], run["seed"], run["joules"]) for run in data["runs"]] == [
         (record.arm, record.seed, record.energy.joules) for record in records
     ]
-    assert {record.plan["command"] for record in records} == {"python benchmarks/answer.py --device cpu --max-minutes 0.5"}
+    assert {record.plan["command"] for record in records} == {answer(whole)["about"]["command"]}
     backprop, staged = data["summary"]
     pairs = {record.seed: [r for r in records if r.seed == record.seed] for record in records}
     ratios = [

@@ -32,6 +32,17 @@ def test_tests_are_left_to_a_longer_call_and_their_share_to_the_others() -> None
     assert budget.plan(0.0, 540.0, ("tests",)).left_out == {}
 
 
+def test_the_command_that_is_shown_measures_the_same_and_names_no_folder() -> None:
+    assert parse([], None).shown() == "python benchmarks/answer.py --device cuda --max-minutes 25"
+    assert parse(["--data-dir", "/data", "--sections", "costs"], None).shown() == (
+        "python benchmarks/answer.py --device cuda --max-minutes 25 --data-dir DIR"
+    )
+    files = ["--ruleset", "/home/me/tiny.yaml", "--dataset", "/home/me/mine.npz"]
+    rest = "--net mlp:2x16 --arms backprop,frozen --batch-sizes 32 --window-s 0.5 --rounds 1 --seeds 2"
+    shown = parse([*files, *rest.split()], None).shown()
+    assert shown.endswith(f"--max-minutes 25 --ruleset tiny.yaml --dataset mine.npz {rest}")
+
+
 def windows(arm: str, *phases: tuple[float, float | None]) -> list[dict[str, Any]]:
     """Windows of one call of so many seconds and joules."""
     return [
