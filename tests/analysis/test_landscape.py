@@ -12,7 +12,7 @@ import torch
 from scipy import stats
 
 from bpfree.analysis import LandscapePlan, Surface, read_minima, record_landscape
-from bpfree.analysis.landscape_stats import compared
+from bpfree.analysis.landscape_stats import compared, unknown
 from bpfree.data import Dataset
 from bpfree.errors import RunDirectoryError, UnknownNameError, UsageError
 
@@ -48,7 +48,11 @@ def test_all_parts_of_four_models(model_files: dict[str, Path], digits: Dataset,
         "mono-forward never follows this loss's gradient through the whole net: the picture shows where it ended, not how it got "
         "there"
     ]
-    assert document["reasons"] == {}
+    flat = "backprop, seed 1, mono-forward, seed 0, mono-forward, seed 1"
+    assert document["reasons"] == {
+        "comparison of width": f"the loss does not rise by 0.1 nats within the slices of {flat}; give a larger --radius"
+    }
+    assert "width" not in document["comparison"]
     assert document["comparison"]["barrier"]["mono-forward"]["by_seed"] == {"0": document["line"][3]["barrier"]}
     row = document["comparison"]["loss"]["mono-forward"]
     assert row["verdict"].startswith("not judged: 2 paired seeds, at least 5 are needed")
@@ -161,3 +165,23 @@ def test_comparison_over_seeds_by_hand() -> None:
     low, high = stats.t.interval(0.95, 4, loc=sum(ours) / 5, scale=stats.sem(ours))
     assert (table["loss"]["bp"]["interval"]["low"], table["loss"]["bp"]["interval"]["high"]) == pytest.approx((low, high))
     assert "difference" not in table["loss"]["bp"]
+    assert unknown(document) == {}
+
+
+def test_a_quantity_that_some_models_do_not_have_is_not_compared_over_the_others() -> None:
+    """The flattest are those without a width: what is left would favour the sharper ones."""
+    models = [{"name": f"{label}, seed {k}", "label": label, "seed": k} for label in ("bp", "mf") for k in range(3)]
+    slices = [{"of": [m["name"]], "loss": 0.5, "accuracy": 0.9, "rise": 1.0 + m["seed"], "width": 0.4} for m in models]
+    lines = [
+        {"of": ["bp, seed 0", f"{label}, seed 1"], "between": "other start", "barrier": barrier}
+        for label, barrier in (("bp", 0.5), ("mf", None))
+    ]
+    document = {"models": models, "slices": slices, "sharpness": [], "curvature": [], "line": lines}
+    assert {"width", "rise"} <= set(compared(document))
+    slices[4]["width"] = slices[5]["rise"] = None
+    assert set(compared(document)) == {"loss", "accuracy"}
+    assert unknown(document) == {
+        "comparison of rise": "it is not finite for mf, seed 2",
+        "comparison of width": "the loss does not rise by 0.1 nats within the slices of mf, seed 1; give a larger --radius",
+        "comparison of barrier": "it is not finite between bp, seed 0 and mf, seed 1",
+    }

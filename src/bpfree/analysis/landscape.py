@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from bpfree.analysis.landscape_plan import PARTS, LandscapePlan
-from bpfree.analysis.landscape_stats import compared
+from bpfree.analysis.landscape_stats import compared, unknown
 from bpfree.analysis.landscape_units import Unit, units_of
 from bpfree.analysis.minima import Minimum, check_together
 from bpfree.analysis.surface import Material, Surface
@@ -90,7 +90,7 @@ def record_landscape(
             document[unit.part].append(entry)
             write_atomic(path, _text(document))
             on_unit(f"{unit.part} of {' and '.join(unit.names)}", entry)
-        document["reasons"] = reasons
+        document["reasons"] = reasons | unknown(document)
         document["notes"] = _notes(minima, surfaces)
         document["comparison"] = compared(document)
         document["complete"] = True

@@ -11,9 +11,10 @@ import statistics
 from collections.abc import Mapping
 from typing import Any
 
+from bpfree.analysis.slices import RISE
 from bpfree.stats import Interval, TableValues, compare_tables, mean_interval
 
-__all__ = ["QUANTITIES", "compared"]
+__all__ = ["QUANTITIES", "compared", "unknown"]
 
 QUANTITIES: dict[str, tuple[str, str, bool]] = {
     "loss": ("slices", "validation loss (nats)", False),
@@ -43,10 +44,14 @@ def compared(document: Entry) -> Entry:
     """
     models = {model["name"]: model for model in document["models"]}
     baseline = document["models"][0]["label"]
-    tables = {name: _by_seed(document[part], name, models) for name, (part, _, _) in QUANTITIES.items() if document[part]}
+    tables = {
+        name: _by_seed(document[part], name, models)
+        for name, (part, _, _) in QUANTITIES.items()
+        if document[part] and all(entry[name] is not None for entry in document[part])
+    }
     tables = {name: values for name, values in tables.items() if values.get(baseline)}
     barriers = _barriers(document["line"], models, baseline)
-    if len(barriers.get(baseline, {})) > 0:
+    if barriers.get(baseline) and all(entry["barrier"] is not None for entry in document["line"]):
         tables["barrier"] = barriers
     judged = compare_tables(
         {
@@ -76,12 +81,31 @@ def compared(document: Entry) -> Entry:
     return result
 
 
+def unknown(document: Entry) -> dict[str, str]:
+    """Quantities that some models have and others do not, with the reason: they are not compared.
+
+    Over the models that have one the comparison would be of others: without a width are the flattest.
+    """
+    reasons: dict[str, str] = {}
+    for name, (part, _, _) in QUANTITIES.items():
+        without = [entry["of"][0] for entry in document[part] if entry[name] is None]
+        if without and name == "width" and len(without) < len(document[part]):
+            why = f"the loss does not rise by {RISE:g} nats within the slices of {', '.join(without)}; give a larger --radius"
+            reasons["comparison of width"] = why
+        elif without and name != "width":
+            reasons[f"comparison of {name}"] = f"it is not finite for {', '.join(without)}"
+    endless = [" and ".join(entry["of"]) for entry in document["line"] if entry["barrier"] is None]
+    if endless:
+        reasons["comparison of barrier"] = f"it is not finite between {', '.join(endless)}"
+    return reasons
+
+
 def _by_seed(entries: list[Entry], name: str, models: Mapping[str, Entry]) -> dict[str, dict[int, float]]:
-    """Label to seed to value, those that are known."""
+    """Label to seed to value."""
     table: dict[str, dict[int, float]] = {}
     for entry in entries:
         model = models[entry["of"][0]]
-        if model["seed"] is not None and entry[name] is not None:
+        if model["seed"] is not None:
             table.setdefault(model["label"], {})[model["seed"]] = entry[name]
     return table
 
