@@ -13,6 +13,7 @@ import pytest
 from bpfree import data, nets
 from bpfree.algorithms import make
 from bpfree.cli import run
+from bpfree.cli.landscape_figure import draw_landscape
 from bpfree.models import save
 from bpfree.train import initialise
 
@@ -81,6 +82,18 @@ def test_one_model_has_slices_and_no_line(bpfree: Command, models: Callable[...,
     document = json.loads(outcome.out)
     assert (document["line"], document["plane"], len(document["slices"])) == ([], [], 1)
     assert sorted(path.name for path in (tmp_path / "L").iterdir()) == [".lock", "landscape-slices.svg", "landscape.json"]
+
+
+def test_lines_beyond_the_colours_are_counted(tmp_path: Path) -> None:
+    """Four rivals: their lines from the same and from another start, and the baseline's own, are nine kinds."""
+    labels = ["bp", *"abcd"]
+    models = [{"name": f"{label}, seed {seed}", "label": label} for label in labels for seed in (0, 1)]
+    between = [("bp, seed 0", f"{label}, seed 1", "other start") for label in labels]
+    between += [("bp, seed 0", f"{label}, seed 0", "same start") for label in labels[1:]]
+    lines = [{"of": [first, last], "between": kind, "a": [0.0, 1.0], "loss": [0.1, 0.2]} for first, last, kind in between]
+    document = {"net": "mlp:2x5", "dataset": "digits", "models": models, "slices": [], "line": lines, "plane": []}
+    (path,) = draw_landscape(document, tmp_path)
+    assert "mlp:2x5 on digits; 2 more in landscape.json" in path.read_text()
 
 
 MISTAKES = [

@@ -88,7 +88,9 @@ def _lines(document: Document, path: Path) -> list[Path]:
     ]
     if not curves:
         return []
-    title = f"Lines between minima: {_about(document)}"
+    left_out = len(kinds) - len(SERIES)
+    more = f"; {left_out} more in landscape.json" if left_out > 0 else ""
+    title = f"Lines between minima: {_about(document)}{more}"
     return draw_curves(curves, path, title, "share of the way", "validation loss, nats", png=False)
 
 
