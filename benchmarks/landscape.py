@@ -28,6 +28,7 @@ from bpfree.bench import environment
 from bpfree.cli import run
 from bpfree.cli.landscape_figure import draw_landscape
 from bpfree.files import write_atomic
+from bpfree.records import finished, read_records
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -101,11 +102,9 @@ def analyse(out: Path, cells: list[Cell], dataset: str, data_dir: Path | None) -
 
 
 def ended(out: Path, arm: str, seed: int) -> dict[str, Any]:
-    """What the record of a run says that the page needs."""
-    (line,) = (out / f"{arm}-{seed}" / "records.jsonl").read_text().splitlines()
-    record = json.loads(line)
-    keys = ("arm", "seed", "passes", "val_accuracy", "test_accuracy", "stops")
-    return {key: record[key] for key in keys}
+    """What the record of a run says that the page needs; a run that was interrupted has a record of that before its own."""
+    (record,) = finished(read_records(out / f"{arm}-{seed}" / "records.jsonl"))
+    return record.model_dump(mode="json", include={"arm", "seed", "passes", "val_accuracy", "test_accuracy", "stops"})
 
 
 def show() -> None:

@@ -10,6 +10,8 @@ from types import ModuleType
 
 import pytest
 
+from tests.report.golden import write_first
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
 PAGE = ROOT / "docs" / "landscape.md"
@@ -60,3 +62,21 @@ def test_one_seed_has_no_interval_and_the_page_says_so(writer: ModuleType) -> No
     assert "not judged in 5 measures: mean rise over slices, nats -0.003243 (no interval)" in text
     assert "at least 5 are needed Difference 0.00827 (no interval)." in text
     assert "excludes 0" not in text
+
+
+def test_a_run_that_was_resumed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its first record says that it was interrupted."""
+    monkeypatch.syspath_prepend(str(ROOT / "benchmarks"))
+    spec = importlib.util.spec_from_file_location("landscape_script", ROOT / "benchmarks" / "landscape.py")
+    assert spec is not None
+    assert spec.loader is not None
+    script = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(script)
+    write_first(tmp_path / "staged-0")
+    records = tmp_path / "staged-0" / "records.jsonl"
+    ended = json.loads(records.read_text().splitlines()[0])
+    why = dict.fromkeys(("status", "val_accuracy", "test_accuracy", "n_test", "correct", "by_class", "inference"), "Ctrl-C")
+    cut = ended | dict.fromkeys((*why,)) | {"status": "interrupted", "passes": 1, "reasons": ended["reasons"] | why}
+    records.write_text("".join(json.dumps(each) + "\n" for each in (cut, ended)))
+    told = script.ended(tmp_path, "staged", 0)
+    assert told == {key: ended[key] for key in ("arm", "seed", "passes", "val_accuracy", "test_accuracy", "stops")}
