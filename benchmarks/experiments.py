@@ -158,8 +158,10 @@ def contradictions(table: Values, beside: Mapping[str, Beside]) -> Iterator[str]
         if each.word.startswith("differs"):
             yield f"**{label(arm)} {each.word.replace('differs', 'differs from the paper')}**: {points(each.gap)} points."
     for above in table["above_controls"]:
-        if above["beats"] is False or above["mean"] <= 0:
-            yield f"**In these runs {above['arm']} did not end above blocks that stay as they were drawn**: {above['sentence']}"
+        no_higher = above["mean"] is not None and above["mean"] <= 0
+        if above["beats"] is False or no_higher:
+            ended = "did not end above" if no_higher else "is not shown to end above"
+            yield f"**In these runs {above['arm']} {ended} blocks that stay as they were drawn**: {above['sentence']}"
 
 
 def plainly(table: Values) -> Iterator[str]:

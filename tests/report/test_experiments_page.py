@@ -84,6 +84,18 @@ def test_contradictions_come_first(lines: list[str]) -> None:
     assert never.endswith("; did not reach 90.00 % on validation.")
 
 
+def test_words_against_frozen_blocks_are_no_stronger_than_the_pairs(experiments: ModuleType) -> None:
+    def above(mean: float | None, beats: bool | None) -> dict[str, object]:
+        return {"arm": "mine", "mean": mean, "beats": beats, "sentence": "so."}
+
+    pairs = [above(-0.01, None), above(-0.01, False), above(0.01, False), above(0.01, True), above(None, None)]
+    assert list(experiments.contradictions({"above_controls": pairs}, {})) == [
+        "**In these runs mine did not end above blocks that stay as they were drawn**: so.",
+        "**In these runs mine did not end above blocks that stay as they were drawn**: so.",
+        "**In these runs mine is not shown to end above blocks that stay as they were drawn**: so.",
+    ]
+
+
 def test_arms_that_are_still_to_be_run_are_named(lines: list[str]) -> None:
     (missing,) = [line for line in lines if line.startswith("Not measured yet")]
     assert missing.startswith("Not measured yet: cascaded-forward, cascaded-forward (dfa), frozen.")
