@@ -15,7 +15,6 @@ from __future__ import annotations
 
 import argparse
 import copy
-import dataclasses
 import json
 import statistics
 import sys
@@ -27,7 +26,6 @@ import torch
 from marks import run  # the same measured run, one row of a table
 
 from bpfree import data, nets
-from bpfree.algorithms import Foton
 from bpfree.analysis import SeriesPlan, record_series
 from bpfree.bench import Arm, environment
 from bpfree.cli.analyse_figure import Curve, draw_curves
@@ -134,19 +132,14 @@ def step_macs(arm: str, net_spec: str, loaded: data.Dataset, batch_size: int) ->
     batch = next(iter(loaded.batches("train", batch_size)))
     state = initialise(rule, net, 0)
 
-    def step_flops(**changes: int) -> int:
-        changed = dataclasses.replace(rule, **changes)
-        twin, twin_state = copy.deepcopy((net, state))
-        return count_flops(lambda: changed.step(twin, twin_state, batch, changed.phases(twin)[0]))
-
-    if not isinstance(rule, Foton):
-        return step_flops() / 2
-    seldom = 1_000_000
-    shapes = copy.deepcopy(net).to("meta")  # counted without being computed
-    bare = step_flops(orthogonalise_every=seldom, refresh_every=seldom)
-    refresh = step_flops(orthogonalise_every=seldom, refresh_every=1) - bare
-    upkeep = 0 if rule.orthogonalise_by == "none" else count_flops(lambda: rule.orthogonalise(shapes))
-    flops = bare + refresh / rule.refresh_every + upkeep / rule.orthogonalise_every
+    learnt, learnt_state = copy.deepcopy((net, state))
+    with torch.no_grad():
+        flops = float(count_flops(lambda: rule.learn(learnt, learnt_state, batch, rule.phases(learnt)[0])))
+        shapes = copy.deepcopy(net).to("meta")  # orthogonalisation reads the net alone: counted without being computed
+        for work in rule.upkeep():
+            if work.every is not None:
+                of = shapes if work.apart else net
+                flops += count_flops(lambda: work.do(of, state, batch)) / work.every  # noqa: B023 - called at once
     return flops / 2
 
 
