@@ -328,8 +328,11 @@ def _wrapped(line: str) -> list[str]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("numbers", nargs="*", type=int, help="experiments to run")
+    numbered = "\n".join(f"  {number}  {experiment.name}" for number, experiment in enumerate(EXPERIMENTS, 1))
+    parser = argparse.ArgumentParser(
+        description=__doc__, epilog=f"experiments:\n{numbered}", formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("numbers", nargs="*", type=int, help="experiments to run, by their numbers below")
     parser.add_argument("--data-dir", type=Path, default=None, help="holds mnist/ and cifar-10-batches-py/ (or BPFREE_DATA)")
     parser.add_argument("--page", action="store_true", help="only the page")
     asked = parser.parse_args(arguments)

@@ -55,6 +55,8 @@ def read_metadata(path: Path, what: str, cure: str) -> dict[str, str]:
     Raises:
         DataError: the file is missing, damaged, or no safetensors file.
     """
+    if path.is_dir():  # the library's own word for it is "No such device"
+        raise DataError(f"{path} cannot be read as {what} (it is a directory); {cure}")
     try:
         with safe_open(path, framework="pt") as file:
             return file.metadata() or {}

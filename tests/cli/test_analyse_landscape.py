@@ -13,7 +13,7 @@ import pytest
 from bpfree import data, nets
 from bpfree.algorithms import make
 from bpfree.cli import run
-from bpfree.cli.landscape_figure import draw_landscape
+from bpfree.cli.landscape_figure import draw_landscape, legend_levels
 from bpfree.models import save
 from bpfree.train import initialise
 
@@ -67,13 +67,25 @@ def test_from_trained_models_to_files(bpfree: Command, models: Callable[..., lis
         assert "backprop" in text
         assert "mono-forward" in text
     assert "start" in "".join(ElementTree.parse(tmp_path / "L" / "landscape-plane.svg").getroot().itertext())
+    assert "nats (mean ± SD)" in (tmp_path / "L" / "landscape-slices.svg").read_text()
     again = bpfree("analyse", "landscape", *files, *SMALL)  # read, not computed; now as tables
     assert again.code == 0
     assert "mono-forward, seed 0" in again.out
     assert "same start" in again.out
+    assert "losses in nats" in again.out
+    assert "barriers in nats" in again.out
     assert "not judged: 1 paired seed, at least 5 are needed" in again.out
     assert "mono-forward never follows this loss's gradient through the whole net" in again.out
     assert "landscape-plane.svg" in again.out.replace("\n", "")
+
+
+@pytest.mark.parametrize(
+    ("losses", "levels"),
+    [([2.3, 0.25, 0.4], [0.25, 0.39, 0.61, 0.95, 1.5, 2.3]), ([0.5, 0.5], [0.5])],
+    ids=["from the least to the greatest", "all the same"],
+)
+def test_the_key_of_a_plane_spans_its_losses(losses: list[float], levels: list[float]) -> None:
+    assert legend_levels(losses) == levels
 
 
 def test_one_model_has_slices_and_no_line(bpfree: Command, models: Callable[..., list[str]], tmp_path: Path) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from bpfree.algorithms import names
 from bpfree.records import read_records
@@ -150,6 +152,11 @@ def test_cite_prints_bibtex_once(bpfree: Command) -> None:
     assert outcome.out.count("@article{gong2025monoforward") == 1
     assert outcome.out.count("@article{hinton2022forward") == 1
     assert "2212.13345" in outcome.out
+
+
+def test_a_rule_without_a_reference_is_said(bpfree: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys.modules["bpfree.algorithms.frozen"], "__doc__", "Frozen blocks.")
+    assert "frozen has no BibTeX in its docstring (bpfree.algorithms.frozen)" in bpfree("cite", "frozen").one_line()
 
 
 def test_every_command_has_an_example_in_its_help(bpfree: Command) -> None:

@@ -147,6 +147,18 @@ def test_a_body_gets_an_output():
     assert chain.to_module()[0] is body[0]
 
 
+def test_an_output_of_other_width_is_not_taken_for_a_block():
+    net = nn.Sequential(nn.Linear(4, 8), nn.ReLU(), nn.Linear(8, 3))
+    with pytest.raises(UsageError, match="ends in 2 Linear of 3 features, but n_classes is 5; make it return one score"):
+        from_module(net, (4,), 5)
+
+
+@pytest.mark.parametrize(("given", "told"), [(64, "got 64"), ("digits", "got 'digits'"), (nn.ReLU(), "got a ReLU")])
+def test_a_shape_that_is_none(given: object, told: str):
+    with pytest.raises(UsageError, match=rf"in_shape must be the shape of one example, .*{told}; give data\.in_shape"):
+        from_module(a_user_net(), given)  # pyright: ignore[reportArgumentType]  # the mistake
+
+
 def test_seeds_redraw_and_kept_weights_stay():
     net = a_user_net()
     given = {name: value.clone() for name, value in net.state_dict().items()}

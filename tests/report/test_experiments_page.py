@@ -135,3 +135,9 @@ def test_nothing_asked_for_is_refused(experiments: ModuleType, capsys: pytest.Ca
     with pytest.raises(SystemExit):
         experiments.main(["4"])
     assert "name experiments (1, 2, 3), or give --page" in capsys.readouterr().err
+
+
+def test_the_help_names_the_experiments(experiments: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="0"):
+        experiments.main(["--help"])
+    assert "experiments: 1 cifar10-mlp-3x2000 2 mnist-mlp-4x2000 3 " in " ".join(capsys.readouterr().out.split())

@@ -108,13 +108,17 @@ def test_what_is_missing_and_where_it_was_read(tmp_path: Path) -> None:
     path.write_text("stop: {metric: validation-loss, patience: 3}\nbudget: {max_passes: 5}\nsearch: {trials: 0}\n")
     with pytest.raises(RulesetError) as error:
         load(path)
-    assert str(error.value) == f"ruleset {path}: batch_size is missing"
+    whole = "a ruleset file inherits nothing: copy the ruleset.yaml of a run directory and change that"
+    assert str(error.value) == f"ruleset {path}: batch_size is missing; {whole}"
     with pytest.raises(RulesetError) as error:
         build({"name": "x", "batch_size": 1}, "here")
-    assert str(error.value) == "ruleset here: stop is missing (and 2 more)"
+    assert str(error.value) == f"ruleset here: stop, budget, search are missing; {whole}"
+    with pytest.raises(RulesetError) as error:
+        build({"name": "x", "batch_size": "many"}, "here")
+    assert str(error.value) == f"ruleset here: stop, budget, search are missing (and 1 more); {whole}"
     with pytest.raises(RulesetError) as error:
         build({"name": "x", "batch_sise": 1}, "here")
-    assert str(error.value) == "ruleset here: unknown key 'batch_sise'; did you mean 'batch_size'? (and 4 more)"
+    assert str(error.value) == "ruleset here: unknown key 'batch_sise'; did you mean 'batch_size'? (and 4 more); " + whole
 
 
 def test_a_file_by_value(tmp_path: Path) -> None:
@@ -341,3 +345,9 @@ def test_sentences_about_trials() -> None:
     assert "1 trial (in the middle on the logarithmic scale of each range)" in " ".join(in_words(one))
     assert in_words(load("legacy-2025"))[1] == "Only `bpfree reproduce` may use it."
     assert not any(line.startswith("Splits") for line in in_words(QUICK.with_changes(splits={})))
+
+
+def test_a_check_of_several_fields_names_each_once() -> None:
+    with pytest.raises(RulesetError) as error:
+        load("claim").with_changes(studies=2, **{"search.sampler": {"name": "grid"}})
+    assert str(error.value).startswith("ruleset claim: search.studies is 2, but the points of a grid are the same")

@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 
 from bpfree.algorithms import ForwardForward, MonoForward
-from bpfree.errors import UsageError
 from bpfree.testing import golden
 
 STAGED = MonoForward(schedule="staged")
@@ -37,11 +36,25 @@ def test_the_command_makes_the_folder(tmp_path: Path) -> None:
     assert json.loads((folder / "mono-forward.json").read_text())["algorithm"] == "mono-forward"
 
 
-def test_the_command_explains_itself(capsys, tmp_path: Path) -> None:
+def test_the_command_explains_itself(capsys) -> None:
     assert golden.main([]) == 2
     assert "python -m bpfree.testing.golden DIR" in capsys.readouterr().out
-    with pytest.raises(UsageError, match="NAME:key=value"):
-        golden.main([str(tmp_path), "mono-forward:staged"])
+
+
+@pytest.mark.parametrize(
+    ("rules", "told"),
+    [
+        (["mono-forward:staged"], "NAME:key=value"),
+        (["mono-foward"], "did you mean mono-forward"),
+        ([], "holds no trajectories; name rules behind it"),
+    ],
+)
+def test_a_mistake_is_one_line_and_writes_nothing(rules: list[str], told: str, capsys, tmp_path: Path) -> None:
+    assert golden.main([str(tmp_path), *rules]) == 2
+    message = capsys.readouterr().err
+    assert told in message
+    assert message.count("\n") == 1
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_trajectory_survives_its_file_to_the_last_bit() -> None:

@@ -63,21 +63,21 @@ def landscape(
     dataset: Dataset = None,
     data_dir: DataDir = None,
     channels: Channels = "auto",
-    ruleset: Annotated[str, typer.Option(help="Of the training; only its split is read.")] = "quick",
-    split_seed: Annotated[int, typer.Option(help="Of the training, where the split was drawn.")] = 0,
+    ruleset: Annotated[str, typer.Option(help="Ruleset of the training; only its split is read.")] = "quick",
+    split_seed: Annotated[int, typer.Option(help="Seed of the split in the training, where it was drawn.")] = 0,
     start: Annotated[
         Path | None, typer.Option(help="Third point of a plane; by default the start, drawn again from the seed.")
     ] = None,
     examples: Annotated[int, typer.Option(help="Validation examples on which the loss is taken.")] = 2000,
     norm_examples: Annotated[int, typer.Option(help="Training examples for BatchNorm's statistics at every point.")] = 1000,
-    points: Annotated[int, typer.Option(help="Of a line or a slice.")] = 21,
-    plane_points: Annotated[int, typer.Option(help="Of each side of a plane.")] = 15,
+    points: Annotated[int, typer.Option(help="Points of a line or a slice.")] = 21,
+    plane_points: Annotated[int, typer.Option(help="Points of each side of a plane.")] = 15,
     directions: Annotated[int, typer.Option(help="Random slices around each model.")] = 10,
-    radius: Annotated[float, typer.Option(help="Of a slice, in norms of each filter.")] = 1.0,
+    radius: Annotated[float, typer.Option(help="Half the length of a slice, in norms of each filter.")] = 1.0,
     rho: Annotated[float, typer.Option(help="Radius of the sharpness (Foret et al. 2021).")] = 0.05,
     probes: Annotated[int, typer.Option(help="Random vectors for the trace of the Hessian.")] = 20,
     double: Annotated[bool, typer.Option("--double", help="Compute in float64.")] = False,
-    seed: Annotated[int, typer.Option(help="Of random directions and vectors.")] = 0,
+    seed: Annotated[int, typer.Option(help="Seed of random directions and vectors.")] = 0,
     device: Device = "cpu",
     out: Annotated[
         Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")

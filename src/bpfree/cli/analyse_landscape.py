@@ -107,10 +107,12 @@ def print_document(document: dict[str, Any]) -> None:
             of_model[entry["of"][0]].update(entry)
     keys = ("loss", "accuracy", "rise", "width", "plain", "filter_normalised", "trace", "largest")
     rows = [(name, *(_number(values.get(key)) for key in keys)) for name, values in of_model.items()]
-    print_table(f"{document['net']} on {document['dataset']}, {document['examples']} validation examples", headings, rows)
+    print_table(
+        f"{document['net']} on {document['dataset']}, {document['examples']} validation examples; losses in nats", headings, rows
+    )
     if document["line"]:
         rows = [(" to ".join(entry["of"]), entry["between"], _number(entry["barrier"])) for entry in document["line"]]
-        print_table("lines", ("from and to", "weights", "barrier"), rows)
+        print_table("lines; barriers in nats", ("from and to", "weights", "barrier"), rows)
     rows = [
         (f"{label}: {QUANTITIES[name][1] if name in QUANTITIES else 'barrier to the baseline of the next seed'}", row["sentence"])
         for name, labels in document["comparison"].items()

@@ -14,7 +14,7 @@ from bpfree.report.looks import draw, on
 from bpfree.report.svg import INK, SERIES, standalone
 from bpfree.text import slug
 
-__all__ = ["draw_landscape"]
+__all__ = ["draw_landscape", "legend_levels"]
 
 Document = dict[str, Any]
 POINTS = ("circle", "square", "triangle-up")
@@ -60,12 +60,13 @@ def _slices(document: Document, path: Path) -> Path:
     key = alt.Legend(orient="top", title=None, columns=1 if max(map(len, labels)) > 24 else 2, labelLimit=380)
     colour = alt.Color("arm:N", scale=alt.Scale(domain=labels, range=[SERIES[k % len(SERIES)] for k in range(n)]), legend=key)
     x = alt.X("x:Q", title="distance, in norms of each filter", axis=alt.Axis(tickCount=6))
-    y = alt.Y("y:Q", title="validation loss, nats", axis=alt.Axis(tickCount=6))
+    title = "validation loss, nats (mean ± SD)"
+    y = alt.Y("y:Q", title=title, axis=alt.Axis(tickCount=6))
     base = on("data")
-    band = base.mark_area(opacity=0.18).encode(x=x, y=alt.Y("low:Q", title="validation loss, nats"), y2="high:Q", color=colour)
+    band = base.mark_area(opacity=0.18).encode(x=x, y=alt.Y("low:Q", title=title), y2="high:Q", color=colour)
     svg = draw(alt.layer(band, base.mark_line(strokeWidth=2).encode(x=x, y=y, color=colour)), {"data": rows})
-    title = f"Filter-normalised slices: {_about(document)}"
-    write_atomic(path, standalone(svg, title, "loss against distance along random directions, mean and standard deviation"))
+    heading = f"Filter-normalised slices: {_about(document)}"
+    write_atomic(path, standalone(svg, heading, "loss against distance along random directions, mean and standard deviation"))
     return path
 
 
@@ -94,6 +95,12 @@ def _lines(document: Document, path: Path) -> list[Path]:
     return draw_curves(curves, path, title, "share of the way", "validation loss, nats", png=False)
 
 
+def legend_levels(losses: list[float], n: int = 6) -> list[float]:
+    """For the key of a plane: at most ``n`` losses from the least to the greatest, in equal ratios, to two digits."""
+    low, high = min(losses), max(losses)
+    return sorted({float(f"{low * (high / low) ** (k / (n - 1)):.2g}") for k in range(n)})
+
+
 def _plane(document: Document, entry: dict[str, Any], labels: list[str], path: Path) -> Path:
     """Logarithm of the loss as colour, and the three points."""
     xs, ys = entry["x"], entry["y"]
@@ -107,7 +114,9 @@ def _plane(document: Document, entry: dict[str, Any], labels: list[str], path: P
     names = [*labels, "start"]
     points = [{"x": x, "y": y, "arm": name} for (x, y), name in zip(entry["corners"], names, strict=True)]
     scale = alt.Scale(type="log", scheme="viridis", reverse=True)
-    shown = alt.Color("loss:Q", scale=scale, legend=alt.Legend(title="loss, nats", orient="right", format=".3g"))
+    levels = legend_levels([cell["loss"] for cell in cells])  # of its own, the scale names its low values only
+    key = alt.Legend(title="loss, nats", orient="right", format=".3~g", values=levels)
+    shown = alt.Color("loss:Q", scale=scale, legend=key)
     domain = [[min(c[a] for c in cells), max(c[b] for c in cells)] for a, b in (("x", "x2"), ("y", "y2"))]
     x = alt.X("x:Q", title="distance in parameters", scale=alt.Scale(domain=domain[0], nice=False), axis=alt.Axis(tickCount=6))
     y = alt.Y("y:Q", title="distance in parameters", scale=alt.Scale(domain=domain[1], nice=False), axis=alt.Axis(tickCount=6))

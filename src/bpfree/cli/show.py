@@ -17,7 +17,7 @@ from bpfree import rulesets
 from bpfree.cli.options import OutputOptions
 from bpfree.cli.output import console, print_indented, print_json, print_table
 from bpfree.cli.target import Target
-from bpfree.errors import unknown_name
+from bpfree.errors import UsageError, unknown_name
 
 __all__ = ["cite_command", "list_command", "print_tables", "report_command"]
 
@@ -99,6 +99,7 @@ def cite_command(algorithms: Sequence[str]) -> int:
 
     Raises:
         UnknownNameError: there is no such rule.
+        UsageError: a rule's docstring has no entry.
     """
     from bpfree.algorithms import registry
 
@@ -107,7 +108,9 @@ def cite_command(algorithms: Sequence[str]) -> int:
     for name in algorithms:
         if name not in rules:
             raise unknown_name("algorithm", name, rules)
-        for entry in re.findall(r"^@\w+\{.*?^\}", _documentation(rules[name]), re.MULTILINE | re.DOTALL):
-            entries[entry] = None
+        cited = re.findall(r"^@\w+\{.*?^\}", _documentation(rules[name]), re.MULTILINE | re.DOTALL)
+        if not cited:
+            raise UsageError(f"{name} has no BibTeX in its docstring ({rules[name].__module__}); add it under References")
+        entries |= dict.fromkeys(cited)
     typer.echo("\n\n".join(entries))
     return 0

@@ -106,7 +106,7 @@ class Model:
             raise DataError(f"the model takes examples of shape {self.net.in_shape}, got {tuple(x.shape[1:])}; give such ones")
         if self.header is not None and self.header.pixels and x.dtype != torch.uint8:
             kind = str(x.dtype).removeprefix("torch.")
-            raise DataError(f"the model was trained on pixels from 0 to 255, got {kind}; give uint8")
+            raise DataError(f"the model was trained on whole pixel values, got {kind}; give uint8 values of the same scale")
         # Pixels as in training; others in double precision, since times and money have means far above their deviations.
         work = torch.float32 if x.dtype == torch.uint8 and x.dim() == 4 and self.net.dtype != torch.float64 else torch.float64
         x = x.to(self.net.device, work)

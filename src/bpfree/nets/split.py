@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from numbers import Integral
 
 import torch
 from torch import nn
@@ -77,6 +79,9 @@ def from_module(
         UsageError: a net that is no ``nn.Sequential``, that has no hidden block or no output, or whose parts cannot be
             blocks (naming the part and the cure).
     """
+    if not _is_shape(in_shape):
+        got = repr(in_shape) if isinstance(in_shape, int | str | Sequence) else f"a {type(in_shape).__name__}"
+        raise UsageError(f"in_shape must be the shape of one example, such as (1, 8, 8), got {got}; give data.in_shape")
     in_shape = tuple(in_shape)
     if not _is_sequence(net):
         raise UsageError(
@@ -115,6 +120,10 @@ def from_module(
     return chain
 
 
+def _is_shape(value: object) -> bool:
+    return isinstance(value, Sequence) and all(isinstance(size, Integral) for size in value)
+
+
 def _is_sequence(module: nn.Module) -> bool:
     plain = isinstance(module, nn.Sequential) and type(module).forward is nn.Sequential.forward
     return plain and "forward" not in vars(module)
@@ -145,6 +154,11 @@ def _output(leaves: list[tuple[str, nn.Module]], n_classes: int | None) -> nn.Li
                 "(torch.nn.utils.prune.remove, handle.remove()), or put a plain nn.Linear behind it"
             )
         return last
+    if type(last) is nn.Linear:
+        raise UsageError(
+            f"the net ends in {name} Linear of {last.out_features} features, but n_classes is {n_classes}; make it return one "
+            "score for each class, or end the net in an activation to have an output appended"
+        )
     if n_classes is None:
         raise UsageError(
             f"the net ends in {name} {type(last).__name__}, not in an nn.Linear that returns class scores; drop what stands "

@@ -260,19 +260,29 @@ _TAGS = ("tpe", "qmc", "grid")
 """With which pydantic names the kind of sampler in the place of an error."""
 
 
+_WHOLE = "a ruleset file inherits nothing: copy the ruleset.yaml of a run directory and change that"
+"""The cure where several rules are missing."""
+
+
 def _one_line(error: ValidationError, source: str) -> str:
     # report the misspelt key first: it is also a missing one
     problems = sorted(error.errors(), key=lambda problem: problem["type"] != "extra_forbidden")
     first, more = problems[0], len(problems) - 1
     where = ".".join(str(part) for part in first["loc"] if not str(part).startswith(("dict[", "literal[")) and part not in _TAGS)
     rest = f" (and {more} more)" if more else ""
+    missing = [".".join(map(str, problem["loc"])) for problem in problems if problem["type"] == "missing"]
     if first["type"] == "extra_forbidden":
-        return _unknown_key(where, source) + rest
+        whole = f"; {_WHOLE}" if len(missing) > 1 else ""  # one is what the misspelt key was to be
+        return _unknown_key(where, source) + rest + whole
     if first["type"] == "missing":
-        return f"ruleset {source}: {where} is missing{rest}"
+        rest = f" (and {more + 1 - len(missing)} more)" if more + 1 > len(missing) else ""
+        verb = "is" if len(missing) == 1 else "are"
+        return f"ruleset {source}: {', '.join(missing)} {verb} missing{rest}; {_WHOLE}"
     text = first["msg"].removeprefix("Value error, ").removeprefix("ruleset ")
     if first["type"] != "value_error":
         text = text.removeprefix("Input ").replace("should", "must")
+    if text.startswith(f"{where}."):  # a check of several fields names them in full
+        where = ""
     got = "" if isinstance(first["input"], Mapping | Rules) else f", got {first['input']!r}"
     return f"ruleset {source}: {where + ' ' if where else ''}{text}{got}{rest}"
 

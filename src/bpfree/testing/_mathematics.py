@@ -87,7 +87,10 @@ class Mathematics(ContractSetting):
         result = fit(rule, net, data.without_test(), stop, batch_size=32)
         assert result.status == "ok"
         assert result.val_accuracy is not None
-        assert result.val_accuracy >= self.floors[task]
+        assert result.val_accuracy >= self.floors[task], (
+            f"validation accuracy {result.val_accuracy:.4f} on {task}, at least {self.floors[task]} is asked; set "
+            "``easy_params`` or ``easy_passes`` of the test class, or lower ``floors`` and say why"
+        )
 
     def test_equals_backprop_where_theory_says_so(self, algorithm: Algorithm) -> None:
         """On :meth:`backprop_twin` the rule and backprop do the same steps, the output's bias held at zero."""
@@ -152,7 +155,10 @@ class Mathematics(ContractSetting):
         batch = bench.batch(64)
         expected = wide.step(Batch(batch.x.double(), batch.y, batch.key))
         loss = bench.step(Batch(batch.x.clone(), batch.y, batch.key))
-        assert loss.dtype in (torch.float32, torch.float64)
+        assert loss.dtype in (torch.float32, torch.float64), (
+            f"learn returned losses in {str(loss.dtype).removeprefix('torch.')}; take them in float32 or wider, as "
+            "bpfree.numerics.losses does, or leave the format out of ``dtypes`` of the test class"
+        )
         assert {name: value.dtype for name, value in bench.tensors().items()} == before
         assert all(value.dtype == dtype for _, value in bench.parameters())
         assert bench.algorithm.scores(bench.net, bench.state, batch.x, bench.last_phase).shape == (64, 10)

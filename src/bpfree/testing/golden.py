@@ -20,6 +20,7 @@ from typing import Any
 import torch
 
 from bpfree.algorithms import Algorithm, make, params
+from bpfree.errors import BpfreeError
 from bpfree.files import write_atomic, writing
 from bpfree.nets import DenseBlock
 from bpfree.testing.bench import RuleOnNet, chain
@@ -110,13 +111,17 @@ def main(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0].startswith("-"):
         print(__doc__)  # noqa: T201  # a command's help
         return 2
-    folder, *rules = arguments
-    if rules:
-        algorithms = [_parse(words) for words in rules]
-    else:
-        algorithms = [_parse(path.stem.replace(",", ":")) for path in sorted(Path(folder).glob("*.json"))]
-    for algorithm in algorithms:
-        print(f"wrote {write(algorithm, Path(folder))}")  # noqa: T201  # a command's result
+    folder = Path(arguments[0])
+    rules = arguments[1:] or [path.stem.replace(",", ":") for path in sorted(folder.glob("*.json"))]
+    if not rules:
+        print(f"{folder} holds no trajectories; name rules behind it, such as mono-forward", file=sys.stderr)  # noqa: T201
+        return 2
+    try:
+        for algorithm in [_parse(words) for words in rules]:
+            print(f"wrote {write(algorithm, folder)}")  # noqa: T201  # a command's result
+    except BpfreeError as error:
+        print(error, file=sys.stderr)  # noqa: T201
+        return 2
     return 0
 
 
