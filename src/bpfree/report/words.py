@@ -202,9 +202,11 @@ def _draws(table: Table) -> str:
     if table.noun == "study":
         carried = "a study has points, seeds and a measured run of its own, so the luck of the search is in the intervals"
     else:
+        one_search = any(run.tuning_energy is not None for run in table.runs)
+        on = "one search: another" if one_search else "hyper-parameters that were given: others"
         carried = (
-            "they set the initial weights and the order of batches. The intervals are conditional on one search: another could "
-            "move an arm by more than its interval"
+            f"they set the initial weights and the order of batches. The intervals are conditional on {on} could move an arm by "
+            "more than its interval"
         )
     if len(splits) > 1:
         return (
