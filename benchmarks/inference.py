@@ -87,7 +87,7 @@ def measure(device: torch.device, repeats: int) -> dict[str, Any]:
         "made_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "commit": commit(),
         "load_average_before_and_after": [round(before[0], 2), round(os.getloadavg()[0], 2)],
-        "environment": environment.facts(device),
+        "environment": environment.facts(device).as_json(),
         "refused": refused,
         "rows": rows,
     }

@@ -119,7 +119,7 @@ def main() -> int:
     options = parser.parse_args()
     part = PARTS[options.part]
     entries = [entry for net, inputs in part.nets.items() for entry in measure(part, net, inputs, options)]
-    facts = environment.facts(torch.device(options.device))
+    facts = environment.facts(torch.device(options.device)).as_json()
     measured_at = datetime.now(UTC).isoformat(timespec="seconds")
     RESULTS.mkdir(exist_ok=True)
     content = json.dumps({"measured_at": measured_at, "environment": facts, "entries": entries}, indent=1)

@@ -1,0 +1,46 @@
+"""Scripts of benchmarks/ that hours are spent on: what they count, and that what they measured can be written."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from pathlib import Path
+from types import ModuleType, SimpleNamespace
+
+import pytest
+import torch
+
+from bpfree import data
+
+
+def script(name: str, monkeypatch: pytest.MonkeyPatch) -> ModuleType:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+    return importlib.import_module(name)
+
+
+def test_costs_of_inference_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
+    inference = script("inference", monkeypatch)
+    monkeypatch.setattr(inference, "NETS", {})
+    made = json.loads(json.dumps(inference.measure(torch.device("cpu"), 1)))
+    assert made["environment"]["device"] == "cpu"
+
+
+def test_costs_of_steps_can_be_written(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    step_cost = script("step_cost", monkeypatch)
+    monkeypatch.setattr(step_cost, "PARTS", {"memory": SimpleNamespace(nets={})})
+    monkeypatch.setattr(step_cost, "RESULTS", tmp_path)
+    monkeypatch.setattr(sys, "argv", ["step_cost.py", "memory"])
+    assert step_cost.main() == 0
+    assert json.loads((tmp_path / "step-cost-memory.json").read_text())["environment"]["device"] == "cpu"
+
+
+def test_upkeep_is_counted_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Backprop by hand; of FOTON the difference of two intervals is the orthogonalisation's share."""
+    step_macs = script("analyses", monkeypatch).step_macs
+    loaded = data.load("synthetic:n=40:inputs=6:classes=3").without_test()
+    n, first, second, output = 8, 6 * 5, 5 * 4, 4 * 3
+    assert step_macs("backprop", "mlp:5-4", loaded, n) == n * (3 * (first + second + output) - first)
+    of_k = {k: step_macs(f"foton:orthogonalise_every={k}", "mlp:5-4", loaded, n) for k in (1, 2, 10)}
+    assert of_k[1] > of_k[2] > of_k[10] > 0
+    assert (of_k[1] - of_k[10]) / (of_k[1] - of_k[2]) == pytest.approx(0.9 / 0.5)
