@@ -137,7 +137,7 @@ def test_the_files_with_gpu_tests_are_found() -> None:
 
 
 def test_folders_are_hidden_and_words_that_begin_alike_are_not() -> None:
-    store = Store(Path("/work/out"), {"/data": "DIR"})
-    assert store.clean("/work/out/a /work/outer /data/cifar '/data' https://some/database") == (
-        "OUT/a /work/outer DIR/cifar 'DIR' https://some/database"
+    store = Store(Path("/runs/out"), {"/data": "DIR"})
+    assert store.clean("/runs/out/a /runs/outer /data/cifar '/data' https://some/database") == (
+        "OUT/a /runs/outer DIR/cifar 'DIR' https://some/database"
     )
