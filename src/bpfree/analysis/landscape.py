@@ -11,13 +11,14 @@ from typing import Any
 
 import torch
 
+from bpfree.analysis._document import document_of
 from bpfree.analysis.landscape_plan import PARTS, LandscapePlan
 from bpfree.analysis.landscape_stats import compared, unknown
 from bpfree.analysis.landscape_units import Unit, units_of
 from bpfree.analysis.minima import Minimum, check_together
 from bpfree.analysis.surface import Material, Surface
 from bpfree.data import Dataset
-from bpfree.errors import RunDirectoryError, UsageError
+from bpfree.errors import UsageError
 from bpfree.files import locked, remove_parts, write_atomic, writing
 
 __all__ = ["record_landscape"]
@@ -80,7 +81,8 @@ def record_landscape(
     path = directory / "landscape.json"
     with locked(directory / ".lock"):
         remove_parts(directory)
-        document = _read(path, head, facts or {})
+        rest = {**(facts or {}), **{part: [] for part in PARTS}, "comparison": {}, "notes": [], "reasons": {}, "complete": False}
+        document = document_of(path, head, rest)
         if document["complete"]:
             return document
         for unit in units:
@@ -130,22 +132,6 @@ def _rounded(value: Any) -> Any:
     if isinstance(value, dict):
         return {key: _rounded(each) for key, each in value.items()}
     return [_rounded(each) for each in value] if isinstance(value, list | tuple) else value
-
-
-def _read(path: Path, head: Entry, facts: Entry) -> Entry:
-    fresh = {**head, **facts, **{part: [] for part in PARTS}, "comparison": {}, "notes": [], "reasons": {}, "complete": False}
-    if not path.exists():
-        return fresh
-    try:
-        there = json.loads(path.read_text())
-        different = [key for key, value in head.items() if there.get(key) != value]
-    except (ValueError, AttributeError):
-        raise RunDirectoryError(f"{path} is no analysis of bpfree; choose another --out DIR") from None
-    if different:
-        key = different[0]
-        what = "other models" if key == "models" else f"{key} = {there.get(key)!r}, this one has {fresh[key]!r}"
-        raise RunDirectoryError(f"{path} is an analysis with {what}; choose another --out DIR")
-    return there
 
 
 def _text(document: Entry) -> str:

@@ -10,10 +10,11 @@ from pathlib import Path
 from typing import Any
 
 from bpfree.algorithms import Algorithm, check_net
+from bpfree.analysis._document import document_of
 from bpfree.analysis.alignment import alignment_over_training
 from bpfree.analysis.orthogonality import orthogonality_over_training
 from bpfree.data import Dataset
-from bpfree.errors import RunDirectoryError, UsageError
+from bpfree.errors import UsageError
 from bpfree.files import locked, remove_parts, write_atomic, writing
 from bpfree.nets import Chain
 from bpfree.train import Patience, past
@@ -95,7 +96,7 @@ def record_series(
     head = {"kind": kind, **identity, **vars(plan), "parts": [*(block.title for block in net), "output"]}
     with locked(directory / ".lock"):
         remove_parts(directory)
-        document = _read(path, head, facts or {})
+        document = document_of(path, head, {**(facts or {}), "points": [], "complete": False, "reasons": {}})
         points: list[Point] = document["points"]
         if document["complete"]:
             return document
@@ -143,23 +144,6 @@ def _goes_on(checkpoint: Path, points: list[Point], plan: SeriesPlan) -> bool:
     """Whether nothing was missed between the last look and the checkpoint (a process may die between the two)."""
     passed = len(past(checkpoint))
     return {passes for passes in plan.looks() if passes <= passed} == {point["passes"] for point in points}
-
-
-def _read(path: Path, head: dict[str, Any], facts: dict[str, Any]) -> dict[str, Any]:
-    fresh = {**head, **facts, "points": [], "complete": False, "reasons": {}}
-    if not path.exists():
-        return fresh
-    try:
-        there = json.loads(path.read_text())
-        different = [key for key, value in head.items() if there.get(key) != value]
-    except (ValueError, AttributeError):
-        raise RunDirectoryError(f"{path} is no analysis of bpfree; choose another --out DIR") from None
-    if different:
-        key = different[0]
-        raise RunDirectoryError(
-            f"{path} is an analysis with {key} = {there.get(key)!r}, this one has {head[key]!r}; choose another --out DIR"
-        )
-    return there
 
 
 def _text(document: dict[str, Any]) -> str:
