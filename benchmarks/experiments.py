@@ -15,7 +15,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,6 @@ class Experiment:
     target: float
     published: Mapping[str, tuple[str, str, str]]
     beside: str
-    by_hand: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def rules(self) -> Path:
@@ -121,9 +120,10 @@ HEADINGS = (
 )
 
 
-def run(experiment: Experiment, data_dir: Path | None) -> int:
+def run(experiment: Experiment, data_dir: Path | None, device: str = "cpu") -> int:
     """What is missing of an experiment, by ``bpfree compare``; its exit status."""
     command = [sys.executable, "-m", "bpfree", "compare", "--ruleset", str(experiment.rules), "--out", str(experiment.directory)]
+    command += ["--device", device]
     return subprocess.run([*command, *(["--data-dir", str(data_dir)] if data_dir else [])], check=False).returncode
 
 
@@ -334,13 +334,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     parser.add_argument("numbers", nargs="*", type=int, help="experiments to run, by their numbers below")
     parser.add_argument("--data-dir", type=Path, default=None, help="holds mnist/ and cifar-10-batches-py/ (or BPFREE_DATA)")
+    parser.add_argument("--device", default="cpu", help="cpu or cuda; a run goes on on the device that it began on")
     parser.add_argument("--page", action="store_true", help="only the page")
     asked = parser.parse_args(arguments)
     known = range(1, len(EXPERIMENTS) + 1)
     if not (asked.numbers or asked.page) or not all(number in known for number in asked.numbers):
         parser.error(f"name experiments ({', '.join(map(str, known))}), or give --page")
     for number in asked.numbers:
-        status = run(EXPERIMENTS[number - 1], asked.data_dir)
+        status = run(EXPERIMENTS[number - 1], asked.data_dir, asked.device)
         if status:
             return status
     write_atomic(PAGE, page(EXPERIMENTS))
