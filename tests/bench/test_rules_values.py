@@ -134,7 +134,6 @@ def test_spaces_that_cannot_be_searched() -> None:
     ("changes", "told"),
     [
         ({"precision": "bfloat16"}, "ruleset quick+changed asks for precision: bfloat16, which cannot be kept yet; use float32"),
-        ({"plan.tier": "graph"}, "ruleset quick asks for plan.tier: graph, which cannot be kept yet; use eager"),
     ],
 )
 def test_rules_that_cannot_be_kept_yet(changes: dict[str, Any], told: str) -> None:

@@ -8,6 +8,7 @@ from torch.nn.functional import pad
 
 from bpfree.data import Dataset
 from bpfree.data.augment import augment
+from bpfree.data.dataset import _batches_ahead
 from bpfree.errors import UnknownNameError, UsageError
 from bpfree.numerics.streams import stream_key
 
@@ -99,3 +100,32 @@ def test_a_table_cannot_be_cropped(table: Dataset):
 def test_unknown_augmentation(images: Dataset):
     with pytest.raises(UnknownNameError, match=r"unknown augmentation 'crop'; did you mean crop-flip"):
         images.augmented("crop")
+
+
+@pytest.mark.parametrize("n_ahead", [2, 3, 100])
+@pytest.mark.parametrize("augmentation", ["none", "crop-flip"])
+@pytest.mark.parametrize("shuffle", [True, False])
+def test_batches_made_ahead_are_those_made_one_by_one(
+    images: Dataset, monkeypatch: pytest.MonkeyPatch, augmentation: str, shuffle: bool, n_ahead: int
+):
+    """As on a GPU, where a batch alone is too small; with a smaller last batch, and without one."""
+    n = images.n("train")
+    for size in (n // 7, n // 4 if n % 4 == 0 else n // 5, n):
+        singly = list(images.augmented(augmentation).batches("train", size, seed=3, pass_index=1, shuffle=shuffle))
+        with monkeypatch.context() as patch:
+            patch.setattr("bpfree.data.dataset._batches_ahead", lambda *_: n_ahead)
+            together = list(images.augmented(augmentation).batches("train", size, seed=3, pass_index=1, shuffle=shuffle))
+        assert len(together) == len(singly)
+        for one, other in zip(singly, together, strict=True):
+            assert torch.equal(one.x, other.x)
+            assert torch.equal(one.y, other.y)
+            assert torch.equal(one.key, other.key)
+            assert other.x.is_contiguous()
+
+
+def test_how_many_batches_are_made_ahead():
+    """16 MiB of 128 CIFAR images: ten batches; one where a batch is larger, and on a processor."""
+    of_cifar = 128 * 3072 * 4
+    assert _batches_ahead(torch.device("cuda"), of_cifar) == 10
+    assert _batches_ahead(torch.device("cuda"), 100 * of_cifar) == 1
+    assert _batches_ahead(torch.device("cpu"), of_cifar) == 1

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any, TypeVar
 
 import torch
@@ -52,8 +52,19 @@ def check_weights(rule: Algorithm[Any], weight: object) -> None:
 
 
 @torch.no_grad()
-def step(rule: Algorithm[S], net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
+def step(
+    rule: Algorithm[S],
+    net: Chain,
+    state: S,
+    batch: Batch,
+    phase: Phase,
+    *,
+    learn: Callable[[Batch, Phase], Tensor] | None = None,
+) -> Tensor:
     """One training step in place: ``rule.learn``, and the upkeep that is due before and after it.
+
+    Args:
+        learn: how ``rule.learn`` is executed on this net and state (compiled, or recorded); by default it is called.
 
     Returns:
         The losses of ``learn``, on the device.
@@ -67,7 +78,7 @@ def step(rule: Algorithm[S], net: Chain, state: S, batch: Batch, phase: Phase) -
     for work in due:
         if work.before:
             work.do(net, state, batch)
-    losses = rule.learn(net, state, batch, phase)
+    losses = rule.learn(net, state, batch, phase) if learn is None else learn(batch, phase)
     for work in due:
         if not work.before:
             work.do(net, state, batch)

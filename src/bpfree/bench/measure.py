@@ -148,6 +148,7 @@ def run_once(
                 batch_size=rules.batch_size,
                 seed=seed,
                 lr_schedule=rules.lr_schedule,
+                tier=rules.plan.tier,
                 state=state,
                 clock=window,
                 checkpoint=checkpoint,

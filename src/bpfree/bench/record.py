@@ -157,7 +157,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         evaluation_peak_bytes=run.cost.evaluation_peak_bytes,
         memory=run.cost.memory.model_copy(update={"allocator_peak": allocator.allocated_bytes}),
         health=health,
-        tier="eager",
+        tier=run.setting.ruleset.plan.tier,
         maths=maths_used(run.algorithm, run.net),
         history=_with_flops(run),
         environment_digest=environment.digest(setting.facts),

@@ -20,6 +20,7 @@ from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.nets import Chain, build
 from bpfree.rulesets import Ruleset
+from bpfree.train import check_tier
 
 __all__ = ["Setting", "check_runnable", "check_supported"]
 
@@ -69,10 +70,7 @@ def check_supported(rules: Ruleset, arms: Sequence[Arm], net: Chain | None = Non
             f"ruleset {rules.name} has schema_version 1, which says neither what is searched nor how data are split; to run it, "
             "write schema_version: 2, splits: standard and search.spaces: standard"
         )
-    wishes = {
-        "precision": (rules.precision, "float32"),
-        "plan.tier": (rules.plan.tier, "eager"),
-    }
+    wishes = {"precision": (rules.precision, "float32")}
     for field_name, (asked, supported) in wishes.items():
         if asked != supported:
             raise RulesetError(f"ruleset {rules.name} asks for {field_name}: {asked}, which cannot be kept yet; use {supported}")
@@ -93,6 +91,7 @@ def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = Tr
             example in a net that normalises batches.
         RulesetError: see :func:`check_supported`.
     """
+    check_tier(setting.ruleset.plan.tier, setting.device)
     net = setting.build_net()
     for arm in arms:
         check_net(arm.build({}), net)

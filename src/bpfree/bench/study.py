@@ -154,6 +154,7 @@ def _run_trial(
                 batch_size=rules.batch_size,
                 seed=seed,
                 lr_schedule=rules.lr_schedule,
+                tier=rules.plan.tier,
                 state=state,
                 clock=window,
             )

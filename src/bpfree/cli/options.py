@@ -34,6 +34,7 @@ __all__ = [
     "Seeds",
     "SeriesOptions",
     "Target",
+    "Tier",
     "Trials",
     "grouped",
 ]
@@ -65,6 +66,7 @@ Target = Annotated[
     str | None,
     typer.Option(help="Validation accuracy (0.95, or mnist=0.97,cifar10=0.5) up to which time and energy are counted."),
 ]
+Tier = Annotated[str | None, typer.Option(help="How a step is executed: eager, compiled, or graph (on a GPU).")]
 Trials = Annotated[int | None, typer.Option(help="Trials of the search, for each arm.")]
 
 
@@ -88,6 +90,7 @@ class RuleOptions:
     batch_size: BatchSize = None
     max_hours: MaxHours = None
     class_weight: ClassWeight = None
+    tier: Tier = None
 
     def changes(self) -> dict[str, Any]:
         """Rules by name, those that were given."""

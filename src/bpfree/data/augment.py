@@ -37,12 +37,12 @@ def check_augmentation(augmentation: str, in_shape: tuple[int, ...], name: str) 
         )
 
 
-def augment(x: Tensor, key: Tensor, augmentation: str) -> Tensor:
-    """Augment a batch of stored images.
+def augment(x: Tensor, keys: Tensor, augmentation: str) -> Tensor:
+    """Augment batches of stored images, one after another in ``x``.
 
     Args:
         x: (n, c, h, w), any type.
-        key: 0-D int64 on the same device.
+        keys: 0-D int64 on the same device, or (m,), one for each batch of n / m images.
         augmentation: one of :data:`AUGMENTATIONS`, already checked.
 
     Returns:
@@ -52,9 +52,9 @@ def augment(x: Tensor, key: Tensor, augmentation: str) -> Tensor:
         return x
     n, channels, height, width = x.shape
     device = x.device
-    top = integers(key, (n, 1), 2 * _PAD + 1, salt=_SALT_ROW)
-    left = integers(key, (n, 1), 2 * _PAD + 1, salt=_SALT_COLUMN)
-    mirrored = integers(key, (n, 1), 2, salt=_SALT_FLIP) == 1
+    top = _draws(keys, n, 2 * _PAD + 1, _SALT_ROW)
+    left = _draws(keys, n, 2 * _PAD + 1, _SALT_COLUMN)
+    mirrored = _draws(keys, n, 2, _SALT_FLIP) == 1
     rows = top + torch.arange(height, device=device)  # (n, h), rows of the padded image
     columns = torch.arange(width, device=device)
     columns = left + torch.where(mirrored, columns.flip(0), columns)  # (n, w)
@@ -62,3 +62,9 @@ def augment(x: Tensor, key: Tensor, augmentation: str) -> Tensor:
     place = (rows[:, :, None] * (width + 2 * _PAD) + columns[:, None, :]).reshape(n, 1, height * width)
     planes = pad(x, (_PAD,) * 4).flatten(2)  # (n, c, padded height x padded width)
     return planes.gather(2, place.expand(n, channels, height * width)).reshape(x.shape)
+
+
+def _draws(keys: Tensor, n: int, high: int, salt: int) -> Tensor:
+    """(n, 1) integers in [0, high), those of each batch from its own key."""
+    of_batch = (n,) if keys.ndim == 0 else (n // len(keys),)
+    return integers(keys, of_batch, high, salt=salt).reshape(n, 1)

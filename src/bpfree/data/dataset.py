@@ -8,6 +8,7 @@ order is drawn from (seed, pass), whatever is random inside a step from (seed, p
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
@@ -25,6 +26,10 @@ from bpfree.numerics.streams import stream_key
 __all__ = ["SPLITS", "Batch", "Dataset", "Examples", "Normalisation", "TestSplitError"]
 
 SPLITS = ("train", "validation", "test")
+
+
+AHEAD_BYTES = 16 * 2**20
+"""Of the batches that are made at once on a GPU."""
 
 
 class TestSplitError(DataError):
@@ -263,19 +268,36 @@ class Dataset:
             order = torch.randperm(n, generator=generator).to(self.device)
         keys = torch.tensor([stream_key(seed, pass_index, k) for k in range(len(starts))]).to(self.device)
         work = torch.float64 if self.dtype == torch.float64 else torch.float32
-        norm = self.normalisation
-        shift, factor = (norm.shift.to(work), norm.factor.to(work)) if norm else (None, None)
         weights = weights_of(self.class_weight, examples.y, self.n_classes, work) if split == "train" else None
-        for k, start in enumerate(starts):
-            stop = min(start + size, n)
+        n_ahead = _batches_ahead(self.device, size * math.prod(self.in_shape) * work.itemsize)
+        first = 0
+        while first < len(starts):
+            last = first + n_ahead  # of one size: what is drawn for an example depends on its place in its batch
+            if last >= len(starts):
+                last = len(starts) - 1 if first < len(starts) - 1 else len(starts)
+            start, stop = starts[first], min(starts[last - 1] + size, n)
             if order is None:
                 x, y = examples.x[start:stop].clone(), examples.y[start:stop].clone()
             else:
                 chosen = order[start:stop]
                 x, y = examples.x.index_select(0, chosen), examples.y.index_select(0, chosen)
             if split == "train":
-                x = augment(x, keys[k], self.augmentation)
-            x = x.to(work)
-            if shift is not None and factor is not None:
-                x = x.sub_(shift).mul_(factor)  # x is a copy by now
-            yield Batch(x.to(self.dtype), y, keys[k], None if weights is None else weights[y])
+                x = augment(x, keys[first] if last == first + 1 else keys[first:last], self.augmentation)
+            x = self._normalised(x, work)
+            of_each = zip(x.split(size), y.split(size), keys[first:last].unbind(), strict=True)
+            for of_x, of_y, key in of_each:
+                yield Batch(of_x, of_y, key, None if weights is None else weights[of_y])
+            first = last
+
+    def _normalised(self, x: Tensor, work: torch.dtype) -> Tensor:
+        """Stored values ``x``, a copy, as batches have them; computed in ``work``."""
+        x, norm = x.to(work), self.normalisation
+        if norm is not None:
+            x = x.sub_(norm.shift.to(work)).mul_(norm.factor.to(work))
+        return x.to(self.dtype)
+
+
+def _batches_ahead(device: torch.device, batch_bytes: int) -> int:
+    """Batches that are made at once: on a GPU, where a batch is some twenty small kernels that the host must launch, as many as
+    fill :data:`AHEAD_BYTES`; elsewhere one, which stays in the cache."""
+    return 1 if device.type == "cpu" else max(1, AHEAD_BYTES // batch_bytes)

@@ -60,8 +60,9 @@ def stream_key(*parts: int) -> int:
 
 
 def _bits(key: Tensor, n: int, salt: int) -> Tensor:
-    counter = torch.arange(1, n + 1, device=key.device, dtype=torch.int64)
-    return _mix_(counter.mul_(_signed(_GAMMA)).add_(_mix_(key + _signed(_mix_int(salt + 1)))))
+    counter = torch.arange(1, n + 1, device=key.device, dtype=torch.int64).mul_(_signed(_GAMMA))
+    start = _mix_(key + _signed(_mix_int(salt + 1)))
+    return _mix_(counter.add_(start) if key.ndim == 0 else counter + start.unsqueeze(1))
 
 
 def _host_fractions(key: int, n: int, salt: int) -> np.ndarray:
@@ -82,19 +83,19 @@ def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dt
     """Numbers uniform in [0, 1), on the key's device.
 
     Args:
-        key: 0-D int64, as carried by a batch.
-        shape: of the result.
+        key: 0-D int64, as carried by a batch; or (m,), of m batches.
+        shape: of the result; of m keys (m, *shape), each row that of its key.
         salt: separates the streams of one key, such as the index of a block.
         dtype: floating; 24 random bits are used (exact in float32 and wider).
     """
     n = 1
     for size in shape:
         n *= size
-    if on_host(key):  # numpy's small operations take a fifth of torch's
+    if key.ndim == 0 and on_host(key):  # numpy's small operations take a fifth of torch's
         fraction = torch.from_numpy(_host_fractions(int(host_value(key)), n, salt))
     else:
         fraction = _shift_right(_bits(key, n, salt), 40).to(torch.float32).mul_(2.0**-24)
-    return fraction.to(dtype).reshape(tuple(shape))
+    return fraction.to(dtype).reshape((*key.shape, *shape))
 
 
 def integers(key: Tensor, shape: Sequence[int], high: int, *, salt: int = 0) -> Tensor:

@@ -10,10 +10,12 @@ from bpfree.train.features import read_by
 from bpfree.train.fit import FitResult, best_of, fit
 from bpfree.train.health import Health, UnhealthyNetWarning, health_of, warn_of_health
 from bpfree.train.schedules import LR_SCHEDULES
+from bpfree.train.tiers import TIERS, Tier, check_tier
 from bpfree.train.training import Progress, initialise, training
 
 __all__ = [
     "LR_SCHEDULES",
+    "TIERS",
     "Clock",
     "Evaluation",
     "FitResult",
@@ -22,11 +24,13 @@ __all__ = [
     "Progress",
     "ShortBudgetWarning",
     "StopRule",
+    "Tier",
     "UnhealthyNetWarning",
     "WallClock",
     "best_of",
     "check_budget",
     "check_identity",
+    "check_tier",
     "counted",
     "evaluate",
     "fit",

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State, check_net, check_weights, step, warn_of_weaknesses
+from bpfree.algorithms import Algorithm, Phase, State, check_net, check_weights, warn_of_weaknesses
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Chain
 from bpfree.numerics.streams import stream_key
@@ -30,6 +30,7 @@ from bpfree.train.features import read_by
 from bpfree.train.given import as_checkpoint, check_given, check_mode, check_whole, in_format_of
 from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
+from bpfree.train.tiers import Stepper, check_tier, stepper
 
 __all__ = ["BATCH_SIZE", "Progress", "initialise", "training"]
 
@@ -120,6 +121,7 @@ def training(
     batch_size: int = BATCH_SIZE,
     seed: int = 0,
     lr_schedule: str = "constant",
+    tier: str = "eager",
     state: State | None = None,
     clock: Clock | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -134,6 +136,7 @@ def training(
         batch_size: examples in a step; the last batch of a pass may be smaller.
         seed: of initial parameters, order of batches and randomness inside steps.
         lr_schedule: a name of :data:`LR_SCHEDULES`.
+        tier: how a step is executed, see :mod:`bpfree.train.tiers`.
         state: from :func:`initialise`; by default it is made here, on the device of ``data``.
         clock: stamps each pass; by default wall time without energy.
         checkpoint: written after each pass; if the file exists, training goes on from it. It must be of the same training (see
@@ -150,6 +153,7 @@ def training(
     checkpoint = as_checkpoint(checkpoint)
     check_weights(algorithm, data.class_weight)
     check_values(net, data, batch_size, seed, lr_schedule)
+    check_tier(tier, data.device)
     data = in_format_of(net, data)
     net.train()
     if state is None:
@@ -166,7 +170,8 @@ def training(
         _take_up(cursor, phases, stop, snapshot)
     started_s = cursor.time_s
     lrs = tuple(float(optimiser.lr) for optimiser in state.optimisers())
-    run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs)
+    take_step = stepper(tier, algorithm, net, state)
+    run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs, take_step)
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
     while cursor.phase < len(phases) and not cursor.ended:
@@ -228,6 +233,7 @@ class _Run:
 
     Attributes:
         lrs: the learning rates at its start, of all optimisers of the state.
+        step: in the tier that was asked for.
     """
 
     algorithm: Algorithm
@@ -238,6 +244,7 @@ class _Run:
     seed: int
     clock: Clock
     lrs: tuple[float, ...]
+    step: Stepper
 
     def learn(self, cursor: Cursor, phase: Phase, inputs: Dataset, reader: Phase, factor: float) -> float:
         """One pass over the training split, counted and checked; the mean loss.
@@ -249,7 +256,7 @@ class _Run:
         self.state.scale_lr(factor)
         batches = inputs.batches("train", self.batch_size, pass_index=cursor.passes, seed=self.seed)
         draws = stream_key(self.seed, cursor.passes)
-        train_loss, steps, examples = _one_pass(self.algorithm, self.net, self.state, batches, reader, draws)
+        train_loss, steps, examples = _one_pass(self.step, batches, reader, draws, self.net.device)
         check_pass(self.algorithm, self.data, self.batch_size, steps, examples)
         check_schedule(self.algorithm, self.state, [lr * factor for lr in self.lrs])
         cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
@@ -278,7 +285,7 @@ def _take_up(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot
 
 
 def _one_pass(
-    algorithm: Algorithm, net: Chain, state: State, batches: Iterator[Batch], phase: Phase, draws: int
+    take_step: Stepper, batches: Iterator[Batch], phase: Phase, draws: int, device: torch.device
 ) -> tuple[float, int, int]:
     """One sweep over the training split: the mean loss (the only value that is waited for), steps, and examples.
 
@@ -288,10 +295,10 @@ def _one_pass(
     losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
     sizes: list[int] = []
     # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume; the caller's is left unchanged.
-    with torch.random.fork_rng([net.device] if net.device.type == "cuda" else []):
-        _seed(draws, net.device)
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        _seed(draws, device)
         for batch in batches:
-            losses.append(step(algorithm, net, state, batch, phase).mean())  # a tensor of its own
+            losses.append(take_step(batch, phase).mean())  # a tensor of its own
             sizes.append(len(batch.y))
     return _mean_loss(losses, sizes), len(sizes), sum(sizes)
 

@@ -1,0 +1,153 @@
+"""How a training step is executed: ``eager``, ``compiled`` or ``graph``. The mathematics is the rule's, in every tier.
+
+* ``eager``: one kernel after another, each launched by the host.
+* ``compiled``: ``torch.compile`` of the rule's ``learn``, once for each rule, net, phase and batch shape; trials and learning
+  rates share it, since a rule reads them from 0-D tensors. Fused kernels round differently from eager ones.
+* ``graph``: the kernels of the eager step, recorded once into a CUDA graph and launched by one call. They are the same kernels on
+  the same memory, so the results are those of ``eager``. torch's own ``mode="reduce-overhead"`` compiles first, which takes up
+  to a minute for each rule and phase; recording takes milliseconds, so that a search of many short trials gains too.
+
+What the host decides (periodic work, :class:`bpfree.algorithms.Upkeep`) stays outside of what is compiled or recorded.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import Any, Literal, Protocol
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms import Algorithm, Phase, State, step
+from bpfree.data import Batch
+from bpfree.errors import UsageError
+from bpfree.nets import Chain
+
+__all__ = ["TIERS", "Tier", "check_tier", "stepper"]
+
+Tier = Literal["eager", "compiled", "graph"]
+TIERS: tuple[Tier, ...] = ("eager", "compiled", "graph")
+
+_WARM_UP = 2
+"""Steps of a batch shape that are made eagerly before it is recorded: libraries allocate their work space at first use."""
+
+
+class Stepper(Protocol):
+    """One training step in place, as :func:`bpfree.algorithms.step`; the losses may be overwritten by the next step."""
+
+    def __call__(self, batch: Batch, phase: Phase) -> Tensor: ...
+
+
+def check_tier(tier: str, device: torch.device) -> None:
+    """Refuse a tier that is unknown or that the device does not have.
+
+    Raises:
+        UsageError: naming what can be had.
+    """
+    if tier not in TIERS:
+        raise UsageError(f"unknown tier {tier!r}; choose from {', '.join(TIERS)}")
+    if tier == "graph" and device.type != "cuda":
+        raise UsageError(
+            f"tier graph records CUDA graphs, and the device is {device.type}; choose --tier eager, or --device cuda"
+        )
+
+
+def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State) -> Stepper:
+    """What makes the steps of one training.
+
+    Raises:
+        UsageError: see :func:`check_tier`.
+    """
+    check_tier(tier, net.device)
+    learn: Callable[[Batch, Phase], Tensor] | None = None
+    if tier == "graph":
+        learn = _Recorded(rule, net, state).learn
+    elif tier == "compiled":
+        compiled = _compiled(type(rule))
+        learn = lambda batch, phase: compiled(rule, net, state, batch, phase)  # noqa: E731 - one call, as step wants it
+    return lambda batch, phase: step(rule, net, state, batch, phase, learn=learn)
+
+
+@functools.cache
+def _compiled(rule: type[Algorithm[Any]]) -> Callable[..., Tensor]:
+    """``learn`` of a rule; torch keeps what it compiled for every net, phase and batch shape that it meets."""
+    return torch.compile(rule.learn, fullgraph=True, dynamic=False)
+
+
+@dataclass
+class _Recording:
+    """A recorded step: where it reads its batch, where it leaves its losses.
+
+    Attributes:
+        seen: steps of this kind that were made eagerly.
+    """
+
+    seen: int = 0
+    batch: Batch | None = None
+    graph: Any = None
+    losses: Tensor | None = None
+
+
+class _Recorded:
+    """Steps of one rule, net and state: the first of each kind eagerly, then recorded and replayed."""
+
+    def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
+        self._rule, self._net, self._state = rule, net, state
+        self._kinds: dict[tuple[Any, ...], _Recording] = {}
+        self._stream = torch.cuda.Stream(net.device)
+
+    def learn(self, batch: Batch, phase: Phase) -> Tensor:
+        """As the rule's ``learn``."""
+        kind = (phase, batch.x.shape, batch.x.dtype, batch.weight is None)
+        recording = self._kinds.setdefault(kind, _Recording())
+        if recording.seen < _WARM_UP:
+            recording.seen += 1
+            return self._eagerly(batch, phase)
+        if recording.graph is None:
+            self._record(recording, batch, phase)
+        else:
+            _fill(recording.batch, batch)
+        recording.graph.replay()
+        assert recording.losses is not None
+        return recording.losses
+
+    def _eagerly(self, batch: Batch, phase: Phase) -> Tensor:
+        """On a stream of its own, as what is recorded afterwards: memory that libraries keep belongs to a stream."""
+        with self._on_stream():
+            return self._rule.learn(self._net, self._state, batch, phase)
+
+    def _record(self, recording: _Recording, batch: Batch, phase: Phase) -> None:
+        """Record a step that reads a copy of ``batch``; nothing is computed yet.
+
+        Raises:
+            UsageError: the rule's step cannot be recorded.
+        """
+        graph = torch.cuda.CUDAGraph()
+        copy = Batch(batch.x.clone(), batch.y.clone(), batch.key.clone(), None if batch.weight is None else batch.weight.clone())
+        try:
+            with torch.cuda.graph(graph, stream=self._stream):
+                recording.losses = self._rule.learn(self._net, self._state, copy, phase)
+        except RuntimeError as error:
+            reason = str(error).splitlines()[0]
+            raise UsageError(f"{self._rule.name} cannot be recorded as a CUDA graph ({reason}); use --tier eager") from error
+        recording.graph, recording.batch = graph, copy
+
+    @contextlib.contextmanager
+    def _on_stream(self) -> Iterator[None]:
+        current = torch.cuda.current_stream(self._net.device)
+        self._stream.wait_stream(current)
+        with torch.cuda.stream(self._stream):
+            yield
+        current.wait_stream(self._stream)
+
+
+def _fill(place: Batch | None, batch: Batch) -> None:
+    """Copy a batch to where a recorded step reads it."""
+    assert place is not None
+    pairs = [(place.x, batch.x), (place.y, batch.y), (place.key, batch.key), (place.weight, batch.weight)]
+    for mine, given in pairs:
+        if mine is not None and given is not None:
+            mine.copy_(given)
