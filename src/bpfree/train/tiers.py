@@ -12,6 +12,7 @@ What the host decides (periodic work, :class:`bpfree.algorithms.Upkeep`) stays o
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
@@ -33,6 +34,10 @@ TIERS: tuple[Tier, ...] = ("eager", "compiled", "graph")
 
 _WARM_UP = 2
 """Steps of a batch shape that are made eagerly before it is recorded: libraries allocate their work space at first use."""
+
+
+_Kind = tuple[Phase, torch.Size, torch.dtype, bool]
+"""What decides which kernels a step launches: phase, shape and number format of its batch, and whether that has weights."""
 
 
 class Stepper(Protocol):
@@ -77,18 +82,13 @@ def _compiled(rule: type[Algorithm[Any]]) -> Callable[..., Tensor]:
     return torch.compile(rule.learn, fullgraph=True, dynamic=False)
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Recording:
-    """A recorded step: where it reads its batch, where it leaves its losses.
+    """A recorded step: where it reads its batch, where it leaves its losses."""
 
-    Attributes:
-        seen: steps of this kind that were made eagerly.
-    """
-
-    seen: int = 0
-    batch: Batch | None = None
-    graph: Any = None
-    losses: Tensor | None = None
+    graph: torch.cuda.CUDAGraph
+    batch: Batch
+    losses: Tensor
 
 
 class _Recorded:
@@ -96,22 +96,22 @@ class _Recorded:
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
         self._rule, self._net, self._state = rule, net, state
-        self._kinds: dict[tuple[Any, ...], _Recording] = {}
+        self._made: collections.Counter[_Kind] = collections.Counter()
+        self._recordings: dict[_Kind, _Recording] = {}
         self._stream = torch.cuda.Stream(net.device)
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
         """As the rule's ``learn``."""
         kind = (phase, batch.x.shape, batch.x.dtype, batch.weight is None)
-        recording = self._kinds.setdefault(kind, _Recording())
-        if recording.seen < _WARM_UP:
-            recording.seen += 1
-            return self._eagerly(batch, phase)
-        if recording.graph is None:
-            self._record(recording, batch, phase)
-        else:
+        recording = self._recordings.get(kind)
+        if recording is not None:
             _fill(recording.batch, batch)
+        elif self._made[kind] < _WARM_UP:
+            self._made[kind] += 1
+            return self._eagerly(batch, phase)
+        else:
+            recording = self._recordings[kind] = self._record(batch, phase)
         recording.graph.replay()
-        assert recording.losses is not None
         return recording.losses
 
     def _eagerly(self, batch: Batch, phase: Phase) -> Tensor:
@@ -119,7 +119,7 @@ class _Recorded:
         with self._on_stream():
             return self._rule.learn(self._net, self._state, batch, phase)
 
-    def _record(self, recording: _Recording, batch: Batch, phase: Phase) -> None:
+    def _record(self, batch: Batch, phase: Phase) -> _Recording:
         """Record a step that reads a copy of ``batch``; nothing is computed yet.
 
         Raises:
@@ -129,11 +129,13 @@ class _Recorded:
         copy = Batch(batch.x.clone(), batch.y.clone(), batch.key.clone(), None if batch.weight is None else batch.weight.clone())
         try:
             with torch.cuda.graph(graph, stream=self._stream):
-                recording.losses = self._rule.learn(self._net, self._state, copy, phase)
+                losses = self._rule.learn(self._net, self._state, copy, phase)
+        except torch.OutOfMemoryError:
+            raise
         except RuntimeError as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"{self._rule.name} cannot be recorded as a CUDA graph ({reason}); use --tier eager") from error
-        recording.graph, recording.batch = graph, copy
+        return _Recording(graph, copy, losses)
 
     @contextlib.contextmanager
     def _on_stream(self) -> Iterator[None]:
@@ -144,9 +146,8 @@ class _Recorded:
         current.wait_stream(self._stream)
 
 
-def _fill(place: Batch | None, batch: Batch) -> None:
+def _fill(place: Batch, batch: Batch) -> None:
     """Copy a batch to where a recorded step reads it."""
-    assert place is not None
     pairs = [(place.x, batch.x), (place.y, batch.y), (place.key, batch.key), (place.weight, batch.weight)]
     for mine, given in pairs:
         if mine is not None and given is not None:
