@@ -55,9 +55,7 @@ def check_tier(tier: str, device: torch.device) -> None:
     if tier not in TIERS:
         raise UsageError(f"unknown tier {tier!r}; choose from {', '.join(TIERS)}")
     if tier == "graph" and device.type != "cuda":
-        raise UsageError(
-            f"tier graph records CUDA graphs, and the device is {device.type}; choose --tier eager, or --device cuda"
-        )
+        raise UsageError(f"tier graph records CUDA graphs, and the device is {device.type}; use --tier eager or --device cuda")
 
 
 def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State) -> Stepper:
