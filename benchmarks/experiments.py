@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import argparse
 import csv
+import json
 import subprocess
 import sys
 import textwrap
@@ -25,7 +26,7 @@ from bpfree.published import Number
 from bpfree.report.beside import Beside, SuiteFacts, SuiteRow, measured_beside, points
 from bpfree.report.labels import arm_label
 from bpfree.rulesets.schema import whole_name
-from bpfree.units import MISSING, format_bytes, format_count, format_percent, format_time
+from bpfree.units import MISSING, format_bytes, format_count, format_energy, format_percent, format_time
 
 HERE = Path(__file__).parent
 RESULTS = HERE / "results"
@@ -114,10 +115,19 @@ EXPERIMENTS = (
 )
 
 HEADINGS = (
-    *("arm", "runs", "test accuracy, %", "less backprop, points", "less frozen, points", "passes", "processor time, × backprop"),
+    *("arm", "runs", "test accuracy, %", "less backprop, points", "less frozen, points", "passes"),
     *("FLOPs to the target", "FLOPs of a run, × backprop", "memory of a step, × backprop", "published"),
     "measured less published",
 )
+
+METERED = (("time", "time_s", "time_ratio"), ("energy", "energy_j", "energy_ratio"))
+SHARED = (("processor time", "cpu_s", "cpu_ratio"),)
+"""What a run costs: in words, and the keys of its own value and of its ratio to backprop's."""
+
+
+def costs(table: Values) -> tuple[tuple[str, str, str], ...]:
+    """Wall time and joules where a counter measured; else processor time, which other work lengthens less."""
+    return METERED if any(row["energy_j"] for row in table["rows"]) else SHARED
 
 
 def run(experiment: Experiment, data_dir: Path | None, device: str = "cpu") -> int:
@@ -181,8 +191,8 @@ def plainly(table: Values) -> Iterator[str]:
             to_target = f"needs {_ratio(flops, base)} of its FLOPs to reach {at} %"
         yield (
             f"{row['label']}: {_points(row['difference_fraction'])} points to backprop ({row['verdict']}), at "
-            f"{_times(row, 'step_flops_ratio')} of its FLOPs a step and "
-            f"{_times(row, 'cpu_ratio')} of its processor time; {to_target}."
+            f"{_times(row, 'step_flops_ratio')} of its FLOPs a step"
+            f"{''.join(f' and {_times(row, key)} of its {word}' for word, _, key in costs(table))}; {to_target}."
         )
 
 
@@ -225,13 +235,20 @@ def cells(row: Values, table: Values, beside: Beside | None) -> tuple[str, ...]:
         "baseline" if row is base else _points(row["difference_fraction"]),
         MISSING if above is None else _points(above),
         MISSING if row["passes_count"] is None else f"{row['passes_count']['mean']:g}",
-        format_time(row["cpu_s"]["mean"]) if row is base and row["cpu_s"] else _times(row, "cpu_ratio"),
+        *(_cost(row, base, *keys) for _, *keys in costs(table)),
         "never" if reached["median_passes_count"] is None else format_count(reached["median_flops"]),
         MISSING if total is None or base["run_flops"] is None else _two(total["mean"] / base["run_flops"]["mean"]),
         MISSING if not (row["peak_memory_bytes"] and base["peak_memory_bytes"]) else _memory(row, base),
         MISSING if number is None else _published(number),
         MISSING if beside is None else f"{points(beside.gap)} ({beside.verdict})",
     )
+
+
+def _cost(row: Values, base: Values, own: str, ratio: str) -> str:
+    if row is base and row[own]:
+        value = row[own]["mean"]
+        return format_time(value) if own.endswith("_s") else format_energy(value)
+    return _times(row, ratio)
 
 
 def _percent(mean: Values) -> str:
@@ -263,7 +280,8 @@ def section(number: int, experiment: Experiment) -> Iterator[str]:
     against = list(contradictions(table, beside))
     yield from (f"- {text}" for text in (*against, *plainly(table)))
     yield from ("", f"{table['answer']}", "", "Read this with it:", "", *(f"- {flag}" for flag in flags), "")
-    yield from ("| " + " | ".join(HEADINGS) + " |", "|---" + "|---:" * (len(HEADINGS) - 1) + "|")
+    headings = (*HEADINGS[:6], *(f"{word}, × backprop" for word, *_ in costs(table)), *HEADINGS[6:])
+    yield from ("| " + " | ".join(headings) + " |", "|---" + "|---:" * (len(headings) - 1) + "|")
     for row in table["rows"]:
         yield "| " + " | ".join(cells(row, table, beside.get(row["arm"]))) + " |"
     planned = rulesets.load(str(experiment.rules)).plan
@@ -272,7 +290,23 @@ def section(number: int, experiment: Experiment) -> Iterator[str]:
     if missing:
         yield from (f"Not measured yet: {', '.join(missing)}. `{experiment.command}` goes on.", "")
     yield from (f"Target: {format_percent(experiment.target)} % on validation. {experiment.beside}", "")
-    yield from (f"Records and report: `benchmarks/results/{experiment.name}`; `{experiment.command}`.", "")
+    yield from (
+        f"Made on {made_on(experiment)}. Records and report: `benchmarks/results/{experiment.name}`; `{experiment.command}`.",
+        "",
+    )
+
+
+def made_on(experiment: Experiment) -> str:
+    """Device, torch and tier of an experiment's records."""
+    facts = json.loads((experiment.directory / "environment.json").read_text(encoding="utf-8"))
+    devices = [
+        f"{each.get('gpu') or each['processor']} (torch {each['versions']['torch']}"
+        f"{', CUDA ' + each['cuda'] if each.get('cuda') else ''})"
+        for each in facts.values()
+    ]
+    records = (experiment.directory / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    tiers = dict.fromkeys(json.loads(line)["tier"] for line in records)
+    return f"{' and '.join(devices)}, tier {' and '.join(tiers)}"
 
 
 def only_a_gpu() -> str:
@@ -281,10 +315,11 @@ def only_a_gpu() -> str:
         (row,) = (row for row in csv.DictReader(lines) if row["arm"] == "mono-forward")
     time, energy, flops = (_two(float(row[f"mean_{name}_ratio"])) for name in ("time", "energy", "step_flops"))
     return (
-        "Joules, and seconds of a board: these records are of processors without an energy counter, where a step costs what its "
-        "multiply-adds cost. On a GPU a step of such nets is mostly launches: on MNIST `mlp:2x1000` joint Mono-Forward took "
+        "Joules, and seconds of a board. On a processor a step costs what its multiply-adds cost. On a GPU an eager step of a "
+        "small net is mostly launches: on MNIST `mlp:2x1000` joint Mono-Forward took "
         f"{time} times backprop's time and {energy} times its energy with {flops} of its multiply-adds "
-        "(`benchmarks/results/mnist-mlp-2x1000`). `make answer` ([the GPU kit](gpu-kit.md)) measures joules, seconds, clocks and "
+        "(`benchmarks/results/mnist-mlp-2x1000`, an H100, tier eager). In the tier `graph` the host launches a step by one call, "
+        "and what is left is the arithmetic. `make answer` ([the GPU kit](gpu-kit.md)) measures joules, seconds, clocks and "
         "power on an NVIDIA GPU, on the net of experiment 1."
     )
 
