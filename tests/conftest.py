@@ -4,8 +4,33 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import Any
+
+import pytest
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; inherited by the processes that tests start
+
+DRAWN = (
+    *("report/test_report_page", "report/test_report_build", "report/test_report_targets", "report/test_report_needs"),
+    *("report/test_report_beside", "report/test_page_values", "cli/test_analyse", "cli/test_analyse_landscape"),
+    *("cli/test_measure_cost", "bench/test_timelines", "test_landscape_page", "meter/test_answer_kit"),
+)
+"""Where figures are looked at. Elsewhere a report has an empty one in their place: drawing is half of the time that it takes."""
+
+BLANK = '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="240" viewBox="0 0 640 240"/>'
+
+
+@pytest.fixture(autouse=True)
+def _figures_are_drawn_where_they_are_looked_at(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    here = request.path.relative_to(request.config.rootpath / "tests").with_suffix("").as_posix()
+    if not here.startswith(DRAWN):
+        monkeypatch.setattr("vl_convert.vegalite_to_svg", _blank)
+
+
+def _blank(spec: dict[str, Any]) -> str:
+    assert spec["$schema"]
+    return BLANK
+
 
 # A shell lets what it starts in the background ignore Ctrl-C, and nohup a closed terminal; tests of signals need neither.
 for number, handler in ((signal.SIGINT, signal.default_int_handler), (signal.SIGHUP, signal.SIG_DFL)):

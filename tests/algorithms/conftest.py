@@ -1,21 +1,24 @@
-"""Expensive checks of the contract run for the first rule of each class; ``make test-all`` runs them for its variants too."""
+"""Expensive checks of the contract run for some rules; ``make test-all`` runs them for every rule and variant."""
 
 from __future__ import annotations
 
 import pytest
 
-TASKS = {"test_compiled_equals_eager": None, "test_learns_an_easy_task": "digits"}
-"""Expensive checks, by name: compilation takes two seconds a rule. Of a check with several tasks only the named one is meant."""
+COMPILED = ("TestBackprop", "TestMonoForward", "TestForwardForward", "TestCascadedForward", "TestFoton", "TestPepita")
+"""Whose first rule is compiled, which takes two to five seconds: one of each kind of step (a sweep over the whole net, blocks by
+themselves, two passes, predictors, constrained weights, a modulated pass)."""
+
+LEARNS = "test_learns_an_easy_task"
+"""Runs for the first rule of each class: its variants share its code, and all of them must lower their loss on a batch."""
 
 
 @pytest.hookimpl(tryfirst=True)  # before pytest deselects what is marked slow
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark expensive checks of variants as slow."""
+    """Mark as slow what is meant above."""
     for item in items:
-        if not isinstance(item, pytest.Function) or item.originalname not in TASKS:
+        if not isinstance(item, pytest.Function) or not hasattr(item, "callspec") or "algorithm" not in item.callspec.params:
             continue
-        params = item.callspec.params if hasattr(item, "callspec") else {}
-        rules = getattr(item.cls, "rules", ())
-        variant = "algorithm" in params and params["algorithm"] is not rules[0]
-        if variant and TASKS[item.originalname] in (None, params.get("task")):
+        first = item.callspec.params["algorithm"] is item.cls.rules[0]
+        compiled = item.originalname == "test_compiled_equals_eager" and not (first and item.cls.__name__ in COMPILED)
+        if compiled or (item.originalname == LEARNS and not first):
             item.add_marker("slow")

@@ -83,7 +83,14 @@ def _in_sweep(module: nn.Module):
     return lambda x, y: F.cross_entropy(module(x), y).backward()
 
 
-@pytest.mark.parametrize(("net", "in_shape", "n"), SHAPES, ids=lambda value: str(value))
+QUICK = [("mlp:2x256", DIGITS, 64), ("mlp:3x256", MNIST, 128), ("mlp:8x256", MNIST, 128), ("cnn3", IMAGES, 32)]
+"""Bytes follow from shapes alone: the larger ones, which take seconds, say it again in the slow tests."""
+
+
+@pytest.mark.parametrize(
+    ("net", "in_shape", "n"),
+    [pytest.param(*shape, id="-".join(map(str, shape)), marks=[] if shape in QUICK else pytest.mark.slow) for shape in SHAPES],
+)
 @pytest.mark.parametrize("update", ["after-sweep", "in-sweep"])
 def test_a_step_holds_no_more_than_torchs(net: str, in_shape: tuple[int, ...], n: int, update: str) -> None:
     built = build(net, in_shape, 10)

@@ -66,7 +66,13 @@ def test_a_finished_comparison_is_not_run_again(whole: Path) -> None:
     assert (whole / "records.jsonl").read_bytes() == before
 
 
-@pytest.mark.parametrize("kills", [("study.journal", "records.jsonl", "records.jsonl")], ids=["search, runs, runs"])
+@pytest.mark.parametrize(
+    "kills",
+    [
+        pytest.param(("records.jsonl",), id="runs"),
+        pytest.param(("study.journal", "records.jsonl", "records.jsonl"), id="search, runs, runs", marks=pytest.mark.slow),
+    ],
+)
 def test_killed_at_any_moment_it_resumes(whole: Path, tmp_path: Path, kills: tuple[str, ...]) -> None:
     directory = tmp_path / "R"
     for name in kills:
@@ -111,8 +117,10 @@ def _size(path: Path) -> int:
 
 @pytest.mark.parametrize(
     ("stage", "written"),
-    [(f"search {STAGED}", []), (f"{STAGED}, seed 0", [("backprop", "ok"), (STAGED, "interrupted")])],
-    ids=["in a trial", "in a run"],
+    [
+        pytest.param(f"search {STAGED}", [], id="in a trial", marks=pytest.mark.slow),  # as test_interrupt.py
+        pytest.param(f"{STAGED}, seed 0", [("backprop", "ok"), (STAGED, "interrupted")], id="in a run"),
+    ],
 )
 def test_control_c_ends_within_two_seconds_and_says_how_to_resume(
     whole: Path, tmp_path: Path, stage: str, written: list[tuple[str, str]]

@@ -23,7 +23,7 @@ WIDE = [
 ]
 TALL = [(6, 1, 5, 1), (6, 3, 5, 1), (40, 3, 7, 3), (13, 3, 3, 2), (32, 3, 5, 2)]
 """(maps, channels, edge, stride)."""
-IMAGE = (13, 14)
+IMAGE = (9, 10)
 
 
 def drawn(shape: tuple[int, int, int, int], seed: int = 0) -> torch.Tensor:

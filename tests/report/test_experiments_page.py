@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import importlib.util
+import json
 import re
 import sys
 from pathlib import Path
@@ -56,21 +57,21 @@ def test_the_page_is_that_of_the_committed_records(experiments: ModuleType) -> N
 
 def test_every_number_of_the_baseline(lines: list[str]) -> None:
     assert cells(lines, "backprop") == [
-        "4", "92.00 ± 3.44", "baseline", "–", "4.5", "23.8 s", "70 M", "1.00", "4 KiB", "–", "–",
+        "4", "92.00 ± 3.44", "baseline", "–", "4.5", "47.5 s", "475 J", "70 M", "1.00", "4 KiB", "–", "–",
     ]  # fmt: skip
 
 
 def test_every_number_of_an_arm(lines: list[str]) -> None:
-    """Processor seconds: 1.5 times the clock's 2, 4, 2, 4. FLOPs: 120 M of 157.5 M. Bytes: 3075 of 4099."""
-    assert cells(lines, "mono-forward")[:10] == [
-        "4", "95.00 ± 5.66", "+3.00 [+0.75, +5.25]", "–", "4", "4.24", "60 M", "0.76", "0.75", "62.00",
+    """Time: 2, 4, 2, 4 times. Energy: 1/2, 1/4, 1/2, 1/4. FLOPs: 120 M of 157.5 M. Bytes: 3075 of 4099."""
+    assert cells(lines, "mono-forward")[:11] == [
+        "4", "95.00 ± 5.66", "+3.00 [+0.75, +5.25]", "–", "4", "2.83", "0.35", "60 M", "0.76", "0.75", "62.00",
     ]  # fmt: skip
     # Welch: .0356 of four runs, .01 of 20; 33 ± 100 t(3.09) √(.0038 / 12 + .0001 / 20)
-    assert cells(lines, "mono-forward")[10] == "+33.00 [+27.39, +38.61] (differs (higher))"
+    assert cells(lines, "mono-forward")[11] == "+33.00 [+27.39, +38.61] (differs (higher))"
 
 
 def test_what_is_not_there_is_a_dash_and_a_miss_is_never(lines: list[str]) -> None:
-    assert cells(lines, "forward-forward")[6:] == ["never", "1.57", "1.50", "–", "–"]
+    assert cells(lines, "forward-forward")[7:] == ["never", "1.57", "1.50", "–", "–"]
 
 
 def test_contradictions_come_first(lines: list[str]) -> None:
@@ -78,10 +79,30 @@ def test_contradictions_come_first(lines: list[str]) -> None:
     assert said[0] == "- **mono-forward differs from the paper (higher)**: +33.00 [+27.39, +38.61] points."
     assert said[1] == (
         "- mono-forward: +3.00 [+0.75, +5.25] points to backprop (not judged: 4 seeds, at least 5 are needed), at 0.81 of its "
-        "FLOPs a step and 4.24 of its processor time; needs 0.86 of its FLOPs to reach 90.00 %."
+        "FLOPs a step and 2.83 of its time and 0.35 of its energy; needs 0.86 of its FLOPs to reach 90.00 %."
     )
     never = next(line for line in said if line.startswith("- forward-forward"))
     assert never.endswith("; did not reach 90.00 % on validation.")
+
+
+def test_without_a_counter_processor_time_is_shown(experiments: ModuleType) -> None:
+    """Wall time of a machine that does other work as well says little of the arm; and there are no joules."""
+    assert [word for word, *_ in experiments.costs({"rows": [{"energy_j": None}, {"energy_j": None}]})] == ["processor time"]
+    metered = experiments.costs({"rows": [{"energy_j": None}, {"energy_j": {"mean": 3.0}}]})
+    assert metered == (("time", "time_s", "time_ratio"), ("energy", "energy_j", "energy_ratio"))
+
+
+def test_what_the_records_were_made_on(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    experiment = dataclasses.replace(experiments.EXPERIMENTS[0], name="made")
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    (tmp_path / "made").mkdir()
+    facts = {
+        "one": {"processor": "P", "versions": {"torch": "2.9"}},
+        "two": {"processor": "Q", "gpu": "G", "cuda": "13.0", "versions": {"torch": "2.11"}},
+    }
+    (tmp_path / "made" / "environment.json").write_text(json.dumps(facts))
+    (tmp_path / "made" / "records.jsonl").write_text('{"tier":"eager"}\n{"tier":"graph"}\n{"tier":"eager"}\n')
+    assert experiments.made_on(experiment) == "P (torch 2.9) and G (torch 2.11, CUDA 13.0), tier eager and graph"
 
 
 def test_words_against_frozen_blocks_are_no_stronger_than_the_pairs(experiments: ModuleType) -> None:

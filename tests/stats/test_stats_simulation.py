@@ -102,15 +102,15 @@ def test_the_ratio_interval_covers_93_to_97_percent(n):
 def test_holm_keeps_the_family_at_5_percent():
     """Seven arms, none better: at most 5 per cent of studies claim anything; without Holm about 20 or more.
 
-    400 studies, since seven comparisons each take their time; a true 5 per cent stays below the limit 99 times in 100.
+    200 studies, since seven comparisons each take their time; a true 5 per cent stays below the limit 99 times in 100.
     """
     rng = np.random.default_rng(0)
     with_holm, without = [], []
-    for _ in range(400):
+    for _ in range(200):
         values = {str(k): rng.normal(0.97, NOISE, 10) for k in range(8)}
         family = stats.compare_family(values, "0", margin=MARGIN)
         words = {c.verdict.word for c in family.values()}
         with_holm.append(bool(words & {"better", "worse"}))
         without.append(any(c.paired.p_value < 0.05 for c in family.values()))
-    assert rate(with_holm) <= binom.ppf(0.99, 400, 0.05) / 400
+    assert rate(with_holm) <= binom.ppf(0.99, 200, 0.05) / 200
     assert rate(without) > 0.15

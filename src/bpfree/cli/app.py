@@ -228,7 +228,7 @@ def report(
 
     Example: bpfree report runs/2026-11-21-digits
     """
-    from bpfree.cli.show import report_command
+    from bpfree.cli.report import report_command
     from bpfree.cli.target import parse_target
 
     return report_command(directories, out=out, target=parse_target(target), accept_other_code=accept_other_code, output=output)

@@ -8,10 +8,10 @@ from bpfree import report
 from bpfree.bench import ComparisonRun, SilentObserver, parse_arms
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
+from bpfree.cli.report import print_tables
 from bpfree.cli.resume import fail_interrupted
 from bpfree.cli.session import check, open_directory
 from bpfree.cli.setting import Request
-from bpfree.cli.show import print_tables
 
 __all__ = ["compare_command"]
 

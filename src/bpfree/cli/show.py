@@ -1,4 +1,4 @@
-"""``report``, ``list`` and ``cite``: commands that show what is there."""
+"""``list`` and ``cite``: commands that show what is available."""
 
 from __future__ import annotations
 
@@ -7,41 +7,18 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import typer
 
-from bpfree import report as reports
 from bpfree import rulesets
-from bpfree.cli.options import OutputOptions
-from bpfree.cli.output import console, print_indented, print_json, print_table
-from bpfree.cli.target import Target
+from bpfree.cli.output import console, print_indented, print_json
 from bpfree.errors import UsageError, unknown_name
 
-__all__ = ["cite_command", "list_command", "print_tables", "report_command"]
+__all__ = ["cite_command", "list_command"]
 
 KINDS = ("algorithms", "nets", "datasets", "rulesets")
 SYNONYMS = {"rules": "algorithms"}
-
-
-def print_tables(directories: Sequence[Path], target: Target = None, *, accept_other_code: bool = False) -> None:
-    """The headline table of every data set and net."""
-    for text in reports.headline_rows(directories, target, accept_other_code=accept_other_code):
-        print_table(text.title, text.headings, text.rows, text.notes)
-
-
-def report_command(
-    directories: Sequence[Path], *, out: Path | None, target: Target, accept_other_code: bool, output: OutputOptions
-) -> int:
-    """Rebuild the report, print its tables and where it is."""
-    paths = reports.build(directories, out, target, accept_other_code=accept_other_code)
-    if output.as_json:
-        print_json(reports.summarise(directories, target, accept_other_code=accept_other_code))
-    elif not output.quiet:
-        print_tables(directories, target, accept_other_code=accept_other_code)
-        typer.echo(f"report: {paths.page}")
-    return 0
 
 
 def list_command(what: str | None, *, as_json: bool) -> int:

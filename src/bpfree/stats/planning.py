@@ -6,7 +6,7 @@ import bisect
 import math
 
 import numpy as np
-from scipy import optimize, special
+from scipy import special
 
 from bpfree.errors import UsageError
 from bpfree.stats.intervals import Paired, bound_on_working_scale, t_probability, t_quantile
@@ -101,6 +101,8 @@ def least_detectable_difference(n: int, sd: float, alpha: float = 0.05, power: f
     Raises:
         UsageError: as in :func:`power_of`, or a power that is not between alpha and 1.
     """
+    from scipy import optimize  # deferred: only a report asks for it
+
     if sd == 0:
         _check_design(n, 1.0, alpha)
         return 0.0

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import numpy as np
-from scipy import stats
 
 from bpfree.errors import UsageError
 from bpfree.stats.intervals import Paired, bound_on_working_scale, t_probability
@@ -56,6 +55,8 @@ def wilcoxon(paired: Paired) -> PValue:
 
 
 def _signed_rank_p(d: np.ndarray) -> float:
+    from scipy import stats  # deferred: it takes half a second to load, and only a report tests
+
     method: Any = "exact" if d.size <= 50 else "approx"
     if len(np.unique(np.abs(d))) < d.size or not d.all():  # scipy's table knows no ties and zeros
         method = stats.PermutationMethod(n_resamples=2**d.size) if d.size <= 12 else "approx"

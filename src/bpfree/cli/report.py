@@ -1,0 +1,34 @@
+"""``report``: the tables and the page of what was run."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import typer
+
+from bpfree import report as reports
+from bpfree.cli.options import OutputOptions
+from bpfree.cli.output import print_json, print_table
+from bpfree.cli.target import Target
+
+__all__ = ["print_tables", "report_command"]
+
+
+def print_tables(directories: Sequence[Path], target: Target = None, *, accept_other_code: bool = False) -> None:
+    """The headline table of every data set and net."""
+    for text in reports.headline_rows(directories, target, accept_other_code=accept_other_code):
+        print_table(text.title, text.headings, text.rows, text.notes)
+
+
+def report_command(
+    directories: Sequence[Path], *, out: Path | None, target: Target, accept_other_code: bool, output: OutputOptions
+) -> int:
+    """Rebuild the report, print its tables and where it is."""
+    paths = reports.build(directories, out, target, accept_other_code=accept_other_code)
+    if output.as_json:
+        print_json(reports.summarise(directories, target, accept_other_code=accept_other_code))
+    elif not output.quiet:
+        print_tables(directories, target, accept_other_code=accept_other_code)
+        typer.echo(f"report: {paths.page}")
+    return 0
