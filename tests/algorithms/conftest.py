@@ -16,9 +16,9 @@ LEARNS = "test_learns_an_easy_task"
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as slow what is meant above."""
     for item in items:
-        if not isinstance(item, pytest.Function) or not hasattr(item, "callspec") or "algorithm" not in item.callspec.params:
+        if not isinstance(item, pytest.Function) or not getattr(item.cls, "rules", ()) or not hasattr(item, "callspec"):
             continue
-        first = item.callspec.params["algorithm"] is item.cls.rules[0]
+        first = "algorithm" in item.callspec.params and item.callspec.params["algorithm"] is item.cls.rules[0]
         compiled = item.originalname == "test_compiled_equals_eager" and not (first and item.cls.__name__ in COMPILED)
         if compiled or (item.originalname == LEARNS and not first):
             item.add_marker("slow")
