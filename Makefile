@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
-.PHONY: help compare answer test test-all test-gpu mutate lint format install clean
+.PHONY: help compare answer bench bench-compare test test-all test-gpu mutate lint format install clean
 
 help:
 	@echo "make compare    the main job: backprop, Mono-Forward, Forward-Forward and frozen blocks on embedded data"
@@ -12,6 +12,7 @@ help:
 	@echo "make test       lint, types, layers, tests (minutes)"
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
 	@echo "make test-gpu   the tests that need an NVIDIA GPU"
+	@echo "make bench      time everything beside torch's own step (20 minutes); make bench-compare: what became slower"
 	@echo "make mutate     change single lines and list the changes that no test sees (MUTANTS=150 MODULES= SEED=0)"
 
 # Pinned: constraints.txt holds every version that was tested, torch exactly (a range would pull gigabytes of CUDA).
@@ -28,6 +29,13 @@ compare: $(READY)
 # GPU_PYTHON: a python that has torch for this GPU already, with what bpfree needs; nothing is then installed.
 answer: $(if $(GPU_PYTHON),,$(READY))
 	$(or $(GPU_PYTHON),$(BIN)/python) benchmarks/answer.py --device cuda --max-minutes $(or $(MINUTES),25) $(if $(DATA),--data-dir $(DATA)) $(if $(OUT),--out $(OUT)) $(OPTIONS)
+
+# Ratios to torch's own step of the same run: they hold on another machine better than seconds do.
+bench: $(READY)
+	$(BIN)/python benchmarks/bench.py $(OPTIONS) && $(BIN)/python benchmarks/bench.py --page
+
+bench-compare: $(READY)
+	$(BIN)/python benchmarks/bench.py --compare $(OPTIONS)
 
 test: lint
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)

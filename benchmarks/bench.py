@@ -1,0 +1,87 @@
+"""How fast everything is, as ratios to torch's own step on the same net in the same run.
+
+    make bench                                   # all of it (20 minutes on two cores), written to benchmarks/results/bench.json
+    make bench-compare                           # the same measured again, and what became slower than the committed figures
+    python benchmarks/bench.py --cases "mlp:2x256" --tiers eager,compiled --windows 5
+    python benchmarks/bench.py --page            # the table and the figure of docs/performance.md
+
+For every net and batch size, rule and tier: a training step, a training pass, an evaluation of the validation split, live bytes
+of a step, time to compile; then start-up and the main job. Windows of all contenders follow one another in turns. A ratio says
+what the rule costs beside ``nn.Module`` + autograd + fused AdamW; seconds are of one machine and one day.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one thread a step, as the main job
+
+import torch
+from bench_kit import comparing, page
+from bench_kit.measuring import CASES, measured_case, measured_programs
+
+from bpfree.bench import environment
+from bpfree.files import write_atomic
+
+HERE = Path(__file__).parent
+RESULTS = HERE / "results" / "bench.json"
+ARMS = "backprop,mono-forward,mono-forward:schedule=staged,forward-forward,frozen,blockwise:reach=2"
+TIERS = "eager,compiled"
+
+
+def say(line: str) -> None:
+    """Progress, on standard error."""
+    print(line, file=sys.stderr, flush=True)  # noqa: T201
+
+
+def measured(options: argparse.Namespace) -> dict[str, Any]:
+    """Everything that was asked for, with the machine, its load and the versions."""
+    names = options.cases.split(",") if options.cases else None
+    cases = [case for case in CASES if names is None or case.net in names or case.name in names]
+    load_before = os.getloadavg()[0]
+    arms, tiers = options.arms.split(","), options.tiers.split(",")
+    found = {
+        "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
+        "environment": environment.facts(torch.device(options.device)).as_json(),
+        "windows": options.windows,
+        "cases": [measured_case(case, arms, tiers, options.device, options.windows, say) for case in cases],
+        "programs": [] if options.no_programs else measured_programs(5, say),
+    }
+    return found | {"load": [load_before, os.getloadavg()[0]]}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """The command; its exit status is 1 where something became slower."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--cases", help=f"nets, of {', '.join(dict.fromkeys(case.net for case in CASES))}; all by default")
+    parser.add_argument("--arms", default=ARMS)
+    parser.add_argument("--tiers", default=TIERS)
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--windows", type=int, default=7)
+    parser.add_argument("--no-programs", action="store_true", help="leave out start-up and the main job")
+    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--compare", action="store_true", help="hold what is measured against --out, which is left as it is")
+    parser.add_argument("--page", action="store_true", help="measure nothing: make the page's part of --out")
+    options = parser.parse_args(arguments)
+    if options.page:
+        page.write(json.loads(options.out.read_text(encoding="utf-8")))
+        return 0
+    if options.windows < 1:
+        parser.error(f"--windows must be at least 1, got {options.windows}")
+    if options.compare:
+        committed = json.loads(options.out.read_text(encoding="utf-8"))
+        slower = comparing.slower(committed, measured(options))
+        print("\n".join(slower) or "nothing became slower by more than the noise of the two runs")  # noqa: T201
+        return 1 if slower else 0
+    write_atomic(options.out, json.dumps(measured(options), indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,43 @@
+"""What became slower than the committed figures by more than the noise of the two runs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+__all__ = ["LEAST_CHANGE", "slower"]
+
+LEAST_CHANGE = 0.05
+"""A smaller change is never named: what else a machine does moves the ratio of two least windows by so much."""
+
+KINDS = ("step", "pass", "evaluation")
+Found = Mapping[str, Any]
+
+
+def slower(committed: Found, now: Found) -> list[str]:
+    """One line for each ratio to torch's own step (of programs: to importing torch) that grew, with both values."""
+    return [*_cases(committed, now), *_programs(committed, now)]
+
+
+def _cases(committed: Found, now: Found) -> Iterator[str]:
+    old_rows = {(case["case"], row["arm"], row["tier"]): row for case in committed["cases"] for row in case["rows"]}
+    for case in now["cases"]:
+        for row in case["rows"]:
+            old = old_rows.get((case["case"], row["arm"], row["tier"]))
+            for kind in KINDS if old is not None else ():
+                yield from _line(
+                    f"{case['case']}: {kind} of {row['arm']} ({row['tier']})", old[kind], row[kind], "least_ratio", "torch's"
+                )
+
+
+def _programs(committed: Found, now: Found) -> Iterator[str]:
+    old_programs = {each["program"]: each for each in committed["programs"]}
+    for each in now["programs"]:
+        if each["program"] in old_programs:
+            yield from _line(each["program"], old_programs[each["program"]], each, "ratio", "the import of torch")
+
+
+def _line(what: str, old: Found, new: Found, key: str, unit: str) -> Iterator[str]:
+    allowed = max(LEAST_CHANGE, 2 * (old["noise"] ** 2 + new["noise"] ** 2) ** 0.5)
+    if new[key] > old[key] * (1 + allowed):
+        yield f"{what}: {new[key]:.2f} of {unit}, was {old[key]:.2f} (noise {allowed:.0%})"

@@ -1,0 +1,111 @@
+"""The part of docs/performance.md that is made of benchmarks/results/bench.json: tables and a figure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import altair as alt
+
+from bpfree.files import write_atomic
+from bpfree.report.looks import draw, on
+from bpfree.report.svg import INK, SERIES, standalone
+from bpfree.units import MISSING, format_bytes, format_time
+
+__all__ = ["BEGIN", "END", "part", "write"]
+
+DOCS = Path(__file__).parents[2] / "docs"
+BEGIN, END = "<!-- made by python benchmarks/bench.py --page -->", "<!-- end -->"
+FIGURE = "figures/bench-step.svg"
+Found = Mapping[str, Any]
+
+
+def write(found: Found) -> None:
+    """Put the part and the figure where they belong."""
+    path = DOCS / "performance.md"
+    text = path.read_text(encoding="utf-8")
+    before, after = text.split(BEGIN)[0], text.split(END)[1]
+    write_atomic(path, f"{before}{BEGIN}\n{part(found)}{END}{after}")
+    write_atomic(DOCS / FIGURE, figure(found))
+
+
+def part(found: Found) -> str:
+    """Markdown."""
+    facts, load = found["environment"], found["load"]
+    lines = [
+        "",
+        f"{found['measured_at'][:10]}, {facts.get('gpu') or facts['processor']}, {facts['torch_threads']} thread, torch "
+        f"{facts['versions']['torch']}; load {load[0]:.1f} before and {load[1]:.1f} after; {found['windows']} windows of each in "
+        "turns. **Ratios to torch's own training step** (`nn.Module`, autograd, fused AdamW) on the same net: of the least "
+        "windows, and in brackets the median of neighbouring windows.",
+        "",
+        f"![Seconds of a step beside torch's own]({FIGURE})",
+        "",
+        *_cases(found["cases"]),
+        *_programs(found["programs"]),
+    ]
+    return "\n".join(lines) + "\n"
+
+
+def _cases(cases: Sequence[Found]) -> Iterator[str]:
+    yield "| net, batch | arm | tier | step | pass | evaluation | pass by its steps | live bytes of a step | compiling |"
+    yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
+    for case in cases:
+        for row in case["rows"]:
+            first = row["arm"] == "torch"
+            cells = [case["case"], row["arm"], row["tier"]]
+            for kind in ("step", "pass", "evaluation"):
+                of_kind = row[kind]
+                ratio = f"{of_kind['least_ratio']:.2f} ({of_kind['median_ratio']:.2f})"
+                cells.append(format_time(of_kind["least_s"]) if first else ratio)
+            cells.append(f"{row['pass_by_steps']:.2f}")
+            cells.append(_bytes(row, first))
+            cells.append(MISSING if row["compile_s"] is None else format_time(row["compile_s"]))
+            yield "| " + " | ".join(cells) + " |"
+        for who, why in case["refused"].items():
+            yield f"| {case['case']} | {who} | | | | | | | {why.replace('|', '/')} |"
+    yield ""
+
+
+def _bytes(row: Found, first: bool) -> str:
+    if row["peak_bytes"] is None:
+        return MISSING
+    return format_bytes(row["peak_bytes"]) if first else f"{row['peak_ratio']:.2f}"
+
+
+def _programs(programs: Sequence[Found]) -> Iterator[str]:
+    if not programs:
+        return
+    yield "| program | least seconds | × `import torch` |"
+    yield "|---|---:|---:|"
+    for each in programs:
+        yield f"| `{each['program']}` | {format_time(each['least_s'])} | {each['ratio']:.2f} |"
+    yield ""
+
+
+def figure(found: Found) -> str:
+    """Ratios of steps: one line of points for each net, one colour for each tier."""
+    rows = [
+        {"case": case["case"], "arm": row["arm"], "tier": row["tier"], "ratio": round(row["step"]["least_ratio"], 4)}
+        for case in found["cases"]
+        for row in case["rows"]
+        if row["arm"] != "torch"
+    ]
+    tiers = list(dict.fromkeys(row["tier"] for row in rows))
+    points = (
+        on("rows")
+        .mark_point(filled=True, size=70)
+        .encode(
+            x=alt.X("ratio:Q", title="seconds of a step, torch's own = 1", scale=alt.Scale(zero=True)),
+            y=alt.Y("arm:N", title=None, sort=list(dict.fromkeys(row["arm"] for row in rows))),
+            color=alt.Color(
+                "tier:N", scale=alt.Scale(domain=tiers, range=list(SERIES[1 : 1 + len(tiers)])), legend=alt.Legend(orient="top")
+            ),
+        )
+    )
+    rule = on("rows").mark_rule(color=INK, strokeDash=[3, 3]).encode(x=alt.XDatum(1.0))
+    chart = alt.layer(rule, points).facet(
+        facet=alt.Facet("case:N", title=None, sort=[c["case"] for c in found["cases"]]), columns=2
+    )
+    return standalone(draw(chart, {"rows": rows}), "Seconds of a training step beside torch's own")
