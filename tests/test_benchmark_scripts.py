@@ -44,3 +44,20 @@ def test_upkeep_is_counted_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None
     of_k = {k: step_macs(f"foton:orthogonalise_every={k}", "mlp:5-4", loaded, n) for k in (1, 2, 10)}
     assert of_k[1] > of_k[2] > of_k[10] > 0
     assert (of_k[1] - of_k[10]) / (of_k[1] - of_k[2]) == pytest.approx(0.9 / 0.5)
+
+
+def test_the_main_job_is_taken_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    main_job = script("main_job", monkeypatch)
+    for name in ("train.training", "bench.measure", "bench.record"):
+        module = importlib.import_module(f"bpfree.{name}")
+        for key, value in vars(module).items():
+            monkeypatch.setattr(module, key, value)  # what the script wraps is unwrapped afterwards
+    monkeypatch.setattr(importlib.import_module("bpfree.train.training")._Run, "learn", _run_class().learn)
+    monkeypatch.setattr("bpfree.report.build", importlib.import_module("bpfree.report").build)
+    main_job.main(["--arms", "backprop", "--seeds", "1", "--trials", "1", "--max-passes", "1", "--net", "mlp:1x4"])
+    parts = [line.split("|")[1].strip() for line in capsys.readouterr().out.splitlines() if line.startswith("| ")]
+    assert {"backprop: steps", "backprop: validation", "report", "timing inference", "all else", "**all**"} <= set(parts)
+
+
+def _run_class() -> type:
+    return importlib.import_module("bpfree.train.training")._Run

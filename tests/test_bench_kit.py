@@ -1,0 +1,123 @@
+"""``make bench``: its ratios, what it calls slower, and its part of the page, each by value."""
+
+from __future__ import annotations
+
+import copy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def _kit(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "benchmarks"))
+
+
+def ratios(least: float, noise: float = 0.0, least_s: float = 0.002) -> dict[str, float]:
+    return {"least_s": least_s, "least_ratio": least, "median_ratio": least + 0.1, "noise": noise}
+
+
+def row(arm: str, tier: str = "eager", **step: float) -> dict[str, Any]:
+    kinds = {"step": ratios(**step), "pass": ratios(0.5), "evaluation": ratios(2.0)}
+    return {
+        "arm": arm,
+        "tier": tier,
+        "peak_bytes": 3 * 2**20,
+        "peak_ratio": 0.75,
+        "compile_s": None,
+        "pass_by_steps": 1.04,
+    } | kinds
+
+
+FOUND: dict[str, Any] = {
+    "measured_at": "2026-01-02T03:04:05+00:00",
+    "environment": {"processor": "P", "torch_threads": 1, "versions": {"torch": "2.9"}},
+    "windows": 7,
+    "load": [0.25, 1.5],
+    "cases": [
+        {
+            "case": "mlp:2x8, batch 4",
+            "rows": [row("torch", least=1.0), row("mono-forward", least=0.8), row("mono-forward", "compiled", least=0.7)],
+            "refused": {"foton, compiled": "it | cannot"},
+        }
+    ],
+    "programs": [{"program": "import torch", "least_s": 2.0, "ratio": 1.0, "noise": 0.0}],
+}
+
+
+def test_a_ratio_is_mine_over_torchs() -> None:
+    from bench_kit.measuring import noise, summary
+
+    made = summary([3.0, 4.0, 8.0], [4.0, 2.0, 2.0])
+    assert made == {"least_s": 3.0, "least_ratio": 1.5, "median_ratio": 2.0, "noise": 0.0}  # .75, 2, 4
+    assert noise([1.0, 2.0, 3.0, 4.0]) == pytest.approx((3.75 - 1.25) / 2 / 2.5)
+
+
+def test_what_grew_by_more_than_the_noise_is_named() -> None:
+    from bench_kit.comparing import slower
+
+    def with_step(least: float, noise: float = 0.0) -> dict[str, Any]:
+        now = copy.deepcopy(FOUND)
+        now["cases"][0]["rows"][1]["step"] = ratios(least, noise)
+        return now
+
+    assert slower(FOUND, FOUND) == []
+    assert slower(FOUND, with_step(0.5)) == []  # faster
+    assert slower(FOUND, with_step(0.83)) == []  # below five per cent
+    assert slower(FOUND, with_step(0.9)) == [
+        "mlp:2x8, batch 4: step of mono-forward (eager): 0.90 of torch's, was 0.80 (noise 5%)"
+    ]
+    assert slower(FOUND, with_step(0.9, noise=0.1)) == []  # twice .1
+    assert len(slower(FOUND, with_step(1.0, noise=0.1))) == 1
+
+
+def test_a_program_that_starts_later_is_named_and_what_is_new_is_not() -> None:
+    from bench_kit.comparing import slower
+
+    now = copy.deepcopy(FOUND)
+    now["programs"][0]["ratio"] = 1.5
+    now["cases"][0]["case"] = "another"
+    assert slower(FOUND, now) == ["import torch: 1.50 of the import of torch, was 1.00 (noise 5%)"]
+
+
+def test_the_part_of_the_page() -> None:
+    from bench_kit.page import part
+
+    lines = part(FOUND).splitlines()
+    assert lines[1].startswith("2026-01-02, P, 1 thread, torch 2.9; load 0.2 before and 1.5 after; 7 windows of each in turns.")
+    table = [line for line in lines if line.startswith("| mlp")]
+    assert table == [
+        "| mlp:2x8, batch 4 | torch | eager | 2 ms | 2 ms | 2 ms | 1.04 | 3 MiB | – |",
+        "| mlp:2x8, batch 4 | mono-forward | eager | 0.80 (0.90) | 0.50 (0.60) | 2.00 (2.10) | 1.04 | 0.75 | – |",
+        "| mlp:2x8, batch 4 | mono-forward | compiled | 0.70 (0.80) | 0.50 (0.60) | 2.00 (2.10) | 1.04 | 0.75 | – |",
+        "| mlp:2x8, batch 4 | foton, compiled | | | | | | | it / cannot |",
+    ]
+    assert lines[-2:] == ["| `import torch` | 2 s | 1.00 |", ""]
+
+
+def test_a_case_is_measured_whole() -> None:
+    from bench_kit.measuring import Case, measured_case
+
+    found = measured_case(Case("mlp:1x4", "6", 32, 2), ["backprop", "forward-forward"], ["eager"], "cpu", 2, lambda _: None)
+    rows = {each["arm"]: each for each in found["rows"]}
+    assert list(rows) == ["torch", "backprop", "forward-forward"]
+    assert rows["torch"]["step"]["least_ratio"] == rows["torch"]["pass"]["median_ratio"] == 1.0
+    assert all(each[kind]["least_s"] > 0 for each in rows.values() for kind in ("step", "pass", "evaluation"))
+    assert found["refused"] == {}
+
+
+def test_an_arm_that_cannot_train_the_net_has_its_reason() -> None:
+    from bench_kit.measuring import Case, measured_case
+
+    found = measured_case(Case("cnn3:2-2-2", "3x8x8", 16, 1), ["pepita"], ["eager"], "cpu", 1, lambda _: None)
+    assert [each["arm"] for each in found["rows"]] == ["torch"]
+    assert "BatchNorm" in found["refused"]["pepita, eager"]
+
+
+def test_windows_below_one_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    import bench
+
+    with pytest.raises(SystemExit):
+        bench.main(["--windows", "0"])
+    assert "--windows must be at least 1, got 0" in capsys.readouterr().err
