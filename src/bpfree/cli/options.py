@@ -24,6 +24,7 @@ __all__ = [
     "Device",
     "DirectoryOptions",
     "Estimate",
+    "Jobs",
     "Json",
     "MaxHours",
     "MaxPasses",
@@ -56,6 +57,15 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Estimate = Annotated[
     bool,
     typer.Option("--estimate-energy", help="Where nothing measures the processor's energy, estimate it (labelled)."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that share a search; measured runs stay alone. The same trials and values for any number; trials that run "
+        "at once are not metered, and the sampler tpe runs only arms at once. By default one for each idle core, on the CPU, where "
+        "steps use one thread, no energy is metered and it saves time.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 MaxHours = Annotated[float | None, typer.Option(help="Cap on the wall time of a run.")]
