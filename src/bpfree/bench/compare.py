@@ -154,7 +154,7 @@ class ComparisonRun:
         jobs = min(self.jobs, n_at_once(searches)) if self.jobs is not None else self._default_jobs(searches, shown)
         if self.jobs is not None and self.jobs > jobs and any(len(s.pending()) > 1 for s in searches if s.in_order):
             self._say(
-                "the sampler tpe proposes a trial from those before it, so that only arms are searched at once, and the trials of "
+                "the sampler tpe proposes a trial from those before it, so only arms are searched at once, and the trials of "
                 f"an arm one after another: --jobs {self.jobs} uses {max(1, jobs)}"
             )
         if jobs < 2:

@@ -102,7 +102,6 @@ def tuned_of(
     accuracy = tried[at].val_accuracy if at is not None else 0.0
     cost = _cost(tried) if tried else None
     n_train = setting.data.n("train")
-    at_once = max((trial.at_once for trial in tried), default=1)
     row = {
         "arm": arm.label,
         "algorithm": arm.algorithm,
@@ -140,7 +139,7 @@ def tuned_of(
             for trial in tried
         ],
         "sampler": dict(sampler),
-        **({} if at_once == 1 else {"trials_at_once": at_once}),
+        "trials_at_once": max((trial.at_once for trial in tried), default=1),
     }
     return Tuned(arm, best, accuracy, cost, row)
 

@@ -1,11 +1,12 @@
 """The searches of several arms in several processes: the same trials, and the same values found, as one after another.
 
-What a trial tries and its seed follow from its number, so trials of all arms may run at once. Where a trial is proposed from those
-before it (TPE), the trials of an arm run one after another, and only arms run at once. This process writes the journal, and makes
-trials itself: it looks at what the others say between its own passes.
+What a trial tries and its seed follow from its number, so trials of all arms may run at once. Where a trial is proposed from
+those before it (TPE), the trials of an arm run one after another, and only arms run at once. This process writes the journal, and
+makes trials itself: it looks at what the others say between its own passes. The threads of torch are divided among the processes;
+with another number of threads in each, sums may be rounded in another way.
 
-Trials that run at once are not metered: the joules of the device would be counted in each of them. Their seconds overlap, and each
-is longer than it would be alone.
+Trials that run at once are not metered: the joules of the device would be counted in each of them. Their seconds overlap, and
+each may be longer than it would be alone.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ __all__ = ["n_at_once", "search_at_once"]
 
 @dataclass
 class _ArmTrials:
-    """The trials of one arm that are left: ``waiting`` are begun by nobody, ``running`` of them by some process."""
+    """The trials of one arm that are left: ``waiting`` are not begun, ``running`` are being made by some process."""
 
     search: ArmSearch
     waiting: list[int] = field(default_factory=list)
@@ -157,12 +158,12 @@ class _Searching:
 
     def _died(self, message: Died, task: Task | None) -> None:
         if task is None:
-            self._say(f"search: a further process {message.how} before it had a trial; the others make them")
+            self._say(f"search: a further process {message.how} before it had a trial; the others run them")
             return
         arm = self._arms[task.arm.label]
         arm.running -= 1
         arm.waiting.insert(0, task.index)
-        self._say(f"search {task.arm.label}: the process of trial {task.index} {message.how}; the trial is made again")
+        self._say(f"search {task.arm.label}: the process of trial {task.index} {message.how}; the trial is run again")
 
     def _ended(self, task: Task, outcome: Outcome) -> None:
         arm, error = self._arms[task.arm.label], outcome.error
@@ -172,7 +173,7 @@ class _Searching:
         if isinstance(error, RunInterruptedError) and error.cause == "memory":
             arm.waiting.clear()
             self._say(
-                f"search {task.arm.label}: trial {task.index} was interrupted beside others ({error}); it is made again alone"
+                f"search {task.arm.label}: trial {task.index} was interrupted beside others ({error}); it is run again alone"
             )
         elif error is not None:
             self._error = self._error or error

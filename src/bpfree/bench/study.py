@@ -1,8 +1,8 @@
 """The one search of a ruleset with a single study: on the validation split, the same number of trials for every arm.
 
 The state is the journal, which has the finished trials. A trial's seed and the point that it tries are functions of its number (a
-quasi-random sequence, a grid), or of its number and the finished trials before it (TPE), so a resumed search is the same search, bit
-for bit, in however many processes it runs (:mod:`bpfree.bench.parallel`).
+quasi-random sequence, a grid), or of its number and the finished trials before it (TPE), so a resumed search is the same search,
+bit for bit, in however many processes it runs (:mod:`bpfree.bench.parallel`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Further processes of a search, as the process sees them that starts them: it gives them trials and hears how they went.
 
-They are started afresh (``spawn``), since the threads of torch do not survive a fork. Each imports torch, so that the first is
+They are new interpreters (``spawn``), since the threads of torch do not survive a fork. Each imports torch, so that the first is
 ready after some seconds; until then, and beside them, the process that starts them makes trials itself. One that dies is not
 replaced: its trial is made by another, at last by the process that started it.
 """
@@ -26,7 +26,7 @@ class FewerWarning(UserWarning):
 
 
 class Died:
-    """A process ended that nobody had told to; ``how`` says it in words."""
+    """A process ended without being told to; ``how`` says it in words."""
 
     def __init__(self, exit_code: int | None) -> None:
         killed = exit_code is not None and exit_code < 0
@@ -102,9 +102,8 @@ class Workers:
             for _ in range(self._count):
                 self.all.append(Worker(self._threads))
         except OSError as error:  # the system allows no more: those that are there do the work
-            warnings.warn(
-                f"only {len(self.all)} of {self._count} further processes could be started ({error})", FewerWarning, stacklevel=2
-            )
+            asked, there = self._count, len(self.all)
+            warnings.warn(f"{there} of {asked} further processes could be started ({error})", FewerWarning, stacklevel=2)
         except BaseException:
             self._end()
             raise

@@ -61,9 +61,9 @@ Estimate = Annotated[
 Jobs = Annotated[
     int | None,
     typer.Option(
-        help="Processes that share a search; measured runs stay alone. The same trials and values for any number; trials that run "
-        "at once are not metered, and the sampler tpe runs only arms at once. By default one for each idle core, on the CPU, where "
-        "steps use one thread, no energy is metered and it saves time.",
+        help="Processes that share a search (measured runs stay alone); any number gives the same trials. With the sampler tpe "
+        "only arms run at once. Trials at once are not metered. By default one for each idle core, where a step uses one "
+        "thread, no energy is metered and it saves time.",
         show_default=False,
     ),
 ]

@@ -42,9 +42,10 @@ def tune_command(request: Request, *, arm: str, jobs: int | None, place: Directo
 
 
 def _print(row: TunedRow) -> None:
+    at_once = f" (summed over trials, {row.trials_at_once} at once)" if (row.trials_at_once or 1) > 1 else ""
     typer.echo(
         f"validation accuracy {format_percent(row.best_val_accuracy)} %, best of {row.trials} trials of at most "
-        f"{row.passes_per_trial} passes ({row.diverged_trials} diverged), {format_time(row.time_s)}, "
+        f"{row.passes_per_trial} passes ({row.diverged_trials} diverged), {format_time(row.time_s)}{at_once}, "
         f"energy {format_energy(row.joules)}"
     )
     for name in row.at_edge:
