@@ -165,7 +165,15 @@ def test_a_process_that_is_killed_costs_no_trial(tmp_path: Path, monkeypatch: py
         if len(given) == 2:
             os.kill(self.pid, signal.SIGKILL)
 
+    make = parallel._Searching._make
+
+    def later(self: Any, task: Any) -> None:
+        while len(given) < 2:
+            self._look(waiting=True)
+        make(self, task)
+
     monkeypatch.setattr(Worker, "give", give)
+    monkeypatch.setattr(parallel._Searching, "_make", later)  # this process would have made all trials meanwhile
     both = tune(tmp_path / "both", QMC, 2)
     assert found(both) == found(tune(alone, QMC, 1))
     check_same(tmp_path / "both", alone)

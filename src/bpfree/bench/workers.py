@@ -11,7 +11,7 @@ import signal
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from multiprocessing import get_context
+from multiprocessing import get_context, resource_tracker
 from multiprocessing.connection import wait
 from types import TracebackType
 
@@ -155,6 +155,7 @@ class Workers:
 @contextmanager
 def _ctrl_c_is_ours() -> Iterator[None]:
     """What is started in the block does not see Ctrl-C, which a terminal sends to all; this process sees it after the block."""
+    resource_tracker.ensure_running()  # which would let Ctrl-C through again if it were started in the block
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
