@@ -5,6 +5,7 @@ Most tests let a thread stand for the other process, with the same messages: a p
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import signal
 import threading
@@ -16,7 +17,7 @@ from typing import Any
 import optuna
 import pytest
 
-from bpfree import rulesets
+from bpfree import data, rulesets
 from bpfree.algorithms import MonoForward
 from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, parallel, parse_arms, workers
 from bpfree.bench.outcome import AT_ONCE, Tuned
@@ -30,7 +31,8 @@ from bpfree.train import Progress
 from .test_measure import setting
 from .test_world import breaking
 
-QMC = setting(net="mlp:1x4").ruleset.with_changes(trials=4, passes_per_trial=2, max_passes=2)
+SMALL = setting(net="mlp:1x4", data=data.load("synthetic:n=300:inputs=4:classes=3"))
+QMC = SMALL.ruleset.with_changes(trials=4, passes_per_trial=2, max_passes=2)
 TPE = QMC.with_changes({"search.sampler": {"name": "tpe", "n_startup_trials": 2}})
 GRID = QMC.with_changes({"search.sampler": {"name": "grid"}})
 ARMS = "backprop,mono-forward"
@@ -80,9 +82,8 @@ def in_threads(monkeypatch: pytest.MonkeyPatch) -> list[int]:
 
 
 def comparison(place: Path, rules: rulesets.Ruleset, jobs: int | None, **named: Any) -> ComparisonRun:
-    used = setting(ruleset=rules, net="mlp:1x4", **{key: named.pop(key) for key in ("meter",) if key in named})
-    observer = named.pop("observer", SilentObserver())
-    arms = parse_arms(named.pop("arms", ARMS))
+    used = dataclasses.replace(SMALL, ruleset=rules, meter=named.get("meter", SMALL.meter), costs={})
+    arms, observer = parse_arms(named.get("arms", ARMS)), named.get("observer", SilentObserver())
     return ComparisonRun(used, arms, (0,), RunDirectory(place), observer, jobs=jobs)
 
 

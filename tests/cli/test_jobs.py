@@ -13,7 +13,9 @@ from typing import Any
 import psutil
 import pytest
 
-from bpfree.bench import jobs
+from bpfree.bench import ComparisonRun, jobs
+from bpfree.errors import StorageError
+from tests.bench.test_suites import written
 
 from .conftest import Outcome, start
 
@@ -34,6 +36,25 @@ def test_a_number_that_is_no_use_is_one_line(
     assert outcome.code == 2
     assert f"--jobs must be from 1 to 8 (4 for each of 2 cores), got {asked}" in outcome.one_line()
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("asked", [None, 2])
+@pytest.mark.parametrize("command", [("compare",), ("tune", "backprop"), ("reproduce", "mine.yaml")], ids=lambda words: words[0])
+def test_the_number_reaches_the_search(
+    command: tuple[str, ...], asked: int | None, bpfree: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[int | None] = []
+
+    def stop(self: ComparisonRun, *_: object) -> None:
+        seen.append(self.jobs)
+        raise StorageError("that is enough")
+
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
+    monkeypatch.setattr(ComparisonRun, "_tune", stop)
+    written(tmp_path / "mine.yaml")
+    outcome = bpfree(*command, *(() if asked is None else ("--jobs", str(asked))), "--quiet", "--out", "R")
+    assert outcome.one_line() == "bpfree: that is enough"
+    assert seen == [asked]
 
 
 SEARCH = ("tune", "forward-forward", "--net", "mlp:1x64", "--trials", "8", "--max-passes", "12")
