@@ -58,6 +58,10 @@ class RunInterruptedError(BpfreeError, ValueError):
         super().__init__(message)
         self.cause: Literal["storage", "memory", "device"] = cause
 
+    def __reduce__(self) -> tuple[type[RunInterruptedError], tuple[str, str]]:
+        """For another process."""
+        return type(self), (str(self), self.cause)
+
 
 class StorageError(BpfreeError, ValueError):
     """A disk that is full or read-only. What was written before stays whole."""

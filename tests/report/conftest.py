@@ -22,6 +22,7 @@ from bpfree.algorithms import params
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
+from bpfree.bench.draws import trial_seed
 from bpfree.bench.measure import Setting, measure
 from bpfree.bench.outcome import Tuned
 from bpfree.bench.study import search
@@ -82,7 +83,7 @@ def searched(arm: str, values: tuple[tuple[str, float], ...], joules: float | No
             params=dict(values),
             distributions=ranges,
             value=0.9766 - index / 100,
-            user_attrs={**user, "seed": index, "diverged": index == 7},
+            user_attrs={**user, "seed": trial_seed(index), "diverged": index == 7},
         )
         study.add_trial(trial)
     return search(one, Arm.parse(arm), storage)

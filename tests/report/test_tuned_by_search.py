@@ -67,3 +67,11 @@ def test_only_what_differs_is_named(tmp_path: Path, splits: tuple[int, int], lab
     keys = [(study, split) for study, split in enumerate(splits)]
     material = read_material([crossed(tmp_path / "run", {key: RATES[key] for key in keys})])
     assert [entry.label for entry in tuned_values(build_tables(material), material)][1] == label
+
+
+@pytest.mark.parametrize(("at_once", "ending"), [(1, " s"), (4, " s in all, 4 trials at once")])
+def test_seconds_that_overlap_are_said_to(tmp_path: Path, at_once: int, ending: str) -> None:
+    row = tuned_entry("backprop") | {"trials_at_once": at_once}
+    material = read_material([write_run(tmp_path / "run", [make_record()], tuned=[row])])
+    (entry,) = tuned_values(build_tables(material), material)
+    assert entry.time.endswith(ending)

@@ -10,53 +10,25 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Protocol
 
 import torch
 
 from bpfree.bench.arm import Arm
 from bpfree.bench.directory import RunDirectory
+from bpfree.bench.jobs import default_jobs, may_default
 from bpfree.bench.journal import open_storage
+from bpfree.bench.observer import Observer
 from bpfree.bench.outcome import Tuned
+from bpfree.bench.parallel import n_at_once, search_at_once
 from bpfree.bench.runs import measure_into
 from bpfree.bench.setting import Setting
 from bpfree.bench.studies import ArmStudy
-from bpfree.bench.study import search
+from bpfree.bench.study import ArmSearch, search
 from bpfree.bench.tuned import TunedRow
 from bpfree.errors import RunDirectoryError, RunInterruptedError
 from bpfree.records import CONTROL_SEEDS, Record
-from bpfree.train import Progress
 
-__all__ = ["ComparisonRun", "Observer", "SilentObserver"]
-
-
-class Observer(Protocol):
-    """Who watches. Called between passes, never inside one."""
-
-    def begin(self, stage: str, n_passes: int) -> None:
-        """A stage (a trial, a run) begins, of at most ``n_passes``."""
-        ...
-
-    def passed(self, progress: Progress) -> None:
-        """A pass is done."""
-        ...
-
-    def end(self, line: str) -> None:
-        """The stage is over; ``line`` says how it went."""
-        ...
-
-
-class SilentObserver:
-    """An observer that shows nothing."""
-
-    def begin(self, stage: str, n_passes: int) -> None:
-        """Nothing."""
-
-    def passed(self, progress: Progress) -> None:
-        """Nothing."""
-
-    def end(self, line: str) -> None:
-        """Nothing."""
+__all__ = ["ComparisonRun"]
 
 
 @dataclass
@@ -66,6 +38,9 @@ class ComparisonRun:
     Attributes:
         seeds: of the measured runs; not used by a ruleset of several studies.
         other_splits: the setting on further splits of the same data; everything is run on each.
+        jobs: processes that share a search, this one included, see :mod:`bpfree.bench.parallel`; None for as many as there are
+            idle cores, where nothing is lost by it (:func:`bpfree.bench.jobs.may_default`). A script that asks for several does
+            its work under ``if __name__ == "__main__":``, since each of them imports it.
         interrupted: what was left out because memory ran out, with the reason; the same command tries again.
     """
 
@@ -75,6 +50,7 @@ class ComparisonRun:
     directory: RunDirectory
     observer: Observer
     other_splits: Sequence[Setting] = ()
+    jobs: int | None = 1
     interrupted: list[str] = field(default_factory=list)
 
     @property
@@ -156,16 +132,57 @@ class ComparisonRun:
 
     def _tune(self, setting: Setting) -> dict[str, Tuned]:
         storage = open_storage(self.directory.journal_path)
+        shown = self._search_at_once([ArmSearch(setting, arm, storage) for arm in self.arms]) if self.jobs != 1 else {}
         tuned: dict[str, Tuned] = {}
         for arm in self.arms:
             under = setting.arm_rules(arm)
             if under.trials:
-                self.observer.begin(f"search {arm.label}", under.trials * under.trial_passes)
+                self.observer.begin(f"search {arm.label}", under.trials * under.trial_passes - shown.get(arm.label, 0))
             with self._going_on(f"search {arm.label}"):
                 tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
             if under.trials and arm.label in tuned:
                 self._say(f"search {arm.label}: {_found(tuned[arm.label])}")
         return tuned
+
+    def _search_at_once(self, searches: Sequence[ArmSearch]) -> dict[str, int]:
+        """Make trials that are left in several processes, if there are to be several; what needs to be alone is left.
+
+        Returns:
+            The passes of each arm, by label, of which the observer knows already.
+        """
+        shown: dict[str, int] = {}
+        jobs = min(self.jobs, n_at_once(searches)) if self.jobs is not None else self._default_jobs(searches, shown)
+        if self.jobs is not None and self.jobs > jobs and any(len(s.pending()) > 1 for s in searches if s.in_order):
+            self._say(
+                "the sampler tpe proposes a trial from those before it, so only arms are searched at once, and the trials of "
+                f"an arm one after another: --jobs {self.jobs} uses {max(1, jobs)}"
+            )
+        if jobs < 2:
+            return shown
+        self.observer.begin(f"search, {jobs} processes", 0)
+        left = {search.arm.label: _passes_left(search) for search in searches}
+        passes = search_at_once(searches, jobs, self.observer, self._say)
+        made = {search.arm.label: left[search.arm.label] - _passes_left(search) for search in searches}
+        self.observer.advance(max(0, sum(made.values()) - passes))  # what early stopping saved
+        return {label: shown.get(label, 0) + n for label, n in made.items()}
+
+    def _default_jobs(self, searches: Sequence[ArmSearch], shown: dict[str, int]) -> int:
+        """As many processes as are of use, which the time of a trial tells: where none has been made, one is made here."""
+        if not may_default(searches[0].setting) or n_at_once(searches) < 2:
+            return 1
+        if not any(search.finished() for search in searches):
+            first = next(search for search in searches if search.pending())
+            label = first.arm.label
+            self.observer.begin(f"search {label}", 0)
+            try:
+                shown[label] = first.make(first.pending()[0], self.observer.passed).passes
+            except RunInterruptedError as error:
+                if error.cause != "memory":
+                    raise
+                return 1  # more processes need more memory
+        times_s = [trial.time_s for search in searches for trial in search.finished()]
+        n_left = sum(len(search.pending()) for search in searches)
+        return default_jobs(n_left * sum(times_s) / len(times_s), n_at_once(searches))
 
     def _cells(self, setting: Setting) -> Iterator[tuple[Arm, int]]:
         """Every cell that is not finished: seeds outside, arms inside, each seed starting with another arm.
@@ -192,6 +209,11 @@ class ComparisonRun:
         """Studies outside, trials inside them, arms innermost, each trial starting with another arm."""
         storage = open_storage(self.directory.journal_path)
         search = setting.ruleset.search
+        if self.jobs is not None and self.jobs > 1:
+            self._say(
+                f"--jobs {self.jobs} is without effect: under ruleset {setting.ruleset.name} every trial is a measured run, and "
+                "measured runs stay alone on their device"
+            )
         for number in range(search.studies):
             done = self.directory.finished()
             studies = {arm.label: ArmStudy(setting, arm, number, storage, self.directory.checkpoints_path) for arm in self.arms}
@@ -232,6 +254,11 @@ class ComparisonRun:
     def _say(self, line: str) -> None:
         self.directory.log(line)
         self.observer.end(line)
+
+
+def _passes_left(search: ArmSearch) -> int:
+    """At most."""
+    return len(search.pending()) * search.setting.arm_rules(search.arm).trial_passes
 
 
 def _found(tuned: Tuned) -> str:

@@ -71,6 +71,16 @@ class DeadlineObserver:
         pass_s, self._last_s = now_s - self._last_s, now_s
         self._check(pass_s)
 
+    def advance(self, n_passes: int) -> None:
+        """Passes were done in other processes.
+
+        Raises:
+            TimeIsUp: the time is used up.
+        """
+        del n_passes
+        self._on_pass()
+        self._check(0.0)
+
     def end(self, line: str) -> None:
         """The stage is over."""
         del line

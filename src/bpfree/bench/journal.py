@@ -85,8 +85,12 @@ def open_storage(journal: Path) -> optuna.storages.BaseStorage:
 
 
 def finished_trials(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:
-    """Those that were completed, in order: number ``t`` of the search is the t-th of them."""
-    return study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    """Those that were completed, in the order of their seeds, which is that of their numbers.
+
+    Trials that ran at once stand in the journal as they ended.
+    """
+    completed = study.get_trials(deepcopy=False, states=(TrialState.COMPLETE,))
+    return sorted(completed, key=lambda trial: trial.user_attrs.get("seed", -1))
 
 
 def add_trial(

@@ -15,7 +15,10 @@ from bpfree.bench.spaces import fixed_though_searched
 from bpfree.records import TuningCost
 from bpfree.rulesets import Range
 
-__all__ = ["Tried", "Tuned", "best_trial", "tuned_of"]
+__all__ = ["AT_ONCE", "Tried", "Tuned", "best_trial", "tuned_of"]
+
+AT_ONCE = "not metered: trials of the search ran at once (--jobs), and a device's joules belong to none of them alone"
+"""In place of a method, where a search has no joules for this reason."""
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,7 @@ class Tried:
     Attributes:
         diverged: it has no accuracy, since its loss was not finite or it raised.
         failed: what it raised, as one line; None where it did not.
+        at_once: trials that ran at the same time, in so many processes.
     """
 
     values: dict[str, float]
@@ -36,6 +40,7 @@ class Tried:
     method: str | None
     diverged: bool
     failed: str | None = None
+    at_once: int = 1
 
     @classmethod
     def of_trial(cls, trial: optuna.trial.FrozenTrial) -> Tried:
@@ -51,6 +56,7 @@ class Tried:
             known["method"],
             known["diverged"],
             known.get("failed"),
+            known.get("at_once", 1),
         )
 
     @property
@@ -58,7 +64,11 @@ class Tried:
         """What is kept of it beside values and accuracy."""
         names = ("seed", "passes", "time_s", "joules", "method", "diverged")
         attributes = {name: getattr(self, name) for name in names}
-        return attributes if self.failed is None else {**attributes, "failed": self.failed}
+        if self.failed is not None:
+            attributes["failed"] = self.failed
+        if self.at_once > 1:
+            attributes["at_once"] = self.at_once
+        return attributes
 
 
 def best_trial(tried: Sequence[Tried]) -> int:
@@ -129,6 +139,7 @@ def tuned_of(
             for trial in tried
         ],
         "sampler": dict(sampler),
+        "trials_at_once": max((trial.at_once for trial in tried), default=1),
     }
     return Tuned(arm, best, accuracy, cost, row)
 
@@ -140,5 +151,5 @@ def _cost(tried: Sequence[Tried]) -> TuningCost:
         time_s=math.fsum(trial.time_s for trial in tried),
         trials=len(tried),
         passes=sum(trial.passes for trial in tried),
-        method=tried[0].method,
+        method=AT_ONCE if any(trial.at_once > 1 for trial in tried) else tried[0].method,
     )

@@ -17,6 +17,7 @@ from bpfree.bench.arm import Arm
 from bpfree.bench.causes import says, world_cause
 from bpfree.bench.cost import StepCost, n_parameters
 from bpfree.bench.load import LEAST_BUSY_S, Load
+from bpfree.bench.outcome import AT_ONCE
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import fixed_though_searched
 from bpfree.meter import Reading, co2e_g, device_peak
@@ -172,7 +173,8 @@ def with_tuning(record: Record, cost: TuningCost | None) -> Record:
         return record
     reasons = {key: why for key, why in record.reasons.items() if key != "tuning_energy"}
     if cost.joules is None:
-        reasons["tuning_energy"] = reasons.get("energy.joules", "the search was not metered in full")
+        unmetered = AT_ONCE if cost.method == AT_ONCE else "the search was not metered in full"
+        reasons["tuning_energy"] = reasons.get("energy.joules", unmetered)
     return _changed(record, tuning_energy=cost, reasons=reasons)
 
 

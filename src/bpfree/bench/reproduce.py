@@ -22,10 +22,11 @@ from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.causes import says, world_cause
-from bpfree.bench.compare import ComparisonRun, Observer, SilentObserver
+from bpfree.bench.compare import ComparisonRun
 from bpfree.bench.damage import set_aside
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import Setting, check_supported
+from bpfree.bench.observer import Observer, SilentObserver
 from bpfree.bench.suites import Row, Section, Suite
 from bpfree.bench.suites.directory import check_place
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
@@ -205,6 +206,7 @@ class Reproduction:
         command: str,
         watch: Callable[[int], AbstractContextManager[Observer]],
         accept_other_code: bool = False,
+        jobs: int | None = 1,
     ) -> None:
         """Run what is missing. Where a group fails as a whole, its rows get the reason, and the next group is run.
 
@@ -212,6 +214,7 @@ class Reproduction:
             out: holds one run directory for each ruleset's key.
             watch: is given an upper bound on the passes, and returns the observer, which is entered while runs last.
             accept_other_code: see :meth:`RunDirectory.opened`.
+            jobs: see :class:`bpfree.bench.compare.ComparisonRun`.
 
         Raises:
             RunDirectoryError: ``out`` holds something else, or runs under other rules.
@@ -228,7 +231,7 @@ class Reproduction:
         prepared = [self._comparison(group, out, device, meter, factor, command) for group in self.groups()]
         with watch(sum(comparison.n_passes() for comparison in prepared)) as observer:
             for comparison in prepared:
-                comparison.observer = observer
+                comparison.observer, comparison.jobs = observer, jobs
                 torch.set_num_threads(threads)
                 n_params = sum(p.numel() for p in comparison.setting.build_net().parameters())
                 environment.configure_torch(n_params, comparison.setting.ruleset.batch_size, device)

@@ -1,8 +1,8 @@
 """The one search of a ruleset with a single study: on the validation split, the same number of trials for every arm.
 
 The state is the journal, which has the finished trials. A trial's seed and the point that it tries are functions of its number (a
-quasi-random sequence), or of its number and the finished trials (TPE), so a resumed search is the same search, bit for bit (one
-worker).
+quasi-random sequence, a grid), or of its number and the finished trials before it (TPE), so a resumed search is the same search,
+bit for bit, in however many processes it runs (:mod:`bpfree.bench.parallel`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,17 @@ from bpfree.rulesets import Grid, QuasiRandom, Ruleset
 from bpfree.rulesets.ranges import all_names
 from bpfree.train import Progress, best_of, initialise, stop_in, training
 
-__all__ = ["SEARCH_SEEDS", "Proposals", "Tuned", "finished_trials", "open_storage", "open_study", "search"]
+__all__ = [
+    "SEARCH_SEEDS",
+    "ArmSearch",
+    "Proposals",
+    "Tuned",
+    "finished_trials",
+    "open_storage",
+    "open_study",
+    "run_trial",
+    "search",
+]
 
 TPE_SEED = "sha256 of STUDY/TRIAL, first 4 bytes; STUDY is ARM@DATASET@NET"
 QMC_SEED = "the number of the study, the same for every arm"
@@ -64,6 +74,11 @@ class Proposals:
         names = all_names(self._rules.search.spaces or {})
         quasi_random = isinstance(self._rules.search.sampler, QuasiRandom)
         self._sequence = Sequence(names, number) if quasi_random and names else None
+
+    @property
+    def in_order(self) -> bool:
+        """Whether a trial needs those before it to be finished, since it is proposed from what they came to."""
+        return self._rules.search.sampler.name == "tpe"
 
     @property
     def words(self) -> dict[str, Any]:
@@ -118,20 +133,71 @@ def search(
     Raises:
         RunInterruptedError, StorageError: the world broke a trial, which the same search will make again.
     """
-    proposals = Proposals(setting, arm, 0)
-    study = open_study(storage, setting, arm, None)
-    for index in range(len(finished_trials(study)), setting.arm_rules(arm).trials):
-        trial, problem = _run_trial(setting, arm, proposals.ask(study, index), index, on_pass)
-        proposals.tell(study, trial)
+    arm_search = ArmSearch(setting, arm, storage)
+    for index in arm_search.pending():
+        on_trial(index, arm_search.make(index, on_pass).val_accuracy)
+    return arm_search.tuned()
+
+
+class ArmSearch:
+    """The one search of an arm: what is finished of it, and what is left."""
+
+    def __init__(self, setting: Setting, arm: Arm, storage: optuna.storages.BaseStorage) -> None:
+        self.setting, self.arm = setting, arm
+        self._proposals = Proposals(setting, arm, 0)
+        self._study = open_study(storage, setting, arm, None)
+
+    @property
+    def in_order(self) -> bool:
+        """See :attr:`Proposals.in_order`."""
+        return self._proposals.in_order
+
+    def finished(self) -> list[Tried]:
+        """The finished trials, by number."""
+        return [Tried.of_trial(trial) for trial in finished_trials(self._study)]
+
+    def pending(self) -> list[int]:
+        """Numbers of the trials that are not finished, ascending."""
+        seeds = {trial.seed for trial in self.finished()}
+        numbers = range(self.setting.arm_rules(self.arm).trials)
+        return [index for index in numbers if trial_seed(index, control=self.arm.control) not in seeds]
+
+    def ask(self, index: int) -> dict[str, float]:
+        """What trial ``index`` tries; nothing is written."""
+        return self._proposals.ask(self._study, index)
+
+    def tell(self, trial: Tried) -> None:
+        """Write a finished trial."""
+        self._proposals.tell(self._study, trial)
+
+    def make(self, index: int, on_pass: Callable[[Progress], None]) -> Tried:
+        """Run trial ``index`` here, and write it.
+
+        Raises:
+            RunInterruptedError, StorageError: see :func:`search`.
+        """
+        trial, problem = run_trial(self.setting, self.arm, self.ask(index), index, on_pass)
+        self.tell(trial)
         raise_on(problem)
-        on_trial(index, trial.val_accuracy)
-    tried = [Tried.of_trial(trial) for trial in finished_trials(study)]
-    return tuned_of(setting, arm, tried, proposals.space, proposals.words)
+        return trial
+
+    def tuned(self) -> Tuned:
+        """What the finished trials found."""
+        return tuned_of(self.setting, self.arm, self.finished(), self._proposals.space, self._proposals.words)
 
 
-def _run_trial(
+def run_trial(
     setting: Setting, arm: Arm, values: dict[str, float], index: int, on_pass: Callable[[Progress], None]
 ) -> tuple[Tried, Exception | None]:
+    """Train trial ``index`` of the one search of an arm; nothing is written.
+
+    Returns:
+        The trial, and what it raised where that was the arm's own fault.
+
+    Raises:
+        RunInterruptedError, StorageError: the world broke the trial, which is to be made again.
+        BpfreeError: the harness refuses it, as it would every trial.
+    """
     under = setting.arm_rules(arm)
     rules = under.rules
     algorithm = under.chosen.build(values)

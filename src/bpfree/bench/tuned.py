@@ -38,6 +38,7 @@ class TunedRow(BaseModel):
         passes_per_run, examples_per_run, n_validation: of a measured run, to be held against those of a trial.
         unequal_search: hyper-parameters that the arm fixes although the ruleset searches them.
         tried: values, validation accuracy, seed, passes and ``diverged`` of every trial, in order.
+        trials_at_once: processes that shared the search; where there were several, the seconds of its trials overlap.
 
     What earlier versions did not write is None in their files.
     """
@@ -70,6 +71,7 @@ class TunedRow(BaseModel):
     n_validation: int | None = None
     unequal_search: list[str] | None = None
     tried: list[dict[str, Any]] | None = None
+    trials_at_once: int | None = None
 
     @property
     def key(self) -> tuple[str, str, str | None, str, int | None]:

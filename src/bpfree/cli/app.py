@@ -20,6 +20,7 @@ from bpfree.cli.options import (
     Device,
     DirectoryOptions,
     Estimate,
+    Jobs,
     Json,
     MaxHours,
     MeterOptions,
@@ -75,6 +76,7 @@ def compare(
     studies: Annotated[int | None, typer.Option(help="Studies; the best trial of each is a measured run.")] = None,
     split_seeds: Annotated[int | None, typer.Option(help="Splits of the data (seeds 0 to N-1), crossed with runs.")] = None,
     with_control: Annotated[bool, typer.Option("--with-control", help="Run the baseline again with other draws.")] = False,
+    jobs: Jobs = None,
     rules: RuleOptions,
     target: Target = None,
     meter: MeterOptions,
@@ -100,7 +102,7 @@ def compare(
         "split_seeds": split_seeds,
         "control": with_control or None,
     }
-    return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, place=place, output=output)
+    return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, jobs=jobs, place=place, output=output)
 
 
 @app.command()
@@ -140,6 +142,7 @@ def tune(
         list[str] | None, typer.Option("--set", help="Fix a hyper-parameter: --set lr=1e-3; may be repeated.")
     ] = None,
     trials: Trials = None,
+    jobs: Jobs = None,
     rules: RuleOptions,
     meter: MeterOptions,
     place: DirectoryOptions,
@@ -153,7 +156,7 @@ def tune(
     from bpfree.cli.tune import tune_command
 
     request = Request(data, rules, meter, changes={"trials": trials})
-    return tune_command(request, arm=":".join([algorithm, *(settings or [])]), place=place, output=output)
+    return tune_command(request, arm=":".join([algorithm, *(settings or [])]), jobs=jobs, place=place, output=output)
 
 
 @app.command()
@@ -170,6 +173,7 @@ def reproduce(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be run, with an estimate of hours and joules.")
     ] = False,
+    jobs: Jobs = None,
     data_dir: DataDir = None,
     meter: MeterOptions,
     carbon: CarbonOptions,
@@ -186,7 +190,7 @@ def reproduce(
     if suite is None or list_:
         return list_command(suite, list_=list_, as_json=output.as_json)
     chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours)
-    machine = MachineOptions(meter, carbon, data_dir)
+    machine = MachineOptions(meter, carbon, data_dir, jobs)
     if dry_run:
         return dry_run_command(chosen, machine, as_json=output.as_json)
     return reproduce_command(chosen, machine, place=place, output=output)

@@ -59,3 +59,8 @@ class QuietObserver(SilentObserver):
         """Raise ``KeyboardInterrupt`` if a signal came and its exception got lost."""
         del progress
         raise_if_asked()
+
+    def advance(self, n_passes: int) -> None:
+        """The same, after passes of other processes."""
+        del n_passes
+        raise_if_asked()

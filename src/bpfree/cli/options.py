@@ -24,6 +24,7 @@ __all__ = [
     "Device",
     "DirectoryOptions",
     "Estimate",
+    "Jobs",
     "Json",
     "MaxHours",
     "MaxPasses",
@@ -56,6 +57,15 @@ Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Estimate = Annotated[
     bool,
     typer.Option("--estimate-energy", help="Where nothing measures the processor's energy, estimate it (labelled)."),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        help="Processes that share a search (measured runs stay alone); any number gives the same trials. With the sampler tpe "
+        "only arms run at once. Trials at once are not metered. By default one for each idle core, where a step uses one "
+        "thread, no energy is metered and it saves time.",
+        show_default=False,
+    ),
 ]
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 MaxHours = Annotated[float | None, typer.Option(help="Cap on the wall time of a run.")]

@@ -58,7 +58,15 @@ class ConsoleObserver:
         """Advance by a pass; raise ``KeyboardInterrupt`` if Ctrl-C was pressed and its exception got lost."""
         raise_if_asked()
         self._budget -= 1
-        self._bar.advance(self._task)
+        self._advance(1)
+
+    def advance(self, n_passes: int) -> None:
+        """Advance by passes of other processes; raise ``KeyboardInterrupt`` as :meth:`passed` does."""
+        raise_if_asked()
+        self._advance(n_passes)
+
+    def _advance(self, n_passes: int) -> None:
+        self._bar.advance(self._task, n_passes)
         now_s = time.monotonic()
         if now_s - self._drawn_s > REDRAW_S:
             self._drawn_s = now_s

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from bpfree import report
 from bpfree.bench import fresh_path
+from bpfree.bench.jobs import check_jobs
 from bpfree.bench.preparation import ready_meter
 from bpfree.bench.reproduce import Reproduction
 from bpfree.bench.suites.estimate import METHOD
@@ -30,16 +31,18 @@ __all__ = ["MachineOptions", "dry_run_command", "reproduce_command"]
 
 @dataclass(frozen=True)
 class MachineOptions:
-    """Where a suite is run, and where its data are."""
+    """Where a suite is run, where its data are, and how many processes share a search."""
 
     meter: MeterOptions
     carbon: CarbonOptions
     data_dir: Path | None
+    jobs: int | None = 1
 
 
 def dry_run_command(chosen: Reproduction, machine: MachineOptions, *, as_json: bool) -> int:
     """Print the arms that would be run, with their cost; the data need not be here."""
     device = torch_device(machine.meter.device)
+    check_jobs(machine.jobs, device)
     absent_data = ""
     try:
         chosen.load(machine.data_dir, download=False)
@@ -124,6 +127,7 @@ def _hours(hours: float) -> str:
 def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: DirectoryOptions, output: OutputOptions) -> int:
     """Run what is missing, write the reports; 1 if nothing could be measured, or memory ran out for some of it."""
     device = torch_device(machine.meter.device)
+    check_jobs(machine.jobs, device)
     factor = carbon_factor(machine.carbon.country, machine.carbon.grid_g_per_kwh)
     root = place.out or fresh_path(chosen.suite.name)
     chosen.check_place(root)
@@ -140,6 +144,7 @@ def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: D
         command=command_line(),
         watch=session.watch,
         accept_other_code=place.accept_other_code,
+        jobs=machine.jobs,
     )
     directories = {key: root / key for key in chosen.rules if (root / key / "records.jsonl").exists()}
     for path in directories.values():

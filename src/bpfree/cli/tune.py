@@ -7,23 +7,25 @@ import shlex
 import typer
 
 from bpfree.bench import Arm, ComparisonRun, SilentObserver
+from bpfree.bench.jobs import check_jobs
 from bpfree.bench.tuned import TunedRow
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
 from bpfree.cli.session import check, open_directory
-from bpfree.cli.setting import Request
+from bpfree.cli.setting import Request, torch_device
 from bpfree.units import format_energy, format_percent, format_time
 
 __all__ = ["tune_command"]
 
 
-def tune_command(request: Request, *, arm: str, place: DirectoryOptions, output: OutputOptions) -> int:
+def tune_command(request: Request, *, arm: str, jobs: int | None, place: DirectoryOptions, output: OutputOptions) -> int:
     """Run what is left of a search; print the best values as options of ``bpfree train``."""
     parsed = Arm.parse(arm)
+    check_jobs(jobs, torch_device(request.meter.device))
     checked = check(request, "tune", [parsed])
     name = f"tune-{parsed.algorithm}-{checked.dataset}"
     with open_directory(checked, place, name, quiet=output.quiet) as (directory, session):
-        comparison = ComparisonRun(checked.setting, checked.arms, (), directory, SilentObserver())
+        comparison = ComparisonRun(checked.setting, checked.arms, (), directory, SilentObserver(), jobs=jobs)
         with session.watch(comparison.n_passes()) as observer:
             comparison.observer = observer
             row = TunedRow.model_validate(comparison.tune()[parsed.label].row)
@@ -40,9 +42,10 @@ def tune_command(request: Request, *, arm: str, place: DirectoryOptions, output:
 
 
 def _print(row: TunedRow) -> None:
+    at_once = f" (summed over trials, {row.trials_at_once} at once)" if (row.trials_at_once or 1) > 1 else ""
     typer.echo(
         f"validation accuracy {format_percent(row.best_val_accuracy)} %, best of {row.trials} trials of at most "
-        f"{row.passes_per_trial} passes ({row.diverged_trials} diverged), {format_time(row.time_s)}, "
+        f"{row.passes_per_trial} passes ({row.diverged_trials} diverged), {format_time(row.time_s)}{at_once}, "
         f"energy {format_energy(row.joules)}"
     )
     for name in row.at_edge:

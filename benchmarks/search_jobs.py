@@ -1,0 +1,72 @@
+"""How much faster a search is in several processes: wall time of the search of ``bpfree compare``'s arms, as a Markdown table.
+
+    python benchmarks/search_jobs.py                    # --jobs 1 and 2 in turns, three times
+    python benchmarks/search_jobs.py --jobs 4 --times 5
+
+The search is that of ruleset ``quick`` on the digits (``mlp:2x256``, eight trials for each arm). Starting the processes is in the
+time, and all must find the same. Other programs decide the wall time: look at the load. The processor time of the process that
+starts the others is less disturbed; where each process has a core for itself, the ratio of these times is that of the wall times.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from bpfree import rulesets
+from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, parse_arms
+from bpfree.bench.jobs import cores
+from bpfree.bench.preparation import prepare
+from bpfree.cli.setting import torch_device
+
+
+def searched(jobs: int) -> tuple[float, float, list[object]]:
+    """Wall and processor seconds of the search of all arms, and what it found."""
+    rules = rulesets.load("quick")
+    setting = prepare(rules, "digits", "mlp:2x256", torch_device("cpu"))
+    with tempfile.TemporaryDirectory() as folder:
+        directory = RunDirectory(Path(folder) / "R")
+        with directory.opened(rules, setting.facts):
+            run = ComparisonRun(setting, parse_arms(",".join(rules.plan.arms)), (), directory, SilentObserver(), jobs=jobs)
+            begin_s, begin_cpu_s = time.monotonic(), time.process_time()
+            tuned = run.tune()
+            took_s, cpu_s = time.monotonic() - begin_s, time.process_time() - begin_cpu_s
+    return took_s, cpu_s, [(one.best, one.row["tried"]) for one in tuned.values()]
+
+
+def main() -> None:
+    """Search in turns, and print the table."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
+    parser.add_argument("--jobs", type=int, default=2, help="processes beside which one is held")
+    parser.add_argument("--times", type=int, default=3, help="searches of each")
+    asked = parser.parse_args()
+    took: dict[int, list[tuple[float, float]]] = {1: [], asked.jobs: []}
+    same = None
+    for _ in range(asked.times):
+        for jobs, seconds in took.items():
+            *both_s, found = searched(jobs)
+            assert same is None or found == same, "other trials or values"
+            same = found
+            seconds.append((both_s[0], both_s[1]))
+            say(f"--jobs {jobs}: {both_s[0]:.1f} s, load {os.getloadavg()[0]:.1f} on {cores()} cores")
+    say("\n| processes | wall, least (s) | wall, all (s) | processor time of the first process, least (s) |\n|--:|--:|---|--:|")
+    least = {jobs: [min(kind) for kind in zip(*seconds, strict=True)] for jobs, seconds in took.items()}
+    for jobs, seconds in took.items():
+        walls = ", ".join(f"{wall_s:.1f}" for wall_s, _ in seconds)
+        say(f"| {jobs} | {least[jobs][0]:.1f} | {walls} | {least[jobs][1]:.1f} |")
+    wall, cpu = (one / many for one, many in zip(least[1], least[asked.jobs], strict=True))
+    say(f"\nratio: wall {wall:.2f}, processor time of the first process {cpu:.2f}")
+
+
+def say(line: str) -> None:
+    """Print a line at once."""
+    sys.stdout.write(line + "\n")
+    sys.stdout.flush()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,103 @@
+"""How many processes a search may have: what is refused, and how many there are where none was asked for.
+
+Only trials of a search run at once; measured runs stay alone on their device. Where the ruleset is made of studies, every trial
+is a measured run, so that nothing is shared.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import torch
+
+from bpfree.bench.setting import Setting
+from bpfree.errors import UsageError
+from bpfree.meter.timeline import busy_and_total_s
+
+__all__ = ["check_jobs", "cores", "default_jobs", "idle_cores", "may_default"]
+
+MOST_PER_CORE = 4
+"""More processes than this for each core only wait for each other."""
+
+WORTH_S = 10.0
+"""Expected seconds of a search below which further processes are not worth their start: each imports torch, 2 to 4 s."""
+
+PROCESS_BYTES = 2**30
+"""Free memory that each further process must find by default; one that imports torch holds about a third of it."""
+
+SAMPLE_S = 0.2
+"""For how long the processors are watched; the kernel accounts in ticks of 10 ms."""
+
+_ALMOST = 0.25
+"""Share of a core that others may use of one that counts as idle."""
+
+_QUOTA = Path("/sys/fs/cgroup/cpu.max")
+"""Microseconds of processor time that a container may use, and the period in which it may use them."""
+
+
+def cores() -> int:
+    """Hardware threads that this process may use: of its affinity, and no more than the quota of its container."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    return max(1, min(count, _quota() or count))
+
+
+def _quota() -> int | None:
+    try:
+        allowed, period = _QUOTA.read_text().split()
+        return int(allowed) // int(period)
+    except (OSError, ValueError):  # no such file, or no limit ("max")
+        return None
+
+
+def idle_cores(sleep: Callable[[float], None] = time.sleep) -> int:
+    """How many of :func:`cores` are idle at the moment; looks for :data:`SAMPLE_S`, in which this process waits."""
+    busy_s, total_s = busy_and_total_s()
+    sleep(SAMPLE_S)
+    later_busy_s, later_total_s = busy_and_total_s()
+    passed_s = later_total_s - total_s
+    busy = (psutil.cpu_count() or 1) * (later_busy_s - busy_s) / passed_s if passed_s > 0 else 0.0
+    return max(0, int(cores() - busy + _ALMOST))
+
+
+def check_jobs(jobs: int | None, device: torch.device) -> None:
+    """Refuse a number of processes that is no use; None asks for the default.
+
+    Raises:
+        UsageError: less than 1, more than 4 for each core, or more than one on a GPU.
+    """
+    most = MOST_PER_CORE * cores()
+    if jobs is not None and not 1 <= jobs <= most:
+        raise UsageError(f"--jobs must be from 1 to {most} ({MOST_PER_CORE} for each of {cores()} cores), got {jobs}")
+    if jobs is not None and jobs > 1 and device.type != "cpu":
+        raise UsageError(
+            f"--jobs {jobs} was asked on {device}: processes take turns on a GPU, and each holds its own copy of the data; use "
+            "--jobs 1, or --device cpu"
+        )
+
+
+def may_default(setting: Setting) -> bool:
+    """Whether a search may have several processes although none were asked for.
+
+    Only where nothing is lost: on the processor, for a step that uses one thread and is not compiled (each process would compile
+    it), and where no energy source would have metered the trials one after another.
+    """
+    one_thread = setting.device.type == "cpu" and torch.get_num_threads() == 1
+    return one_thread and setting.ruleset.plan.tier == "eager" and not setting.meter.sources and cores() > 1
+
+
+def default_jobs(expected_s: float, n_at_once: int, idle: Callable[[], int] = idle_cores) -> int:
+    """How many processes, this one included.
+
+    Args:
+        expected_s: seconds that the rest of the search takes one after another.
+        n_at_once: trials that can run at the same time.
+        idle: counts the idle cores.
+    """
+    if expected_s < WORTH_S or n_at_once < 2:
+        return 1
+    fits = 1 + psutil.virtual_memory().available // PROCESS_BYTES
+    return max(1, min(idle(), n_at_once, fits))
