@@ -7,7 +7,7 @@ and addresses are stable for compiled and captured steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -101,10 +101,12 @@ class Optimiser(nn.Module):
 
         if self.observer is not None:
             self.observer(gradients)
-        lr_now, decay = self.lr_now, self.weight_decay if self.decays else None
+        lr_now, decay = self._buffers["lr_now"], self._buffers["weight_decay"] if self.decays else None
+        assert lr_now is not None  # by __init__
         moments = self._of("first", first, len(parameters))
-        updated = _laid_out_as(moments, parameters, "parameter")
-        gradients = _laid_out_as(moments, gradients, "gradient")
+        layouts = [(each.shape, each.stride()) for each in moments]
+        updated = _laid_out_as(moments, layouts, parameters, "parameter")
+        gradients = _laid_out_as(moments, layouts, gradients, "gradient")
         if self.kind == "adam":
             second, counts = (self._of(which, first, len(parameters)) for which in ("second", "count"))
             adam_step_(updated, gradients, moments, second, counts, lr_now, decay, compared=True)
@@ -112,9 +114,10 @@ class Optimiser(nn.Module):
             if decay is not None:
                 decay_(updated, lr_now, decay)
             sgd_step_(updated, gradients, moments, lr_now, self.momentum, compared=True)
-        for parameter, copy in zip(parameters, updated, strict=True):
-            if copy is not parameter:
-                parameter.copy_(copy)
+        if updated is not parameters:
+            for parameter, copy in zip(parameters, updated, strict=True):
+                if copy is not parameter:
+                    parameter.copy_(copy)
 
     def _of(self, which: str, first: int, n: int) -> list[Tensor]:
         """The buffers of a stretch of parameters, looked up without nn.Module's attribute access, which is slow."""
@@ -127,12 +130,14 @@ class Optimiser(nn.Module):
                 yield buffer
 
 
-def _laid_out_as(moments: list[Tensor], tensors: list[Tensor], what: str) -> list[Tensor]:
+def _laid_out_as(moments: list[Tensor], layouts: list[Any], tensors: list[Tensor], what: str) -> list[Tensor]:
     """The tensors in the memory layout of the moments: themselves where they have it, else copies.
 
     Raises:
         ValueError: another number of tensors, or one of another shape.
     """
+    if [(each.shape, each.stride()) for each in tensors] == layouts:
+        return tensors  # what nearly every step finds, without a call for each tensor
     if len(tensors) != len(moments):
         raise ValueError(f"{len(moments)} parameters need as many gradients, got {len(tensors)}")
     laid_out = []

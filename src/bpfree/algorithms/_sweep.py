@@ -31,7 +31,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.nets.operator import weight_of
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["SweptAlgorithm", "later_weight", "n_positions", "sweep"]
 
@@ -168,8 +168,7 @@ def sweep(net: Chain, batch: Batch, feedback: Callable[[int], Tensor], maths: st
     h = net[-1].features(x)
     del x
     g = net.output(h)
-    loss = cross_entropy(g, batch.y, batch.weight)
-    residual = softmax_residual(g, batch.y, batch.weight)
+    loss, residual = loss_and_residual(g, batch.y, batch.weight)
     delta = Handover(net[-1].features_gradient(residual @ feedback(n_blocks)))
     gradients = [residual.t() @ h, residual.sum(0)]
     del h, g, residual

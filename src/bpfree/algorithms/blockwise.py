@@ -100,7 +100,7 @@ from bpfree.algorithms._state import HeadSlot, Slot, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Blockwise"]
 
@@ -216,7 +216,6 @@ def _at_border(block: Block, slot: HeadSlot, a: Tensor, batch: Batch) -> tuple[T
     """Loss (0-D), dM and dA of the group's last activity; scores and residual are freed on return."""
     h = block.features(a)  # (n, o)
     g = h @ slot.projection.t()  # (n, c)
-    loss = cross_entropy(g, batch.y, batch.weight)
-    residual = softmax_residual(g, batch.y, batch.weight)  # (n, c), already divided by n
+    loss, residual = loss_and_residual(g, batch.y, batch.weight)  # (n, c), already divided by n
     del g
     return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

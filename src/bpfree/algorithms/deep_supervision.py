@@ -111,7 +111,7 @@ from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["DeepSupervision"]
 
@@ -195,10 +195,10 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (0-D), weighted residual (n, classes) and the gradient by the head of block ``k``."""
         g = h @ state.slot(k).projection.t()  # (n, c)
-        residual = softmax_residual(g, batch.y, batch.weight)
+        loss, residual = loss_and_residual(g, batch.y, batch.weight)
         if auxiliary:
             residual.mul_(state.hyper.aux_weight.to(residual.dtype))
-        return cross_entropy(g, batch.y, batch.weight), residual, residual.t() @ h
+        return loss, residual, residual.t() @ h
 
     def scores(self, net: Chain, state: NetState[ProjectionSlot], x: Tensor, phase: Phase) -> Tensor:
         if self.output == "head":
@@ -234,6 +234,5 @@ def _at_output(net: Chain, a: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor
     """Loss (0-D) of an output of the net's own, the gradients by V and c, and its part of dA_L, from the last activity."""
     h = net[-1].features(a)
     g = net.output(h)
-    residual = softmax_residual(g, batch.y, batch.weight)
-    loss = cross_entropy(g, batch.y, batch.weight)
+    loss, residual = loss_and_residual(g, batch.y, batch.weight)
     return loss, [residual.t() @ h, residual.sum(0)], net[-1].features_gradient(residual @ net.output.weight)

@@ -106,7 +106,7 @@ from bpfree.algorithms._heads import n_head_parameters, new_heads
 from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Frozen"]
 
@@ -168,7 +168,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
         read = list(self._read(net, batch.x, phase))
         heads = self._heads(net, state)
         g = _scores(net, heads, read)
-        loss, residual = cross_entropy(g, batch.y, batch.weight), softmax_residual(g, batch.y, batch.weight)
+        loss, residual = loss_and_residual(g, batch.y, batch.weight)
         del g
         gradients = [residual.t() @ h for h in read]
         state.optimiser.step([*heads, net.output.bias], [*gradients, residual.sum(0)])

@@ -112,7 +112,7 @@ from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.handover import Handover, taken
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual
 from bpfree.numerics.similarity import label_similarity, similarity_loss_and_gradient, spread, spread_gradient
 
 __all__ = ["LocalSimilarity"]
@@ -238,8 +238,9 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         g = h @ slot.projection.t()  # (n, c)
         beta = slot.hyper.beta
         similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1], weight)
-        loss = (1 - beta) * cross_entropy(g, y, weight) + beta * similarity
-        residual = softmax_residual(g, y, weight).mul_((1 - beta).to(g.dtype))
+        loss, residual = loss_and_residual(g, y, weight)
+        loss = (1 - beta) * loss + beta * similarity
+        residual.mul_((1 - beta).to(g.dtype))
         of_heads = [residual.t() @ h]
         if of_map is not None:
             of_heads.append(of_map.mul_(beta.to(of_map.dtype)))

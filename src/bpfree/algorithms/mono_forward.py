@@ -108,7 +108,7 @@ from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover, taken
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual, softmax_residual
 
 __all__ = ["BEST_PREFIX", "MonoForward"]
 
@@ -278,7 +278,6 @@ def _at_head(
     """Loss (0-D), dM and dA; scores and residual are freed on return."""
     h, _ = taken(features)  # (n, o)
     g = h @ slot.projection.t()  # (n, c)
-    loss = cross_entropy(g, y, weight)
-    residual = softmax_residual(g, y, weight)  # (n, c), already divided by n
+    loss, residual = loss_and_residual(g, y, weight)  # (n, c), already divided by n
     del g
     return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

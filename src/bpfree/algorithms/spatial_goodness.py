@@ -99,7 +99,7 @@ from bpfree.algorithms._state import HeadSlot, Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover, taken
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import cross_entropy, loss_and_residual
 from bpfree.numerics.spatial import grid_size, spatial_goodness, spatial_goodness_gradient
 
 __all__ = ["SpatialGoodness"]
@@ -217,7 +217,7 @@ def _at_head(slot: SpatialSlot, given: Tensor | Handover, y: Tensor, weight: Ten
     a, _ = taken(given)
     goodness = spatial_goodness(a, slot.grid).to(a.dtype)  # (n, C P²)
     g = goodness @ slot.projection.t()  # (n, c)
-    loss, residual = cross_entropy(g, y, weight), softmax_residual(g, y, weight)
+    loss, residual = loss_and_residual(g, y, weight)
     of_head = residual.t() @ goodness
     del goodness, g
     return loss, of_head, Handover(spatial_goodness_gradient(a, residual @ slot.projection, slot.grid))

@@ -122,7 +122,7 @@ from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Backprop"]
 
@@ -200,11 +200,10 @@ class Backprop(BlockGradients[NetState[Any]]):
         last, output = net[-1], net.output
         h = last.features(a)
         g = output(h)
-        loss = cross_entropy(g, batch.y, batch.weight).reshape(1)
-        residual = softmax_residual(g, batch.y, batch.weight)
+        loss, residual = loss_and_residual(g, batch.y, batch.weight)
         del g
         delta = Handover(last.features_gradient(residual @ output.weight))
-        return loss, [residual.t() @ h, residual.sum(0)], delta
+        return loss.reshape(1), [residual.t() @ h, residual.sum(0)], delta
 
     def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:
         if self.orthogonal != "kept":

@@ -134,7 +134,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual, weighted_mean
+from bpfree.numerics.losses import at_least_float32, loss_and_residual, one_hot, weighted_mean
 from bpfree.numerics.sparsemax import sparsemax, sparsemax_loss, sparsemax_residual
 from bpfree.units import format_bytes
 
@@ -274,7 +274,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
         loss, residual = (
             (sparsemax_loss(scores, y, weight), sparsemax_residual(scores, y, weight))
             if self.predictor == "sparsemax"
-            else (cross_entropy(scores, y, weight), softmax_residual(scores, y, weight))
+            else loss_and_residual(scores, y, weight)
         )
         assert slot.optimiser is not None  # without sums there is one
         slot.optimiser.step([slot.projection], [residual.t() @ h])
@@ -290,7 +290,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
         h = net[-1].features(x)
         del x
         g = net.output(h)
-        error, loss = softmax_residual(g, batch.y, batch.weight), cross_entropy(g, batch.y, batch.weight)
+        loss, error = loss_and_residual(g, batch.y, batch.weight)
         of_output = [error.t() @ h, error.sum(0)]
         del h, g
         for k in reversed(range(len(net))):
