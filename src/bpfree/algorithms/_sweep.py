@@ -25,6 +25,7 @@ from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of_net
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._state import NetState
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -75,7 +76,7 @@ class SweptAlgorithm(BlockGradients[S]):
                 )
 
     @final
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
         gradients, loss = sweep(net, batch, lambda k: self.matrix(net, state, batch, k), self.maths)
         state.optimiser.step(parameters_of_net(net), gradients)

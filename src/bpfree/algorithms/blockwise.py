@@ -95,6 +95,7 @@ from bpfree.algorithms._closed_form import block_forward, block_gradients, param
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._heads import new_head, output_head
 from bpfree.algorithms._state import HeadSlot, Slot, State
 from bpfree.data import Batch
@@ -143,7 +144,7 @@ class Blockwise(BlockGradients[State[Slot]]):
             slots[last] = HeadSlot(self._optimiser([*_parameters(net, group), head]), head)
         return State(self._hyper(net), slots)
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: State[Slot], batch: Batch, phase: Phase) -> Tensor:
         """Update all groups; returns a loss for each of them."""
         carry: Tensor | None = batch.x

@@ -106,6 +106,7 @@ from bpfree.algorithms._closed_form import block_forward, block_gradients, param
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_head, new_heads
 from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
@@ -154,7 +155,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
         output = list(net.output.parameters()) if self.output == "own" else []
         return [*blocks, *(slot.projection for slot in slots), *output]
 
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: NetState[ProjectionSlot], batch: Batch, phase: Phase) -> Tensor:
         x, activities, residuals, of_heads, losses = batch.x, [], [], [], []
         for k, block in enumerate(net):

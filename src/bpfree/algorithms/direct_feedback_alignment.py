@@ -104,6 +104,7 @@ from bpfree.algorithms._closed_form import block_forward, block_gradients, param
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import LearningSlot, NetState, Optimiser
 from bpfree.algorithms._weak import UNBOUNDED, activations, has_convolutions
 from bpfree.data import Batch
@@ -170,7 +171,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
         feedback = random_feedback(shape, self.feedback, std, generator, like=net.output.weight)
         return FeedbackSlot(self._optimiser(list(block.parameters())), feedback)
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: NetState[FeedbackSlot], batch: Batch, phase: Phase) -> Tensor:
         x, activities = batch.x, []
         signal = None

@@ -102,6 +102,7 @@ from bpfree.algorithms._closed_form import block_activity, frozen_features
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, number
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._heads import n_head_parameters, new_heads
 from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
@@ -158,7 +159,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
         )
         return (Phase(0, 2, (), STATISTICS, max_passes=1), read_out) if normalises else (read_out,)
 
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: NetState[ProjectionSlot], batch: Batch, phase: Phase) -> Tensor:
         if phase.name == STATISTICS:
             x = batch.x

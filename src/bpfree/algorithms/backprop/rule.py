@@ -115,6 +115,7 @@ from bpfree.algorithms._closed_form import block_gradients, parameters_of_net
 from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._state import NetState
 from bpfree.algorithms.backprop.checkpointing import Activities, n_run_again
 from bpfree.algorithms.backprop.cost import learn_macs, moments
@@ -170,7 +171,7 @@ class Backprop(BlockGradients[NetState[Any]]):
             draw_net_(net, generator)
         return NetState(self._hyper(net), self._optimiser(list(net.parameters())))
 
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:
         activities = Activities(net, self.maths, self.checkpoint_every)
         loss, gradients, delta = self._at_output(net, activities.forward(batch.x), batch)

@@ -127,6 +127,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import State
 from bpfree.algorithms.cascaded_forward import cost
 from bpfree.algorithms.cascaded_forward.slot import CascadeSlot, RidgeSums
@@ -248,7 +249,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             for index, (learning, name, most) in enumerate(stretches)
         )
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: State[CascadeSlot], batch: Batch, phase: Phase) -> Tensor:
         if phase.name == BLOCKS:
             return self._train_blocks(net, state, batch)

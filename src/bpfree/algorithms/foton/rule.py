@@ -137,6 +137,7 @@ from bpfree.algorithms._closed_form import parameters_of
 from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import Hyper, LearningSlot, Optimiser, State
 from bpfree.algorithms._weak import activations
 from bpfree.algorithms.foton.cost import learn_macs, moments
@@ -238,7 +239,7 @@ class Foton(Algorithm[FotonState]):
         elif len(net) >= DEEP and self.optimiser == "adam":
             yield f"steps of Adam add up over {len(net)} blocks; use optimiser=by-depth (SGD there)"
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: FotonState, batch: Batch, phase: Phase) -> Tensor:
         stores = self.memory == "standard"
         activity, stored = batch.x, []

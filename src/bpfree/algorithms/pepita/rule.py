@@ -131,6 +131,7 @@ from bpfree.algorithms._closed_form import parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, flag, natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import LearningSlot
 from bpfree.algorithms.pepita.cost import learn_macs, mirror_macs, moments
 from bpfree.algorithms.pepita.mirroring import mirror_, rescale_
@@ -233,7 +234,7 @@ class Pepita(Algorithm[PepitaState]):
     def _mirrors(self, net: Chain, generator: torch.Generator) -> list[Tensor]:
         return [random_feedback((w.shape[0], w.shape[1]), "normal", w.shape[1] ** -0.5, generator, like=w) for w in _weights(net)]
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: PepitaState, batch: Batch, phase: Phase) -> Tensor:
         n, keeps = len(batch.y), self.presynaptic != "modulated"  # whether the clean input of a block is read again
         masks, standard, responses = list(self._masks(net, state, batch)), [], []
