@@ -2,8 +2,8 @@
 
 What a rule does every k-th step (orthogonalise, refresh a feedback matrix) is decided by the host, so the count must be known
 there; and it must be saved, loaded and reset with the state, in place. Hence a 0-D int64 buffer that *stays in host memory
-when the state moves to a device*, read and advanced through a view of its memory: no torch operation, no synchronisation. It belongs
-outside what is compiled or captured, as does the work that it decides on.
+when the state moves to a device*, read and advanced through a view of its memory: no torch operation, no synchronisation. It
+belongs outside what is compiled or captured, as does the work that it decides on.
 """
 
 from __future__ import annotations

@@ -92,7 +92,7 @@ from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import natural, number
 from bpfree.algorithms._gather import gathered
@@ -190,7 +190,7 @@ class Blockwise(BlockGradients[State[Slot]]):
         return Cost(
             learn=s.n * (3 * s.forward - firsts + 3 * heads),
             evaluation=s.n * (s.forward + s.output),
-            moments=tuple(moment for group in groups for moment in self._moments(s, group)),
+            moments=tuple(one_after_another(s, (self._moments(s, group) for group in groups))),
         )
 
     @staticmethod

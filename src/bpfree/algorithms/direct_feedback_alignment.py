@@ -101,7 +101,7 @@ from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._gather import gathered
@@ -215,10 +215,17 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
         )
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
-        for k, block in enumerate(s.blocks):
-            signal = s.n * s.classes
-            if self.target == "error":
-                yield 0, s.at_delta(k) + signal
-                yield block.parameters, s.at_product(k) - s.input(k) + signal
-            else:  # the activity goes on to the next block
-                yield block.parameters, s.input(k) + 2 * s.n * block.rows + signal
+        if self.target == "error":
+            blocks = (self._at_block(s, k) for k in reversed(range(len(s.blocks))))
+            yield from one_after_another(s, blocks, before=s.output_parameters)
+        else:
+            at_output = (s.output_parameters, s.n * (s.blocks[-1].rows + 2 * s.classes))
+            yield from one_after_another(s, [*(self._at_block(s, k) for k in range(len(s.blocks))), [at_output]])
+
+    def _at_block(self, s: Shape, k: int) -> Iterator[Moment]:
+        block, signal = s.blocks[k], s.n * s.classes
+        if self.target == "error":
+            yield 0, s.at_delta(k) + signal
+            yield block.parameters, s.at_product(k) - s.input(k) + signal
+        else:  # the activity goes on to the next block
+            yield block.parameters, s.input(k) + 2 * s.n * block.rows + signal

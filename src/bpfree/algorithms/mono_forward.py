@@ -100,7 +100,7 @@ from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, ChoosesReadout, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, number
 from bpfree.algorithms._heads import READOUTS, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
@@ -260,16 +260,19 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         return Cost(
             learn=s.n * each,
             evaluation=None if evaluation is None else s.n * evaluation,
-            moments=tuple(self._moments(s, phase)),
+            moments=tuple(
+                one_after_another(
+                    s, (self._moments(s, phase, k) for k in phase.learning), before=s.classes * s.inputs if trains_raw else 0
+                )
+            ),
         )
 
-    def _moments(self, s: Shape, phase: Phase) -> Iterator[Moment]:
-        for k in phase.learning:
-            block = s.blocks[k]
-            activity, head = s.n * block.rows, s.classes * block.n_features
-            yield head, s.input(k) + 2 * activity + s.n * s.classes
-            handed_on = 0 if k == max(phase.learning) else activity  # goes on to the next block
-            yield block.parameters + head, s.input(k) + handed_on + activity
+    def _moments(self, s: Shape, phase: Phase, k: int) -> Iterator[Moment]:
+        block = s.blocks[k]
+        activity, head = s.n * block.rows, s.classes * block.n_features
+        yield head, s.input(k) + 2 * activity + s.n * s.classes
+        handed_on = 0 if k == max(phase.learning) else activity  # goes on to the next block
+        yield block.parameters + head, s.input(k) + handed_on + activity
 
 
 def _at_head(
