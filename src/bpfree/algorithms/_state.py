@@ -44,7 +44,8 @@ class Hyper(nn.Module):
             self.register_buffer(name, torch.tensor(value, dtype=_hyper_dtype(dtype)))
 
     def __getattr__(self, name: str) -> Tensor:
-        return super().__getattr__(name)  # pyright: ignore[reportReturnType]  # only buffers live here
+        buffer = self.__dict__["_buffers"].get(name)  # at once, without what nn.Module tries first
+        return super().__getattr__(name) if buffer is None else buffer  # pyright: ignore[reportReturnType]
 
 
 class Optimiser(nn.Module):

@@ -23,7 +23,7 @@ _LABELS, _MASKS, _PARTNERS = 0, 1, 2
 
 def wrong_labels(y: Tensor, n_classes: int, key: Tensor) -> Tensor:
     """Labels (n,) uniform over the classes that are not ``y``."""
-    return (y + 1 + integers(key, y.shape, n_classes - 1, salt=_LABELS)) % n_classes
+    return integers(key, y.shape, n_classes - 1, salt=_LABELS).add_(y).add_(1).remainder_(n_classes)
 
 
 def hard_labels(scores: Tensor, y: Tensor, key: Tensor) -> Tensor:
