@@ -88,11 +88,11 @@ def without_autograd(learn: F) -> F:
     """Decorates ``learn``: autograd is off. Where it is already, as within a step, nothing is done."""
 
     @functools.wraps(learn)
-    def wrapper(*args: Any) -> Any:
+    def wrapper(*args: Any, **options: Any) -> Any:
         if not torch.is_grad_enabled():
-            return learn(*args)
+            return learn(*args, **options)
         with torch.no_grad():
-            return learn(*args)
+            return learn(*args, **options)
 
     return cast("F", wrapper)
 

@@ -32,6 +32,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.nets.operator import weight_of
 from bpfree.numerics.handover import Handover
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["SweptAlgorithm", "later_weight", "n_positions", "sweep"]
@@ -168,7 +169,7 @@ def sweep(net: Chain, batch: Batch, feedback: Callable[[int], Tensor], maths: st
         del saved
     h = net[-1].features(x)
     del x
-    g = net.output(h)
+    g = class_scores(h, net.output.weight, net.output.bias)
     loss, residual = loss_and_residual(g, batch.y, batch.weight)
     delta = Handover(net[-1].features_gradient(residual @ feedback(n_blocks)))
     gradients = [residual.t() @ h, residual.sum(0)]

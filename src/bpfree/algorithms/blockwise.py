@@ -101,6 +101,7 @@ from bpfree.algorithms._state import HeadSlot, Slot, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Blockwise"]
@@ -216,7 +217,7 @@ def _parameters(net: Chain, group: range) -> list[Tensor]:
 def _at_border(block: Block, slot: HeadSlot, a: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA of the group's last activity; scores and residual are freed on return."""
     h = block.features(a)  # (n, o)
-    g = h @ slot.projection.t()  # (n, c)
+    g = class_scores(h, slot.projection)  # (n, c)
     loss, residual = loss_and_residual(g, batch.y, batch.weight)  # (n, c), already divided by n
     del g
     return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

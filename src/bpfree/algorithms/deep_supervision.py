@@ -112,6 +112,7 @@ from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["DeepSupervision"]
@@ -195,7 +196,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
         h: Tensor, state: NetState[ProjectionSlot], k: int, batch: Batch, *, auxiliary: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (0-D), weighted residual (n, classes) and the gradient by the head of block ``k``."""
-        g = h @ state.slot(k).projection.t()  # (n, c)
+        g = class_scores(h, state.slot(k).projection)  # (n, c)
         loss, residual = loss_and_residual(g, batch.y, batch.weight)
         if auxiliary:
             residual.mul_(state.hyper.aux_weight.to(residual.dtype))
@@ -234,6 +235,6 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
 def _at_output(net: Chain, a: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor], Tensor]:
     """Loss (0-D) of an output of the net's own, the gradients by V and c, and its part of dA_L, from the last activity."""
     h = net[-1].features(a)
-    g = net.output(h)
+    g = class_scores(h, net.output.weight, net.output.bias)
     loss, residual = loss_and_residual(g, batch.y, batch.weight)
     return loss, [residual.t() @ h, residual.sum(0)], net[-1].features_gradient(residual @ net.output.weight)

@@ -111,6 +111,7 @@ from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
 from bpfree.numerics.handover import Handover
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual, one_hot, weighted_rows
 
 __all__ = ["DirectFeedbackAlignment"]
@@ -193,7 +194,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
     @staticmethod
     def _output_step(net: Chain, state: NetState[FeedbackSlot], h: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Update the output from features (n, o); the residual (n, classes) and the loss (0-D) from before."""
-        g = net.output(h)
+        g = class_scores(h, net.output.weight, net.output.bias)
         loss, residual = loss_and_residual(g, batch.y, batch.weight)
         state.optimiser.step(list(net.output.parameters()), [residual.t() @ h, residual.sum(0)])
         return residual, loss

@@ -112,6 +112,7 @@ from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual
 from bpfree.numerics.similarity import label_similarity, similarity_loss_and_gradient, spread, spread_gradient
 
@@ -235,7 +236,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         """Loss (0-D), dA, and the gradients by head and map; all else is freed on return."""
         a, _ = taken(given)
         h = block.features(a)  # (n, o)
-        g = h @ slot.projection.t()  # (n, c)
+        g = class_scores(h, slot.projection)  # (n, c)
         beta = slot.hyper.beta
         similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1], weight)
         loss, residual = loss_and_residual(g, y, weight)

@@ -108,6 +108,7 @@ from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual, softmax_residual
 
 __all__ = ["BEST_PREFIX", "MonoForward"]
@@ -192,7 +193,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         """M₀ learns here, if at all: it belongs to no block."""
         if state.raw is not None and (self.schedule == "joint" or phase.name == RAW_INPUT):
             slot, x = state.raw, batch.x.flatten(1)
-            residual = softmax_residual(x @ slot.projection.t(), batch.y, batch.weight)
+            residual = softmax_residual(class_scores(x, slot.projection), batch.y, batch.weight)
             slot.optimiser.step([slot.projection], [residual.t() @ x])
         return batch
 
@@ -280,7 +281,8 @@ def _at_head(
 ) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA; scores and residual are freed on return."""
     h, _ = taken(features)  # (n, o)
-    g = h @ slot.projection.t()  # (n, c)
+    projection = slot.projection
+    g = class_scores(h, projection)  # (n, c)
     loss, residual = loss_and_residual(g, y, weight)  # (n, c), already divided by n
     del g
-    return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))
+    return loss, residual.t().mm(h), Handover(block.features_gradient(residual.mm(projection)))

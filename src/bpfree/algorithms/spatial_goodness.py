@@ -99,6 +99,7 @@ from bpfree.algorithms._state import HeadSlot, Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import cross_entropy, loss_and_residual
 from bpfree.numerics.spatial import grid_size, spatial_goodness, spatial_goodness_gradient
 
@@ -216,7 +217,7 @@ def _at_head(slot: SpatialSlot, given: Tensor | Handover, y: Tensor, weight: Ten
     """Loss (0-D), dM and dA; goodness, scores and residual are freed on return."""
     a, _ = taken(given)
     goodness = spatial_goodness(a, slot.grid).to(a.dtype)  # (n, C P²)
-    g = goodness @ slot.projection.t()  # (n, c)
+    g = class_scores(goodness, slot.projection)  # (n, c)
     loss, residual = loss_and_residual(g, y, weight)
     of_head = residual.t() @ goodness
     del goodness, g

@@ -123,6 +123,7 @@ from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.handover import Handover
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Backprop"]
@@ -200,11 +201,11 @@ class Backprop(BlockGradients[NetState[Any]]):
         """The loss (1,), the gradients by V and c, and dA_L; scores and residual are freed on return."""
         last, output = net[-1], net.output
         h = last.features(a)
-        g = output(h)
+        g = class_scores(h, output.weight, output.bias)
         loss, residual = loss_and_residual(g, batch.y, batch.weight)
         del g
-        delta = Handover(last.features_gradient(residual @ output.weight))
-        return loss.reshape(1), [residual.t() @ h, residual.sum(0)], delta
+        delta = Handover(last.features_gradient(residual.mm(output.weight)))
+        return loss.reshape(1), [residual.t().mm(h), residual.sum(0)], delta
 
     def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:
         if self.orthogonal != "kept":

@@ -135,6 +135,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import at_least_float32, loss_and_residual, one_hot, weighted_mean
 from bpfree.numerics.sparsemax import sparsemax, sparsemax_loss, sparsemax_residual
 from bpfree.units import format_bytes
@@ -267,7 +268,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
 
     def _train_predictor(self, slot: CascadeSlot, h: Tensor, batch: Batch) -> Tensor:
         y, weight = batch.y, batch.weight
-        scores = h @ slot.projection.t()
+        scores = class_scores(h, slot.projection)
         if slot.sums is not None:
             targets = one_hot(y, scores.shape[1], h.dtype)
             slot.sums.add(h, targets, weight)
@@ -290,7 +291,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             del saved
         h = net[-1].features(x)
         del x
-        g = net.output(h)
+        g = class_scores(h, net.output.weight, net.output.bias)
         loss, error = loss_and_residual(g, batch.y, batch.weight)
         of_output = [error.t() @ h, error.sum(0)]
         del h, g

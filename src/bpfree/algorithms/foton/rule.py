@@ -146,6 +146,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, operator
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.dropout import consistent_mask
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, weighted_mean, weighted_rows
 from bpfree.numerics.orthogonal import METHODS
 
@@ -280,7 +281,7 @@ class Foton(Algorithm[FotonState]):
 
     def _output_step(self, net: Chain, state: FotonState, h: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Update the output from features (n, o); E and the loss from before."""
-        error, loss = self._error(net.output(h), batch, state.hyper.temperature)
+        error, loss = self._error(class_scores(h, net.output.weight, net.output.bias), batch, state.hyper.temperature)
         n, counted = len(batch.y), weighted_rows(error, batch.weight)  # the shift of an example is that of its error alone
         self._update(state.output, list(net.output.parameters()), [counted.t() @ h / n, counted.sum(0) / n])
         return error, loss

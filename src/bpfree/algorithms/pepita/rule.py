@@ -144,6 +144,7 @@ from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.nets.operator import weight_of
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.feedback import DISTRIBUTIONS, compose, random_feedback
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import cross_entropy, one_hot, weighted_rows
 from bpfree.numerics.orthogonal import orthogonal_
 
@@ -247,7 +248,7 @@ class Pepita(Algorithm[PepitaState]):
             del response
         h = net[-1].features(activity)
         del activity
-        error, loss = self._error(net.output(h), batch)
+        error, loss = self._error(class_scores(h, net.output.weight, net.output.bias), batch)
         plain = h if self.presynaptic == "standard" else None
         del h
         modulated = self._modulated(state, batch.x, error)
