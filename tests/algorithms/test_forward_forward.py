@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -194,8 +195,9 @@ def test_labels_tried_one_at_a_time_score_the_same(maths: str, monkeypatch: pyte
 
 def test_moments_of_memory_by_hand() -> None:
     """Two dense blocks 12 -> 5 -> 4 on images of 12 pixels, batch of 3, 2 classes, inference by goodness."""
-    shape = shape_of(mlp((1, 3, 4), (5, 4), 2), 3)
-    assert shape is not None
+    gathered = shape_of(mlp((1, 3, 4), (5, 4), 2), 3)
+    assert gathered is not None
+    shape = replace(gathered, gathered=False)
     assert list(moments(shape, first_voting=1, by_head=False)) == [
         (0, 2 * 3 * 12),
         (5 * 12 + 5, 3 * (12 + 5 * 5)),
@@ -207,3 +209,5 @@ def test_moments_of_memory_by_hand() -> None:
         (24, 15 + 78 + 12),
         (2 * 4, 27 + 3 * (4 + 2)),
     ]
+    of_small_net = list(moments(gathered, first_voting=1, by_head=True))  # gradients of all blocks stay to the end
+    assert [gradients for gradients, _ in of_small_net] == [0, 65, 65 + 24, 65 + 24 + 8]

@@ -20,6 +20,7 @@ from bpfree.algorithms._closed_form import MATHS, frozen_features, has_closed_fo
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import check, choice, number, numeric
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -212,7 +213,7 @@ class LocalAlgorithm(Algorithm[S], Generic[S, SlotT, C]):
         del net, state, batch, carry
 
     @final
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
         """Prepare, enter, fold :meth:`block_step` over the blocks up to the last learning one, leave."""
         batch = self.prepare(net, state, batch, phase)

@@ -47,10 +47,16 @@ class _Formulas:
     gradients: Callable[[Any, Saved, Tensor | Handover, bool, Tensor | None], tuple[list[Tensor], Tensor | None]]
 
 
+def _weight_and_bias(block: DenseBlock) -> tuple[Tensor, Tensor | None]:
+    """Looked up without nn.Module's attribute access, which takes as long as a small kernel."""
+    parameters: dict[str, Any] = block.linear._parameters
+    return parameters["weight"], parameters["bias"]
+
+
 def _dense_forward(block: DenseBlock, x: Tensor, _: Statistics) -> tuple[Tensor, Saved]:
-    flat = x.flatten(1)
-    linear = block.linear
-    a = dense_activity(flat, linear.weight, linear.bias, block.activation)
+    flat = x if x.dim() == 2 else x.flatten(1)
+    weight, bias = _weight_and_bias(block)
+    a = dense_activity(flat, weight, bias, block.activation)
     return a, [flat, a]
 
 
@@ -60,10 +66,12 @@ def _dense_gradients(
     by_name = ACTIVATIONS[block.activation]
     derivative, writable = taken(delta)
     dz = (by_name.gradient_ if writable else by_name.gradient)(derivative, saved.pop())
-    linear = block.linear
-    matrix = linear.weight if through is None else through
-    gradients, by_input = affine_gradients(saved.pop(), dz, matrix, bias=linear.bias is not None, need_input=need_input)
-    return gradients, None if by_input is None else by_input.reshape(-1, *block.in_shape)
+    weight, bias = _weight_and_bias(block)
+    matrix = weight if through is None else through
+    gradients, by_input = affine_gradients(saved.pop(), dz, matrix, bias=bias is not None, need_input=need_input)
+    if by_input is not None and len(block.in_shape) > 1:
+        by_input = by_input.reshape(-1, *block.in_shape)
+    return gradients, by_input
 
 
 def _conv_forward(block: ConvBlock, x: Tensor, statistics: Statistics) -> tuple[Tensor, Saved]:
@@ -109,8 +117,8 @@ def parameters_of(block: Block) -> list[Tensor]:
     """``list(block.parameters())``; of a dense block without searching modules, which takes as long as a small kernel."""
     if type(block) is not DenseBlock:
         return list(block.parameters())
-    linear = block.linear
-    return [linear.weight] if linear.bias is None else [linear.weight, linear.bias]
+    weight, bias = _weight_and_bias(block)
+    return [weight] if bias is None else [weight, bias]
 
 
 def parameters_of_net(net: Chain) -> list[Tensor]:

@@ -5,21 +5,23 @@ P = K Σ dᵢ. A rule's docstring gives the leading terms ("Cost per batch"); it
 
 Memory is given as *moments* of ``learn``: those at which most may be alive, each as numbers in gradients and in all else that the
 step has made; the peak is the larger sum. Of block k: iₖ inputs, oₖ outputs, Gₖ = oₖ iₖ + oₖ parameters; Xₖ = n iₖ but 0 for the
-first block, whose input is the batch, which was there before. Formulas of memory are for dense blocks in closed form.
+first block, whose input is the batch, which was there before. Formulas of memory are for dense blocks in closed form. On a small
+net the gradients of blocks that learn one after another stay to the end (:mod:`bpfree.algorithms._gather`), elsewhere each goes.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+from bpfree.algorithms._gather import is_small
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.numerics.orthogonal import POWER_STEPS
 from bpfree.numerics.orthogonal_conv import overlap
 
-__all__ = ["BlockShape", "Cost", "Moment", "Shape", "orthogonalisation_macs", "shape_of"]
+__all__ = ["BlockShape", "Cost", "Moment", "Shape", "one_after_another", "orthogonalisation_macs", "shape_of"]
 
 Moment = tuple[int, int]
 """Numbers in gradients, and in all else that the step has made."""
@@ -91,6 +93,7 @@ class Shape:
         extra: the rule's own learned scalars.
         blocks: in order.
         table: whether an example has one axis, of features.
+        gathered: whether the gradients of all blocks stay to the end of the step.
     """
 
     n: int
@@ -99,6 +102,7 @@ class Shape:
     extra: int
     blocks: tuple[BlockShape, ...]
     table: bool
+    gathered: bool = False
 
     @property
     def dense(self) -> bool:
@@ -159,7 +163,24 @@ def shape_of(net: Chain, n: int, extra: int = 0) -> Shape | None:
     blocks = [shape for block in net if (shape := _block_shape(block)) is not None]
     if len(blocks) < len(net):
         return None
-    return Shape(n, net.n_classes, math.prod(net.in_shape), extra, tuple(blocks), len(net.in_shape) == 1)
+    in_shape, gathered = net.in_shape, net.device.type == "cpu" and is_small(net)
+    return Shape(n, net.n_classes, math.prod(in_shape), extra, tuple(blocks), len(in_shape) == 1, gathered)
+
+
+def one_after_another(s: Shape, each: Iterable[Iterable[Moment]], *, before: int = 0) -> Iterator[Moment]:
+    """Moments of parts that learn in order, each of which is given as if it were alone.
+
+    Args:
+        each: of every part; the most gradients among its moments are those of its update.
+        before: numbers in gradients that were used before the first part.
+    """
+    stay = before if s.gathered else 0
+    for moments in each:
+        most = 0
+        for gradients, rest in moments:
+            most = max(most, gradients)
+            yield stay + (most if s.gathered else gradients), rest
+        stay += most if s.gathered else 0
 
 
 def _block_shape(block: Block) -> BlockShape | None:

@@ -13,6 +13,7 @@ from bpfree.algorithms._base import Algorithm
 from bpfree.algorithms._closed_form import maths_in
 from bpfree.algorithms._cost import Cost, shape_of
 from bpfree.algorithms._declared import Phase
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._state import State
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -51,7 +52,7 @@ def check_weights(rule: Algorithm[Any], weight: object) -> None:
         )
 
 
-@torch.no_grad()
+@without_autograd
 def step(
     rule: Algorithm[S],
     net: Chain,

@@ -7,12 +7,13 @@ and addresses are stable for compiled and captured steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._count import StepCount
+from bpfree.algorithms._gather import Gather, is_small
 from bpfree.numerics.updates import adam_step_, decay_, same_layout, sgd_step_
 
 __all__ = [
@@ -43,7 +44,8 @@ class Hyper(nn.Module):
             self.register_buffer(name, torch.tensor(value, dtype=_hyper_dtype(dtype)))
 
     def __getattr__(self, name: str) -> Tensor:
-        return super().__getattr__(name)  # pyright: ignore[reportReturnType]  # only buffers live here
+        buffer = self.__dict__["_buffers"].get(name)  # at once, without what nn.Module tries first
+        return super().__getattr__(name) if buffer is None else buffer  # pyright: ignore[reportReturnType]
 
 
 class Optimiser(nn.Module):
@@ -58,6 +60,7 @@ class Optimiser(nn.Module):
     Attributes:
         observer: called with the gradients of every step before they are used; None (the default) for no one. A count of
             memory sets it on a copy.
+        gather: of the state, on a small net; while it is open, steps are put off to the end of ``learn``.
     """
 
     def __init__(
@@ -71,6 +74,7 @@ class Optimiser(nn.Module):
     ) -> None:
         super().__init__()
         self.observer: Callable[[Sequence[Tensor]], None] | None = None
+        self.gather: Gather | None = None
         self.kind = kind
         self.momentum = momentum
         self.decays = weight_decay != 0.0
@@ -98,23 +102,42 @@ class Optimiser(nn.Module):
         Raises:
             ValueError: a gradient or a moment of another shape than its parameter.
         """
-
         if self.observer is not None:
             self.observer(gradients)
-        lr_now, decay = self.lr_now, self.weight_decay if self.decays else None
-        moments = self._of("first", first, len(parameters))
-        updated = _laid_out_as(moments, parameters, "parameter")
-        gradients = _laid_out_as(moments, gradients, "gradient")
+        if self.gather is not None and self.gather.open:
+            self.gather.add(self, parameters, gradients, first)
+        else:
+            self.update(parameters, gradients, *self.tensors(first, len(parameters)))
+
+    def tensors(self, first: int, n: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]:
+        """First moments, second moments and counts of ``n`` parameters from number ``first`` on; of ``"sgd"`` the first alone."""
+        if self.kind != "adam":
+            return self._of("first", first, n), [], []
+        return self._of("first", first, n), self._of("second", first, n), self._of("count", first, n)
+
+    def rates(self) -> tuple[Tensor, Tensor | None]:
+        """The learning rate and the weight decay of the next step; None where it does not decay."""
+        buffers = self._buffers  # nn.Module's attribute access is slow
+        return buffers["lr_now"], buffers["weight_decay"] if self.decays else None  # pyright: ignore[reportReturnType]
+
+    def update(
+        self, parameters: list[Tensor], gradients: list[Tensor], moments: list[Tensor], second: list[Tensor], counts: list[Tensor]
+    ) -> None:
+        """The step itself, with moments and counts that are given: this optimiser's, and those of others with its rates."""
+        lr_now, decay = self.rates()
+        layouts = [(each.shape, each.stride()) for each in moments]
+        updated = _laid_out_as(moments, layouts, parameters, "parameter")
+        gradients = _laid_out_as(moments, layouts, gradients, "gradient")
         if self.kind == "adam":
-            second, counts = (self._of(which, first, len(parameters)) for which in ("second", "count"))
             adam_step_(updated, gradients, moments, second, counts, lr_now, decay, compared=True)
         else:
             if decay is not None:
                 decay_(updated, lr_now, decay)
             sgd_step_(updated, gradients, moments, lr_now, self.momentum, compared=True)
-        for parameter, copy in zip(parameters, updated, strict=True):
-            if copy is not parameter:
-                parameter.copy_(copy)
+        if updated is not parameters:
+            for parameter, copy in zip(parameters, updated, strict=True):
+                if copy is not parameter:
+                    parameter.copy_(copy)
 
     def _of(self, which: str, first: int, n: int) -> list[Tensor]:
         """The buffers of a stretch of parameters, looked up without nn.Module's attribute access, which is slow."""
@@ -127,12 +150,14 @@ class Optimiser(nn.Module):
                 yield buffer
 
 
-def _laid_out_as(moments: list[Tensor], tensors: list[Tensor], what: str) -> list[Tensor]:
+def _laid_out_as(moments: list[Tensor], layouts: list[Any], tensors: list[Tensor], what: str) -> list[Tensor]:
     """The tensors in the memory layout of the moments: themselves where they have it, else copies.
 
     Raises:
         ValueError: another number of tensors, or one of another shape.
     """
+    if [(each.shape, each.stride()) for each in tensors] == layouts:
+        return tensors  # what nearly every step finds, without a call for each tensor
     if len(tensors) != len(moments):
         raise ValueError(f"{len(moments)} parameters need as many gradients, got {len(tensors)}")
     laid_out = []
@@ -192,10 +217,21 @@ class State(nn.Module, Generic[SlotT_co]):
         self.hyper = hyper
         self.slots = nn.ModuleList(slots)
         self.count = StepCount()
+        self._gather: Gather | None = None
+        self._sized = False
 
     def slot(self, k: int) -> SlotT_co:
         """The slot of block k."""
         return self.slots[k]  # pyright: ignore[reportReturnType]  # nn.ModuleList is not generic
+
+    def gather(self, net: nn.Module) -> Gather | None:
+        """Where the steps of all optimisers are put off to; None for a net that is not small. Asked once, then known."""
+        if not self._sized:
+            self._sized = True
+            self._gather = Gather() if is_small(net) else None
+            for optimiser in self.optimisers():
+                optimiser.gather = self._gather
+        return self._gather
 
     def optimisers(self) -> Iterator[Optimiser]:
         """Every optimiser in the state."""

@@ -25,13 +25,15 @@ from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of_net
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._state import NetState
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, ConvBlock, DenseBlock
 from bpfree.nets.operator import weight_of
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["SweptAlgorithm", "later_weight", "n_positions", "sweep"]
 
@@ -75,7 +77,7 @@ class SweptAlgorithm(BlockGradients[S]):
                 )
 
     @final
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: S, batch: Batch, phase: Phase) -> Tensor:
         gradients, loss = sweep(net, batch, lambda k: self.matrix(net, state, batch, k), self.maths)
         state.optimiser.step(parameters_of_net(net), gradients)
@@ -167,9 +169,8 @@ def sweep(net: Chain, batch: Batch, feedback: Callable[[int], Tensor], maths: st
         del saved
     h = net[-1].features(x)
     del x
-    g = net.output(h)
-    loss = cross_entropy(g, batch.y, batch.weight)
-    residual = softmax_residual(g, batch.y, batch.weight)
+    g = class_scores(h, net.output.weight, net.output.bias)
+    loss, residual = loss_and_residual(g, batch.y, batch.weight)
     delta = Handover(net[-1].features_gradient(residual @ feedback(n_blocks)))
     gradients = [residual.t() @ h, residual.sum(0)]
     del h, g, residual

@@ -92,15 +92,17 @@ from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._heads import new_head, output_head
 from bpfree.algorithms._state import HeadSlot, Slot, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Blockwise"]
 
@@ -143,7 +145,7 @@ class Blockwise(BlockGradients[State[Slot]]):
             slots[last] = HeadSlot(self._optimiser([*_parameters(net, group), head]), head)
         return State(self._hyper(net), slots)
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: State[Slot], batch: Batch, phase: Phase) -> Tensor:
         """Update all groups; returns a loss for each of them."""
         carry: Tensor | None = batch.x
@@ -189,7 +191,7 @@ class Blockwise(BlockGradients[State[Slot]]):
         return Cost(
             learn=s.n * (3 * s.forward - firsts + 3 * heads),
             evaluation=s.n * (s.forward + s.output),
-            moments=tuple(moment for group in groups for moment in self._moments(s, group)),
+            moments=tuple(one_after_another(s, (self._moments(s, group) for group in groups))),
         )
 
     @staticmethod
@@ -215,8 +217,7 @@ def _parameters(net: Chain, group: range) -> list[Tensor]:
 def _at_border(block: Block, slot: HeadSlot, a: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA of the group's last activity; scores and residual are freed on return."""
     h = block.features(a)  # (n, o)
-    g = h @ slot.projection.t()  # (n, c)
-    loss = cross_entropy(g, batch.y, batch.weight)
-    residual = softmax_residual(g, batch.y, batch.weight)  # (n, c), already divided by n
+    g = class_scores(h, slot.projection)  # (n, c)
+    loss, residual = loss_and_residual(g, batch.y, batch.weight)  # (n, c), already divided by n
     del g
     return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

@@ -106,12 +106,14 @@ from bpfree.algorithms._closed_form import block_forward, block_gradients, param
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_head, new_heads
 from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["DeepSupervision"]
 
@@ -154,7 +156,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
         output = list(net.output.parameters()) if self.output == "own" else []
         return [*blocks, *(slot.projection for slot in slots), *output]
 
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: NetState[ProjectionSlot], batch: Batch, phase: Phase) -> Tensor:
         x, activities, residuals, of_heads, losses = batch.x, [], [], [], []
         for k, block in enumerate(net):
@@ -194,11 +196,11 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
         h: Tensor, state: NetState[ProjectionSlot], k: int, batch: Batch, *, auxiliary: bool
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Loss (0-D), weighted residual (n, classes) and the gradient by the head of block ``k``."""
-        g = h @ state.slot(k).projection.t()  # (n, c)
-        residual = softmax_residual(g, batch.y, batch.weight)
+        g = class_scores(h, state.slot(k).projection)  # (n, c)
+        loss, residual = loss_and_residual(g, batch.y, batch.weight)
         if auxiliary:
             residual.mul_(state.hyper.aux_weight.to(residual.dtype))
-        return cross_entropy(g, batch.y, batch.weight), residual, residual.t() @ h
+        return loss, residual, residual.t() @ h
 
     def scores(self, net: Chain, state: NetState[ProjectionSlot], x: Tensor, phase: Phase) -> Tensor:
         if self.output == "head":
@@ -233,7 +235,6 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
 def _at_output(net: Chain, a: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor], Tensor]:
     """Loss (0-D) of an output of the net's own, the gradients by V and c, and its part of dA_L, from the last activity."""
     h = net[-1].features(a)
-    g = net.output(h)
-    residual = softmax_residual(g, batch.y, batch.weight)
-    loss = cross_entropy(g, batch.y, batch.weight)
+    g = class_scores(h, net.output.weight, net.output.bias)
+    loss, residual = loss_and_residual(g, batch.y, batch.weight)
     return loss, [residual.t() @ h, residual.sum(0)], net[-1].features_gradient(residual @ net.output.weight)

@@ -101,16 +101,18 @@ from torch import Tensor
 
 from bpfree.algorithms._base import BlockGradients
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import LearningSlot, NetState, Optimiser
 from bpfree.algorithms._weak import UNBOUNDED, activations, has_convolutions
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.feedback import DISTRIBUTIONS, random_feedback
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, one_hot, softmax_residual, weighted_rows
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual, one_hot, weighted_rows
 
 __all__ = ["DirectFeedbackAlignment"]
 
@@ -170,7 +172,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
         feedback = random_feedback(shape, self.feedback, std, generator, like=net.output.weight)
         return FeedbackSlot(self._optimiser(list(block.parameters())), feedback)
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: NetState[FeedbackSlot], batch: Batch, phase: Phase) -> Tensor:
         x, activities = batch.x, []
         signal = None
@@ -192,8 +194,8 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
     @staticmethod
     def _output_step(net: Chain, state: NetState[FeedbackSlot], h: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Update the output from features (n, o); the residual (n, classes) and the loss (0-D) from before."""
-        g = net.output(h)
-        loss, residual = cross_entropy(g, batch.y, batch.weight), softmax_residual(g, batch.y, batch.weight)
+        g = class_scores(h, net.output.weight, net.output.bias)
+        loss, residual = loss_and_residual(g, batch.y, batch.weight)
         state.optimiser.step(list(net.output.parameters()), [residual.t() @ h, residual.sum(0)])
         return residual, loss
 
@@ -214,10 +216,17 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
         )
 
     def _moments(self, s: Shape) -> Iterator[Moment]:
-        for k, block in enumerate(s.blocks):
-            signal = s.n * s.classes
-            if self.target == "error":
-                yield 0, s.at_delta(k) + signal
-                yield block.parameters, s.at_product(k) - s.input(k) + signal
-            else:  # the activity goes on to the next block
-                yield block.parameters, s.input(k) + 2 * s.n * block.rows + signal
+        if self.target == "error":
+            blocks = (self._at_block(s, k) for k in reversed(range(len(s.blocks))))
+            yield from one_after_another(s, blocks, before=s.output_parameters)
+        else:
+            at_output = (s.output_parameters, s.n * (s.blocks[-1].rows + 2 * s.classes))
+            yield from one_after_another(s, [*(self._at_block(s, k) for k in range(len(s.blocks))), [at_output]])
+
+    def _at_block(self, s: Shape, k: int) -> Iterator[Moment]:
+        block, signal = s.blocks[k], s.n * s.classes
+        if self.target == "error":
+            yield 0, s.at_delta(k) + signal
+            yield block.parameters, s.at_product(k) - s.input(k) + signal
+        else:  # the activity goes on to the next block
+            yield block.parameters, s.input(k) + 2 * s.n * block.rows + signal

@@ -102,11 +102,12 @@ from bpfree.algorithms._closed_form import block_activity, frozen_features
 from bpfree.algorithms._cost import Cost, Moment, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, number
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._heads import n_head_parameters, new_heads
 from bpfree.algorithms._state import NetState, ProjectionSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Frozen"]
 
@@ -158,7 +159,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
         )
         return (Phase(0, 2, (), STATISTICS, max_passes=1), read_out) if normalises else (read_out,)
 
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: NetState[ProjectionSlot], batch: Batch, phase: Phase) -> Tensor:
         if phase.name == STATISTICS:
             x = batch.x
@@ -168,7 +169,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
         read = list(self._read(net, batch.x, phase))
         heads = self._heads(net, state)
         g = _scores(net, heads, read)
-        loss, residual = cross_entropy(g, batch.y, batch.weight), softmax_residual(g, batch.y, batch.weight)
+        loss, residual = loss_and_residual(g, batch.y, batch.weight)
         del g
         gradients = [residual.t() @ h for h in read]
         state.optimiser.step([*heads, net.output.bias], [*gradients, residual.sum(0)])

@@ -103,7 +103,7 @@ from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._heads import READOUTS, head_scores, n_head_parameters, new_heads
@@ -112,7 +112,8 @@ from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.handover import Handover, taken
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual
 from bpfree.numerics.similarity import label_similarity, similarity_loss_and_gradient, spread, spread_gradient
 
 __all__ = ["LocalSimilarity"]
@@ -235,11 +236,12 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         """Loss (0-D), dA, and the gradients by head and map; all else is freed on return."""
         a, _ = taken(given)
         h = block.features(a)  # (n, o)
-        g = h @ slot.projection.t()  # (n, c)
+        g = class_scores(h, slot.projection)  # (n, c)
         beta = slot.hyper.beta
         similarity, delta, of_map = self._similarity(block, slot, a, h, y, g.shape[1], weight)
-        loss = (1 - beta) * cross_entropy(g, y, weight) + beta * similarity
-        residual = softmax_residual(g, y, weight).mul_((1 - beta).to(g.dtype))
+        loss, residual = loss_and_residual(g, y, weight)
+        loss = (1 - beta) * loss + beta * similarity
+        residual.mul_((1 - beta).to(g.dtype))
         of_heads = [residual.t() @ h]
         if of_map is not None:
             of_heads.append(of_map.mul_(beta.to(of_map.dtype)))
@@ -284,15 +286,15 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
         return Cost(
             learn=s.n * (2 * s.forward + 3 * s.heads + similarities + maps),
             evaluation=evaluation,
-            moments=tuple(self._moments(s)),
+            moments=tuple(one_after_another(s, (self._moments(s, k) for k in range(len(s.blocks))))),
         )
 
-    def _moments(self, s: Shape) -> Iterator[Moment]:
-        for k, block in enumerate(s.blocks):
-            activity, alive = s.n * block.rows, s.input(k) + s.n * s.classes
-            of_map = block.rows**2 if self.similarity_map == "learned" else 0
-            yield 0, alive + 2 * s.n**2 + 3 * activity  # similarities of all pairs, and the target or their squares
-            yield 0, alive + s.n**2 + 4 * activity
-            yield of_map, alive + 3 * activity
-            handed_on = 0 if k == len(s.blocks) - 1 else activity  # goes on to the next block
-            yield block.parameters + s.classes * block.rows + of_map, s.input(k) + handed_on + activity
+    def _moments(self, s: Shape, k: int) -> Iterator[Moment]:
+        block = s.blocks[k]
+        activity, alive = s.n * block.rows, s.input(k) + s.n * s.classes
+        of_map = block.rows**2 if self.similarity_map == "learned" else 0
+        yield 0, alive + 2 * s.n**2 + 3 * activity  # similarities of all pairs, and the target or their squares
+        yield 0, alive + s.n**2 + 4 * activity
+        yield of_map + s.classes * block.rows, alive + 3 * activity
+        handed_on = 0 if k == len(s.blocks) - 1 else activity  # goes on to the next block
+        yield block.parameters + s.classes * block.rows + of_map, s.input(k) + handed_on + activity

@@ -100,7 +100,7 @@ from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, ChoosesReadout, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, number
 from bpfree.algorithms._heads import READOUTS, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
@@ -108,7 +108,8 @@ from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover, taken
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual, softmax_residual
 
 __all__ = ["BEST_PREFIX", "MonoForward"]
 
@@ -192,7 +193,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         """M₀ learns here, if at all: it belongs to no block."""
         if state.raw is not None and (self.schedule == "joint" or phase.name == RAW_INPUT):
             slot, x = state.raw, batch.x.flatten(1)
-            residual = softmax_residual(x @ slot.projection.t(), batch.y, batch.weight)
+            residual = softmax_residual(class_scores(x, slot.projection), batch.y, batch.weight)
             slot.optimiser.step([slot.projection], [residual.t() @ x])
         return batch
 
@@ -260,16 +261,19 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         return Cost(
             learn=s.n * each,
             evaluation=None if evaluation is None else s.n * evaluation,
-            moments=tuple(self._moments(s, phase)),
+            moments=tuple(
+                one_after_another(
+                    s, (self._moments(s, phase, k) for k in phase.learning), before=s.classes * s.inputs if trains_raw else 0
+                )
+            ),
         )
 
-    def _moments(self, s: Shape, phase: Phase) -> Iterator[Moment]:
-        for k in phase.learning:
-            block = s.blocks[k]
-            activity, head = s.n * block.rows, s.classes * block.n_features
-            yield head, s.input(k) + 2 * activity + s.n * s.classes
-            handed_on = 0 if k == max(phase.learning) else activity  # goes on to the next block
-            yield block.parameters + head, s.input(k) + handed_on + activity
+    def _moments(self, s: Shape, phase: Phase, k: int) -> Iterator[Moment]:
+        block = s.blocks[k]
+        activity, head = s.n * block.rows, s.classes * block.n_features
+        yield head, s.input(k) + 2 * activity + s.n * s.classes
+        handed_on = 0 if k == max(phase.learning) else activity  # goes on to the next block
+        yield block.parameters + head, s.input(k) + handed_on + activity
 
 
 def _at_head(
@@ -277,8 +281,8 @@ def _at_head(
 ) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA; scores and residual are freed on return."""
     h, _ = taken(features)  # (n, o)
-    g = h @ slot.projection.t()  # (n, c)
-    loss = cross_entropy(g, y, weight)
-    residual = softmax_residual(g, y, weight)  # (n, c), already divided by n
+    projection = slot.projection
+    g = class_scores(h, projection)  # (n, c)
+    loss, residual = loss_and_residual(g, y, weight)  # (n, c), already divided by n
     del g
-    return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))
+    return loss, residual.t().mm(h), Handover(block.features_gradient(residual.mm(projection)))

@@ -91,7 +91,7 @@ from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_forward, block_gradients, parameters_of
-from bpfree.algorithms._cost import Cost, Moment, Shape
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, number
 from bpfree.algorithms._heads import READOUTS, new_head
@@ -99,7 +99,8 @@ from bpfree.algorithms._state import HeadSlot, Optimiser, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
 from bpfree.numerics.handover import Handover, taken
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import cross_entropy, loss_and_residual
 from bpfree.numerics.spatial import grid_size, spatial_goodness, spatial_goodness_gradient
 
 __all__ = ["SpatialGoodness"]
@@ -201,23 +202,23 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
         return Cost(
             learn=s.n * (2 * s.forward + 3 * s.extra),
             evaluation=s.n * (s.forward + s.extra) if self.readout == "sum" else None,
-            moments=tuple(self._moments(s)),
+            moments=tuple(one_after_another(s, (self._moments(s, k) for k in range(len(s.blocks))))),
         )
 
-    def _moments(self, s: Shape) -> Iterator[Moment]:
-        for k, block in enumerate(s.blocks):
-            head = s.classes * block.n_features
-            yield head, s.input(k) + 3 * s.n * block.rows  # dA is made of A and what the head hands back
-            handed_on = 0 if k == len(s.blocks) - 1 else s.n * block.rows  # goes on to the next block
-            yield block.parameters + head, s.input(k) + handed_on + s.n * block.rows
+    def _moments(self, s: Shape, k: int) -> Iterator[Moment]:
+        block = s.blocks[k]
+        head = s.classes * block.n_features
+        yield head, s.input(k) + s.n * (3 * block.rows + s.classes)  # dA is made of A and what the head hands back
+        handed_on = 0 if k == len(s.blocks) - 1 else s.n * block.rows  # goes on to the next block
+        yield block.parameters + head, s.input(k) + handed_on + s.n * block.rows
 
 
 def _at_head(slot: SpatialSlot, given: Tensor | Handover, y: Tensor, weight: Tensor | None) -> tuple[Tensor, Tensor, Handover]:
     """Loss (0-D), dM and dA; goodness, scores and residual are freed on return."""
     a, _ = taken(given)
     goodness = spatial_goodness(a, slot.grid).to(a.dtype)  # (n, C P²)
-    g = goodness @ slot.projection.t()  # (n, c)
-    loss, residual = cross_entropy(g, y, weight), softmax_residual(g, y, weight)
+    g = class_scores(goodness, slot.projection)  # (n, c)
+    loss, residual = loss_and_residual(g, y, weight)
     of_head = residual.t() @ goodness
     del goodness, g
     return loss, of_head, Handover(spatial_goodness_gradient(a, residual @ slot.projection, slot.grid))

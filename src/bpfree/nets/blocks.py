@@ -111,11 +111,11 @@ class Block(nn.Module, ABC):
 
     def features(self, activity: Tensor) -> Tensor:
         """What scores and goodness are taken from: the activity flattened, (n, n_features)."""
-        return activity.flatten(1)
+        return activity if activity.dim() == 2 else activity.flatten(1)
 
     def features_gradient(self, gradient: Tensor) -> Tensor:
         """Transpose of :meth:`features`: (n, n_features) back to the shape of the activity."""
-        return gradient.reshape(-1, *self.out_shape)
+        return gradient if len(self.out_shape) == 1 else gradient.reshape(-1, *self.out_shape)
 
     def features_module(self) -> nn.Module:
         """:meth:`features` as a plain module."""

@@ -7,6 +7,7 @@ The loss on pairs is that of Lee and Song, arXiv 2303.08418.
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 import torch
@@ -38,7 +39,8 @@ NORM_EPS = 1e-8
 
 def row_squares(x: Tensor) -> Tensor:
     """Sum of squares of each row (n, *shape), (n,), in float32 or wider; goodness and length are both made of it."""
-    return at_least_float32(x).square().flatten(1).sum(1)
+    squares = at_least_float32(x).square()
+    return (squares if x.dim() == 2 else squares.flatten(1)).sum(1)
 
 
 def goodness(features: Tensor, kind: GoodnessKind = "sum", squares: Tensor | None = None) -> Tensor:
@@ -76,12 +78,11 @@ def logistic(
         weight: (n,), how many times each row counts, see :mod:`bpfree.numerics.losses`; None: once.
     """
     n = g.shape[0]
-    margin = (g - threshold) / temperature
+    margin = (g - threshold).div_(temperature)
+    margin[: n // 2].neg_()  # the labels: 1 for the first half, 0 for the second
     residual = torch.sigmoid(margin)
-    residual[: n // 2].sub_(1.0)  # the labels: 1 for the first half, 0 for the second
-    residual = residual.div_(n * temperature)
-    margin[: n // 2].neg_()
-    return weighted_mean(F.softplus(margin), weight), weighted_rows(residual, weight)
+    residual[: n // 2].neg_()  # σ(m) − 1 = −σ(−m)
+    return weighted_mean(F.softplus(margin), weight), weighted_rows(residual.div_(n * temperature), weight)
 
 
 def length_normalise(x: Tensor, squares: Tensor | None = None) -> Tensor:
@@ -96,7 +97,7 @@ def length_normalise(x: Tensor, squares: Tensor | None = None) -> Tensor:
 def normal_length(x: Tensor, squares: Tensor | None = None) -> Tensor:
     """What :func:`length_normalise` divides each row by, (n,): its root mean square, and a little."""
     squares = row_squares(x) if squares is None else squares
-    return ((squares / x[0].numel()).sqrt_() + NORM_EPS).to(x.dtype)
+    return (squares / math.prod(x.shape[1:])).sqrt_().add_(NORM_EPS).to(x.dtype)
 
 
 def pair_loss(g: Tensor, alpha: Tensor | float, weight: Tensor | None = None) -> Tensor:

@@ -13,7 +13,22 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-__all__ = ["at_least_float32", "cross_entropy", "one_hot", "softmax_residual", "weighted_mean", "weighted_rows"]
+__all__ = [
+    "at_least_float32",
+    "cross_entropy",
+    "loss_and_residual",
+    "one_hot",
+    "softmax_residual",
+    "weighted_mean",
+    "weighted_rows",
+]
+
+_aten = torch.ops.aten
+_MEAN, _IGNORED = 1, -100
+"""torch's number for the mean over the batch, and the label that its losses pass over."""
+
+_ONE = {dtype: torch.ones((), dtype=dtype) for dtype in (torch.float32, torch.float64)}
+"""The derivative of a loss by itself, on the processor."""
 
 
 def at_least_float32(tensor: Tensor) -> Tensor:
@@ -66,3 +81,18 @@ def softmax_residual(scores: Tensor, y: Tensor, weight: Tensor | None = None) ->
     else:
         residual.sub_(one_hot(y, scores.shape[1], residual.dtype))
     return weighted_rows(residual.div_(scores.shape[0]), weight).to(scores.dtype)
+
+
+def loss_and_residual(scores: Tensor, y: Tensor, weight: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """:func:`cross_entropy` and :func:`softmax_residual` of the same scores.
+
+    On a processor, and without weights, they share one logarithm of the softmax: four of torch's kernels, those that its autograd
+    would call, instead of six. The residual is the same but for rounding.
+    """
+    if weight is not None or scores.device.type != "cpu":
+        return cross_entropy(scores, y, weight), softmax_residual(scores, y, weight)
+    logs = torch.log_softmax(at_least_float32(scores), 1)
+    loss, n = _aten.nll_loss_forward.default(logs, y, None, _MEAN, _IGNORED)
+    by_logs = _aten.nll_loss_backward.default(_ONE[logs.dtype], logs, y, None, _MEAN, _IGNORED, n)
+    residual = torch._log_softmax_backward_data(by_logs, logs, 1, logs.dtype)
+    return loss, residual if logs.dtype == scores.dtype else residual.to(scores.dtype)

@@ -11,6 +11,7 @@ variant 13), applied to ``key + counter * golden gamma``; 64-bit integers wrap, 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -65,18 +66,22 @@ def _bits(key: Tensor, n: int, salt: int) -> Tensor:
     return _mix_(counter.add_(start) if key.ndim == 0 else counter + start.unsqueeze(1))
 
 
-def _host_fractions(key: int, n: int, salt: int) -> np.ndarray:
-    """The 24 random bits of :func:`uniform` as float32 in [0, 1), bit for bit those of the torch operations."""
-    start = _mix_int(key + _mix_int(salt + 1))
-    value = np.arange(1, n + 1, dtype=np.uint64)
-    value *= np.uint64(_GAMMA)
-    value += np.uint64(start)
+@lru_cache(maxsize=16)
+def _counters(n: int) -> np.ndarray:
+    """What n numbers are counted by, the same for every key."""
+    return np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GAMMA)
+
+
+def _host_bits(key: int, n: int, salt: int) -> np.ndarray:
+    """The 24 random bits of each number of :func:`uniform`, uint64, those of the torch operations."""
+    value = _counters(n) + np.uint64(_mix_int(key + _mix_int(salt + 1)))
     value ^= value >> np.uint64(30)
     value *= np.uint64(_FIRST)
     value ^= value >> np.uint64(27)
     value *= np.uint64(_SECOND)
     value ^= value >> np.uint64(31)
-    return (value >> np.uint64(40)).astype(np.float32) * np.float32(2.0**-24)
+    value >>= np.uint64(40)
+    return value
 
 
 def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
@@ -92,7 +97,7 @@ def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dt
     for size in shape:
         n *= size
     if key.ndim == 0 and on_host(key):  # numpy's small operations take a fifth of torch's
-        fraction = torch.from_numpy(_host_fractions(int(host_value(key)), n, salt))
+        fraction = torch.from_numpy(_host_bits(int(host_value(key)), n, salt).astype(np.float32) * np.float32(2.0**-24))
     else:
         fraction = _shift_right(_bits(key, n, salt), 40).to(torch.float32).mul_(2.0**-24)
     return fraction.to(dtype).reshape((*key.shape, *shape))
@@ -100,6 +105,11 @@ def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dt
 
 def integers(key: Tensor, shape: Sequence[int], high: int, *, salt: int = 0) -> Tensor:
     """Integers uniform in [0, high), int64; the bias of at most high / 2**24 is far below any use here."""
+    if len(shape) == 1 and key.ndim == 0 and on_host(key):  # in whole numbers: the product in float64 is exact, too
+        bits = _host_bits(int(host_value(key)), shape[0], salt)
+        bits *= np.uint64(high)
+        bits >>= np.uint64(24)
+        return torch.from_numpy(bits.view(np.int64))
     return (uniform(key, shape, salt=salt, dtype=torch.float64) * high).to(torch.int64)
 
 

@@ -23,7 +23,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from bpfree.numerics.host import host_value, on_host
+from bpfree.numerics.host import count_up, host_value, on_host
 
 __all__ = ["ADAM_BETAS", "ADAM_EPS", "adam_step_", "decay_", "same_layout", "sgd_step_"]
 
@@ -133,12 +133,17 @@ def adam_step_(
         return
     # torch's own function of this name, without what it asks at every call (groups by device and dtype): half of a small step.
     kernel, rate, decay = torch._fused_adam_, lr, 0.0  # pyright: ignore[reportPrivateImportUsage]
-    if weight_decay is not None and on_host(lr) and parameters[0].dtype in _DECAYED_BY_KERNEL:
-        kernel, rate = torch._fused_adamw_, host_value(lr)  # pyright: ignore[reportPrivateImportUsage]
-        decay = _kernel_decay(rate, host_value(weight_decay), parameters[0].dtype == torch.float32)
-    elif weight_decay is not None:
+    if on_host(lr) and on_host(counts[0]):
+        rate = host_value(lr)
+        if weight_decay is not None and parameters[0].dtype in _DECAYED_BY_KERNEL:
+            kernel = torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage]
+            decay = _kernel_decay(rate, host_value(weight_decay), parameters[0].dtype == torch.float32)
+        for count in counts:
+            count_up(count)
+    else:
+        torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
+    if weight_decay is not None and decay == 0.0:
         decay_(parameters, lr, weight_decay)
-    torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
     kernel(
         parameters,
         gradients,

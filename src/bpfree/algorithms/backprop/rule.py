@@ -115,6 +115,7 @@ from bpfree.algorithms._closed_form import block_gradients, parameters_of_net
 from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
+from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._state import NetState
 from bpfree.algorithms.backprop.checkpointing import Activities, n_run_again
 from bpfree.algorithms.backprop.cost import learn_macs, moments
@@ -122,7 +123,8 @@ from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Backprop"]
 
@@ -170,7 +172,7 @@ class Backprop(BlockGradients[NetState[Any]]):
             draw_net_(net, generator)
         return NetState(self._hyper(net), self._optimiser(list(net.parameters())))
 
-    @torch.no_grad()
+    @without_autograd
     def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:
         activities = Activities(net, self.maths, self.checkpoint_every)
         loss, gradients, delta = self._at_output(net, activities.forward(batch.x), batch)
@@ -199,12 +201,11 @@ class Backprop(BlockGradients[NetState[Any]]):
         """The loss (1,), the gradients by V and c, and dA_L; scores and residual are freed on return."""
         last, output = net[-1], net.output
         h = last.features(a)
-        g = output(h)
-        loss = cross_entropy(g, batch.y, batch.weight).reshape(1)
-        residual = softmax_residual(g, batch.y, batch.weight)
+        g = class_scores(h, output.weight, output.bias)
+        loss, residual = loss_and_residual(g, batch.y, batch.weight)
         del g
-        delta = Handover(last.features_gradient(residual @ output.weight))
-        return loss, [residual.t() @ h, residual.sum(0)], delta
+        delta = Handover(last.features_gradient(residual.mm(output.weight)))
+        return loss.reshape(1), [residual.t().mm(h), residual.sum(0)], delta
 
     def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:
         if self.orthogonal != "kept":

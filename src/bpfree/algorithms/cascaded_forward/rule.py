@@ -127,6 +127,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import State
 from bpfree.algorithms.cascaded_forward import cost
 from bpfree.algorithms.cascaded_forward.slot import CascadeSlot, RidgeSums
@@ -134,7 +135,8 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual, weighted_mean
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import at_least_float32, loss_and_residual, one_hot, weighted_mean
 from bpfree.numerics.sparsemax import sparsemax, sparsemax_loss, sparsemax_residual
 from bpfree.units import format_bytes
 
@@ -248,7 +250,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             for index, (learning, name, most) in enumerate(stretches)
         )
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: State[CascadeSlot], batch: Batch, phase: Phase) -> Tensor:
         if phase.name == BLOCKS:
             return self._train_blocks(net, state, batch)
@@ -266,7 +268,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
 
     def _train_predictor(self, slot: CascadeSlot, h: Tensor, batch: Batch) -> Tensor:
         y, weight = batch.y, batch.weight
-        scores = h @ slot.projection.t()
+        scores = class_scores(h, slot.projection)
         if slot.sums is not None:
             targets = one_hot(y, scores.shape[1], h.dtype)
             slot.sums.add(h, targets, weight)
@@ -274,7 +276,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
         loss, residual = (
             (sparsemax_loss(scores, y, weight), sparsemax_residual(scores, y, weight))
             if self.predictor == "sparsemax"
-            else (cross_entropy(scores, y, weight), softmax_residual(scores, y, weight))
+            else loss_and_residual(scores, y, weight)
         )
         assert slot.optimiser is not None  # without sums there is one
         slot.optimiser.step([slot.projection], [residual.t() @ h])
@@ -289,8 +291,8 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             del saved
         h = net[-1].features(x)
         del x
-        g = net.output(h)
-        error, loss = softmax_residual(g, batch.y, batch.weight), cross_entropy(g, batch.y, batch.weight)
+        g = class_scores(h, net.output.weight, net.output.bias)
+        loss, error = loss_and_residual(g, batch.y, batch.weight)
         of_output = [error.t() @ h, error.sum(0)]
         del h, g
         for k in reversed(range(len(net))):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bpfree.algorithms._cost import Moment, Shape
+from bpfree.algorithms._cost import Moment, Shape, one_after_another
 
 __all__ = ["evaluation_macs", "learn_macs", "moments"]
 
@@ -43,8 +43,12 @@ def evaluation_macs(s: Shape, *, first_voting: int, paints_in_weights: bool, by_
 
 def moments(s: Shape, *, first_voting: int, by_head: bool) -> Iterator[Moment]:
     """One for each block, and one for the head."""
-    behind = 0
     yield 0, 2 * s.n * s.inputs  # the picture, and the squares that its length is taken from
+    yield from one_after_another(s, ([moment] for moment in _each(s, first_voting, by_head)))
+
+
+def _each(s: Shape, first_voting: int, by_head: bool) -> Iterator[Moment]:
+    behind = 0
     for k, block in enumerate(s.blocks):
         neutral = s.n * block.rows if by_head else 0
         if k == 0:  # the picture, both labellings and their deltas, and the sum of these over the labels

@@ -13,6 +13,7 @@ an image, those of :mod:`bpfree.algorithms.forward_forward.label_inputs` for a t
 
 from __future__ import annotations
 
+import math
 from typing import NamedTuple
 
 import torch
@@ -20,7 +21,7 @@ from torch import Tensor
 
 from bpfree.nets import DenseBlock
 from bpfree.numerics.activations import ACTIVATIONS
-from bpfree.numerics.goodness import NORM_EPS, normal_length
+from bpfree.numerics.goodness import NORM_EPS
 from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import at_least_float32, one_hot
 
@@ -79,32 +80,21 @@ def neutral(x: Tensor, n_classes: int) -> Tensor:
     return flat.reshape(x.shape)
 
 
-def _scale(x: Tensor) -> Tensor:
-    """Factor (n, 1) by which :func:`length_normalise` multiplies each row; the first entries are not 0."""
-    first = x[:, :1]
-    return first / normal_length(x).unsqueeze(1) / first
-
-
 def blank_picture(x: Tensor, n_classes: int, *, reads_neutral: bool) -> Picture:
     """The picture of examples x (n, *shape); images are written over."""
-    if x.dim() == 2:
-        squares = at_least_float32(x).square().sum(1, keepdim=True)
+    blank, size = x, math.prod(x.shape[1:]) + n_classes
+    if x.dim() > 2:
+        blank, size = x.flatten(1), math.prod(x.shape[1:])
+        blank[:, :n_classes] = 0
+    squares = at_least_float32(blank).square().sum(1, keepdim=True)
 
-        def scale(label_squares: float) -> Tensor:
-            length = ((squares + label_squares) / (x.shape[1] + n_classes)).sqrt()
-            return (1.0 / (length + NORM_EPS)).to(x.dtype)
+    def scale(label_squares: float) -> Tensor:
+        """What :func:`length_normalise` would multiply each row by, once the label's squares are in."""
+        length = (squares + label_squares).div_(size).sqrt_().add_(NORM_EPS)
+        return length.reciprocal_().to(x.dtype)
 
-        return Picture(x, scale(1.0), scale(n_classes * NEUTRAL**2) if reads_neutral else None, n_classes)
-    blank = x.flatten(1)
-    of_neutral = None
-    if reads_neutral:
-        blank[:, :n_classes] = NEUTRAL
-        of_neutral = _scale(blank)
-    blank[:, :n_classes] = 0
-    blank[:, 0] = 1  # every label paints one 1 and K − 1 zeros, so the length does not depend on which
-    of_label = _scale(blank)
-    blank[:, 0] = 0
-    return Picture(blank, of_label, of_neutral, n_classes)
+    # Every label paints one 1 and K − 1 zeros, so the length does not depend on which.
+    return Picture(blank, scale(1.0), scale(n_classes * NEUTRAL**2) if reads_neutral else None, n_classes)
 
 
 def product(block: DenseBlock, picture: Picture) -> Tensor:
@@ -169,7 +159,8 @@ def label_gradients(
     dz = ACTIVATIONS[block.activation].gradient_(delta.take(), a)
     by_bias = dz.sum(0)
     scaled = dz.view(k, n, -1).mul_(picture.labelled)  # (k, n, o), in the place of dz
-    by_weight = scaled.sum(0).t() @ picture.x  # (o, i); its label columns are zero, as the picture's are
+    summed = torch.add(scaled[0], scaled[1]) if k == 2 else scaled.sum(0)  # the sum of a short axis takes longer
+    by_weight = summed.t() @ picture.x  # (o, i); its label columns are zero, as the picture's are
     columns = dz.new_zeros(picture.n_classes, dz.shape[1])
     columns.index_add_(0, labels.flatten(), scaled.flatten(0, 1))
     gradients = [by_weight] if block.linear.bias is None else [by_weight, by_bias]

@@ -162,6 +162,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.numerics.goodness import length_normalise, row_squares
 from bpfree.numerics.handover import Handover
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import softmax_residual
 from bpfree.numerics.negatives import hard_labels, hybrid_images, wrong_labels
 
@@ -348,7 +349,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
             h = batch.head_input
         else:
             h = torch.cat([net[k].features(carry.behind[k]) for k in self._voting(net)], 1)
-        residual = softmax_residual(h @ head.t(), batch.y, batch.weight)
+        residual = softmax_residual(class_scores(h, head), batch.y, batch.weight)
         optimiser.step([head], [residual.t() @ h])
 
     def scores(self, net: Chain, state: ForwardState, x: Tensor, phase: Phase) -> Tensor:

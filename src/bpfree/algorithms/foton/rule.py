@@ -137,6 +137,7 @@ from bpfree.algorithms._closed_form import parameters_of
 from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import Hyper, LearningSlot, Optimiser, State
 from bpfree.algorithms._weak import activations
 from bpfree.algorithms.foton.cost import learn_macs, moments
@@ -145,6 +146,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, operator
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.dropout import consistent_mask
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, weighted_mean, weighted_rows
 from bpfree.numerics.orthogonal import METHODS
 
@@ -238,7 +240,7 @@ class Foton(Algorithm[FotonState]):
         elif len(net) >= DEEP and self.optimiser == "adam":
             yield f"steps of Adam add up over {len(net)} blocks; use optimiser=by-depth (SGD there)"
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: FotonState, batch: Batch, phase: Phase) -> Tensor:
         stores = self.memory == "standard"
         activity, stored = batch.x, []
@@ -279,7 +281,7 @@ class Foton(Algorithm[FotonState]):
 
     def _output_step(self, net: Chain, state: FotonState, h: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         """Update the output from features (n, o); E and the loss from before."""
-        error, loss = self._error(net.output(h), batch, state.hyper.temperature)
+        error, loss = self._error(class_scores(h, net.output.weight, net.output.bias), batch, state.hyper.temperature)
         n, counted = len(batch.y), weighted_rows(error, batch.weight)  # the shift of an example is that of its error alone
         self._update(state.output, list(net.output.parameters()), [counted.t() @ h / n, counted.sum(0) / n])
         return error, loss

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bpfree.algorithms._cost import Moment, Shape
+from bpfree.algorithms._cost import Moment, Shape, one_after_another
 from bpfree.algorithms.pepita.mirroring import NOISE_ROWS
 
 __all__ = ["learn_macs", "mirror_macs", "moments"]
@@ -26,7 +26,11 @@ def moments(s: Shape, *, dropout: bool) -> Iterator[Moment]:
     if dropout:  # while the last mask is drawn: two int64 for each of its numbers
         yield 0, s.n * (sum(block.rows for block in s.blocks[:-1]) + 4 * s.blocks[-1].rows)
     yield 0, s.n * (each * sum(block.rows for block in s.blocks) + s.inputs + s.classes)
-    for k, block in enumerate(s.blocks):
-        behind = each * s.n * sum(later.rows for later in s.blocks[k + 1 :])
-        yield block.parameters, behind + s.n * (block.columns + 2 * block.rows + s.classes)
-        yield 0, behind + s.n * (block.columns + (each + 1) * block.rows + s.classes)
+    at_output = (s.output_parameters, s.n * (s.blocks[-1].rows + s.classes))
+    yield from one_after_another(s, [*(_at_block(s, k, each) for k in range(len(s.blocks))), [at_output]])
+
+
+def _at_block(s: Shape, k: int, each: int) -> Iterator[Moment]:
+    block, behind = s.blocks[k], each * s.n * sum(later.rows for later in s.blocks[k + 1 :])
+    yield 0, behind + s.n * (block.columns + (each + 1) * block.rows + s.classes)
+    yield block.parameters, behind + s.n * (block.columns + 2 * block.rows + s.classes)

@@ -131,6 +131,7 @@ from bpfree.algorithms._closed_form import parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, flag, natural, number
+from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import LearningSlot
 from bpfree.algorithms.pepita.cost import learn_macs, mirror_macs, moments
 from bpfree.algorithms.pepita.mirroring import mirror_, rescale_
@@ -143,6 +144,7 @@ from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.nets.operator import weight_of
 from bpfree.numerics.dropout import consistent_mask
 from bpfree.numerics.feedback import DISTRIBUTIONS, compose, random_feedback
+from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import cross_entropy, one_hot, weighted_rows
 from bpfree.numerics.orthogonal import orthogonal_
 
@@ -233,7 +235,7 @@ class Pepita(Algorithm[PepitaState]):
     def _mirrors(self, net: Chain, generator: torch.Generator) -> list[Tensor]:
         return [random_feedback((w.shape[0], w.shape[1]), "normal", w.shape[1] ** -0.5, generator, like=w) for w in _weights(net)]
 
-    @torch.no_grad()
+    @gathered
     def learn(self, net: Chain, state: PepitaState, batch: Batch, phase: Phase) -> Tensor:
         n, keeps = len(batch.y), self.presynaptic != "modulated"  # whether the clean input of a block is read again
         masks, standard, responses = list(self._masks(net, state, batch)), [], []
@@ -246,7 +248,7 @@ class Pepita(Algorithm[PepitaState]):
             del response
         h = net[-1].features(activity)
         del activity
-        error, loss = self._error(net.output(h), batch)
+        error, loss = self._error(class_scores(h, net.output.weight, net.output.bias), batch)
         plain = h if self.presynaptic == "standard" else None
         del h
         modulated = self._modulated(state, batch.x, error)
