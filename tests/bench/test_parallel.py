@@ -152,6 +152,7 @@ def test_with_tpe_one_arm_needs_no_second_process(tmp_path: Path, in_threads: li
     assert "--jobs 2 uses 1" in said(tmp_path / "R")
 
 
+@pytest.mark.slow  # a new process imports torch: 3 to 10 s
 def test_a_process_that_is_killed_costs_no_trial(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, alone: Path) -> None:
     """With a real process, which takes some seconds to start: it makes one trial, and is killed in its second."""
     given: list[int] = []

@@ -94,7 +94,7 @@ class Workers:
     def __init__(self, setting: Setting, count: int, threads: int) -> None:
         self._setting, self._count, self._threads = setting, count, threads
         self._packed: bytes | None = None
-        self._registry: dict[str, object] = {}
+        self._registry: dict[str | tuple[str, type[Warning], int], int] = {}
         self.all: list[Worker] = []
 
     def __enter__(self) -> Workers:
