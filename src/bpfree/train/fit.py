@@ -12,6 +12,7 @@ import torch
 from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
+from bpfree.numerics.products import products_in
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.budget import ShortBudgetWarning, short_budget
@@ -111,7 +112,8 @@ def _fit(
     diverged = bool(entries) and entries[-1].train_loss is None
     health = None
     if entries and not diverged:
-        health = health_of(algorithm, net, state, data, algorithm.phases(net)[entries[-1].phase])
+        with products_in(options.get("precision", "float32")):
+            health = health_of(algorithm, net, state, data, algorithm.phases(net)[entries[-1].phase])
         warn_of_health(algorithm.name, health)
     return FitResult(
         net=net,
