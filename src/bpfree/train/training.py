@@ -175,7 +175,7 @@ def training(
         _take_up(cursor, phases, stop, snapshot)
     started_s = cursor.time_s
     lrs = tuple(float(optimiser.lr) for optimiser in state.optimisers())
-    take_step = stepper(tier, algorithm, net, state)
+    take_step = stepper(tier, algorithm, net, state, precision)
     run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs, take_step, precision)
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
