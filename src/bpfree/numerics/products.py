@@ -95,11 +95,10 @@ def _added(function: _Function, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     options = dict(kwargs)
     beta, alpha = options.pop("beta", 1), options.pop("alpha", 1)
     c, a, b = (*args, *options.values())
-    name = function.__name__
     product = torch.matmul(_rounded(a), _rounded(b)).float()
-    if name.startswith("addbmm"):
+    if function in _OVER_BATCH:
         product = product.sum(0)
-    if name.endswith("_"):
+    if function in _IN_PLACE:
         return c.mul_(beta).add_(product, alpha=alpha)
     return torch.add(c if beta == 1 else beta * c, product, alpha=alpha)
 
@@ -137,12 +136,14 @@ def _named(*names: str) -> Iterator[_Function]:
 
 _CONVOLUTIONS = ("conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d")
 _ADDED = ("addmm", "addmv", "baddbmm", "addbmm")
+_IN_PLACE = frozenset(_named(*(f"{name}_" for name in _ADDED)))
+_OVER_BATCH = frozenset(_named("addbmm", "addbmm_"))
 _PRODUCTS: dict[_Function, Callable[[_Function, tuple[Any, ...], dict[str, Any]], Any]] = {
     **dict.fromkeys(_named("matmul", "__matmul__", "__rmatmul__", "mm", "bmm", "mv", "dot", "vdot", "inner"), _two),
     **dict.fromkeys((torch.einsum, torch.tensordot, torch.chain_matmul, torch.linalg.multi_dot, torch.linalg.matmul), _two),
     **dict.fromkeys((F.scaled_dot_product_attention, torch.linalg.vecdot), _two),
     **dict.fromkeys((F.linear, *_named(*_CONVOLUTIONS), torch.ops.aten.convolution), _biased),
-    **dict.fromkeys(_named(*_ADDED, *(f"{name}_" for name in _ADDED)), _added),
+    **dict.fromkeys((*_named(*_ADDED), *_IN_PLACE), _added),
     torch.ops.aten.convolution_backward: _convolution_backward,
     F.multi_head_attention_forward: _inside,
     **dict.fromkeys((F.bilinear, torch.lstm, torch.gru, torch.rnn_tanh, torch.rnn_relu), _refused),
