@@ -63,7 +63,7 @@ def test_a_product_reads_bfloat16_and_gives_float32(case: str) -> None:
     assert factors.seen == {torch.bfloat16}
     assert rounded.dtype == torch.float32
     assert not torch.equal(rounded, exact)
-    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02 * float(exact.abs().max()))
+    torch.testing.assert_close(rounded, exact, rtol=0.05, atol=0.02 * float(exact.detach().abs().max()))
 
 
 def test_a_bias_is_added_in_float32() -> None:
@@ -97,7 +97,7 @@ def test_other_formats_are_left_alone() -> None:
 def test_what_multiplies_out_of_sight_is_refused() -> None:
     with (
         products_in("bfloat16"),
-        pytest.raises(UsageError, match=r"^lstm of torch multiplies out of sight of precision bfloat16"),
+        pytest.raises(UsageError, match="^lstm of torch multiplies out of sight"),
     ):
         nn.LSTM(16, 4)(X)
 
