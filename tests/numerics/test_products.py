@@ -97,7 +97,7 @@ def test_other_formats_are_left_alone() -> None:
 def test_what_multiplies_out_of_sight_is_refused() -> None:
     with (
         products_in("bfloat16"),
-        pytest.raises(UsageError, match="^lstm of torch multiplies out of sight"),
+        pytest.raises(UsageError, match=r"^lstm of torch multiplies out of sight"),
     ):
         nn.LSTM(16, 4)(X)
 

@@ -110,7 +110,7 @@ def test_a_rule_that_cannot_be_compiled_is_named(counter: Any) -> None:
 
         def learn(self, net: Any, state: Any, batch: Batch, phase: Any) -> torch.Tensor:
             losses = Backprop.learn(self, net, state, batch, phase)
-            return losses * losses.sum().item()
+            return losses if losses.sum().item() > 0 else -losses  # the host waits for a value, and decides by it
 
     images = blobs(120).without_test()
     net = nets.build("mlp:1x8", images.in_shape, images.n_classes)
