@@ -91,6 +91,7 @@ def test_every_field(monkeypatch: pytest.MonkeyPatch) -> None:
         "unequal_search": ["lr"],
         "plan": {"command": "c", "phases": {"all blocks": None}, "target": 0.8}, "status": "ok",
         "reasons": {
+            "compile_time_s": "nothing was compiled in the tier eager",
             "energy.flag.co-tenant": "another process", "tuning_energy": "nothing was tuned: the values were given",
             **dict.fromkeys(
                 ("test_accuracy", "n_test", "correct", "by_class", "inference"),
