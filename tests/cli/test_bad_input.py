@@ -131,7 +131,7 @@ def test_a_corrupt_idx_file_names_its_checksum(bpfree: Command, tmp_path: Path) 
     ],
 )
 def test_a_precision_that_cannot_be_kept(bpfree: Command, tmp_path: Path, arms: str, precision: str, told: str) -> None:
-    outcome = bpfree("compare", "--arms", arms, "--precision", precision, "--out", "R")
+    outcome = bpfree("compare", "--arms", arms, "--net", "mlp:1x16", "--precision", precision, "--out", "R")
     assert outcome.code == 2
     assert told in outcome.one_line()
     assert not (tmp_path / "R").exists()
