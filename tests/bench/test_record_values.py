@@ -91,6 +91,7 @@ def test_every_field(monkeypatch: pytest.MonkeyPatch) -> None:
         "unequal_search": ["lr"],
         "plan": {"command": "c", "phases": {"all blocks": None}, "target": 0.8}, "status": "ok",
         "reasons": {
+            "compile_time_s": "nothing was compiled in the tier eager",
             "energy.flag.co-tenant": "another process", "tuning_energy": "nothing was tuned: the values were given",
             **dict.fromkeys(
                 ("test_accuracy", "n_test", "correct", "by_class", "inference"),
@@ -118,6 +119,7 @@ def test_every_field(monkeypatch: pytest.MonkeyPatch) -> None:
             "method": "by hand", "allocator_peak": None,
         },
         "health": {"dead_units": [0.25], "tied_scores": [0.125], "block_accuracy": [0.75]},
+        "compile_time_s": None,
         "tier": "eager", "maths": "closed", "history": [each.model_dump() | {"flops": 2570 * each.passes} for each in HISTORY],
         "started_at": "now",
     }  # fmt: skip

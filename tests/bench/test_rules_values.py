@@ -130,16 +130,6 @@ def test_spaces_that_cannot_be_searched() -> None:
     spaces.check_spaces(word, parse_arms("backprop"))
 
 
-@pytest.mark.parametrize(
-    ("changes", "told"),
-    [
-        ({"precision": "bfloat16"}, "ruleset quick+changed asks for precision: bfloat16, which cannot be kept yet; use float32"),
-    ],
-)
-def test_rules_that_cannot_be_kept_yet(changes: dict[str, Any], told: str) -> None:
-    assert refusal(check_supported, QUICK.with_changes(changes), []) == told
-
-
 def setting(rules: rulesets.Ruleset = QUICK, net: str = "mlp:1x4", **changes: Any) -> Setting:
     return Setting(rules, data.load("digits"), net, CPU, Meter(CPU), None, {}, environment.facts(CPU), **changes)
 

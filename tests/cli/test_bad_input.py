@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from importlib import resources
 from pathlib import Path
 
 import numpy as np
@@ -123,15 +122,18 @@ def test_a_corrupt_idx_file_names_its_checksum(bpfree: Command, tmp_path: Path) 
     assert not (tmp_path / "R").exists()
 
 
-@pytest.mark.parametrize("rule", ["precision: bfloat16"])
-def test_a_rule_that_cannot_be_kept_is_refused_rather_than_ignored(bpfree: Command, tmp_path: Path, rule: str) -> None:
-    key = rule.partition(":")[0]
-    text = (resources.files("bpfree.rulesets") / "quick.yaml").read_text()
-    kept = "\n".join(line for line in text.splitlines() if not line.startswith(f"{key}:"))
-    (tmp_path / "mine.yaml").write_text(f"{kept}\n{rule}\n")
-    outcome = bpfree("compare", "--ruleset", "mine.yaml", "--out", "R")
+@pytest.mark.parametrize(
+    ("arms", "precision", "told"),
+    [
+        ("foton", "bfloat16", "foton: precision bfloat16 rounds products so that the difference of two nearly equal activities"),
+        ("backprop", "tf32", "precision tf32 is a number format of NVIDIA GPUs, and the device is cpu; use --precision float32"),
+        ("backprop", "float16", "precision must be 'float32', 'tf32' or 'bfloat16', got 'float16'"),
+    ],
+)
+def test_a_precision_that_cannot_be_kept(bpfree: Command, tmp_path: Path, arms: str, precision: str, told: str) -> None:
+    outcome = bpfree("compare", "--arms", arms, "--net", "mlp:1x16", "--precision", precision, "--out", "R")
     assert outcome.code == 2
-    assert rule in outcome.one_line()
+    assert told in outcome.one_line()
     assert not (tmp_path / "R").exists()
 
 

@@ -33,7 +33,7 @@ def sweep(folder: Path, step: int, arguments: tuple[str, ...]) -> dict[str, obje
 
 def test_kills_at_some_events_of_a_run(tmp_path: Path) -> None:
     """Some events, since each takes two commands; all of them are in the slow test."""
-    found = sweep(tmp_path, 17, TRAIN)
+    found = sweep(tmp_path, 29, TRAIN)
     assert found["wrong"] == []
     assert found["events"] > 30  # type: ignore[operator]
 

@@ -64,7 +64,7 @@ def with_exceptions(*exceptions: dict[str, Any], **changes: Any) -> Ruleset:
         ({"seeds": []}, "plan.seeds at least one seed is needed, got []"),
         ({"seeds": [3, 3, 5]}, "plan.seeds the same seed is listed again: 3 (2 times); a seed counts once, got [3, 3, 5]"),
         ({"stop": 3}, "stop must be a valid dictionary or instance of Stop, got 3"),
-        ({"precision": "x"}, "precision must be 'float32' or 'bfloat16', got 'x'"),
+        ({"precision": "x"}, "precision must be 'float32', 'tf32' or 'bfloat16', got 'x'"),
         (
             {"splits": {"a": "x", "b": "y"}},
             "splits.a must say what the loader does, such as {kind: stratified, validation: 0.2, test: 0.2}; or write "

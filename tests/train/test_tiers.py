@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import dataclasses
+import sys
+from typing import Any
+from unittest import mock
+
 import pytest
 import torch
 
 from bpfree import algorithms, data, nets
+from bpfree.algorithms import Backprop
 from bpfree.bench.arm import Arm
+from bpfree.data import Batch
 from bpfree.errors import UsageError
+from bpfree.numerics.products import products_in
 from bpfree.rulesets import Patience
-from bpfree.train import TIERS, check_tier, initialise, training
+from bpfree.testing.bench import blobs
+from bpfree.train import TIERS, check_tier, compile_steps, compiling, initialise, tiers, training
 
 ARMS = (
     *("backprop", "mono-forward", "mono-forward:schedule=staged", "frozen", "deep-supervision", "blockwise:reach=2"),
@@ -58,3 +68,85 @@ def test_an_unknown_tier() -> None:
 def test_every_other_tier_runs_anywhere() -> None:
     for tier in set(TIERS) - {"graph"}:
         check_tier(tier, torch.device("cpu"))
+
+
+@pytest.fixture
+def counter(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """Counts compilations; by a backend that compiles quickly."""
+    from torch._dynamo.testing import CompileCounterWithBackend  # deferred: it takes seconds
+
+    backend = CompileCounterWithBackend("aot_eager")
+    monkeypatch.setattr(compiling, "BACKEND", backend)
+    monkeypatch.setattr(compiling, "_STEPS", {})
+    return backend
+
+
+@pytest.mark.parametrize(("arm", "precision"), [("mono-forward:schedule=staged", "float32"), ("backprop", "bfloat16")])
+def test_steps_are_compiled_before_the_training_and_shared_by_trials(counter: Any, arm: str, precision: str) -> None:
+    """Two kinds of batch in each phase; the training itself, and another learning rate and seed, compile nothing."""
+    images = blobs(120).without_test()
+    n = images.n("train") // 2 + 1  # a full batch and a smaller one
+    losses = []
+    for lr, tier in ((0.01, "compiled"), (0.001, "compiled"), (0.001, "eager")):
+        rule = Arm.parse(arm).build({"lr": lr})
+        net = nets.build("mlp:2x16", images.in_shape, images.n_classes)
+        phases = len(rule.phases(net))
+        state = initialise(rule, net, 0)
+        with products_in(precision):
+            seconds = compile_steps(rule, net, state, images, n, tier=tier, precision=precision)
+        assert counter.frame_count == 2 * phases
+        assert seconds is None if tier == "eager" else seconds > 0
+        stop = Patience(None, max_passes=phases, restore_best=False)
+        run = training(rule, net, images, stop, batch_size=n, state=state, tier=tier, precision=precision)
+        losses.append([each.train_loss for each in run])
+    assert counter.frame_count == 2 * phases
+    assert losses[1] == pytest.approx(losses[2], rel=1e-3)
+
+
+def test_a_rule_that_cannot_be_compiled_is_named(counter: Any) -> None:
+    @dataclasses.dataclass(frozen=True, kw_only=True)
+    class Waits(Backprop):
+        name = "waits"
+
+        def learn(self, net: Any, state: Any, batch: Batch, phase: Any) -> torch.Tensor:
+            losses = Backprop.learn(self, net, state, batch, phase)
+            return losses if losses.sum().item() > 0 else -losses  # the host waits for a value, and decides by it
+
+    images = blobs(120).without_test()
+    net = nets.build("mlp:1x8", images.in_shape, images.n_classes)
+    state = initialise(Waits(), net, 0)
+    with pytest.raises(UsageError, match=r"^waits cannot be compiled \(.*\); use --tier eager$"):
+        compile_steps(Waits(), net, state, images, 40)
+
+
+class Replayed(tiers._Recorded):
+    """CUDA graphs without a GPU: what is recorded is run again, on the batch that was recorded."""
+
+    def __init__(self, rule: Any, net: Any, state: Any) -> None:
+        with mock.patch("torch.cuda.Stream"):
+            super().__init__(rule, net, state)
+
+    def _record(self, batch: Batch, phase: Any) -> Any:
+        place = Batch(batch.x.clone(), batch.y.clone(), batch.key.clone(), None if batch.weight is None else batch.weight.clone())
+        recording = mock.Mock(batch=place, losses=torch.zeros(()))
+
+        def replay() -> None:
+            recording.losses = self._rule.learn(self._net, self._state, place, phase)
+
+        recording.graph.replay = replay
+        return recording
+
+    def _on_stream(self) -> Any:
+        return contextlib.nullcontext()
+
+
+@pytest.mark.parametrize("arm", ["backprop", "mono-forward:schedule=staged", "forward-forward", "frozen"])
+def test_a_recorded_step_reads_each_batch_where_it_was_recorded(arm: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Full and smaller batches, phases and cached features each have a recording; the results are the eager ones."""
+    losses, tensors = trained(arm, "mlp:2x8", "cpu", "eager")
+    monkeypatch.setattr(tiers, "_Recorded", Replayed)
+    for module in (tiers, sys.modules["bpfree.train.training"]):  # the package has a function of that name
+        monkeypatch.setattr(module, "check_tier", lambda *_: None)
+    recorded_losses, recorded = trained(arm, "mlp:2x8", "cpu", "graph")
+    assert recorded_losses == losses
+    assert all(torch.equal(recorded[name], tensor) for name, tensor in tensors.items())

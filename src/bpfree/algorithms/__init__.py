@@ -15,7 +15,17 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
-from bpfree.algorithms._running import check_net, check_weights, cost_of, features_of, maths_used, on_net, reset, step
+from bpfree.algorithms._running import (
+    check_net,
+    check_precision,
+    check_weights,
+    cost_of,
+    features_of,
+    maths_used,
+    on_net,
+    reset,
+    step,
+)
 from bpfree.algorithms._state import (
     HeadSlot,
     Hyper,
@@ -88,6 +98,7 @@ __all__ = [
     "block_forward",
     "block_gradients",
     "check_net",
+    "check_precision",
     "check_weights",
     "choice",
     "cost_of",

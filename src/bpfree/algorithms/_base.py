@@ -127,6 +127,10 @@ class Algorithm(ABC, Generic[S]):
         """Refuse a net that the rule cannot train, by a UsageError that names the block and the cure; call ``super()`` first."""
         del net
 
+    def _why_not_bfloat16(self) -> str | None:
+        """What goes wrong in bfloat16 (of the net, or of products), as a clause; None (the default) where nothing does."""
+        return None
+
     def _hyper(self, net: Chain) -> Hyper:
         return Hyper(numeric(self), net.dtype)
 

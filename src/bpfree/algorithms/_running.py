@@ -16,13 +16,17 @@ from bpfree.algorithms._declared import Phase
 from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._state import State
 from bpfree.data import Batch
-from bpfree.errors import UsageError
+from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Chain
 from bpfree.nets.trainable import check_parameters
+from bpfree.numerics.products import PRECISIONS
 
-__all__ = ["check_net", "check_weights", "cost_of", "features_of", "maths_used", "on_net", "reset", "step"]
+__all__ = ["check_net", "check_precision", "check_weights", "cost_of", "features_of", "maths_used", "on_net", "reset", "step"]
 
 S = TypeVar("S", bound=State[Any])
+
+TF32_CAPABILITY = (8, 0)
+"""Of the first GPUs that multiply in TF32."""
 
 
 def check_net(rule: Algorithm[Any], net: Chain) -> None:
@@ -33,7 +37,37 @@ def check_net(rule: Algorithm[Any], net: Chain) -> None:
     """
     net.check_exact()
     check_parameters(net)
+    if net.dtype == torch.bfloat16 and (why := rule._why_not_bfloat16()) is not None:
+        raise UsageError(f"{rule.name}: the net is {net.dtype}, in which {why}; use float32")
     rule._check_net(net)
+
+
+def check_precision(rule: Algorithm[Any], precision: str, dtype: torch.dtype, device: torch.device) -> None:
+    """Refuse a number format of products that is unknown, that the device does not have, or that rule or net cannot use.
+
+    Args:
+        precision: see :mod:`bpfree.numerics.products`.
+        dtype: of the net.
+        device: on which it is trained.
+
+    Raises:
+        UsageError: naming the cure.
+    """
+    if precision not in PRECISIONS:
+        raise unknown_name("precision", precision, PRECISIONS)
+    if precision != "float32" and dtype != torch.float32:
+        given = str(dtype).removeprefix("torch.")
+        raise UsageError(f"precision {precision} rounds products of float32, and the net is {given}; use net.float()")
+    if precision == "bfloat16" and (why := rule._why_not_bfloat16()) is not None:
+        raise UsageError(f"{rule.name}: precision bfloat16 rounds products so that {why}; use precision float32")
+    if precision == "tf32" and device.type != "cuda":
+        raise UsageError(
+            f"precision tf32 is a number format of NVIDIA GPUs, and the device is {device.type}; use --precision float32 or "
+            "--device cuda"
+        )
+    if precision == "tf32" and (capability := torch.cuda.get_device_capability(device)) < TF32_CAPABILITY:
+        number = ".".join(map(str, capability))
+        raise UsageError(f"precision tf32 needs a GPU of capability 8.0 (Ampere), and this one has {number}; use float32")
 
 
 def check_weights(rule: Algorithm[Any], weight: object) -> None:

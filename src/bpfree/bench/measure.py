@@ -18,9 +18,10 @@ from bpfree.data import Dataset
 from bpfree.meter import Reading, Trace, Window, reset_device_peak
 from bpfree.models import Model
 from bpfree.nets import Chain
+from bpfree.numerics.products import products_in
 from bpfree.records import Flops, HistoryEntry, Memory, Record, TuningCost
 from bpfree.rulesets import digest
-from bpfree.train import Progress, check_identity, counted, initialise, past, training
+from bpfree.train import Progress, check_identity, compile_steps, counted, initialise, past, training
 
 __all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "run_once"]
 
@@ -104,7 +105,8 @@ def run_once(
 
     Raises:
         RunFailed: with the record; its cause is the exception.
-        UsageError, DataError: the checkpoint belongs to another run, or is damaged. Nothing has been run.
+        UsageError, DataError: the checkpoint belongs to another run, or is damaged, or the rule cannot be compiled. Nothing has
+            been run.
     """
     under = setting.arm_rules(arm)
     rules, arm, stop = under.rules, under.chosen, under.stop()
@@ -125,10 +127,17 @@ def run_once(
         check_identity(checkpoint, identity)  # before the window: no record tells against the arm
     early: Exception | None = None
     try:
-        warm_up(algorithm, net, state, blind, rules.batch_size)
-        cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
+        with products_in(rules.precision):
+            warm_up(algorithm, net, state, blind, rules.batch_size)
+            cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
     except Exception as error:  # noqa: BLE001 - whatever the first step raises becomes the run's record
         early, cost = error, _uncounted(rules.batch_size, says(error))
+    compile_s: float | None = None
+    if early is None:
+        with products_in(rules.precision):
+            compile_s = compile_steps(
+                algorithm, net, state, blind, rules.batch_size, tier=rules.plan.tier, precision=rules.precision
+            )
     history = past(checkpoint) if checkpoint else []
     steps, examples, stops = counted(checkpoint) if checkpoint else (None, None, [])
     sittings = 2 if history else 1
@@ -149,6 +158,7 @@ def run_once(
                 seed=seed,
                 lr_schedule=rules.lr_schedule,
                 tier=rules.plan.tier,
+                precision=rules.precision,
                 state=state,
                 clock=window,
                 checkpoint=checkpoint,
@@ -171,7 +181,23 @@ def run_once(
     if sittings > 1:
         reading = _of_two_sittings(reading, history)
     ended = Ended(
-        setting, arm, algorithm, net, state, cost, history, steps, examples, stops, reading, load, stop, seed, study, started_at
+        setting,
+        arm,
+        algorithm,
+        net,
+        state,
+        cost,
+        history,
+        steps,
+        examples,
+        stops,
+        reading,
+        load,
+        stop,
+        seed,
+        study,
+        started_at,
+        compile_s,
     )
     record = record_of(ended, problem)
     trace = window.trace if window.timeline else None
@@ -179,7 +205,7 @@ def run_once(
         if trace is not None:
             on_trace(record, trace)
         raise RunFailed(record) from problem
-    model = Model(algorithm, net, state, ended.phase, setting.data.normalisation) if record.status == "ok" else None
+    model = setting.model(algorithm, net, state, ended.phase) if record.status == "ok" else None
     return record, model, trace
 
 

@@ -23,6 +23,7 @@ from bpfree.bench.spaces import fixed_though_searched
 from bpfree.meter import Reading, co2e_g, device_peak
 from bpfree.models import Model, measure_inference
 from bpfree.nets import Chain
+from bpfree.numerics.products import products_in
 from bpfree.records import ByClass, Carbon, Energy, Health, HistoryEntry, Inference, InferenceAt, PhaseEnd, Record, TuningCost
 from bpfree.rulesets import digest
 from bpfree.train import StopRule, best_of, evaluate, health_of, stop_in, warn_of_health
@@ -52,6 +53,7 @@ class Ended:
         arm: as the ruleset has it.
         steps, examples, stops: what the loop counted, None and empty where no pass ended.
         study: number of the study that the run is a trial of, None where one search serves all seeds.
+        compile_s: seconds that compiling its steps took, None where nothing was compiled.
     """
 
     setting: Setting
@@ -70,6 +72,7 @@ class Ended:
     seed: int
     study: int | None
     started_at: str
+    compile_s: float | None = None
 
     @property
     def phase(self) -> Phase:
@@ -104,6 +107,8 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
     allocator = device_peak(setting.device)
     if allocator.allocated_bytes is None:
         reasons["memory.allocator_peak"] = allocator.reason or "not known"
+    if run.compile_s is None:
+        reasons["compile_time_s"] = f"nothing was compiled in the tier {setting.ruleset.plan.tier}"
     health = _health(run) if status == "ok" else Health()  # after the allocator's peak has been read
     return Record(
         arm=run.arm.label,
@@ -136,6 +141,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         forward_passes=last.passes * traits.forward_passes if last else None,
         time_s=reading.time_s,
         eval_time_s=last.eval_time_s if last else None,
+        compile_time_s=run.compile_s,
         cpu_s=run.load.cpu_s,
         other_load=run.load.others,
         energy=Energy(
@@ -186,7 +192,8 @@ def with_test(record: Record, setting: Setting, model: Model) -> Record:
         model: in its best state.
     """
     # the only line that reads the test split
-    tested = evaluate(model.algorithm, model.net, model.state, setting.data, "test", model.phase)
+    with products_in(model.precision):
+        tested = evaluate(model.algorithm, model.net, model.state, setting.data, "test", model.phase)
     reasons = {key: why for key, why in record.reasons.items() if key not in TESTED}
     bits = np.packbits(tested.correct.cpu().numpy())
     return _changed(
@@ -242,7 +249,8 @@ def _with_flops(run: Ended) -> list[HistoryEntry]:
 
 
 def _health(run: Ended) -> Health:
-    signs = health_of(run.algorithm, run.net, run.state, run.setting.data, run.phase)
+    with products_in(run.setting.ruleset.precision):
+        signs = health_of(run.algorithm, run.net, run.state, run.setting.data, run.phase)
     warn_of_health(run.arm.label, signs)
     return Health(dead_units=list(signs.dead_units), tied_scores=[signs.tied_scores], block_accuracy=list(signs.block_accuracy))
 

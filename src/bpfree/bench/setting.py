@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import check_net, check_weights, warn_of_weaknesses
+from bpfree.algorithms import Algorithm, Phase, State, check_net, check_precision, check_weights, warn_of_weaknesses
 from bpfree.bench import environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.arm_rules import ArmRules
@@ -18,6 +18,7 @@ from bpfree.bench.stops import check_passes, check_phases
 from bpfree.data import Dataset
 from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter
+from bpfree.models import Model
 from bpfree.nets import Chain, build
 from bpfree.rulesets import Ruleset
 from bpfree.train import check_tier
@@ -51,6 +52,10 @@ class Setting:
         """A new net for the data."""
         return build(self.net, self.data.in_shape, self.data.n_classes).to(self.data.dtype)  # whatever torch's default is
 
+    def model(self, algorithm: Algorithm, net: Chain, state: State, phase: Phase) -> Model:
+        """What was trained in this setting, as a model."""
+        return Model(algorithm, net, state, phase, self.data.normalisation, precision=self.ruleset.precision)
+
     def arm_rules(self, arm: Arm) -> ArmRules:
         """The rules of an arm in this setting."""
         return ArmRules(self.ruleset, arm, self.data.name, self.net, self.data.data_digest)
@@ -70,10 +75,6 @@ def check_supported(rules: Ruleset, arms: Sequence[Arm], net: Chain | None = Non
             f"ruleset {rules.name} has schema_version 1, which says neither what is searched nor how data are split; to run it, "
             "write schema_version: 2, splits: standard and search.spaces: standard"
         )
-    wishes = {"precision": (rules.precision, "float32")}
-    for field_name, (asked, supported) in wishes.items():
-        if asked != supported:
-            raise RulesetError(f"ruleset {rules.name} asks for {field_name}: {asked}, which cannot be kept yet; use {supported}")
     for arm in arms:
         arm.under(rules)
     check_spaces(rules, arms)
@@ -87,14 +88,15 @@ def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = Tr
         searched: whether trials are to be made, which may have fewer examples than a run.
 
     Raises:
-        UsageError: a rule cannot train the net or read class weights, has more phases than passes, or would meet a batch of one
-            example in a net that normalises batches.
+        UsageError: a rule cannot train the net, compute in the precision or read class weights, has more phases than passes, or
+            would meet a batch of one example in a net that normalises batches.
         RulesetError: see :func:`check_supported`.
     """
     check_tier(setting.ruleset.plan.tier, setting.device)
     net = setting.build_net()
     for arm in arms:
         check_net(arm.build({}), net)
+        check_precision(arm.build({}), setting.ruleset.precision, net.dtype, setting.device)
         check_weights(arm.build({}), setting.data.class_weight)
         rules, n_train = setting.arm_rules(arm).rules, setting.data.n("train")
         net.check_batches(n_train, rules.batch_size)

@@ -156,7 +156,7 @@ class ArmStudy:
             _, model, _ = run_once(self.setting, self.arm, trial.values, trial.seed, study=self.number)
             assert model is not None  # the record says that it ended well
             return model
-        return Model(algorithm, net, state, algorithm.phases(net)[record.history[-1].phase], self.setting.data.normalisation)
+        return self.setting.model(algorithm, net, state, algorithm.phases(net)[record.history[-1].phase])
 
     def _forget(self, *, keep: int | None) -> None:
         for path in self._folder.glob(f"{self._stem}*"):

@@ -14,6 +14,7 @@ from typing import Any
 
 import optuna
 
+from bpfree.algorithms import Algorithm
 from bpfree.bench.arm import Arm
 from bpfree.bench.causes import interruption, raise_on, says
 from bpfree.bench.draws import SEARCH_SEEDS, Sequence, sequence_number, trial_seed
@@ -21,11 +22,14 @@ from bpfree.bench.journal import add_trial, finished_trials, open_storage
 from bpfree.bench.outcome import Tried, Tuned, tuned_of
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import distribution, space_for
+from bpfree.data import Dataset
 from bpfree.errors import BpfreeError
+from bpfree.nets import Chain
+from bpfree.numerics.products import products_in
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Grid, QuasiRandom, Ruleset
 from bpfree.rulesets.ranges import all_names
-from bpfree.train import Progress, best_of, initialise, stop_in, training
+from bpfree.train import Progress, best_of, compile_steps, initialise, stop_in, training
 
 __all__ = [
     "SEARCH_SEEDS",
@@ -186,6 +190,18 @@ class ArmSearch:
         return tuned_of(self.setting, self.arm, self.finished(), self._proposals.space, self._proposals.words)
 
 
+def _compile(algorithm: Algorithm, net: Chain, setting: Setting, data: Dataset, rules: Ruleset) -> None:
+    """Compile the steps of a trial before its window opens, where no trial before it has.
+
+    Raises:
+        UsageError: the rule cannot be compiled.
+    """
+    if rules.plan.tier == "compiled":
+        state = initialise(algorithm, net, 0, setting.device)
+        with products_in(rules.precision):
+            compile_steps(algorithm, net, state, data, rules.batch_size, precision=rules.precision)
+
+
 def run_trial(
     setting: Setting, arm: Arm, values: dict[str, float], index: int, on_pass: Callable[[Progress], None]
 ) -> tuple[Tried, Exception | None]:
@@ -209,6 +225,7 @@ def run_trial(
     history: list[HistoryEntry] = []
     diverged = False
     problem: Exception | None = None
+    _compile(algorithm, net, setting, blind, rules)
     with setting.meter.window() as window:
         try:
             state = initialise(algorithm, net, seed, setting.device)
@@ -221,6 +238,7 @@ def run_trial(
                 seed=seed,
                 lr_schedule=rules.lr_schedule,
                 tier=rules.plan.tier,
+                precision=rules.precision,
                 state=state,
                 clock=window,
             )

@@ -30,6 +30,7 @@ __all__ = [
     "MaxPasses",
     "MeterOptions",
     "OutputOptions",
+    "Precision",
     "RuleOptions",
     "Seed",
     "Seeds",
@@ -70,6 +71,7 @@ Jobs = Annotated[
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON.")]
 MaxHours = Annotated[float | None, typer.Option(help="Cap on the wall time of a run.")]
 MaxPasses = Annotated[int | None, typer.Option(help="Cap on the passes of a run, over all its phases.")]
+Precision = Annotated[str | None, typer.Option(help="Number format of products: float32, tf32 (on a GPU), or bfloat16.")]
 Seed = Annotated[int, typer.Option(help="Of initial parameters, batches, and randomness inside steps.")]
 Seeds = Annotated[int | None, typer.Option(help="Measured runs of each arm (seeds 0 to N-1).")]
 Target = Annotated[
@@ -101,6 +103,7 @@ class RuleOptions:
     max_hours: MaxHours = None
     class_weight: ClassWeight = None
     tier: Tier = None
+    precision: Precision = None
 
     def changes(self) -> dict[str, Any]:
         """Rules by name, those that were given."""

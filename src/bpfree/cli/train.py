@@ -70,6 +70,7 @@ def train_command(
                 data=setting.data,
                 val_accuracy=record.val_accuracy,
                 seed=record.seed,
+                precision=model.precision,
             )
         checkpoint.unlink(missing_ok=True)  # last: as long as it is there, the model may be missing
     if output.as_json:
@@ -118,7 +119,7 @@ def _trained(setting: Setting, rules: ArmRules, seed: int, checkpoint: Path, rec
     snapshot = Snapshot(net, state)
     load_checkpoint(checkpoint, net, state, snapshot)
     snapshot.restore()
-    return Model(algorithm, net, state, algorithm.phases(net)[record.history[-1].phase], setting.data.normalisation)
+    return setting.model(algorithm, net, state, algorithm.phases(net)[record.history[-1].phase])
 
 
 def _model_path(directory: RunDirectory, record: Record) -> Path:

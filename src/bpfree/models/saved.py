@@ -29,6 +29,7 @@ from bpfree.data import Dataset
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
 from bpfree.nets import Chain
+from bpfree.numerics.products import Precision, products_in
 from bpfree.tensor_files import fill_tensors, read_metadata, read_tensors, write_tensors
 
 __all__ = ["Model", "ModelHeader", "load", "read_header", "save"]
@@ -51,6 +52,7 @@ class ModelHeader(BaseModel):
         pixels: stored values are whole, from 0 to 255.
         val_accuracy: of these weights, a fraction; null where it was not said.
         seed: of the training, from which the initial weights can be drawn again; null where it was not said.
+        precision: of products, in training and since (:mod:`bpfree.numerics.products`).
     """
 
     model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
@@ -69,6 +71,7 @@ class ModelHeader(BaseModel):
     pixels: bool
     val_accuracy: float | None
     seed: int | None = None
+    precision: Precision = "float32"
     versions: dict[str, str]
 
 
@@ -80,6 +83,7 @@ class Model:
         phase: whose scores are given.
         normalisation: of what is stored (pixels from 0 to 255) to what the net takes; None where they are the same.
         header: as it stood in the file; None for a model that was never in one.
+        precision: of the products in :meth:`scores`.
     """
 
     algorithm: Algorithm
@@ -88,13 +92,15 @@ class Model:
     phase: Phase
     normalisation: Normalisation | None = field(default=None, repr=False)
     header: ModelHeader | None = field(default=None, repr=False)
+    precision: Precision = "float32"
 
     @torch.no_grad()
     def scores(self, x: Tensor) -> Tensor:
         """Class scores (n, classes) of normalised examples x (n, \\*in_shape), on the net's device; the greatest is the class."""
         if self.net.training:
             self.net.eval()
-        return self.algorithm.scores(self.net, self.state, x, self.phase)
+        with products_in(self.precision):
+            return self.algorithm.scores(self.net, self.state, x, self.phase)
 
     def normalise(self, x: Tensor) -> Tensor:
         """Examples (n, \\*in_shape) as they are stored to what :meth:`scores` takes, in the net's type and on its device.
@@ -141,6 +147,7 @@ def save(
     data: Dataset | None = None,
     val_accuracy: float | None = None,
     seed: int | None = None,
+    precision: Precision = "float32",
 ) -> None:
     """Write a model atomically.
 
@@ -150,6 +157,7 @@ def save(
         phase: index of the phase whose scores count; by default the last.
         data: what it was trained on: its name, split and normalisation are kept.
         seed: with which it was trained.
+        precision: of products, in which it was trained.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted; an older file stays whole.
@@ -172,6 +180,7 @@ def save(
         pixels=data is not None and data.splits["train"].x.dtype == torch.uint8,
         val_accuracy=val_accuracy,
         seed=seed,
+        precision=precision,
         versions={"bpfree": __version__, "python": platform.python_version(), "torch": torch.__version__},
     )
     write_tensors(Path(path), tensors, KIND, header.model_dump(mode="json"))
@@ -238,7 +247,7 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", net: Chain | N
     net.to(device)
     state.to(device)
     net.eval()
-    return Model(algorithm, net, state, phases[header.phase], normalisation, header)
+    return Model(algorithm, net, state, phases[header.phase], normalisation, header, header.precision)
 
 
 def _algorithm(path: Path, header: ModelHeader) -> Algorithm:

@@ -35,8 +35,6 @@ def check_orthogonal(name: str, net: Chain, *, lost: str, output: bool = False) 
     for k, block in enumerate(net):
         if why := operator.why_not_linear(block):
             raise UsageError(f"{name}: block {k} ({type(block).__name__}) {why}")
-    if net.dtype == torch.bfloat16:
-        raise UsageError(f"{name}: the net is {net.dtype}, in which no rows can be made orthonormal; use float32")
     short = [f"block {k} {why}" for k, block in enumerate(net) if (why := operator.why_not_orthonormal(block))]
     o, i = net.output.weight.shape
     if output and o > i:

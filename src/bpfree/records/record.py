@@ -35,7 +35,7 @@ SINCE_2 = frozenset({
 })  # fmt: skip
 """Paths that a record of version 1 need not give a reason for."""
 
-ADDED = frozenset({"by_class"})
+ADDED = frozenset({"by_class", "compile_time_s"})
 """Fields that were added within version 2: a line without them need not say why."""
 
 CONTROL_SEEDS = 500_000_000
@@ -52,6 +52,7 @@ class Record(RecordPart):
     ``study``: number of the study whose best trial this run is; null where one search served all seeds. ``seed``: with which it
     was trained. ``control``: a repetition of the baseline with other draws. ``untrained_control``: the rule is the control whose
     hidden blocks stay as they were drawn. ``unequal_search``: hyper-parameters that the arm fixes although the ruleset searches
+    them. ``compile_time_s``: that compiling the steps took before the window opened, once in the process for all runs that share
     them. ``cpu_s``: processor seconds of this process within ``time_s``. ``other_load``: share of other processes in the busy
     processor time. ``correct``: base64 of the bits (``numpy.packbits``) that say which of
     the ``n_test`` test examples were classified rightly. ``peak_memory_bytes``: of a training step, on every device;
@@ -96,6 +97,7 @@ class Record(RecordPart):
     forward_passes: float | None
     time_s: float | None
     eval_time_s: float | None
+    compile_time_s: float | None = None
     cpu_s: float | None = None
     other_load: float | None = None
     energy: Energy

@@ -12,7 +12,7 @@ from bpfree.records import Record
 from bpfree.report.identity_flags import lacking
 from bpfree.report.material import Material
 from bpfree.report.model import ArmRow, Table
-from bpfree.report.quantities import QUANTITIES
+from bpfree.report.quantities import COMPILE_TIME, QUANTITIES
 from bpfree.units import MISSING, format_bytes, format_energy, format_percent, format_time
 
 __all__ = ["Machine", "NotMeasured", "TunedArm", "TunedValue", "commands", "environments", "missing", "tuned_values"]
@@ -97,8 +97,8 @@ def missing(tables: Sequence[Table]) -> list[NotMeasured]:
         for row in table.rows:
             for run in row.runs:
                 for key, reason in (lacking(run) | run.reasons).items():
-                    if table.targets is not None and key in _TO_TARGET:
-                        continue  # the report counts them itself, from the history
+                    if key == COMPILE_TIME.path or (table.targets is not None and key in _TO_TARGET):
+                        continue  # the tier says it; the report counts the others itself, from the history
                     arms.setdefault((reason, key), set()).add(row.label)
     for (reason, key), labels in arms.items():
         if key.rpartition(".")[2] not in _ATTRIBUTES:
@@ -123,9 +123,15 @@ def environments(material: Material) -> list[Machine]:
         described = {"environment": f"not described (digest {digest[:16]})", "versions": runs[0].versions}
         known = dict(material.environments.get(digest, described))
         heading = f"{'This machine' if len(digests) == 1 else f'Machine {number}'}: {len(runs)} runs"
-        executed = "; ".join(dict.fromkeys(f"{run.tier}, {run.maths} gradients" for run in runs))
+        executed = "; ".join(dict.fromkeys(f"{run.tier}{_compiling(runs, run.tier)}, {run.maths} gradients" for run in runs))
         made.append(Machine(heading, tuple(_flat(known | {"execution": executed}))))
     return made
+
+
+def _compiling(runs: Sequence[Record], tier: str) -> str:
+    """How long the steps of a tier took to compile, where they were compiled."""
+    times_s = [run.compile_time_s for run in runs if run.tier == tier and run.compile_time_s is not None]
+    return f" (compiled before the window, in up to {format_time(max(times_s))} for a run)" if times_s else ""
 
 
 def _flat(facts: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, str]]:

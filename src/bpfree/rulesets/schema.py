@@ -175,7 +175,7 @@ class Rules(Part):
     batch_size: Count
     lr_schedule: LrSchedule = "constant"
     readout: Literal["as-the-arm-says", "best-prefix-on-validation"] = "as-the-arm-says"
-    precision: Literal["float32", "bfloat16"] = "float32"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
     augmentation: Augmentation | dict[str, Augmentation] = "none"
     class_weight: ClassWeights = "none"
     splits: dict[str, Split] | dict[str, Word] = Field(default_factory=lambda: _splits(standard_splits()))

@@ -4,6 +4,7 @@ from bpfree.rulesets import Patience, StopRule, stop_in
 from bpfree.train.budget import ShortBudgetWarning, short_budget
 from bpfree.train.checks import check_budget
 from bpfree.train.clock import Clock, WallClock
+from bpfree.train.compiling import compile_steps
 from bpfree.train.cursor import check_identity, counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
@@ -31,6 +32,7 @@ __all__ = [
     "check_budget",
     "check_identity",
     "check_tier",
+    "compile_steps",
     "counted",
     "evaluate",
     "fit",

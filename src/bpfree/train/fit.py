@@ -12,9 +12,11 @@ import torch
 from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
 from bpfree.nets import Chain
+from bpfree.numerics.products import products_in
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.budget import ShortBudgetWarning, short_budget
+from bpfree.train.compiling import compile_steps
 from bpfree.train.cursor import past
 from bpfree.train.given import as_checkpoint, check_given, check_options, check_whole
 from bpfree.train.health import Health, health_of, warn_of_health
@@ -100,6 +102,10 @@ def _fit(
     checkpoint = as_checkpoint(options.get("checkpoint"))
     entries = [] if checkpoint is None else past(checkpoint)  # before it was resumed
     state = initialise(algorithm, net, seed, data.device)
+    precision = options.get("precision", "float32")
+    if options.get("tier") == "compiled":
+        with products_in(precision):  # before the window opens
+            compile_steps(algorithm, net, state, data, options.get("batch_size", BATCH_SIZE), precision=precision)
     reading = None
     if meter is None:
         entries += [each.entry for each in training(algorithm, net, data, stop, seed=seed, state=state, **options)]
@@ -111,7 +117,8 @@ def _fit(
     diverged = bool(entries) and entries[-1].train_loss is None
     health = None
     if entries and not diverged:
-        health = health_of(algorithm, net, state, data, algorithm.phases(net)[entries[-1].phase])
+        with products_in(precision):
+            health = health_of(algorithm, net, state, data, algorithm.phases(net)[entries[-1].phase])
         warn_of_health(algorithm.name, health)
     return FitResult(
         net=net,

@@ -14,7 +14,14 @@ __all__ = ["identity_of"]
 
 
 def identity_of(
-    algorithm: Algorithm, net: Chain, data: Dataset, stop: StopRule, batch_size: int, seed: int, lr_schedule: str
+    algorithm: Algorithm,
+    net: Chain,
+    data: Dataset,
+    stop: StopRule,
+    batch_size: int,
+    seed: int,
+    lr_schedule: str,
+    precision: str = "float32",
 ) -> dict[str, Any]:
     """JSON values that must be the same in every sitting of one training.
 
@@ -38,6 +45,8 @@ def identity_of(
         "stop metric": [rule.metric for rule in rules],
         "restore_best": [rule.restore_best for rule in rules],
     }
+    if precision != "float32":  # the only one when the first checkpoints were written
+        identity["precision"] = precision
     if lr_schedule != "constant" or len(phases) > 1:
         identity["max_passes"] = [rule.max_passes for rule in rules]
     return identity

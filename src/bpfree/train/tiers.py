@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import collections
 import contextlib
-import functools
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
@@ -26,6 +25,7 @@ from bpfree.algorithms import Algorithm, Phase, State, step
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
+from bpfree.train.compiling import CompiledStep, compiled_step
 
 __all__ = ["TIERS", "Tier", "check_tier", "stepper"]
 
@@ -38,6 +38,10 @@ _WARM_UP = 2
 
 _Kind = tuple[Phase, torch.Size, torch.dtype, bool]
 """What decides which kernels a step launches: phase, shape and number format of its batch, and whether that has weights."""
+
+
+def _kind(batch: Batch, phase: Phase) -> _Kind:
+    return (phase, batch.x.shape, batch.x.dtype, batch.weight is None)
 
 
 class Stepper(Protocol):
@@ -58,8 +62,8 @@ def check_tier(tier: str, device: torch.device) -> None:
         raise UsageError(f"tier graph records CUDA graphs, and the device is {device.type}; use --tier eager or --device cuda")
 
 
-def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State) -> Stepper:
-    """What makes the steps of one training.
+def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State, precision: str = "float32") -> Stepper:
+    """What makes the steps of one training; they are called within ``products_in(precision)``.
 
     Raises:
         UsageError: see :func:`check_tier`.
@@ -69,15 +73,21 @@ def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State) -> Steppe
     if tier == "graph":
         learn = _Recorded(rule, net, state).learn
     elif tier == "compiled":
-        compiled = _compiled(type(rule))
-        learn = lambda batch, phase: compiled(rule, net, state, batch, phase)  # noqa: E731 - one call, as step wants it
+        learn = _compiled(rule, net, state, precision)
     return lambda batch, phase: step(rule, net, state, batch, phase, learn=learn)
 
 
-@functools.cache
-def _compiled(rule: type[Algorithm[Any]]) -> Callable[..., Tensor]:
-    """``learn`` of a rule; torch keeps what it compiled for every net, phase and batch shape that it meets."""
-    return torch.compile(rule.learn, fullgraph=True, dynamic=False)
+def _compiled(rule: Algorithm[Any], net: Chain, state: State, precision: str) -> Callable[[Batch, Phase], Tensor]:
+    """``learn`` as it was compiled for each kind of step, see :mod:`bpfree.train.compiling`."""
+    steps: dict[_Kind, CompiledStep] = {}
+
+    def learn(batch: Batch, phase: Phase) -> Tensor:
+        kind = _kind(batch, phase)
+        if kind not in steps:
+            steps[kind] = compiled_step(rule, net, state, batch, phase, precision)
+        return steps[kind](rule, net, state, batch, phase)
+
+    return learn
 
 
 @dataclass(frozen=True)
@@ -100,7 +110,7 @@ class _Recorded:
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
         """As the rule's ``learn``."""
-        kind = (phase, batch.x.shape, batch.x.dtype, batch.weight is None)
+        kind = _kind(batch, phase)
         recording = self._recordings.get(kind)
         if recording is not None:
             _fill(recording.batch, batch)

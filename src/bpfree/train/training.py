@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Phase, State, check_net, check_weights, warn_of_weaknesses
+from bpfree.algorithms import Algorithm, Phase, State, check_net, check_precision, check_weights, warn_of_weaknesses
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Chain
+from bpfree.numerics.products import products_in
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
 from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, stop_in
@@ -122,6 +123,7 @@ def training(
     seed: int = 0,
     lr_schedule: str = "constant",
     tier: str = "eager",
+    precision: str = "float32",
     state: State | None = None,
     clock: Clock | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
@@ -137,6 +139,7 @@ def training(
         seed: of initial parameters, order of batches and randomness inside steps.
         lr_schedule: a name of :data:`LR_SCHEDULES`.
         tier: how a step is executed, see :mod:`bpfree.train.tiers`.
+        precision: number format of products, in training and validation, see :mod:`bpfree.numerics.products`.
         state: from :func:`initialise`; by default it is made here, on the device of ``data``.
         clock: stamps each pass; by default wall time without energy.
         checkpoint: written after each pass; if the file exists, training goes on from it. It must be of the same training (see
@@ -146,7 +149,8 @@ def training(
 
     Raises:
         UsageError: the rule cannot train this net or read the data's class weights, the net's shapes do not fit the data, there
-            are fewer passes than phases, the checkpoint's identity differs, or an argument is of another kind.
+            are fewer passes than phases, the checkpoint's identity differs, the tier or precision is refused, or an argument is
+            of another kind.
         DataError: the checkpoint is damaged, or of another rule or net.
     """
     check_given(algorithm, net, data, stop)
@@ -154,6 +158,7 @@ def training(
     check_weights(algorithm, data.class_weight)
     check_values(net, data, batch_size, seed, lr_schedule)
     check_tier(tier, data.device)
+    check_precision(algorithm, precision, net.dtype, data.device)
     data = in_format_of(net, data)
     net.train()
     if state is None:
@@ -163,21 +168,22 @@ def training(
     phases = algorithm.phases(net)
     check_budget(algorithm, phases, stop)
     snapshot = Snapshot(net, state)
-    identity = identity_of(algorithm, net, data, stop, batch_size, seed, lr_schedule) | (identity or {})
+    identity = identity_of(algorithm, net, data, stop, batch_size, seed, lr_schedule, precision) | (identity or {})
     cursor = Cursor()
     if checkpoint is not None and checkpoint.exists():
         cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
         _take_up(cursor, phases, stop, snapshot)
     started_s = cursor.time_s
     lrs = tuple(float(optimiser.lr) for optimiser in state.optimisers())
-    take_step = stepper(tier, algorithm, net, state)
-    run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs, take_step)
+    take_step = stepper(tier, algorithm, net, state, precision)
+    run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs, take_step, precision)
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
     while cursor.phase < len(phases) and not cursor.ended:
         phase = phases[cursor.phase]
         if reading is None or reading[0] is not phase:
-            reading = (phase, *read_by(net, data, phase))
+            with products_in(precision):
+                reading = (phase, *read_by(net, data, phase))
         _, inputs, reader = reading
         rule = stop_in(stop, phase)
         watch = cursor.watch or Watch(phase_cap(rule, cursor.passes, phase))
@@ -234,6 +240,7 @@ class _Run:
     Attributes:
         lrs: the learning rates at its start, of all optimisers of the state.
         step: in the tier that was asked for.
+        precision: of products.
     """
 
     algorithm: Algorithm
@@ -245,6 +252,7 @@ class _Run:
     clock: Clock
     lrs: tuple[float, ...]
     step: Stepper
+    precision: str
 
     def learn(self, cursor: Cursor, phase: Phase, inputs: Dataset, reader: Phase, factor: float) -> float:
         """One pass over the training split, counted and checked; the mean loss.
@@ -256,17 +264,22 @@ class _Run:
         self.state.scale_lr(factor)
         batches = inputs.batches("train", self.batch_size, pass_index=cursor.passes, seed=self.seed)
         draws = stream_key(self.seed, cursor.passes)
-        train_loss, steps, examples = _one_pass(self.step, batches, reader, draws, self.net.device)
+        with products_in(self.precision):
+            train_loss, steps, examples = _one_pass(self.step, batches, reader, draws, self.net.device)
         check_pass(self.algorithm, self.data, self.batch_size, steps, examples)
         check_schedule(self.algorithm, self.state, [lr * factor for lr in self.lrs])
         cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
-        self.algorithm.close(self.net, self.state, phase)
+        with products_in(self.precision):
+            self.algorithm.close(self.net, self.state, phase)
         return train_loss
 
     def validate(self, cursor: Cursor, inputs: Dataset, reader: Phase, *, with_loss: bool) -> Evaluation:
         """The validation split after a pass; its seconds are counted."""
         before_s = self.clock.elapsed_s()
-        result = evaluate(self.algorithm, self.net, self.state, inputs, "validation", reader, with_loss=with_loss, choosing=True)
+        with products_in(self.precision):
+            result = evaluate(
+                self.algorithm, self.net, self.state, inputs, "validation", reader, with_loss=with_loss, choosing=True
+            )
         cursor.eval_time_s += self.clock.elapsed_s() - before_s
         cursor.passes += 1
         return result

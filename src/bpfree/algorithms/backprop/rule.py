@@ -161,6 +161,9 @@ class Backprop(BlockGradients[NetState[Any]]):
             extra_parameters=0,
         )
 
+    def _why_not_bfloat16(self) -> str | None:
+        return None if self.orthogonal == "none" else "no rows can be made orthonormal"
+
     def _check_net(self, net: Chain) -> None:
         super()._check_net(net)
         if self.orthogonal != "none":

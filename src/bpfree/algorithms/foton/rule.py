@@ -201,13 +201,11 @@ class Foton(Algorithm[FotonState]):
             note="no derivative in hidden blocks; the feedback is the product of the exact weights",
         )
 
+    def _why_not_bfloat16(self) -> str:
+        return "the difference of two nearly equal activities cancels"
+
     def _check_net(self, net: Chain) -> None:
         super()._check_net(net)
-        if net.dtype == torch.bfloat16:
-            raise UsageError(
-                f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
-                "use float32"
-            )
         lost = "the guarantee that the update equals backprop's gradient in a linear net is lost"
         check_orthogonal(self.name, net, lost=lost, output=self.output == "orthonormal")
         overlapping = next((k for k, block in enumerate(net) if operator.overlaps(block)), None)

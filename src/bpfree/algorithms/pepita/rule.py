@@ -192,6 +192,9 @@ class Pepita(Algorithm[PepitaState]):
             note="no derivative in hidden blocks" + ("; feedback by weight mirroring" if self.mirroring else ""),
         )
 
+    def _why_not_bfloat16(self) -> str:
+        return "the difference of two nearly equal activities cancels"
+
     def _check_net(self, net: Chain) -> None:
         super()._check_net(net)
         for k, block in enumerate(net):
@@ -201,11 +204,6 @@ class Pepita(Algorithm[PepitaState]):
                 raise UsageError(
                     f"{self.name}: block {k} is a {type(block).__name__}, and mirroring needs dense blocks (mlp:1x1024)"
                 )
-        if net.dtype == torch.bfloat16:
-            raise UsageError(
-                f"{self.name}: the net is {net.dtype}, in which the difference of two nearly equal activities cancels; "
-                "use float32"
-            )
 
     def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         return depth_weakness(len(net))
