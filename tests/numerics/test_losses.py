@@ -8,13 +8,24 @@ import pytest
 import torch
 from differences import central_differences, numbers
 
-from bpfree.numerics.losses import at_least_float32, cross_entropy, one_hot, softmax_residual
+from bpfree.numerics.losses import at_least_float32, cross_entropy, loss_and_residual, one_hot, softmax_residual
 
 
 def test_residual_is_the_derivative_of_the_mean_loss() -> None:
     scores, y = numbers(7, 4), torch.tensor([0, 1, 2, 3, 3, 0, 2])
     expected = central_differences(lambda s: cross_entropy(s, y), scores)
     torch.testing.assert_close(softmax_residual(scores, y), expected, atol=1e-9, rtol=0)
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("weighted", [False, True])
+def test_loss_and_residual_of_the_same_scores(dtype: torch.dtype, weighted: bool) -> None:
+    scores, y = numbers(7, 4).to(dtype), torch.tensor([0, 1, 2, 3, 3, 0, 2])
+    weight = torch.linspace(0.5, 2, 7) if weighted else None
+    loss, residual = loss_and_residual(scores.t().contiguous().t(), y, weight)  # as class_scores gives them
+    assert loss == cross_entropy(scores, y, weight)
+    assert residual.dtype == dtype
+    torch.testing.assert_close(residual, softmax_residual(scores, y, weight))
 
 
 def test_residual_rows_sum_to_zero_and_the_label_is_pulled_up() -> None:

@@ -266,9 +266,7 @@ class Foton(Algorithm[FotonState]):
         for k, block in enumerate(net):
             modulated = self._masked(block(modulated), k, state, batch)
             activity = stored.pop()
-            difference = weighted_rows((activity - modulated).mul_(scale), batch.weight)
-            self._block_step(block, state.slot(k), difference, before)
-            del difference
+            self._block_step(block, state.slot(k), weighted_rows((activity - modulated).mul_(scale), batch.weight), before)
             before = activity
         return loss.reshape(1)
 
