@@ -52,12 +52,12 @@ def products_in(precision: str) -> Iterator[None]:
         places = (torch.backends.cuda.matmul, torch.backends.cudnn)
         allowed = [place.allow_tf32 for place in places]
         for place in places:
-            place.allow_tf32 = True
+            place.allow_tf32 = True  # pyright: ignore[reportAttributeAccessIssue]  # torch replaces the module by an object
         try:
             yield
         finally:
             for place, before in zip(places, allowed, strict=True):
-                place.allow_tf32 = before
+                place.allow_tf32 = before  # pyright: ignore[reportAttributeAccessIssue]
     else:
         yield
 

@@ -52,11 +52,13 @@ class CompiledStep:
         """
         if self.compile_s is not None:
             return self.call(rule, net, state, batch, phase)
+        from torch._dynamo.exc import TorchDynamoException  # deferred: the compiler takes seconds to load
+
         begin_s = time.perf_counter()
         try:
             with _autograd_traced():
                 losses = self.call(rule, net, state, batch, phase)
-        except torch._dynamo.exc.TorchDynamoException as error:
+        except TorchDynamoException as error:
             reason = str(error).splitlines()[0]
             raise UsageError(f"{rule.name} cannot be compiled ({reason}); use --tier eager") from None
         self.compile_s = time.perf_counter() - begin_s
