@@ -94,5 +94,5 @@ def loss_and_residual(scores: Tensor, y: Tensor, weight: Tensor | None = None) -
     logs = torch.log_softmax(at_least_float32(scores), 1)
     loss, n = _aten.nll_loss_forward.default(logs, y, None, _MEAN, _IGNORED)
     by_logs = _aten.nll_loss_backward.default(_ONE[logs.dtype], logs, y, None, _MEAN, _IGNORED, n)
-    residual = torch._log_softmax_backward_data(by_logs, logs, 1, logs.dtype)
+    residual = torch._log_softmax_backward_data(by_logs, logs, 1, logs.dtype)  # pyright: ignore[reportPrivateImportUsage]
     return loss, residual if logs.dtype == scores.dtype else residual.to(scores.dtype)
