@@ -73,7 +73,8 @@ from bpfree.algorithms import (
 )
 from bpfree.data import Batch
 from bpfree.nets import Chain, DenseBlock
-from bpfree.numerics.losses import cross_entropy, softmax_residual
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,8 +96,8 @@ class Renewing(BlockGradients[NetState[Any]]):
             x, saved = block_forward(block, x, self.maths)
             activities.append(saved)
         h = net[-1].features(x)
-        g = net.output(h)
-        residual = softmax_residual(g, batch.y)
+        g = class_scores(h, net.output.weight, net.output.bias)
+        loss, residual = loss_and_residual(g, batch.y)
         gradients = [residual.t() @ h, residual.sum(0)]
         delta = net[-1].features_gradient(residual @ net.output.weight)
         for k in reversed(range(len(net))):
@@ -104,7 +105,7 @@ class Renewing(BlockGradients[NetState[Any]]):
             gradients = [*of_block, *gradients]
             delta = delta if by_input is None else by_input
         state.optimiser.step(list(net.parameters()), gradients)
-        return cross_entropy(g, batch.y).reshape(1)
+        return loss.reshape(1)
 
     def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:
         return (Upkeep("renewal", self.renew_every, self._renew),)
