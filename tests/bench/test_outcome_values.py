@@ -52,6 +52,7 @@ def test_every_field_of_a_search() -> None:
         "best_trial": 1, "best_val_accuracy": 0.9, "trials": 4, "diverged_trials": 1, "failed_trials": 0,
         "passes_per_trial": 5, "passes_per_run": 9,
         "examples_per_trial": 200, "examples_per_run": n_train, "n_validation": n_validation, "time_s": 15.75, "joules": 150.5,
+        "trials_at_once": 1,
         "space": {"lr": "log-uniform 0.0001 to 0.02", "weight_decay": "log-uniform 0.001 to 1"}, "at_edge": ["lr"],
         "unequal_search": ["lr"], "sampler": {"name": "qmc"},
         "tried": [

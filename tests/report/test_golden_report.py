@@ -235,6 +235,7 @@ def test_every_number_of_the_csv(paths: report.ReportPaths) -> None:
             **dict.fromkeys(("n_ended_by_hours", "n_ended_by_cap", "n_ended_by_itself"), 0),
             "n_ended_by_patience": single["n_ok"],
             **dict.fromkeys(("mean_balanced_accuracy_fraction", "mean_majority_share_fraction", "mean_recall_by_class_fraction")),
+            "compile_time_s": None,
         }  # fmt: skip
         for column in MEAN_COLUMNS:
             values = (MEANS[key] | COST_MEANS[key]).get(column, (None, None, None))

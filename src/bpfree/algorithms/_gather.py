@@ -14,15 +14,12 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 
 from bpfree.numerics.host import host_value, on_host
-
-if TYPE_CHECKING:
-    from bpfree.algorithms._state import Optimiser
 
 __all__ = ["GATHER_BYTES", "Gather", "gathered", "is_small", "without_autograd"]
 
@@ -30,6 +27,21 @@ GATHER_BYTES = 1 << 20
 """Bytes of a net's parameters up to which the gradients of all blocks are kept for one update: about a core's second cache."""
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class Optimiser(Protocol):
+    """What is read here of :class:`bpfree.algorithms._state.Optimiser`, which has a gather."""
+
+    kind: str
+    momentum: float
+
+    def tensors(self, first: int, n: int) -> tuple[list[Tensor], list[Tensor], list[Tensor]]: ...
+
+    def rates(self) -> tuple[Tensor, Tensor | None]: ...
+
+    def update(
+        self, parameters: list[Tensor], gradients: list[Tensor], moments: list[Tensor], second: list[Tensor], counts: list[Tensor]
+    ) -> None: ...
 
 
 def is_small(net: nn.Module) -> bool:

@@ -94,10 +94,16 @@ def length_normalise(x: Tensor, squares: Tensor | None = None) -> Tensor:
     return x / normal_length(x, squares).reshape(-1, *([1] * (x.dim() - 1)))
 
 
+def above_zero(mean_squares: Tensor) -> Tensor:
+    """√m + NORM_EPS, in place where no derivative is taken: that of the root reads the root."""
+    root = mean_squares.sqrt_()
+    return root + NORM_EPS if root.requires_grad else root.add_(NORM_EPS)
+
+
 def normal_length(x: Tensor, squares: Tensor | None = None) -> Tensor:
     """What :func:`length_normalise` divides each row by, (n,): its root mean square, and a little."""
     squares = row_squares(x) if squares is None else squares
-    return (squares / math.prod(x.shape[1:])).sqrt_().add_(NORM_EPS).to(x.dtype)
+    return above_zero(squares / math.prod(x.shape[1:])).to(x.dtype)
 
 
 def pair_loss(g: Tensor, alpha: Tensor | float, weight: Tensor | None = None) -> Tensor:

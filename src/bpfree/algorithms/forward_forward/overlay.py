@@ -21,7 +21,7 @@ from torch import Tensor
 
 from bpfree.nets import DenseBlock
 from bpfree.numerics.activations import ACTIVATIONS
-from bpfree.numerics.goodness import NORM_EPS
+from bpfree.numerics.goodness import above_zero
 from bpfree.numerics.handover import Handover
 from bpfree.numerics.losses import at_least_float32, one_hot
 
@@ -90,7 +90,7 @@ def blank_picture(x: Tensor, n_classes: int, *, reads_neutral: bool) -> Picture:
 
     def scale(label_squares: float) -> Tensor:
         """What :func:`length_normalise` would multiply each row by, once the label's squares are in."""
-        length = (squares + label_squares).div_(size).sqrt_().add_(NORM_EPS)
+        length = above_zero((squares + label_squares).div_(size))
         return length.reciprocal_().to(x.dtype)
 
     # Every label paints one 1 and K − 1 zeros, so the length does not depend on which.
