@@ -37,8 +37,9 @@ bench: $(READY)
 bench-compare: $(READY)
 	$(BIN)/python benchmarks/bench.py --compare $(OPTIONS)
 
+# In the order of the files: by default those of few tests come last, and some of these are long, so that one process stands still.
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile $(PYTEST)
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
 
 test-all: lint
 	$(BIN)/python -m pytest -m "not gpu" --timeout 7200 $(PYTEST)
