@@ -130,10 +130,10 @@ def costs(table: Values) -> tuple[tuple[str, str, str], ...]:
     return METERED if any(row["energy_j"] for row in table["rows"]) else SHARED
 
 
-def run(experiment: Experiment, data_dir: Path | None, device: str = "cpu") -> int:
+def run(experiment: Experiment, data_dir: Path | None, device: str = "cpu", tier: str = "eager") -> int:
     """What is missing of an experiment, by ``bpfree compare``; its exit status."""
     command = [sys.executable, "-m", "bpfree", "compare", "--ruleset", str(experiment.rules), "--out", str(experiment.directory)]
-    command += ["--device", device]
+    command += ["--device", device, "--tier", tier]
     return subprocess.run([*command, *(["--data-dir", str(data_dir)] if data_dir else [])], check=False).returncode
 
 
@@ -370,13 +370,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser.add_argument("numbers", nargs="*", type=int, help="experiments to run, by their numbers below")
     parser.add_argument("--data-dir", type=Path, default=None, help="holds mnist/ and cifar-10-batches-py/ (or BPFREE_DATA)")
     parser.add_argument("--device", default="cpu", help="cpu or cuda; a run goes on on the device that it began on")
+    parser.add_argument("--tier", default="eager", help="eager, compiled or graph; the same for all runs of an experiment")
     parser.add_argument("--page", action="store_true", help="only the page")
     asked = parser.parse_args(arguments)
     known = range(1, len(EXPERIMENTS) + 1)
     if not (asked.numbers or asked.page) or not all(number in known for number in asked.numbers):
         parser.error(f"name experiments ({', '.join(map(str, known))}), or give --page")
     for number in asked.numbers:
-        status = run(EXPERIMENTS[number - 1], asked.data_dir, asked.device)
+        status = run(EXPERIMENTS[number - 1], asked.data_dir, asked.device, asked.tier)
         if status:
             return status
     write_atomic(PAGE, page(EXPERIMENTS))
