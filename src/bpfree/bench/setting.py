@@ -95,7 +95,7 @@ def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = Tr
     check_tier(setting.ruleset.plan.tier, setting.device)
     if setting.ruleset.plan.tier == "compiled" and setting.device.type == "cpu":
         raise UsageError(
-            "tier compiled is refused on a processor: what torch 2.13 compiled of forward-forward wrote beyond its memory there, "
+            "tier compiled is refused on a processor: what torch 2.13 compiled of one rule wrote beyond its memory there, "
             "and no other rule has been measured so; use --tier eager"
         )
     net = setting.build_net()
