@@ -17,13 +17,14 @@ from bpfree.data import Batch, Dataset
 from bpfree.meter import live_memory
 from bpfree.meter.meter import synchronise
 from bpfree.nets import build
+from bpfree.numerics.layout import is_by_pixels
 from bpfree.train import evaluate, initialise, read_by
 from bpfree.train.tiers import stepper
 
 __all__ = ["TORCH", "Contender", "of_arm", "of_torch"]
 
 TORCH = "torch"
-"""``nn.Module``, autograd and fused AdamW: what every ratio is to."""
+"""``nn.Module``, autograd and fused AdamW, in the memory layout that all rules train in: what every ratio is to."""
 
 
 @dataclass(frozen=True)
@@ -87,10 +88,12 @@ def of_torch(net_name: str, data: Dataset, batch_size: int) -> Contender:
     net = build(net_name, data.in_shape, data.n_classes)
     initialise(Arm.parse("backprop").build({}), net, 0, data.device)
     module = copy.deepcopy(net.to_module())
+    by_pixels = any(is_by_pixels(parameter) for parameter in module.parameters())
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
 
     def step(batch: Batch) -> torch.Tensor:
-        loss = F.cross_entropy(module(batch.x), batch.y)
+        x = batch.x.contiguous(memory_format=torch.channels_last) if by_pixels else batch.x
+        loss = F.cross_entropy(module(x), batch.y)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)

@@ -20,6 +20,7 @@ from bpfree.nets.probe import called, evaluating
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.conv import ConvSaved, Statistics, conv_activity, conv_gradients
 from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.layout import by_pixels, is_by_pixels
 from bpfree.numerics.local import affine_gradients, dense_activity
 
 __all__ = [
@@ -224,6 +225,7 @@ def block_gradients(
     if not _uses_autograd(block, maths):
         return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through)
     a, leaf = saved.pop(), saved.pop()
+    delta = _alike(delta, a)
     wanted: list[Tensor] = [*block.parameters(), *also, *([leaf] if need_input else [])]
     if torch.compiler.is_compiling():  # a compiler plans the memory itself, and does not trace the root
         outputs, given = a, taken(delta)[0]
@@ -233,6 +235,13 @@ def block_gradients(
     del a
     gradients = list(torch.autograd.grad(outputs, wanted, given, materialize_grads=True))  # an unused parameter's is zero
     return gradients, (gradients.pop() if need_input else None)
+
+
+def _alike(delta: Tensor | Handover, a: Tensor) -> Tensor | Handover:
+    """In the memory layout of the activity, so that no kernel of the block is given both."""
+    if not is_by_pixels(a):
+        return delta
+    return Handover(by_pixels(taken(delta)[0])) if isinstance(delta, Handover) else by_pixels(delta)
 
 
 class _Root(torch.autograd.Function):

@@ -103,13 +103,13 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, number
-from bpfree.algorithms._heads import READOUTS, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
+from bpfree.algorithms._heads import READOUTS, at_head, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
 from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
-from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.handover import Handover
 from bpfree.numerics.local import class_scores
-from bpfree.numerics.losses import loss_and_residual, softmax_residual
+from bpfree.numerics.losses import softmax_residual
 
 __all__ = ["BEST_PREFIX", "MonoForward"]
 
@@ -206,25 +206,25 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         if not learn:  # frozen: running statistics, as at evaluation
             return block_activity(block, carry), carry.new_zeros(())
         a, saved = block_forward(block, carry, self.maths)
-        return a, self._update(block, slot, block.features(a), saved, y, weight)
+        return a, self._update(block, slot, a, saved, y, weight)
 
     def last_step(
         self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, weight: Tensor | None = None
     ) -> tuple[None, Tensor]:
         """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
         a, saved = block_forward(block, carry, self.maths)
-        given = Handover(block.features(a))
+        given = Handover(a)
         del a
         return None, self._update(block, slot, given, saved, y, weight)
 
     def _update(
-        self, block: Block, slot: HeadSlot, features: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
+        self, block: Block, slot: HeadSlot, activity: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
     ) -> Tensor:
-        """One step of block and head, from its features (n, o); returns the loss (0-D)."""
-        loss, of_head, delta = _at_head(block, slot, features, y, weight)
-        del features
+        """One step of block and head, from its activity; returns the loss (0-D)."""
+        loss, of_head, delta = at_head(block, activity, slot.projection, None, y, weight)
+        del activity
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-        slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, of_head])
+        slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, *of_head])
         return loss
 
     def scores(self, net: Chain, state: MonoState, x: Tensor, phase: Phase) -> Tensor:
@@ -274,15 +274,3 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         yield head, s.input(k) + 2 * activity + s.n * s.classes
         handed_on = 0 if k == max(phase.learning) else activity  # goes on to the next block
         yield block.parameters + head, s.input(k) + handed_on + activity
-
-
-def _at_head(
-    block: Block, slot: HeadSlot, features: Tensor | Handover, y: Tensor, weight: Tensor | None
-) -> tuple[Tensor, Tensor, Handover]:
-    """Loss (0-D), dM and dA; scores and residual are freed on return."""
-    h, _ = taken(features)  # (n, o)
-    projection = slot.projection
-    g = class_scores(h, projection)  # (n, c)
-    loss, residual = loss_and_residual(g, y, weight)  # (n, c), already divided by n
-    del g
-    return loss, residual.t().mm(h), Handover(block.features_gradient(residual.mm(projection)))
