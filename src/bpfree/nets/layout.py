@@ -1,9 +1,9 @@
 """The memory layout in which a net is trained: the one place that decides it, for every rule.
 
 On a processor torch's convolutions, pooling and BatchNorm are quicker on images that lie pixel after pixel (channels-last) than
-on those that lie channel after channel: steps of ``cnn3``, ``mf-cnn4`` and ``resnet8`` take .6 to .8 of the time, those of torch's
-own modules as well (docs/performance.md, "CNN and token steps"). Sums are rounded in another order, values are the same otherwise.
-On other devices a net keeps the layout that it has.
+on those that lie channel after channel: steps of ``cnn3``, ``mf-cnn4`` and ``resnet8`` take .6 to .8 of the time, and so do those
+of torch's own modules (docs/performance.md, "CNN and token steps"). Sums are rounded in another order, values are the same
+otherwise. On other devices a net keeps the layout that it has.
 """
 
 from __future__ import annotations
