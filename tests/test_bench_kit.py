@@ -101,10 +101,11 @@ def test_the_part_of_the_page() -> None:
     assert lines[-2:] == ["| `import torch` | 2 s | 1.00 |", ""]
 
 
-def test_what_was_not_measured_has_no_figure() -> None:
+def test_what_was_not_measured_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps alone were timed; or the results are from before multiply-adds were counted."""
+    from bench_kit import page
     from bench_kit.comparing import slower
-    from bench_kit.page import figure, part
+    from bench_kit.page import part
 
     steps = copy.deepcopy(FOUND)
     for each in steps["cases"][0]["rows"]:
@@ -115,7 +116,11 @@ def test_what_was_not_measured_has_no_figure() -> None:
     assert slower(FOUND, steps) == slower(steps, FOUND) == []
     passes = copy.deepcopy(FOUND)
     del passes["cases"][0]["rows"][2]["step"]
-    assert figure(passes) != figure(FOUND)
+    drawn: list[list[dict[str, Any]]] = []
+    draw = page.draw
+    monkeypatch.setattr(page, "draw", lambda chart, data, height: drawn.append(data["rows"]) or draw(chart, data, height))
+    assert "seconds of a training step" in page.figure(passes).lower()
+    assert drawn == [[{"row": "mlp:2x8, batch 4: mono-forward", "tier": "eager", "ratio": 0.8}]]
 
 
 def test_a_case_is_measured_whole() -> None:
