@@ -170,23 +170,21 @@ def test_an_unknown_kind_of_timing_is_refused(capsys: pytest.CaptureFixture[str]
 
 
 def test_torchs_step_has_the_memory_layout_of_the_rules() -> None:
-    """Its loss is that of backprop on the same batch, and its images lie as theirs."""
-    from bench_kit.contenders import of_arm, of_torch
+    from bench_kit.contenders import of_torch
 
     from bpfree import data
 
     loaded = data.load("synthetic:n=60:inputs=3x8x8").without_test()
-    batch = next(iter(loaded.batches("train", 16)))
-    seen: list[bool] = []
-    handle = torch.nn.modules.module.register_module_forward_hook(
-        lambda module, _, out: seen.append(is_by_pixels(out)) if isinstance(module, torch.nn.Conv2d) else None
-    )
+    torchs = of_torch("cnn3:4-4-4", loaded, 16)
+    seen: list[tuple[bool, bool]] = []
+
+    def look(module: torch.nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        if isinstance(module, torch.nn.Conv2d):
+            seen.append((is_by_pixels(given[0]), is_by_pixels(out)))
+
+    handle = torch.nn.modules.module.register_module_forward_hook(look)
     try:
-        losses = [
-            each.step(batch)
-            for each in (of_torch("cnn3:4-4-4", loaded, 16), of_arm("backprop", "eager", "cnn3:4-4-4", loaded, 16))
-        ]
+        torchs.step(next(iter(loaded.batches("train", 16))))
     finally:
         handle.remove()
-    assert seen and all(seen)
-    torch.testing.assert_close(losses[0].reshape(1), losses[1])
+    assert seen == [(True, True)] * 3
