@@ -9,7 +9,7 @@ otherwise. On other devices a net keeps the layout that it has.
 from __future__ import annotations
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bpfree.nets.blocks import Block, DenseBlock
 from bpfree.nets.chain import Chain
@@ -20,6 +20,10 @@ from bpfree.numerics.layout import by_pixels, is_by_pixels
 
 __all__ = ["activity_of", "features_in_memory", "head_in_memory", "head_of", "lay_out"]
 
+LEAST_CHANNELS = 16
+"""Of a strided 1 x 1 convolution. With fewer channels in than a vector register holds, oneDNN's kernel for the weight gradient of
+images that lie pixel after pixel writes beyond its memory (oneDNN issue 6035, open in 2026; torch 2.13 crashes by it)."""
+
 TOLERANCE = 1e-3
 """Largest difference between the scores of both layouts, relative to the largest score: rounding makes far less."""
 
@@ -27,20 +31,34 @@ TOLERANCE = 1e-3
 def lay_out(net: Chain, device: torch.device) -> None:
     """Bring a net on a processor to the layout in which it trains quickest there, before anything keeps its addresses.
 
-    That is channels-last for a float32 net whose blocks hand on images. A user's module that cannot take such images (``view``
-    refuses them), or makes something else of them, leaves the net as it is.
+    That is channels-last for a float32 net whose blocks hand on images. A net stays as it is if it has a convolution other than
+    plain ones (groups, dilation, transposed, and see :data:`LEAST_CHANNELS`), or a user's module that cannot take such images
+    (``view`` refuses them) or makes something else of them.
 
     Args:
         net: on the processor.
         device: on which it will be trained.
     """
-    if device.type != "cpu" or net.dtype != torch.float32 or all(len(block.out_shape) != 3 for block in net):
+    hands_on_images = any(len(block.out_shape) == 3 for block in net)
+    if device.type != "cpu" or net.dtype != torch.float32 or not hands_on_images or not _has_plain_convolutions(net):
         return
     foreign = any(type(block) not in (ConvBlock, DenseBlock) for block in net)
     before = _scores(net) if foreign else None
     net.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]  # torch does not declare it
     if before is not None and not _same(before, _scores(net)):
         net.to(memory_format=torch.contiguous_format)  # pyright: ignore[reportCallIssue]
+
+
+def _has_plain_convolutions(net: Chain) -> bool:
+    """Whether every parameter that has a layout to choose is the weight of a convolution whose kernels are known to be right."""
+    plain = {id(module.weight) for module in net.modules() if type(module) is nn.Conv2d and _is_plain(module)}
+    return all(parameter.dim() < 4 or id(parameter) in plain for parameter in net.parameters())
+
+
+def _is_plain(conv: nn.Conv2d) -> bool:
+    known = conv.groups == 1 and conv.dilation == (1, 1) and conv.padding_mode == "zeros"
+    strided = conv.kernel_size == (1, 1) and conv.stride != (1, 1)
+    return known and (not strided or conv.in_channels >= LEAST_CHANNELS)
 
 
 def _scores(net: Chain) -> Tensor | None:
