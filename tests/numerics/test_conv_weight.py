@@ -10,6 +10,7 @@ from bpfree.meter import count_flops
 from bpfree.numerics import conv_weight
 from bpfree.numerics.conv_weight import by_patches, is_quicker
 from bpfree.numerics.layout import by_pixels, is_by_pixels
+from bpfree.numerics.products import products_in
 
 
 def draw(*shape: int, seed: int = 0, dtype: torch.dtype = torch.float64) -> Tensor:
@@ -50,6 +51,9 @@ def test_it_is_used_for_wide_convolutions_of_images_that_lie_pixel_after_pixel()
         assert not is_quicker(dz[:, :127].contiguous(memory_format=torch.channels_last), x, 3)
         assert not is_quicker(dz, x.contiguous(), 3) and not is_quicker(dz.contiguous(), x, 3)
         assert not is_quicker(dz.bfloat16(), x.bfloat16(), 3)
+        with products_in("bfloat16"):  # a product is rounded once
+            assert not is_quicker(dz, x, 3)
+        assert is_quicker(dz, x, 3)
     assert not is_quicker(dz, x, 3)  # autograd records
 
 

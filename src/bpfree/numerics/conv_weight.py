@@ -21,6 +21,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bpfree.numerics.layout import is_by_pixels
+from bpfree.numerics.products import are_rounded
 
 __all__ = ["by_patches", "is_quicker"]
 
@@ -36,7 +37,7 @@ _FORMATS = (torch.float32, torch.float64)
 def is_quicker(dz: Tensor, x: Tensor, kernel: int) -> bool:
     """Whether :func:`by_patches` is the quicker way: many channels, on a processor, images that lie pixel after pixel.
 
-    Never where autograd records or a compiler traces, and not for formats that are too narrow to add parts up in.
+    Never where autograd records or a compiler traces, and not in formats that are too narrow to add parts up in.
 
     Args:
         dz: derivative by the convolution's result (n, o, i, j).
@@ -50,7 +51,7 @@ def is_quicker(dz: Tensor, x: Tensor, kernel: int) -> bool:
         and x.shape[1] * kernel**2 >= PATCH
         and is_by_pixels(x)
         and is_by_pixels(dz)
-        and not (torch.is_grad_enabled() or torch.compiler.is_compiling())
+        and not (torch.is_grad_enabled() or torch.compiler.is_compiling() or are_rounded())
     )
 
 
