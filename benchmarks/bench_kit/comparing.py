@@ -25,8 +25,8 @@ def _cases(committed: Found, now: Found) -> Iterator[str]:
     for case in now["cases"]:
         for row in case["rows"]:
             old = old_rows.get((case["case"], row["arm"], row["tier"]))
-            for kind in KINDS if old is not None else ():
-                if kind not in row or kind not in old:
+            for kind in KINDS:
+                if old is None or kind not in row or kind not in old:
                     continue
                 yield from _line(
                     f"{case['case']}: {kind} of {row['arm']} ({row['tier']})", old[kind], row[kind], "least_ratio", "torch's"

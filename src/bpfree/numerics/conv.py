@@ -185,7 +185,7 @@ def conv_gradients(
         del values  # freed before the next stage makes its derivative
     derivative = alike(derivative, saved.x)
     by_input, by_weight, by_bias = _of_convolution(derivative, saved.x, weight, plan, bias=bias, need_input=need_input)
-    return [by_weight, *([by_bias] if bias else []), *of_norm], by_input if need_input else None
+    return [by_weight, *([] if by_bias is None else [by_bias]), *of_norm], by_input if need_input else None
 
 
 def _of_convolution(
@@ -194,7 +194,8 @@ def _of_convolution(
     """dx, dW and db (None where they are not asked for)."""
     kernel = weight.shape[2]
     if not is_quicker(dz, x, kernel):
-        return _by_kernel(dz, x, weight, plan, [need_input, True, bias])
+        by_input, by_weight, by_bias = _by_kernel(dz, x, weight, plan, [need_input, True, bias])
+        return by_input, by_weight, by_bias if bias else None
     by_weight = by_patches(dz, x, kernel, plan.stride, plan.padding)
     by_bias = dz.permute(0, 2, 3, 1).flatten(0, 2).sum(0) if bias else None
     by_input = _by_kernel(dz, x, weight, plan, [True, False, False])[0] if need_input else None
