@@ -23,7 +23,7 @@ BLANK = '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="240" viewBo
 
 
 gc.set_threshold(20_000, 20, 20)
-"""Python's collector looks at what ten thousand tests keep in memory once for every 700 new objects: an eighth of the tests' time."""
+"""By default Python searches what ten thousand tests keep in memory once for every 700 new objects: an eighth of the time."""
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
