@@ -113,7 +113,7 @@ def test_numpy_draws_what_torch_draws(parts: tuple[int, ...], monkeypatch: pytes
 
 @pytest.mark.slow  # it loads torch's compiler; the next test is the short form
 def test_what_a_compiler_makes_of_draws_stays_in_its_memory() -> None:
-    """53 numbers are no whole number of vectors: the last one was stored whole, over what follows (integers that wrap, in C++)."""
+    """53 numbers are no whole count of vectors: the last was stored whole, over what follows (integers that wrap, in C++)."""
 
     def draw(labels: torch.Tensor, of_batch: torch.Tensor) -> torch.Tensor:
         return torch.stack([labels, wrong_labels(labels, 10, of_batch)])
