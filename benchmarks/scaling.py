@@ -1,11 +1,12 @@
-"""How the time of a training step grows with examples, depth and width, beside its multiply-adds.
+"""How the processor time of a training step grows with examples, depth and width, beside its multiply-adds.
 
     python benchmarks/scaling.py                 # measures (some minutes), writes benchmarks/results/scaling.json
     python benchmarks/scaling.py --page          # the table and the figure of docs/performance.md from it
 
 A sweep changes one size and leaves the others. Windows of all rules and sizes follow one another in turns; the least counts. The
 exponent p of time ~ size^p is the slope of a line through the three largest sizes, both axes logarithmic; the same of the
-multiply-adds, which follow from the shapes by the rule's own formula. The noise of p is what the windows of single turns give.
+multiply-adds, which follow from the shapes by the rule's own formula. The noise of p is half the distance between the quartiles
+of what single turns give. Time is that of the processor, one thread: other programs disturb it less than the clock on the wall.
 A rule of several phases is timed in the last, whose step needs most.
 """
 
@@ -42,6 +43,8 @@ from bpfree.train import initialise
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 ARMS = "backprop,mono-forward,mono-forward:schedule=staged,forward-forward,cascaded-forward"
 INPUTS = 784
+UPDATE = "Adam's update alone"
+"""Of all parameters, beside the rules: its multiply-adds are the numbers that it updates."""
 LARGE_END = 3
 """Sizes through which the exponent is fitted."""
 
@@ -62,9 +65,9 @@ class Sweep:
 
 
 SWEEPS = (
-    Sweep("examples in a batch, mlp:2x500", (32, 128, 512, 1024, 2048, 4096), lambda n: ("mlp:2x500", n)),
-    Sweep("blocks, width 256, batch 512", (2, 4, 8, 16, 32, 64), lambda depth: (f"mlp:{depth}x256", 512)),
-    Sweep("width, two blocks, batch 512", (64, 128, 250, 500, 1000, 2000, 4000), lambda width: (f"mlp:2x{width}", 512)),
+    Sweep("examples in a batch, mlp:2x500", (32, 64, 128, 256, 512, 1024, 2048), lambda n: ("mlp:2x500", n)),
+    Sweep("blocks, width 256, batch 128", (2, 4, 8, 16, 32, 64), lambda depth: (f"mlp:{depth}x256", 128)),
+    Sweep("width, two blocks, batch 256", (64, 128, 250, 500, 1000, 2000, 4000), lambda width: (f"mlp:2x{width}", 256)),
 )
 
 
@@ -86,15 +89,22 @@ def fitted(sizes: Sequence[int], seconds: Sequence[Sequence[float]], macs: Seque
         macs: multiply-adds of every size.
 
     Returns:
-        ``time`` of the least windows, ``macs``, and ``noise``: half the range of the exponents of single turns.
+        ``time`` of the least windows, ``macs``, and ``noise``: half the distance between the quartiles of single turns.
     """
     end, its_seconds = sizes[-LARGE_END:], seconds[-LARGE_END:]
     of_turns = [exponent(end, turn) for turn in zip(*its_seconds, strict=True)]
     return {
         "time": exponent(end, [min(windows) for windows in its_seconds]),
         "macs": exponent(end, macs[-LARGE_END:]),
-        "noise": (max(of_turns) - min(of_turns)) / 2,
+        "noise": _half_between_quartiles(of_turns),
     }
+
+
+def _half_between_quartiles(values: Sequence[float]) -> float:
+    if len(values) < 4:
+        return (max(values) - min(values)) / 2
+    low, _, high = statistics.quantiles(values, n=4)
+    return (high - low) / 2
 
 
 def measured_sweep(sweep: Sweep, arms: Sequence[str], windows: int, window_s: float) -> list[dict[str, Any]]:
@@ -122,35 +132,45 @@ class _Cell:
     """One rule at one size."""
 
     def __init__(self, text: str, net_name: str, n: int) -> None:
-        arm = parse_arms(text)[0]
+        alone = text == UPDATE
+        arm = parse_arms("backprop" if alone else text)[0]
         loaded = _examples(max(500, 2 * n))
-        self.label, self._rule = arm.label, arm.build({})
-        self._net = build(net_name, loaded.in_shape, loaded.n_classes)
-        self._state = initialise(self._rule, self._net, 0, loaded.device)
-        self._phase = self._rule.phases(self._net)[-1]
-        self._batch = next(iter(loaded.batches("train", n)))
-        assert len(self._batch.y) == n
-        macs = step_macs(self._rule, cost_of(self._rule, self._net, n, self._phase))
-        assert macs is not None, f"{text} has no formula of its multiply-adds"
-        self.macs = macs
+        rule, net = arm.build({}), build(net_name, loaded.in_shape, loaded.n_classes)
+        state = initialise(rule, net, 0, loaded.device)
+        phase = rule.phases(net)[-1]
+        batch = next(iter(loaded.batches("train", n)))
+        assert len(batch.y) == n
+        self.label = UPDATE if alone else arm.label
         self.seconds: list[float] = []
         self._steps = 1
+        if alone:
+            parameters = [parameter.detach() for parameter in net.parameters()]
+            gradients = [torch.full_like(parameter, 1e-3) for parameter in parameters]
+            (optimiser,) = state.optimisers()
+            self.macs = sum(parameter.numel() for parameter in parameters)
+            self._step: Callable[[], object] = lambda: optimiser.step(parameters, gradients)
+            return
+        macs = step_macs(rule, cost_of(rule, net, n, phase))
+        assert macs is not None, f"{text} has no formula of its multiply-adds"
+        self.macs = macs
+        self._step = lambda: step(rule, net, state, batch, phase)
 
     def take_window(self, window_s: float, *, counts: bool) -> None:
         """Time some steps."""
-        begin_s = time.perf_counter()
+        begin_s = time.process_time()
         for _ in range(self._steps):
-            step(self._rule, self._net, self._state, self._batch, self._phase)
-        each_s = (time.perf_counter() - begin_s) / self._steps
+            self._step()
+        each_s = (time.process_time() - begin_s) / self._steps
         if counts:
             self.seconds.append(each_s)
-        self._steps = max(1, round(window_s / each_s)) if not counts else self._steps
+        else:
+            self._steps = max(1, round(window_s / each_s))
 
 
 def measured(arms: Sequence[str], windows: int, window_s: float, sweeps: Sequence[Sweep] = SWEEPS) -> dict[str, Any]:
     """All sweeps, with the machine, its load and the versions."""
     load_before, begin_s = os.getloadavg()[0], time.monotonic()
-    of_sweeps = [{"sweep": sweep.name, "rows": measured_sweep(sweep, arms, windows, window_s)} for sweep in sweeps]
+    of_sweeps = [{"sweep": sweep.name, "rows": measured_sweep(sweep, [*arms, UPDATE], windows, window_s)} for sweep in sweeps]
     return {
         "command": "python benchmarks/scaling.py",
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -166,8 +186,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """The command."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--arms", default=ARMS)
-    parser.add_argument("--windows", type=int, default=7)
-    parser.add_argument("--window-s", type=float, default=0.03, help="least seconds of a window; one step if that is longer")
+    parser.add_argument("--windows", type=int, default=15)
+    parser.add_argument("--window-s", type=float, default=0.02, help="least seconds of a window; one step if that is longer")
     parser.add_argument("--out", type=Path, default=RESULTS)
     parser.add_argument("--page", action="store_true", help="measure nothing: make the page's part of --out")
     options = parser.parse_args(arguments)

@@ -220,6 +220,18 @@ def test_a_line_of_the_table() -> None:
     )
 
 
+def test_the_table_of_the_page_is_that_of_the_results() -> None:
+    import peers
+
+    root = Path(__file__).parents[1]
+    results = json.loads((root / "benchmarks" / "results" / "peers.json").read_text(encoding="utf-8"))
+    text = (root / "docs" / "performance.md").read_text(encoding="utf-8")
+    before, load_after = results["load"]
+    assert peers.table(results["rows"]) in text
+    assert f"load {before:.1f} before and {load_after:.1f} after" in text
+    assert all(f"`{row['commit']}`" in text for row in results["rows"])
+
+
 def test_a_checkout_that_is_missing(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "CaFo"
     assert refusal(capsys, tmp_path, "--peers", "CaFo") == (

@@ -45,14 +45,16 @@ def test_an_exponent_is_fitted_at_the_large_end() -> None:
     made = fitted(sizes, seconds, [1, 10, 100, 1000])
     assert made["time"] == pytest.approx(2.0)
     assert made["macs"] == pytest.approx(1.0)
-    assert made["noise"] == pytest.approx((2.30103 - 2.0) / 2, abs=1e-5)
+    assert made["noise"] == pytest.approx((2.30103 - 2.0) / 2, abs=1e-5)  # of fewer than four turns: half the range
+    five = fitted(sizes, [[1.0] * 5, [1.0] * 5, [1.0] * 5, [1.0, 100.0, 10000.0, 1e6, 1e8]], [1, 10, 100, 1000])
+    assert five["noise"] == pytest.approx((3.5 - 0.5) / 2)  # the turns give 0, 1, 2, 3, 4; quartiles .5 and 3.5
 
 
 def test_what_grows_faster_than_its_multiply_adds_is_named() -> None:
     from bench_kit.scaling_page import faster_than_macs, part
 
     assert faster_than_macs(RESULTS) == []
-    assert part(RESULTS).endswith("No rule grows faster than its multiply-adds by more than the noise.\n")
+    assert part(RESULTS).endswith("No rule grows faster than its multiply-adds by more than the noise.\n\n")
     within, beyond = copy.deepcopy(RESULTS), copy.deepcopy(RESULTS)
     within["sweeps"] = [sweep(1.04)]
     beyond["sweeps"] = [sweep(1.06)]
@@ -83,12 +85,14 @@ def test_a_sweep_is_measured_whole() -> None:
 
     sizes = (2, 3, 4)
     made = measured(["backprop", "mono-forward:schedule=staged"], 2, 0.0, [Sweep("s", sizes, lambda d: (f"mlp:{d}x4", 8))])
-    backprop, staged = made["sweeps"][0]["rows"]
+    backprop, staged, update = made["sweeps"][0]["rows"]
     assert (backprop["arm"], staged["arm"]) == ("backprop", "mono-forward:schedule=staged")
     first, block, output = 784 * 4, 16, 40
     assert backprop["macs"] == [8 * (3 * (first + (d - 1) * block + output) - first) for d in sizes]
     assert staged["macs"] == [8 * (first + (d - 1) * block + block + 3 * output) for d in sizes]  # the last phase
-    assert all(seconds > 0 for row in (backprop, staged) for seconds in row["least_s"])
+    assert update["arm"] == "Adam's update alone"
+    assert update["macs"] == [first + 4 + (d - 1) * (block + 4) + output + 10 for d in sizes]  # parameters
+    assert all(seconds > 0 for row in (backprop, staged, update) for seconds in row["least_s"])
 
 
 def test_windows_below_one_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

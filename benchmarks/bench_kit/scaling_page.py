@@ -47,9 +47,9 @@ def part(results: Results) -> str:
     exceptions = faster_than_macs(results)
     lines = [
         "",
-        f"{results['measured_at'][:10]}, {facts['processor']}, {facts['torch_threads']} thread, torch",
-        f"{facts['versions']['torch']}; load {load[0]:.1f} before and {load[1]:.1f} after; least of "
-        f"{results['windows']} windows.",
+        f"{results['measured_at'][:10]}, {facts['processor']},",
+        f"{facts['torch_threads']} thread, torch {facts['versions']['torch']}; load {load[0]:.1f} before and {load[1]:.1f} "
+        f"after; least of {results['windows']} windows.",
         "",
         f"![Time of a step over examples, depth and width]({FIGURE})",
         "",
@@ -61,7 +61,7 @@ def part(results: Results) -> str:
             else ["No rule grows faster than its multiply-adds by more than the noise."]
         ),
     ]
-    return "\n".join(lines) + "\n"
+    return "\n".join(lines) + "\n\n"
 
 
 def _table(results: Results) -> Iterator[str]:
@@ -93,7 +93,7 @@ def figure(results: Results) -> str:
         here = on("data").transform_filter(alt.datum.sweep == sweep["sweep"])
         sizes = alt.Axis(values=sweep["rows"][0]["sizes"], format="d", labelOverlap=True)
         x = alt.X("size:Q", title=sweep["sweep"], scale=log, axis=sizes)
-        y = alt.Y("ms:Q", title="ms a step" if not panels else None, scale=log, axis=alt.Axis(tickCount=5, format="~g"))
+        y = alt.Y("ms:Q", title="processor ms a step" if not panels else None, scale=log, axis=alt.Axis(tickCount=5, format="~g"))
         by_macs = here.mark_line(strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=alt.Y("by_macs:Q", scale=log), color=colour)
         measured = here.mark_line(point=True).encode(x=x, y=y, color=colour)
         panels.append(alt.layer(by_macs, measured).properties(width=250, height=230))
