@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any
 
 import pytest
 import torch
 
 from bpfree.algorithms import Algorithm, Backprop, MonoForward, cost_of
+from bpfree.algorithms._chunks import first_rows
 from bpfree.bench.counting import LiveStep, live_step
 from bpfree.data import Batch
 from bpfree.errors import UsageError
@@ -15,7 +17,7 @@ from bpfree.nets import Block, Chain, ConvBlock, DenseBlock, build, mlp
 from bpfree.numerics.products import products_in
 from bpfree.testing.bench import ForeignBlock, RuleOnNet, chain
 
-SAME = {"rtol": 1e-12, "atol": 1e-12}
+SAME: dict[str, Any] = {"rtol": 1e-12, "atol": 1e-12}
 SIZES = (8, 7, 3, 1)
 """Three chunks of 3, three of which the last is of one row, one chunk, and less than one."""
 
@@ -68,6 +70,15 @@ def test_it_is_the_step_of_the_whole_batch(net: str, setting: dict[str, str], we
     assert now.keys() == expected.keys()
     for name, value in now.items():
         torch.testing.assert_close(value, expected[name], **SAME, msg=lambda text, name=name: f"{name}: {text}")
+
+
+@pytest.mark.parametrize(
+    ("n", "rows", "starts"),
+    [(40, 7, [0, 7, 28, 35]), (10, 2, [0, 2, 6, 8]), (7, 5, [0, 5]), (5, 5, [0]), (5, 8, [0])],
+)
+def test_where_most_may_be_alive(n: int, rows: int, starts: list[int]) -> None:
+    """The first two and the last two chunks."""
+    assert first_rows(n, rows) == starts
 
 
 def test_a_batch_of_one_chunk_is_the_plain_step_bit_for_bit() -> None:

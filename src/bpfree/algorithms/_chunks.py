@@ -41,11 +41,12 @@ def chunks_of(x: Tensor, rows: int) -> list[Handover]:
 
 def labels_of_chunks(y: Tensor, weight: Tensor | None, rows: int) -> Iterator[Chunk]:
     """Labels and shares of the chunks, in order."""
-    weights = [None] * (-(-len(y) // rows)) if weight is None else weight.split(rows)
-    total = None if weight is None else weight.sum()
-    for its_y, its_weight in zip(y.split(rows), weights, strict=True):
-        share = len(its_y) / len(y) if its_weight is None or total is None else its_weight.sum() / total
-        yield Chunk(its_y, its_weight, share)
+    if weight is None:
+        yield from (Chunk(its_y, None, len(its_y) / len(y)) for its_y in y.split(rows))
+        return
+    total = weight.sum()
+    for its_y, its_weight in zip(y.split(rows), weight.split(rows), strict=True):
+        yield Chunk(its_y, its_weight, its_weight.sum() / total)
 
 
 def first_rows(n: int, rows: int) -> list[int]:
