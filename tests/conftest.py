@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import sys
@@ -19,6 +20,17 @@ DRAWN = (
 """Where figures are looked at. Elsewhere a report has an empty one in their place: drawing is half of the time that it takes."""
 
 BLANK = '<svg xmlns="http://www.w3.org/2000/svg" width="640" height="240" viewBox="0 0 640 240"/>'
+
+
+gc.set_threshold(20_000, 20, 20)
+"""By default Python searches what ten thousand tests keep in memory once for every 700 new objects: an eighth of the time."""
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """The tests themselves stay to the end: nothing of them is to be collected."""
+    del session
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

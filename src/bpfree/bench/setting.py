@@ -16,7 +16,7 @@ from bpfree.bench.cost import StepCost
 from bpfree.bench.spaces import check_spaces
 from bpfree.bench.stops import check_passes, check_phases
 from bpfree.data import Dataset
-from bpfree.errors import RulesetError, UsageError
+from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.models import Model
 from bpfree.nets import Chain, build
@@ -93,11 +93,6 @@ def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = Tr
         RulesetError: see :func:`check_supported`.
     """
     check_tier(setting.ruleset.plan.tier, setting.device)
-    if setting.ruleset.plan.tier == "compiled" and setting.device.type == "cpu":
-        raise UsageError(
-            "tier compiled is refused on a processor: what torch 2.13 compiled of one rule wrote beyond its memory there, "
-            "and no other rule has been measured so; use --tier eager"
-        )
     net = setting.build_net()
     for arm in arms:
         check_net(arm.build({}), net)
