@@ -15,7 +15,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; inher
 DRAWN = (
     *("report/test_report_page", "report/test_report_build", "report/test_report_targets", "report/test_report_needs"),
     *("report/test_report_beside", "report/test_page_values", "cli/test_analyse", "cli/test_analyse_landscape"),
-    *("cli/test_measure_cost", "bench/test_timelines", "test_landscape_page", "meter/test_answer_kit"),
+    *("cli/test_measure_cost", "bench/test_timelines", "test_landscape_page", "test_scaling", "meter/test_answer_kit"),
 )
 """Where figures are looked at. Elsewhere a report has an empty one in their place: drawing is half of the time that it takes."""
 
