@@ -10,8 +10,10 @@ import altair as alt
 
 from bpfree.files import write_atomic
 from bpfree.report.looks import on
-from bpfree.report.svg import GRID, INK, MUTED, SERIES, render, standalone
+from bpfree.report.svg import SERIES, render, standalone
 from bpfree.units import format_time
+
+from .looks import CONFIG
 
 __all__ = ["BEGIN", "END", "faster_than_macs", "figure", "part", "write"]
 
@@ -97,17 +99,9 @@ def figure(results: Results) -> str:
         by_macs = here.mark_line(strokeDash=[3, 3], strokeWidth=1).encode(x=x, y=alt.Y("by_macs:Q", scale=log), color=colour)
         measured = here.mark_line(point=True).encode(x=x, y=y, color=colour)
         panels.append(alt.layer(by_macs, measured).properties(width=250, height=230))
-    text = {"labelColor": INK, "titleColor": INK, "labelFontSize": 11, "titleFontSize": 12}
-    config = {
-        "aria": False,
-        "font": "Helvetica, Arial, sans-serif",
-        "view": {"stroke": None},
-        "axis": {**text, "gridColor": GRID, "domainColor": MUTED, "tickColor": MUTED, "titleFontWeight": "normal"},
-        "legend": text,
-    }
     spec = alt.hconcat(*panels, spacing=14).to_dict()
     words = (
         "Milliseconds of a training step over examples, blocks and width, a line for each rule; dashed: as multiply-adds grow."
     )
-    svg = render(spec | {"config": config, "datasets": {"data": rows}})
+    svg = render(spec | {"config": CONFIG, "datasets": {"data": rows}})
     return standalone(svg, "Time of a training step over its size", words)
