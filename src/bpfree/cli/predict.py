@@ -13,7 +13,6 @@ import typer
 from bpfree.cli.setting import torch_device
 from bpfree.data import load_examples
 from bpfree.models import load
-from bpfree.train.evaluation import EVALUATION_BATCH
 
 __all__ = ["predict_command"]
 
@@ -21,8 +20,7 @@ __all__ = ["predict_command"]
 def predict_command(model_path: Path, data_path: Path, *, device: str, channels: str, as_json: bool) -> int:
     """Print one line for each example, after all of them have been read and checked."""
     model = load(model_path, device=torch_device(device))
-    examples = load_examples(data_path, model.net.in_shape, channels)
-    rows = [row for part in examples.split(EVALUATION_BATCH) for row in model.probabilities(model.normalise(part)).tolist()]
+    rows = model.predict_proba(load_examples(data_path, model.net.in_shape, channels)).tolist()
     if as_json:
         typer.echo(json.dumps([{"class": _best(row), "probabilities": row} for row in rows]))
         return 0

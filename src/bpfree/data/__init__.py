@@ -10,6 +10,7 @@
 from bpfree.data.arrays import from_arrays
 from bpfree.data.axes import ChannelsWarning
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
+from bpfree.data.new_examples import new_examples
 from bpfree.data.npz import load_examples
 from bpfree.data.registry import check_name, describe, load, names
 
@@ -25,4 +26,5 @@ __all__ = [
     "load",
     "load_examples",
     "names",
+    "new_examples",
 ]

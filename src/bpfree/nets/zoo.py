@@ -30,7 +30,9 @@ def mlp(inputs: int | tuple[int, ...], widths: Sequence[int], n_classes: int, ac
     for width in widths:
         blocks.append(DenseBlock(shape, width, activation))
         shape = (width,)
-    return Chain(blocks, n_classes)
+    net = Chain(blocks, n_classes)
+    net.spec = f"mlp:{'-'.join(map(str, widths))}" + ("" if activation == "relu" else f":activation={activation}")
+    return net
 
 
 def _mlp(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
@@ -83,4 +85,5 @@ def build(spec: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
         raise unknown_name("net", read.family, _FAMILIES)
     net = _FAMILIES[read.family][0](read, tuple(in_shape), n_classes)
     read.close()
+    net.spec = spec
     return net
