@@ -20,7 +20,8 @@ __all__ = ["predict_command"]
 def predict_command(model_path: Path, data_path: Path, *, device: str, channels: str, as_json: bool) -> int:
     """Print one line for each example, after all of them have been read and checked."""
     model = load(model_path, device=torch_device(device))
-    rows = model.predict_proba(load_examples(data_path, model.net.in_shape, channels)).tolist()
+    examples = load_examples(data_path, model.net.in_shape, channels)
+    rows = model.predict_proba(examples, "first" if examples.dim() == 4 else "auto").tolist()
     if as_json:
         typer.echo(json.dumps([{"class": _best(row), "probabilities": row} for row in rows]))
         return 0

@@ -57,29 +57,32 @@ class Model:
     precision: Precision = "float32"
     pixels: bool = False
 
-    def predict(self, x: Any) -> Answer:
+    def predict(self, x: Any, channels: str = "auto") -> Answer:
         """Classes (n,) int64 of raw examples x.
+
+        Args:
+            channels: how four axes are read where the shape of an example does not tell, see :func:`bpfree.data.from_arrays`.
 
         Raises:
             DataError: examples of another shape or kind, or one that has no prediction, since its scores are not finite.
         """
-        return _as_given(self._finite_scores(x).argmax(1), x)
+        return _as_given(self._finite_scores(x, channels).argmax(1), x)
 
-    def predict_proba(self, x: Any) -> Answer:
+    def predict_proba(self, x: Any, channels: str = "auto") -> Answer:
         """Softmax of the scores, (n, classes) float64; how well it is calibrated depends on the rule.
 
         Raises:
             DataError: as :meth:`predict`.
         """
-        return _as_given(torch.softmax(self._finite_scores(x).double(), dim=1), x)
+        return _as_given(torch.softmax(self._finite_scores(x, channels).double(), dim=1), x)
 
-    def scores(self, x: Any) -> Answer:
+    def scores(self, x: Any, channels: str = "auto") -> Answer:
         """Class scores (n, classes) of raw examples x; the greatest is the class.
 
         Raises:
             DataError: examples of another shape or kind.
         """
-        return _as_given(self._scores(x), x)
+        return _as_given(self._scores(x, channels), x)
 
     @torch.no_grad()
     def normalised_scores(self, x: Tensor) -> Tensor:
@@ -128,12 +131,12 @@ class Model:
                 "predict(x), predict_proba(x) or scores(x) of the result or model that holds the net"
             )
 
-    def _scores(self, x: Any) -> Tensor:
-        stored = new_examples(x, "predict", self.net.in_shape)
+    def _scores(self, x: Any, channels: str) -> Tensor:
+        stored = new_examples(x, "predict", self.net.in_shape, channels)
         return torch.cat([self.normalised_scores(self.normalise(part)) for part in stored.split(BATCH)])
 
-    def _finite_scores(self, x: Any) -> Tensor:
-        scores = self._scores(x)
+    def _finite_scores(self, x: Any, channels: str) -> Tensor:
+        scores = self._scores(x, channels)
         if lost := int((~scores.amax(1).isfinite()).sum()):
             raise DataError(
                 f"the model's scores are NaN or infinite for {lost} of {len(scores)} examples, so there is no prediction; train "

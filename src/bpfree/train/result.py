@@ -68,29 +68,32 @@ class FitResult:
     model: Model = field(repr=False)
     seed: int
 
-    def predict(self, x: Any) -> Answer:
+    def predict(self, x: Any, channels: str = "auto") -> Answer:
         """Classes (n,) int64 of raw examples x: a tensor for a tensor, else a numpy array.
+
+        Args:
+            channels: how four axes are read where the shape of an example does not tell, see :func:`bpfree.data.from_arrays`.
 
         Raises:
             DataError: examples of another shape or kind, or one that has no prediction, since its scores are not finite.
         """
-        return self.model.predict(x)
+        return self.model.predict(x, channels)
 
-    def predict_proba(self, x: Any) -> Answer:
+    def predict_proba(self, x: Any, channels: str = "auto") -> Answer:
         """Softmax of the scores, (n, classes) float64; how well it is calibrated depends on the rule.
 
         Raises:
             DataError: as :meth:`predict`.
         """
-        return self.model.predict_proba(x)
+        return self.model.predict_proba(x, channels)
 
-    def scores(self, x: Any) -> Answer:
+    def scores(self, x: Any, channels: str = "auto") -> Answer:
         """Class scores (n, classes) of raw examples x; the greatest is the class.
 
         Raises:
             DataError: examples of another shape or kind.
         """
-        return self.model.scores(x)
+        return self.model.scores(x, channels)
 
     def evaluate(self, split: str = "validation", data: Dataset | None = None) -> Evaluation:
         """Accuracy, mean cross-entropy and hits of a split.
