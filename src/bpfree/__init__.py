@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bpfree._version import __version__
 
 if TYPE_CHECKING:
-    from bpfree import algorithms, data, meter, models, nets
+    from bpfree import algorithms, data, meter, models, nets, sklearn
     from bpfree.train import FitResult, Patience, Progress, fit, training
 
 __all__ = [
@@ -30,11 +30,12 @@ __all__ = [
     "meter",
     "models",
     "nets",
+    "sklearn",
     "training",
 ]
 
 _FROM_TRAIN = {"FitResult", "Patience", "Progress", "fit", "training"}
-_MODULES = {"algorithms", "data", "meter", "models", "nets"}
+_MODULES = {"algorithms", "data", "meter", "models", "nets", "sklearn"}
 
 
 def __getattr__(name: str) -> Any:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any, Self
+from typing import Any, Self, cast, get_args
 
 import numpy as np
 import torch
@@ -17,16 +17,23 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 
 from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
-from bpfree.errors import UsageError
+from bpfree.errors import UsageError, unknown_name
 from bpfree.models import Model
 from bpfree.nets import Chain
 from bpfree.records import HistoryEntry
-from bpfree.rulesets import Patience
-from bpfree.sklearn.parts import as_class_weights, as_net, as_rule
+from bpfree.rulesets import Metric, Patience
+from bpfree.sklearn.parts import as_class_weights, as_net, as_rule, plain
 from bpfree.sklearn.tables import as_batch, as_dataset, as_dense, check_in_shape
 from bpfree.train import ShortBudgetWarning, default_stop, fit, initialise, training
+from bpfree.train.given import check_whole
 
 __all__ = ["BpfreeClassifier"]
+
+
+FEW_TO_VALIDATE = 100
+"""Validation examples below which their loss is watched. Breast-cancer, 46 of them, backprop and Mono-Forward at lr 1e-3, 40
+passes, five folds: 96.1 and 96.3 % of the test examples by accuracy, 97.5 and 97.7 % by loss. Digits, 144 of them, 60 passes:
+97.2 and 96.8 % by accuracy, 96.3 and 96.7 % by loss."""
 
 
 class BpfreeClassifier(ClassifierMixin, BaseEstimator):
@@ -54,6 +61,9 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
         patience: passes without improvement on validation before training ends, None for never; ``"auto"`` is 10, or a tenth of
             the passes on small sets.
         validation_fraction: of the examples of every class; with 0 the training examples validate too.
+        metric: what ends training and chooses the best pass: ``"validation-accuracy"``, ``"balanced-accuracy"`` or
+            ``"validation-loss"`` (cross-entropy of the scores). ``"auto"`` is the accuracy, but the loss where fewer than 100
+            examples validate: their accuracy has few values, and the first pass of many equal ones would be chosen.
         class_weight: ``"balanced"``, or a mapping of labels to weights, or None.
         dtype: number format of the net, ``"float32"`` or ``"float64"``.
         device: ``"cpu"`` or ``"cuda"``.
@@ -86,6 +96,7 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
         max_passes: int | str = "auto",
         patience: int | str | None = "auto",
         validation_fraction: float = 0.15,
+        metric: str = "auto",
         class_weight: str | Mapping[Any, float] | None = None,
         dtype: str = "float32",
         device: str = "cpu",
@@ -104,6 +115,7 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
         self.max_passes = max_passes
         self.patience = patience
         self.validation_fraction = validation_fraction
+        self.metric = metric
         self.class_weight = class_weight
         self.dtype = dtype
         self.device = device
@@ -123,9 +135,9 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
         shape = check_in_shape(self.in_shape, x.shape[1])
         data = as_dataset(x, labels.astype(np.int64), len(self.classes_), shape, self.validation_fraction, seed)
         data = self._weighted(data)
-        batch_size = min(self.batch_size, data.n("train"))
+        batch_size = self._batch_size(data)
         algorithm, net = self._rule(), self._net(shape)
-        stop = self._stop(data.n("train"), batch_size)
+        stop = self._stop(data.n("train"), data.n("validation"), batch_size)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", ShortBudgetWarning)  # the warning below says it in scikit-learn's words
             result = fit(algorithm, net, data, stop, seed=seed, batch_size=batch_size, progress=self.verbose)
@@ -172,9 +184,9 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
         assert self._prepared is not None
         data = self._weighted(as_batch(x, labels, len(self.classes_), shape, self._prepared))
         algorithm, net = self.model_.algorithm, self.model_.net
-        self._check_one_phase(algorithm)
+        _check_one_phase(algorithm, net)
         stop = Patience(None, 1, restore_best=False)
-        size, seed = min(self.batch_size, data.n("train")), self._seed_of_next
+        size, seed = self._batch_size(data), self._seed_of_next
         (progress,) = training(algorithm, net, data, stop, batch_size=size, seed=seed, state=self._state)
         self._seed_of_next += 1
         net.eval()
@@ -184,18 +196,16 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:
         """The label of each row of X."""
-        scores = self._scores(X)
-        return self.classes_[scores.argmax(1)]
+        numbers = self._answer("predict", X)
+        return self.classes_[numbers]
 
     def predict_proba(self, X: Any) -> NDArray[np.float64]:
         """Softmax of the scores, (n, K), in the order of ``classes_``; how well it is calibrated depends on the rule."""
-        scores = self._scores(X)
-        shares = np.exp(scores - scores.max(1, keepdims=True))
-        return shares / shares.sum(1, keepdims=True)
+        return self._answer("predict_proba", X)
 
     def decision_function(self, X: Any) -> NDArray[np.float64]:
         """Class scores (n, K); for two classes (n,), the score of the second less that of the first."""
-        scores = self._scores(X)
+        scores = self._answer("scores", X).astype(np.float64)
         return scores[:, 1] - scores[:, 0] if scores.shape[1] == 2 else scores
 
     def __sklearn_tags__(self) -> Any:
@@ -208,25 +218,17 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
         check_classification_targets(y)
         return as_dense(x), y
 
-    def _scores(self, X: Any) -> NDArray[np.float64]:
+    def _answer(self, method: str, X: Any) -> NDArray[Any]:
+        """Of a method of the model, for a table."""
         check_is_fitted(self, "model_")
         x = as_dense(validate_data(self, X, reset=False, accept_sparse=True, dtype=[np.float64, np.float32]))
         shape = self.model_.net.in_shape
-        scores = self.model_.scores(x.reshape(len(x), *shape), "first" if len(shape) == 3 else "auto")
-        return np.asarray(scores, dtype=np.float64)
+        return getattr(self.model_, method)(x.reshape(len(x), *shape), "first" if len(shape) == 3 else "auto")
 
     def _check_classes(self) -> None:
         if len(self.classes_) < 2:
             raise UsageError(
                 f"a classifier needs at least 2 classes, got 1 class: {self.classes_.tolist()}; add examples of another"
-            )
-
-    def _check_one_phase(self, algorithm: Algorithm) -> None:
-        phases = algorithm.phases(self.model_.net)
-        if len(phases) > 1:
-            names = ", ".join(phase.name for phase in phases)
-            raise UsageError(
-                f"{algorithm.name} trains this net in {len(phases)} phases ({names}), which partial_fit cannot; use fit"
             )
 
     def _rule(self) -> Algorithm:
@@ -241,10 +243,15 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
     def _weighted(self, data: Dataset) -> Dataset:
         return data.weighted(as_class_weights(self.class_weight, self.classes_)).to(self.device)
 
+    def _batch_size(self, data: Dataset) -> int:
+        size = plain(self.batch_size)
+        check_whole("batch_size", size, 1)
+        return min(size, data.n("train"))
+
     def _seed(self) -> int:
         return int(check_random_state(self.random_state).randint(2**31 - 1))
 
-    def _stop(self, n_train: int, batch_size: int) -> Patience:
+    def _stop(self, n_train: int, n_validation: int, batch_size: int) -> Patience:
         usual = default_stop(n_train, batch_size)
         chosen: list[int | None] = []
         for name, value, default in (
@@ -255,17 +262,23 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
                 if value != "auto":
                     raise UsageError(f"{name} must be a whole number or 'auto', got {value!r}")
                 value = default
-            chosen.append(value)
+            chosen.append(plain(value))
         patience, max_passes = chosen
         if max_passes is None:
             raise UsageError("max_passes must be a whole number or 'auto', got None")
-        return Patience(patience, max_passes)
+        metric = self.metric
+        if metric == "auto":
+            metric = "validation-loss" if n_validation < FEW_TO_VALIDATE else "validation-accuracy"
+        if metric not in get_args(Metric):
+            raise unknown_name("metric", metric, ("auto", *get_args(Metric)))
+        return Patience(patience, max_passes, metric=cast(Metric, metric))
 
     def _begin(self, x: NDArray[Any], labels: NDArray[np.int64], shape: tuple[int, ...]) -> None:
         """Fresh parameters and the standardisation of the first examples."""
         seed = self._seed()
         data = as_dataset(x, labels, len(self.classes_), shape, 0.0, seed)
         algorithm, net = self._rule(), self._net(shape)
+        _check_one_phase(algorithm, net)
         self._state = initialise(algorithm, net, seed, torch.device(self.device))
         self._prepared, self._seed_of_next = data.prepared, seed
         self.model_ = Model(algorithm, net, self._state, algorithm.phases(net)[-1], data.prepared)
@@ -281,3 +294,10 @@ class BpfreeClassifier(ClassifierMixin, BaseEstimator):
 
     def _warn(self, words: str) -> None:
         warnings.warn(f"{type(self).__name__}: {words}", ConvergenceWarning, stacklevel=3)
+
+
+def _check_one_phase(algorithm: Algorithm, net: Chain) -> None:
+    phases = algorithm.phases(net)
+    if len(phases) > 1:
+        names = ", ".join(phase.name for phase in phases)
+        raise UsageError(f"{algorithm.name} trains this net in {len(phases)} phases ({names}), which partial_fit cannot; use fit")

@@ -14,7 +14,12 @@ from bpfree.algorithms import Algorithm, make
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 
-__all__ = ["as_class_weights", "as_net", "as_rule"]
+__all__ = ["as_class_weights", "as_net", "as_rule", "plain"]
+
+
+def plain(value: Any) -> Any:
+    """A number of numpy, as a search over an array gives it, as one of Python; anything else as it is."""
+    return value.item() if isinstance(value, np.generic) else value
 
 
 def as_rule(rule: str | Algorithm, params: Mapping[str, Any]) -> Algorithm:
@@ -27,9 +32,7 @@ def as_rule(rule: str | Algorithm, params: Mapping[str, Any]) -> Algorithm:
     Raises:
         UsageError: an unknown rule or hyper-parameter, a value out of range, or hyper-parameters beside a rule that is made.
     """
-    given = {
-        name: value.item() if isinstance(value, np.generic) else value for name, value in params.items() if value is not None
-    }
+    given = {name: plain(value) for name, value in params.items() if value is not None}
     if isinstance(rule, str):
         return make(rule, given)
     if not isinstance(rule, Algorithm):
