@@ -17,14 +17,17 @@ from bpfree._version import __version__
 
 if TYPE_CHECKING:
     from bpfree import algorithms, data, meter, models, nets, sklearn
+    from bpfree.comparison import Comparison, compare
     from bpfree.train import FitResult, Patience, Progress, fit, training
 
 __all__ = [
+    "Comparison",
     "FitResult",
     "Patience",
     "Progress",
     "__version__",
     "algorithms",
+    "compare",
     "data",
     "fit",
     "meter",
@@ -34,7 +37,9 @@ __all__ = [
     "training",
 ]
 
-_FROM_TRAIN = {"FitResult", "Patience", "Progress", "fit", "training"}
+_FROM = {"Comparison": "comparison", "compare": "comparison"} | dict.fromkeys(
+    ("FitResult", "Patience", "Progress", "fit", "training"), "train"
+)
 _MODULES = {"algorithms", "data", "meter", "models", "nets", "sklearn"}
 
 
@@ -42,8 +47,8 @@ def __getattr__(name: str) -> Any:
     """Import on first use: reading a report or printing help needs no torch."""
     if name in _MODULES:
         return importlib.import_module(f"bpfree.{name}")
-    if name in _FROM_TRAIN:
-        return getattr(importlib.import_module("bpfree.train"), name)
+    if name in _FROM:
+        return getattr(importlib.import_module(f"bpfree.{_FROM[name]}"), name)
     raise AttributeError(f"module 'bpfree' has no attribute {name!r}")
 
 

@@ -26,6 +26,7 @@ from bpfree.algorithms import Algorithm, NotOrthogonalWarning, State, make, mode
 from bpfree.data import Dataset
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
+from bpfree.functions import is_function_text
 from bpfree.models.header import SCHEMA, ModelHeader
 from bpfree.models.model import Model
 from bpfree.nets import Chain
@@ -170,6 +171,11 @@ def _algorithm(path: Path, header: ModelHeader) -> Algorithm:
 def _net(path: Path, header: ModelHeader) -> Chain:
     if header.net is None:
         raise UsageError(f"{path} holds a net that has no name; give one of the same architecture: load(path, net=...)")
+    if is_function_text(header.net) and header.net.partition(":")[0] not in nets.names():
+        raise UsageError(
+            f"{path} holds the net of {header.net}, a function that is not run for a file; give its net: load(path, net=...), or "
+            f"bpfree predict --net {header.net}"
+        )
     try:
         return nets.build(header.net, header.in_shape, header.n_classes)
     except BpfreeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -184,6 +184,10 @@ class Chain(nn.Module):
             for parameter, data in others:
                 data.copy_(parameter.data)
                 parameter.data = data
+
+    def given_weights(self) -> Mapping[str, Tensor]:
+        """The tensors that every run starts from, by name; none of a net that is drawn anew."""
+        return self._given
 
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
