@@ -16,7 +16,7 @@ from bpfree import report
 from bpfree.algorithms import Algorithm, params, registry
 from bpfree.bench import Arm, ComparisonRun, RunDirectory, Setting, SilentObserver, fresh_path
 from bpfree.bench.bar import BarObserver
-from bpfree.bench.checked import changed_rules, checked
+from bpfree.bench.checked import checked
 from bpfree.bench.device import torch_device
 from bpfree.bench.jobs import check_jobs
 from bpfree.bench.preparation import other_splits, prepare
@@ -25,7 +25,7 @@ from bpfree.errors import RunInterruptedError, UsageError
 from bpfree.meter import carbon_factor
 from bpfree.records import Record
 from bpfree.report import TextTable
-from bpfree.rulesets import Ruleset
+from bpfree.rulesets import Ruleset, changed_rules
 
 if TYPE_CHECKING:
     import pandas

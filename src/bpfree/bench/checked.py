@@ -3,20 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-from bpfree import rulesets
 from bpfree.bench.arm import Arm, parse_arms, with_control
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.bench.spaces import check_named
-from bpfree.errors import RulesetError
 from bpfree.rulesets import Ruleset
 from bpfree.train import ShortBudgetWarning, short_budget
 
-__all__ = ["Checked", "changed_rules", "checked"]
+__all__ = ["Checked", "checked"]
 
 
 @dataclass(frozen=True)
@@ -38,36 +35,6 @@ class Checked:
             short = short_budget(self.setting.data.n("train"), under.rules.batch_size, under.passes, self.dataset)
             if short is not None:
                 warnings.warn(short, ShortBudgetWarning, stacklevel=3)  # the command line prints equal lines once
-
-
-def changed_rules(ruleset: str | Path | Ruleset, use: str, changes: Mapping[str, Any]) -> Ruleset:
-    """A ruleset with changes.
-
-    Args:
-        ruleset: a name, a YAML file, or the rules.
-        use: name of the command; some rulesets are for one command only.
-        changes: rules by name, such as ``trials``; None leaves one as it is.
-
-    Raises:
-        RulesetError: a change out of range, or a ruleset that is not for this use.
-    """
-    rules = ruleset if isinstance(ruleset, Ruleset) else rulesets.load(ruleset)
-    rules.check_use(use)
-    changes = {name: value for name, value in changes.items() if value is not None}
-    for option in ("seeds", "split_seeds"):
-        if isinstance(count := changes.get(option), int) and count < 1:
-            raise RulesetError(f"--{option.replace('_', '-')} must be at least 1, got {count}")
-    if (changes.get("studies") or 1) > 1 and rules.search.passes_per_trial is not None:
-        raise RulesetError(
-            f"ruleset {rules.name} searches once, by trials shorter than runs, and has no studies; use --ruleset claim, or "
-            "leave --studies out"
-        )
-    rules = rules.with_changes(changes) if changes else rules
-    if "seeds" in changes and rules.search.studies > 1:
-        raise RulesetError(
-            f"ruleset {rules.name} draws its runs by studies, one run of each arm in each; give --studies instead of --seeds"
-        )
-    return rules
 
 
 def checked(

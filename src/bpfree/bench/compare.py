@@ -119,8 +119,8 @@ class ComparisonRun:
                 now = n_parameters(arms[record.arm].build({}), setting.build_net())
                 if now != record.n_params:
                     raise RunDirectoryError(
-                        f"{self.directory.path} holds runs of {setting.net} with {record.n_params:,} parameters, and now it makes "
-                        f"a net with {now:,}; choose another --out DIR"
+                        f"{self.directory.path} holds runs of {setting.net} with {record.n_params:,} parameters, and now it "
+                        f"makes a net with {now:,}; choose another --out DIR"
                     )
 
     def _run_seeds(self, setting: Setting) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import torch
 
+from bpfree.catalogue import check_device
 from bpfree.errors import DeviceError
 
 __all__ = ["torch_device"]
@@ -15,16 +16,12 @@ def torch_device(name: str) -> torch.device:
     Raises:
         DeviceError: it does not exist here, or the name is unknown.
     """
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise DeviceError(f"unknown device {name!r}; choose --device cpu or --device cuda") from None
+    check_device(name)
+    device = torch.device(name)
     if device.type == "cuda":
         if not torch.cuda.is_available():
             built = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no NVIDIA GPU"
             raise DeviceError(f"--device {name} was asked, but {built}; choose --device cpu (bpfree doctor says more)")
         if device.index is not None and device.index >= torch.cuda.device_count():
             raise DeviceError(f"--device {name} was asked, but there are {torch.cuda.device_count()} GPUs, numbered from 0")
-    elif device.type != "cpu":
-        raise DeviceError(f"device {name!r} is not supported; choose --device cpu or --device cuda")
     return device

@@ -218,7 +218,10 @@ def grouped(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def call(**options: Any) -> int:
+        from bpfree.cli.early import refuse
+
         options = {name: _at_home(value) for name, value in options.items()}
+        refuse(options, command.__name__)
         for name, group in groups.items():
             options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
         return command(**options)

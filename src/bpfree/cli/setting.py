@@ -8,7 +8,6 @@ from typing import Any
 
 from bpfree import rulesets
 from bpfree.bench import Setting
-from bpfree.bench.checked import changed_rules
 from bpfree.bench.device import torch_device
 from bpfree.bench.preparation import other_splits, prepare
 from bpfree.cli.options import CarbonOptions, DataOptions, MeterOptions, RuleOptions
@@ -38,7 +37,7 @@ class Request:
         Raises:
             RulesetError: an option out of range, or a ruleset that is not for this use.
         """
-        return changed_rules(self.rule_options.ruleset, use, {**self.changes, **self.rule_options.changes()})
+        return rulesets.changed_rules(self.rule_options.ruleset, use, {**self.changes, **self.rule_options.changes()})
 
     def setting(self, rules: rulesets.Ruleset) -> Setting:
         """See :func:`bpfree.bench.preparation.prepare`; what was not given is taken from the ruleset's plan.
