@@ -97,7 +97,7 @@ class _Loader(yaml.SafeLoader):
     """YAML that refuses the same key twice; plain PyYAML would silently take the last."""
 
 
-class _FastLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):
+class _FastLoader(getattr(yaml, "CSafeLoader", yaml.SafeLoader)):  # pyright: ignore[reportGeneralTypeIssues]
     """The same by libyaml, where it is built in: ten times as fast, and with other lines in its messages."""
 
 

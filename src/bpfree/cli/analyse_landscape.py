@@ -83,11 +83,11 @@ def load_data(minimum: Minimum, about: LandscapeData) -> data.Dataset:
     rules = rulesets.load(about.ruleset)
     if about.dataset is None:  # the name in a model's file runs no code
         data.check_name(name)
-    own = about.dataset is not None and data.function_of(name) is not None
+    is_function = about.dataset is not None and data.function_of(name) is not None
     loaded = data.load_any(
         name,
         data_dir=about.data_dir,
-        split=rules.split_for("arrays" if own else name),
+        split=rules.split_for("arrays" if is_function else name),
         split_seed=about.split_seed,
         channels=about.channels,
     )

@@ -86,7 +86,7 @@ def _directories(paths: Sequence[Path]) -> None:
             raise RunDirectoryError(f"{path} is not a directory; run directories are made by: bpfree compare --out DIR")
 
 
-_CHECKS: dict[str, Callable[[Any], None]] = {
+_CHECKS: dict[str, Callable[[Any], object]] = {
     "suite": catalogue.check_suite,
     "directories": _directories,
     "arms": _arms,

@@ -67,12 +67,12 @@ def load_any(
     """
     if isinstance(source, Dataset):
         return source
-    own = function_of(source)
-    if own is None:
+    maker = function_of(source)
+    if maker is None:
         assert isinstance(source, str | Path)
         check_name(source)
         return load(source, data_dir=data_dir, download=download, split_seed=split_seed, split=split, channels=channels)
-    function, name = own
+    function, name = maker
     made = called(function, name)
     if isinstance(made, Dataset):
         return dataclasses.replace(made, name=name) if made.name == "arrays" else made

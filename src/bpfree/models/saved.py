@@ -134,6 +134,16 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", net: Chain | N
     """
     path = Path(path)
     header = read_header(path)
+    if not (net is None or isinstance(net, Chain)):
+        cure = (
+            f"from_module(net, {header.in_shape})" if isinstance(net, torch.nn.Sequential) else "build or Chain([...], n_classes)"
+        )
+        raise UsageError(f"net must be a bpfree.nets.Chain, got a {type(net).__name__}; use bpfree.nets.{cure}")
+    if net is not None and (net.in_shape, net.n_classes) != (header.in_shape, header.n_classes):
+        raise UsageError(
+            f"{path} holds a net that takes {header.in_shape} and has {header.n_classes} classes, and the net given takes "
+            f"{net.in_shape} and has {net.n_classes}; give one of the same architecture"
+        )
     algorithm = _algorithm(path, header)
     net = (_net(path, header) if net is None else net).to("cpu", getattr(torch, header.dtype))
     with warnings.catch_warnings():

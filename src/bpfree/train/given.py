@@ -25,6 +25,7 @@ __all__ = [
     "check_given",
     "check_mode",
     "check_options",
+    "check_pair",
     "check_whole",
     "in_format_of",
 ]
@@ -39,12 +40,17 @@ def check_given(algorithm: object, net: object, data: object, stop: object = Non
     Raises:
         UsageError: naming the argument, what was got and the cure.
     """
-    _check_algorithm(algorithm)
-    _check_net(net)
+    check_pair(algorithm, net)
     check_data(data)
     if not (stop is None or isinstance(stop, Patience) or callable(stop)):
         cure = f"Patience(10, max_passes={stop})" if isinstance(stop, int) else "Patience(10, max_passes=40)"
         raise UsageError(f"stop must be a bpfree.Patience, got {_a(stop)}; use bpfree.{cure}")
+
+
+def check_pair(algorithm: object, net: object) -> None:
+    """Refuse what is no rule or no net, as :func:`check_given` does."""
+    _check_algorithm(algorithm)
+    _check_net(net)
 
 
 def _check_algorithm(algorithm: object) -> None:

@@ -28,7 +28,7 @@ from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
-from bpfree.train.given import as_checkpoint, check_given, check_mode, check_whole, in_format_of
+from bpfree.train.given import as_checkpoint, check_given, check_mode, check_pair, check_whole, in_format_of
 from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
 from bpfree.train.tiers import Stepper, check_tier, stepper
@@ -104,6 +104,7 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
         UsageError: the rule cannot train this net, or torch is in a mode in which nothing learns.
     """
     check_whole("seed", seed, 0)
+    check_pair(algorithm, net)
     check_mode(torch.device(device))
     check_net(algorithm, net)
     net.to("cpu")
