@@ -5,12 +5,20 @@ from __future__ import annotations
 import csv
 import io
 import json
+import pickle
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from bpfree import rulesets
+from bpfree.bench import Setting
+from bpfree.bench.preparation import prepare
+from bpfree.bench.worker import packed
+from bpfree.meter import Meter
 
 from .conftest import Outcome
 
@@ -74,7 +82,7 @@ def test_a_net_and_data_of_ones_own_are_trained_and_predict(bpfree: Command, own
 
 
 def test_a_comparison_with_own_splits(bpfree: Command, own: str) -> None:
-    options = ("--trials", "2", "--max-passes", "1", "--seeds", "1", "--batch-size", "16", "--jobs", "2")
+    options = ("--trials", "1", "--max-passes", "1", "--seeds", "1", "--batch-size", "16")
     data = ("--net", f"{own}:make", "--dataset", f"{own}:splits")
     outcome = bpfree("compare", "--arms", "backprop,mono-forward", *data, *options, "--out", "R", "--json")
     assert outcome.code == 0, outcome.err
@@ -83,6 +91,15 @@ def test_a_comparison_with_own_splits(bpfree: Command, own: str) -> None:
     sys.modules[own].make = sys.modules[own].wider
     changed = bpfree("compare", "--arms", "backprop,mono-forward", *data, *options, "--out", "R")
     assert "with 83 parameters, and now it makes a net with 93; choose another --out DIR" in changed.one_line()
+
+
+def test_another_process_makes_the_net_too(bpfree: Command, own: str) -> None:
+    """What a process of a search is sent names the function; it imports the module itself."""
+    device = torch.device("cpu")
+    setting = prepare(rulesets.load("quick"), f"{own}:load", f"{own}:make", device, meter=Meter(device))
+    sent: Setting = pickle.loads(packed(setting))
+    del sys.modules[own]
+    assert [block.out_shape for block in sent.build_net()] == [(8,)]
 
 
 @pytest.mark.parametrize("command", ["flops", "training"])
