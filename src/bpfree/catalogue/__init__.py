@@ -52,11 +52,13 @@ class RuleEntry:
     """A rule of the package.
 
     Attributes:
+        module: where it is written.
         words: the first line of its documentation.
         bibtex: the entries of its documentation.
         defaults, ranges: of its hyper-parameters, in their order.
     """
 
+    module: str
     words: str
     bibtex: tuple[str, ...]
     defaults: dict[str, Value]
@@ -80,6 +82,7 @@ def rules() -> dict[str, RuleEntry]:
     """The rules of the package, by name."""
     return {
         name: RuleEntry(
+            entry["module"],
             entry["words"],
             tuple(entry["bibtex"]),
             {key: field["default"] for key, field in entry["fields"].items()},

@@ -79,11 +79,12 @@ def _bibtex(name: str) -> Sequence[str]:
         UsageError: there is no entry.
     """
     if name in catalogue.rules():
-        return catalogue.rules()[name].bibtex
-    rule = catalogue.others()[name].load()
-    cited = re.findall(r"^@\w+\{.*?^\}", _documentation(rule), re.MULTILINE | re.DOTALL)
+        module, cited = catalogue.rules()[name].module, catalogue.rules()[name].bibtex
+    else:
+        rule = catalogue.others()[name].load()
+        module, cited = rule.__module__, re.findall(r"^@\w+\{.*?^\}", _documentation(rule), re.MULTILINE | re.DOTALL)
     if not cited:
-        raise UsageError(f"{name} has no BibTeX in its docstring ({rule.__module__}); add it under References")
+        raise UsageError(f"{name} has no BibTeX in its docstring ({module}); add it under References")
     return cited
 
 

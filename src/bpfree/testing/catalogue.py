@@ -31,6 +31,7 @@ def content() -> dict[str, Any]:
 def _entry(rule: type[Algorithm[Any]]) -> dict[str, Any]:
     text = documentation(rule)
     return {
+        "module": rule.__module__,
         "words": text.partition("\n")[0],
         "bibtex": re.findall(r"^@\w+\{.*?^\}", text, re.MULTILINE | re.DOTALL),
         "fields": {field.name: _field(field) for field in dataclasses.fields(rule)},
