@@ -68,6 +68,9 @@ class Algorithm(ABC, Generic[S]):
         Raises:
             UsageError: an unknown hyper-parameter, or a value without a name.
         """
+        owner = next(each for each in cls.__mro__ if "__init__" in vars(each))
+        if "__dataclass_params__" not in vars(owner):
+            return super().__new__(cls)  # a subclass that is made in a way of its own
         if values:
             raise UsageError(
                 f"{cls.__name__} takes its hyper-parameters by name, got {values[0]!r}; write {cls.__name__}(lr=1e-3)"
