@@ -58,8 +58,13 @@ def _dataset(text: str) -> None:
     if is_function_text(text) and family not in catalogue.datasets():
         return
     catalogue.check_dataset(text)
-    if text.lower().endswith(".npz") and not Path(text).is_file():
-        raise DataError(f"there is no file {text}; check the path, or write it with: np.savez('data.npz', x=x, y=y)")
+    if text.lower().endswith(".npz"):
+        _file(Path(text))
+
+
+def _file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; check the path, or write it with: np.savez('data.npz', x=x, y=y)")
 
 
 def _ruleset(text: str, command: str, changes: Mapping[str, Any]) -> None:
@@ -96,6 +101,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "device": catalogue.check_device,
     "model": _models,
     "models": _models,
+    "data": _file,
     "target": parse_target,
 }
 
