@@ -19,7 +19,7 @@ from bpfree.data import Dataset
 from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.models import Model
-from bpfree.nets import Chain, build
+from bpfree.nets import Chain, named
 from bpfree.rulesets import Ruleset
 from bpfree.train import check_tier
 
@@ -50,7 +50,7 @@ class Setting:
 
     def build_net(self) -> Chain:
         """A new net for the data."""
-        return build(self.net, self.data.in_shape, self.data.n_classes).to(self.data.dtype)  # whatever torch's default is
+        return named(self.net, self.data.in_shape, self.data.n_classes).to(self.data.dtype)  # whatever torch's default is
 
     def model(self, algorithm: Algorithm, net: Chain, state: State, phase: Phase) -> Model:
         """What was trained in this setting, as a model."""
