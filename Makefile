@@ -4,6 +4,9 @@ VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
 
+# Modules are compiled once, not in every process that a test starts.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help compare answer bench bench-compare test test-all test-gpu mutate lint format install clean
 
 help:

@@ -1,6 +1,7 @@
 """Memory and multiply-adds of a training step of every rule, over depth and batch size: counted, and by formula.
 
-    python benchmarks/cost.py            # counts (about a minute), writes results, figures and the tables of the page
+    python benchmarks/cost.py            # counts (some minutes), writes results, figures and the tables of the page
+    python benchmarks/cost.py --wide     # counts only the table of wide nets and large batches
     python benchmarks/cost.py --show     # figures and tables from the results that are there
 
 Nothing is trained and no clock is read, so every machine gets the same numbers. Counted are ``benchmarks/results/cost.json``;
@@ -19,10 +20,14 @@ from typing import Any
 
 from bpfree import data
 from bpfree._version import __version__
+from bpfree.algorithms import cost_of
 from bpfree.bench import parse_arms
 from bpfree.bench.cost_table import cost_rows, main_arms
+from bpfree.bench.counting import live_step
 from bpfree.files import write_atomic
+from bpfree.nets import build
 from bpfree.report.cost_bars import PARTS, memory_bars
+from bpfree.train import initialise
 from bpfree.units import format_bytes, format_count
 
 HERE = Path(__file__).parent
@@ -33,6 +38,20 @@ PAGE = DOCS / "memory-and-flops.md"
 DATASET = "synthetic:n=3000:inputs=1x28x28"
 DEPTHS = ("mlp:3x256", "mlp:8x256", "mlp:32x256")
 BATCHES = {128: (*DEPTHS, "mlp:4x2000"), 1024: DEPTHS}
+WIDE = ("mlp:8x2000", 4096)
+NARROW = ("mlp:2x250", "mlp:8x250", "mlp:32x250")
+NARROW_BATCH = 512
+"""Everything an eighth of the wide net's, at three depths: the activities of 32 wide blocks would not fit every machine."""
+WIDE_ARMS = {
+    "backprop": "backprop",
+    "backprop:checkpoint_every=3": "backprop:checkpoint_every=3",
+    "backprop:checkpoint_every=3:update=in-sweep": "backprop:checkpoint_every=3:update=in-sweep",
+    "mono-forward": "mono-forward",
+    "mono-forward:chunk=1024": "mono-forward:chunk=128",
+    "mono-forward:chunk=512": "mono-forward:chunk=64",
+    "mono-forward:chunk=128": "mono-forward:chunk=16",
+}
+"""On the wide net, and the same an eighth as large."""
 Row = dict[str, Any]
 
 
@@ -44,6 +63,53 @@ def count() -> list[Row]:
         found = cost_rows(parse_arms(",".join(main_arms())), nets, loaded, batch_size, on_row=lambda row: print(row.arm, row.net))  # noqa: T201
         rows += [row.as_json() for row in found]
     return rows
+
+
+def count_wide() -> list[Row]:
+    """Live bytes of one step with large batches: nothing else is counted, since a step of the wide net takes seconds."""
+    of_inputs = {n: data.load(f"synthetic:n=8000:inputs={n}").without_test() for n in (784, 784 // 8)}
+    rows: list[Row] = []
+    for wide, narrow in WIDE_ARMS.items():
+        for text, net_name, n in ((wide, *WIDE), *((narrow, net, NARROW_BATCH) for net in NARROW)):
+            loaded = of_inputs[784 if net_name == WIDE[0] else 784 // 8]
+            rule, net = parse_arms(text)[0].build({}), build(net_name, loaded.in_shape, loaded.n_classes)
+            state, phase = initialise(rule, net, 0, loaded.device), rule.phases(net)[0]
+            live = live_step(rule, net, state, next(iter(loaded.batches("train", n))), phase)
+            cost = cost_of(rule, net, n, phase)
+            assert cost is not None
+            rows.append(
+                {
+                    "arm": text,
+                    "beside": wide,
+                    "net": net_name,
+                    "batch_size": n,
+                    "activations_bytes": live.activations_bytes,
+                    "gradients_bytes": live.gradients_bytes,
+                    "by_formula_bytes": 4 * sum(cost.peak or (0, 0)),
+                    "step": cost.learn,
+                }
+            )
+            print(text, net_name, n)  # noqa: T201
+    return rows
+
+
+def wide_table(rows: Sequence[Row]) -> list[str]:
+    """Activities of a step, and their ratio to backprop's, on the wide net and at three depths of the narrow one."""
+    by_arm = {wide: {row["net"]: row for row in rows if row["beside"] == wide} for wide in WIDE_ARMS}
+    base = by_arm["backprop"]
+    nets = (WIDE[0], *NARROW)
+    head = ["arm", "gradients", "with activations, by formula", "multiply-adds, × backprop"]
+    head += [f"activations, {net}, × backprop" for net in nets]
+    lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
+    for wide, of_arm in by_arm.items():
+        row = of_arm[WIDE[0]]
+        cells = [format_bytes(row[key]) for key in ("gradients_bytes", "by_formula_bytes")]
+        cells.append(f"{row['step'] / base[WIDE[0]]['step']:.2f}")
+        for net in nets:
+            size = of_arm[net]["activations_bytes"]
+            cells.append(f"{format_bytes(size)}, {size / base[net]['activations_bytes']:.3f}")
+        lines.append(f"| `{wide}` | " + " | ".join(cells) + " |")
+    return lines
 
 
 def peak(row: Row) -> int:
@@ -97,9 +163,9 @@ def flops_table(rows: Sequence[Row], net: str, batch_size: int) -> list[str]:
     return lines
 
 
-def write(rows: Sequence[Row]) -> None:
+def write(rows: Sequence[Row], wide: Sequence[Row]) -> None:
     """Figures and tables."""
-    tables = {}
+    tables = {"wide": wide_table(wide)}
     for batch_size in BATCHES:
         drawn = [{"arm": r["arm"], "net": r["net"], **r["memory"]} for net in DEPTHS for r in chosen(rows, net, batch_size)]
         title = f"Memory at the highest moment of a training step: 784 inputs, batch {batch_size}, float32"
@@ -117,10 +183,14 @@ def write(rows: Sequence[Row]) -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--show", action="store_true", help="use the results that are there")
-    if not parser.parse_args().show:
+    parser.add_argument("--wide", action="store_true", help="count only wide nets with large batches, use the rest as it is")
+    options = parser.parse_args()
+    if not options.show:
         made = {"command": "python benchmarks/cost.py", "bpfree": __version__, "dataset": DATASET}
-        write_atomic(RESULTS, json.dumps({**made, "rows": count()}, indent=1) + "\n")
-    write(json.loads(RESULTS.read_text())["rows"])
+        rows = json.loads(RESULTS.read_text())["rows"] if options.wide else count()
+        write_atomic(RESULTS, json.dumps({**made, "rows": rows, "wide": count_wide()}, indent=1) + "\n")
+    results = json.loads(RESULTS.read_text())
+    write(results["rows"], results["wide"])
     return 0
 
 

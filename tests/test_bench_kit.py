@@ -116,11 +116,42 @@ def test_what_was_not_measured_has_no_figure(monkeypatch: pytest.MonkeyPatch) ->
     assert slower(FOUND, steps) == slower(steps, FOUND) == []
     passes = copy.deepcopy(FOUND)
     del passes["cases"][0]["rows"][2]["step"]
-    drawn: list[list[dict[str, Any]]] = []
-    draw = page.draw
-    monkeypatch.setattr(page, "draw", lambda chart, data, height: drawn.append(data["rows"]) or draw(chart, data, height))
-    assert "seconds of a training step" in page.figure(passes).lower()
-    assert drawn == [[{"row": "mlp:2x8, batch 4: mono-forward", "tier": "eager", "ratio": 0.8}]]
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        page, "render", lambda spec: drawn.append(spec) or '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>'
+    )
+    page.figure(passes)
+    assert [row["tier"] for row in drawn[0]["datasets"]["rows"]] == ["eager"]
+
+
+def test_the_figure_has_a_panel_for_each_net_and_a_point_for_each_rule_and_tier(monkeypatch: pytest.MonkeyPatch) -> None:
+    import altair as alt
+    from bench_kit import page
+
+    two = FOUND | {"cases": [*FOUND["cases"], FOUND["cases"][0] | {"case": "cnn3, batch 4"}]}
+    drawn: list[dict[str, Any]] = []
+
+    def kept(spec: dict[str, Any]) -> str:
+        drawn.append(spec)
+        return '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 10 10"/>'
+
+    monkeypatch.setattr(page, "render", kept)
+    assert "Seconds of a training step" in page.figure(two)
+    (spec,) = drawn
+    alt.VConcatChart.from_dict({key: value for key, value in spec.items() if key != "config"})  # it is of Vega-Lite's form
+    assert [panel["title"] for line in spec["vconcat"] for panel in line["hconcat"]] == ["mlp:2x8, batch 4", "cnn3, batch 4"]
+    assert [tuple(row.values()) for row in spec["datasets"]["rows"]] == [
+        ("mlp:2x8, batch 4", "mono-forward", "eager", 0.8), ("mlp:2x8, batch 4", "mono-forward", "compiled", 0.7),
+        ("cnn3, batch 4", "mono-forward", "eager", 0.8), ("cnn3, batch 4", "mono-forward", "compiled", 0.7),
+    ]  # fmt: skip
+
+
+def test_the_page_has_the_place_of_the_part() -> None:
+    from bench_kit.page import BEGIN, DOCS, END
+
+    before, _, after = (DOCS / "performance.md").read_text(encoding="utf-8").partition(BEGIN)
+    assert before
+    assert END in after
 
 
 def test_a_case_is_measured_whole() -> None:

@@ -9,20 +9,18 @@ from typing import Any
 import altair as alt
 
 from bpfree.files import write_atomic
-from bpfree.report.looks import draw, on
-from bpfree.report.svg import INK, SERIES, standalone
+from bpfree.report.looks import on
+from bpfree.report.svg import INK, SERIES, render, standalone
 from bpfree.units import MISSING, format_bytes, format_time
 
+from .looks import CONFIG
 from .measuring import KINDS
 
 __all__ = ["BEGIN", "END", "part", "write"]
 
 DOCS = Path(__file__).parents[2] / "docs"
-BEGIN, END = "<!-- made by python benchmarks/bench.py --page -->", "<!-- end -->"
+BEGIN, END = "<!-- made by python benchmarks/bench.py --page -->", "<!-- end of bench -->"
 FIGURE = "figures/bench-step.svg"
-LINE_PX = 22
-"""Height of a line of the figure."""
-
 Found = Mapping[str, Any]
 
 
@@ -106,26 +104,35 @@ def _programs(programs: Sequence[Found]) -> Iterator[str]:
 
 
 def figure(found: Found) -> str:
-    """Ratios of steps: one line for each net and arm, one colour for each tier."""
+    """Ratios of steps: a panel for each net, a line of points for each rule, one colour for each tier."""
     rows = [
-        {"row": f"{case['case']}: {row['arm']}", "tier": row["tier"], "ratio": round(row["step"]["least_ratio"], 4)}
+        {"case": case["case"], "arm": row["arm"], "tier": row["tier"], "ratio": round(row["step"]["least_ratio"], 4)}
         for case in found["cases"]
         for row in case["rows"]
         if row["arm"] != "torch" and "step" in row
     ]
-    tiers, lines = (list(dict.fromkeys(row[key] for row in rows)) for key in ("tier", "row"))
-    points = (
-        on("rows")
-        .mark_point(filled=True, size=70)
-        .encode(
-            x=alt.X("ratio:Q", title="seconds of a step, torch's own = 1", scale=alt.Scale(zero=True)),
-            y=alt.Y("row:N", title=None, sort=lines, axis=alt.Axis(labelLimit=400)),
-            color=alt.Color(
-                "tier:N", scale=alt.Scale(domain=tiers, range=list(SERIES[1 : 1 + len(tiers)])), legend=alt.Legend(orient="top")
-            ),
-        )
+    tiers, arms = (list(dict.fromkeys(row[key] for row in rows)) for key in ("tier", "arm"))
+    colour = alt.Color(
+        "tier:N",
+        scale=alt.Scale(domain=tiers, range=list(SERIES[1 : 1 + len(tiers)])),
+        legend=alt.Legend(orient="top", title=None),
     )
-    ones = on("rows").mark_rule(color=INK, strokeDash=[3, 3]).encode(x=alt.XDatum(1.0))
-    words = "Of each net, arm and tier, as a ratio: below 1 a step is quicker than torch's own."
-    drawn = draw(alt.layer(ones, points), {"rows": rows}, height=LINE_PX * len(lines))
-    return standalone(drawn, "Seconds of a training step beside torch's own", words)
+    scale = alt.Scale(domain=[0, 1.05 * max(1.0, *(row["ratio"] for row in rows))], nice=False)
+    panels = []
+    for case in found["cases"]:
+        points = (
+            on("rows")
+            .transform_filter(alt.datum.case == case["case"])
+            .mark_point(filled=True, size=70, opacity=1)
+            .encode(
+                x=alt.X("ratio:Q", title="seconds of a step, torch's own = 1", scale=scale),
+                y=alt.Y("arm:N", title=None, sort=arms, scale=alt.Scale(domain=arms)),
+                color=colour,
+            )
+        )
+        level = on("one").mark_rule(color=INK, strokeDash=[3, 3]).encode(x=alt.X("one:Q", scale=scale))
+        panels.append(alt.layer(level, points).properties(width=230, height=24 * len(arms), title=case["case"]))
+    chart = alt.vconcat(*(alt.hconcat(*panels[k : k + 2]) for k in range(0, len(panels), 2)))
+    words = "Seconds of a training step divided by those of torch's own, a panel for each net, a point for each rule and tier."
+    spec = chart.to_dict() | {"datasets": {"rows": rows, "one": [{"one": 1.0}]}, "config": CONFIG}
+    return standalone(render(spec), "Seconds of a training step beside torch's own", words)

@@ -16,33 +16,39 @@ from typing import TYPE_CHECKING, Any
 from bpfree._version import __version__
 
 if TYPE_CHECKING:
-    from bpfree import algorithms, data, meter, models, nets
+    from bpfree import algorithms, data, meter, models, nets, sklearn
+    from bpfree.comparison import Comparison, compare
     from bpfree.train import FitResult, Patience, Progress, fit, training
 
 __all__ = [
+    "Comparison",
     "FitResult",
     "Patience",
     "Progress",
     "__version__",
     "algorithms",
+    "compare",
     "data",
     "fit",
     "meter",
     "models",
     "nets",
+    "sklearn",
     "training",
 ]
 
-_FROM_TRAIN = {"FitResult", "Patience", "Progress", "fit", "training"}
-_MODULES = {"algorithms", "data", "meter", "models", "nets"}
+_FROM = {"Comparison": "comparison", "compare": "comparison"} | dict.fromkeys(
+    ("FitResult", "Patience", "Progress", "fit", "training"), "train"
+)
+_MODULES = {"algorithms", "data", "meter", "models", "nets", "sklearn"}
 
 
 def __getattr__(name: str) -> Any:
     """Import on first use: reading a report or printing help needs no torch."""
     if name in _MODULES:
         return importlib.import_module(f"bpfree.{name}")
-    if name in _FROM_TRAIN:
-        return getattr(importlib.import_module("bpfree.train"), name)
+    if name in _FROM:
+        return getattr(importlib.import_module(f"bpfree.{_FROM[name]}"), name)
     raise AttributeError(f"module 'bpfree' has no attribute {name!r}")
 
 

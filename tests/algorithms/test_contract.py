@@ -27,6 +27,7 @@ class TestMonoForward(AlgorithmContract):
         MonoForward(),
         MonoForward(schedule="staged"),
         MonoForward(readout="sum", weight_decay=0.1, maths="autograd"),
+        MonoForward(chunk=5),
     )
 
     def backprop_twin(self) -> Chain:

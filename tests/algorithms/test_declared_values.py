@@ -56,7 +56,7 @@ CASES: dict[str, tuple[str, ...]] = {
     "local-similarity": ("", "similarity_map=none", "readout=sum"),
     "mono-forward": (
         "", "schedule=staged", "readout=sum", "readout=best-prefix", "raw_projection=true", "schedule=staged:readout=sum",
-        "raw_projection=true:schedule=staged:readout=best-prefix",
+        "raw_projection=true:schedule=staged:readout=best-prefix", "chunk=3", "chunk=3:schedule=staged",
     ),
     "pepita": ("", "dropout=0", "presynaptic=mixed", "mirroring=true", "mirroring=true:premirror_steps=0"),
     "sign-symmetry": ("", "variant=brsf", "variant=frsf", "maths=autograd"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import Any
 
@@ -52,7 +53,7 @@ def test_every_field_of_a_search() -> None:
         "best_trial": 1, "best_val_accuracy": 0.9, "trials": 4, "diverged_trials": 1, "failed_trials": 0,
         "passes_per_trial": 5, "passes_per_run": 9,
         "examples_per_trial": 200, "examples_per_run": n_train, "n_validation": n_validation, "time_s": 15.75, "joules": 150.5,
-        "trials_at_once": 1,
+        "trials_at_once": 1, "compile_time_s": None,
         "space": {"lr": "log-uniform 0.0001 to 0.02", "weight_decay": "log-uniform 0.001 to 1"}, "at_edge": ["lr"],
         "unequal_search": ["lr"], "sampler": {"name": "qmc"},
         "tried": [
@@ -85,6 +86,14 @@ def test_a_trial_that_raised_is_counted_among_those_that_diverged_and_says_what_
         "values": {"lr": 0.003}, "val_accuracy": 0.0, "seed": 16, "passes": 0, "diverged": True, "failed": "ValueError: no",
     }  # fmt: skip
     assert not [each for each in row["tried"][:4] if "failed" in each]
+
+
+def test_what_was_compiled_for_a_search_is_apart_from_its_seconds() -> None:
+    """Each trial knows what its process compiled so far; a second process compiled less."""
+    compiled = [dataclasses.replace(trial, compile_time_s=s) for trial, s in zip(TRIALS, (8.0, 8.0, 7.5, None), strict=True)]
+    row = tuned_of(setting(), Arm.parse("backprop"), compiled, SPACE, {}).row
+    assert (row["compile_time_s"], row["time_s"]) == (8.0, 15.75)
+    assert compiled[2].attributes["compile_time_s"] == 7.5
 
 
 def test_joules_are_those_of_all_trials_or_of_none() -> None:

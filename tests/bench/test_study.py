@@ -19,6 +19,7 @@ from bpfree.data import Dataset
 from bpfree.errors import RulesetError
 from bpfree.nets import Chain
 from bpfree.rulesets.ranges import known_spaces, named_spaces
+from bpfree.train import compiling
 
 from .test_measure import setting
 
@@ -60,6 +61,17 @@ def test_a_search_that_was_killed_twice_is_the_same_search(rules: rulesets.Rules
     search(setting(ruleset=rules), arm, open_storage(tmp_path / "killed"))
     assert trials(tmp_path / "killed") == trials(tmp_path / "whole")
     assert len(trials(tmp_path / "whole")) == 5
+
+
+def test_a_search_compiles_once_and_keeps_its_seconds_in_the_journal(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", "eager")
+    monkeypatch.setattr(compiling, "_STEPS", {})
+    rules, storage = RULES.with_changes(trials=2, passes_per_trial=1, tier="compiled"), open_storage(tmp_path / "j")
+    found = search(setting(ruleset=rules), Arm.parse("backprop"), storage)
+    (only,) = optuna.get_all_study_names(storage)
+    kept = [t.user_attrs["compile_time_s"] for t in optuna.load_study(study_name=only, storage=storage).get_trials()]
+    assert kept == [kept[0]] * 2
+    assert found.row["compile_time_s"] == kept[0] > 0
 
 
 def test_a_grid_goes_from_end_to_end_in_equal_factors_all_ranges_at_once(tmp_path: Path) -> None:

@@ -221,14 +221,6 @@ def test_a_refusing_disk_is_one_line_and_keeps_what_was_written(bpfree: Command,
     assert len(records.read_bytes().splitlines()) == 3
 
 
-def test_what_a_compiler_makes_for_a_processor_is_not_measured(bpfree: Command, tmp_path: Path) -> None:
-    """Its code for Forward-Forward wrote beyond its memory."""
-    outcome = bpfree("compare", "--out", "R", "--tier", "compiled", *TINY)
-    assert outcome.code == 2
-    assert "tier compiled is refused on a processor" in outcome.one_line()
-    assert not (tmp_path / "R").exists()
-
-
 def test_a_read_only_place_is_one_line(bpfree: Command) -> None:
     outcome = bpfree("compare", "--out", "/proc/bpfree", *TINY)
     assert outcome.code == 2

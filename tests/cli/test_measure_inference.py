@@ -41,7 +41,7 @@ def test_training_leaves_a_model_that_scores_as_the_record_says(bpfree: Command,
     batch = next(digits.batches("test", digits.n("test"), shuffle=False))
     stored = model.normalise(digits.splits["test"].x)
     for x in (batch.x, stored):
-        hits = model.scores(x).argmax(1) == batch.y
+        hits = model.normalised_scores(x).argmax(1) == batch.y
         assert float(hits.double().mean()) == record.test_accuracy
     assert model.header is not None
     assert model.header.val_accuracy == record.val_accuracy

@@ -32,7 +32,7 @@ def model(bpfree: Command, tmp_path: Path) -> Path:
 def test_classes_and_probabilities_of_new_examples(bpfree: Command, model: Path, tmp_path: Path) -> None:
     digits = data.load("digits")
     batch = next(digits.batches("test", digits.n("test"), shuffle=False))
-    expected = load(model).scores(batch.x).argmax(1).tolist()
+    expected = load(model).normalised_scores(batch.x).argmax(1).tolist()
     np.savez(tmp_path / "new.npz", x=digits.splits["test"].x[:, 0].numpy())  # (n, 8, 8), without labels
     outcome = bpfree("predict", str(model), "--data", "new.npz")
     assert outcome.code == 0

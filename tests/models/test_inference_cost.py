@@ -87,9 +87,9 @@ def test_every_null_has_its_reason() -> None:
 
 
 def test_what_cannot_be_counted_is_null(monkeypatch: pytest.MonkeyPatch) -> None:
-    scores = Model.scores
+    scores = Model.normalised_scores
     unknown = torch.zeros(3, 3)
-    monkeypatch.setattr(Model, "scores", lambda self, x: scores(self, x) + torch.linalg.qr(unknown)[0][0, 0])
+    monkeypatch.setattr(Model, "normalised_scores", lambda self, x: scores(self, x) + torch.linalg.qr(unknown)[0][0, 0])
     (cost,) = measure_inference({"m": trained("backprop")}, METER, batch_sizes=(1,), **QUICK)
     assert cost.multiply_adds is None
     assert "multiplies matrices" in cost.reasons["multiply_adds"]
@@ -97,13 +97,13 @@ def test_what_cannot_be_counted_is_null(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_models_take_turns(monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[str] = []
-    scores = Model.scores
+    scores = Model.normalised_scores
 
     def spy(self: Model, x: torch.Tensor) -> torch.Tensor:
         seen.append(self.algorithm.name)
         return scores(self, x)
 
-    monkeypatch.setattr(Model, "scores", spy)
+    monkeypatch.setattr(Model, "normalised_scores", spy)
     arms = ("backprop", "mono-forward", "pepita")
     models = {arm: trained(arm) for arm in arms}
     measure_inference(models, METER, batch_sizes=(1,), counted=False, **QUICK)

@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from bpfree.numerics import streams
+from bpfree.numerics.negatives import wrong_labels
 from bpfree.numerics.streams import integers, normal, stream_key, uniform
 
 N = 20_000
@@ -108,3 +109,31 @@ def test_numpy_draws_what_torch_draws(parts: tuple[int, ...], monkeypatch: pytes
     monkeypatch.setattr(streams, "on_host", lambda _: False)
     by_torch = uniform(key(*parts), (1000,), salt=3), integers(key(*parts), (1000,), 9), normal(key(*parts), (1000,))
     assert all(torch.equal(one, other) for one, other in zip(drawn, by_torch, strict=True))
+
+
+@pytest.mark.slow  # it loads torch's compiler; the next test is the short form
+def test_what_a_compiler_makes_of_draws_stays_in_its_memory() -> None:
+    """53 numbers are no whole count of vectors: the last was stored whole, over what follows (integers that wrap, in C++)."""
+
+    def draw(labels: torch.Tensor, of_batch: torch.Tensor) -> torch.Tensor:
+        return torch.stack([labels, wrong_labels(labels, 10, of_batch)])
+
+    compiled, labels = torch.compile(draw, fullgraph=True, dynamic=False), torch.arange(53) % 10
+    for k in range(3):
+        assert torch.equal(compiled(labels, key(k)), draw(labels, key(k)))
+
+
+def test_a_compiler_gets_no_integers_that_wrap() -> None:
+    """One operation without parts draws, of a key and of several."""
+    graphs: list[str] = []
+
+    def kept(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph.code)
+        return graph
+
+    compiled = torch.compile(lambda keys: uniform(keys, (2, 3), salt=5), backend=kept, fullgraph=True, dynamic=False)
+    one, other = uniform(key(1), (2, 3), salt=5), uniform(key(2), (2, 3), salt=5)
+    assert torch.equal(compiled(key(1)), one)
+    assert torch.equal(compiled(torch.stack([key(1), key(2)])), torch.stack([one, other]))
+    assert len(graphs) == 2
+    assert all("bpfree.stream_bits" in graph and ">>" not in graph and "xor" not in graph for graph in graphs)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -69,9 +70,16 @@ def test_only_what_differs_is_named(tmp_path: Path, splits: tuple[int, int], lab
     assert [entry.label for entry in tuned_values(build_tables(material), material)][1] == label
 
 
-@pytest.mark.parametrize(("at_once", "ending"), [(1, " s"), (4, " s in all, 4 trials at once")])
-def test_seconds_that_overlap_are_said_to(tmp_path: Path, at_once: int, ending: str) -> None:
-    row = tuned_entry("backprop") | {"trials_at_once": at_once}
+@pytest.mark.parametrize(
+    ("facts", "ending"),
+    [
+        ({"trials_at_once": 1, "compile_time_s": None}, " s"),
+        ({"trials_at_once": 4}, " s in all, 4 trials at once"),
+        ({"trials_at_once": 1, "compile_time_s": 12.5}, " s, and 12.5 s to compile"),
+    ],
+)
+def test_seconds_that_overlap_and_those_of_the_compiler_are_said(tmp_path: Path, facts: dict[str, Any], ending: str) -> None:
+    row = tuned_entry("backprop") | facts
     material = read_material([write_run(tmp_path / "run", [make_record()], tuned=[row])])
     (entry,) = tuned_values(build_tables(material), material)
     assert entry.time.endswith(ending)

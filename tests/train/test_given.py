@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import copy
+import dataclasses
+import pickle
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,7 +20,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from bpfree.algorithms import Backprop, MonoForward, make, names
 from bpfree.data import Dataset
 from bpfree.errors import UnknownNameError, UsageError
-from bpfree.models import Model
+from bpfree.models import Model, load
 from bpfree.nets import Chain, from_module, mlp
 from bpfree.testing.bench import blobs
 from bpfree.train import FitResult, Patience, evaluate, fit, initialise, training
@@ -175,7 +178,7 @@ def test_a_trained_net_of_float64_predicts(data: Dataset) -> None:
     result = fitted("mono-forward", a_net(data, torch.float64), data)
     model = Model(result.algorithm, result.net, result.state, result.algorithm.phases(result.net)[-1])
     stored = data.splits["validation"]
-    right = model.probabilities(model.normalise(stored.x)).argmax(1) == stored.y
+    right = model.predict(stored.x) == stored.y
     assert float(right.double().mean()) == result.val_accuracy
 
 
@@ -262,6 +265,40 @@ def test_what_cannot_be_a_checkpoint_is_refused(checkpoint: Any, words: str, dat
     for run in (fit, lambda *arguments, **options: list(training(*arguments, **options))):
         with pytest.raises(UsageError, match=f"checkpoint must be the path of a file, {re.escape(words)}"):
             run(Backprop(), a_net(data), data, ONCE, batch_size=32, checkpoint=checkpoint)
+
+
+@pytest.mark.parametrize(
+    ("make_one", "words"),
+    [
+        (lambda: MonoForward(learning_rate=1.0), "unknown hyper-parameter of mono-forward 'learning_rate'"),  # pyright: ignore
+        (lambda: MonoForward(schedul="joint"), "did you mean schedule"),  # pyright: ignore
+        (lambda: Backprop(0.01), "Backprop takes its hyper-parameters by name, got 0.01; write Backprop(lr=1e-3)"),  # pyright: ignore
+        (lambda: mlp(16, 8, 4), "widths must hold the width of each hidden block, such as (256, 256), got 8"),  # pyright: ignore
+        (lambda: mlp(16, "8", 4), "got '8'"),  # pyright: ignore
+        (lambda: mlp(np.zeros((4, 16)), (8,), 4), "inputs must be a number, or the shape of one example, got a nd"),  # pyright: ignore
+        (lambda: initialise(Backprop(), by_autograd(), 0), "got a Sequential; split it into blocks first"),  # pyright: ignore
+        (lambda: initialise("backprop", mlp(16, (8,), 4), 0), "algorithm must be a learning rule, got 'backprop'"),  # pyright: ignore
+    ],
+)  # fmt: skip
+def test_rules_and_nets_that_are_made_wrongly(make_one: Callable[[], Any], words: str) -> None:
+    with pytest.raises(UsageError, match=re.escape(words)) as caught:
+        make_one()
+    assert "\n" not in str(caught.value)
+
+
+def test_rules_are_copied_and_pickled_as_before() -> None:
+    rule = MonoForward(lr=0.02, schedule="staged")
+    assert pickle.loads(pickle.dumps(rule)) == copy.deepcopy(rule) == dataclasses.replace(rule, lr=0.02) == rule
+
+
+def test_a_loaded_model_wants_a_net_of_its_kind(data: Dataset, tmp_path: Path) -> None:
+    path = fitted("backprop", from_module(by_autograd(), (16,)), data).save(tmp_path / "model.safetensors")
+    with pytest.raises(UsageError, match=r"net must be a bpfree.nets.Chain, got a Sequential; use bpfree.nets.from_module"):
+        load(path, net=by_autograd())  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UsageError, match=r"takes \(16,\) and has 4 classes, and the net given takes \(16,\) and has 3"):
+        load(path, net=mlp(16, (8, 6), 3))
+    predicted = load(path, net=from_module(by_autograd(), (16,))).predict(np.zeros((2, 16)))
+    assert predicted.shape == (2,)
 
 
 def test_names_that_are_near_are_offered_by_type() -> None:

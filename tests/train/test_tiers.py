@@ -54,6 +54,55 @@ def test_a_recorded_training_is_the_eager_one(arm: str, net: str) -> None:
     assert recorded_losses == (losses if exact else pytest.approx(losses, rel=1e-3))
 
 
+COMPILED_NETS = ("mlp:2x24", "cnn3", "resnet8", "vit")
+"""One of each kind of block: dense, convolution, residual, encoder."""
+
+
+def compiled_is_eager(arm: str, net: str) -> None:
+    """Two passes of each phase, full batches and a smaller one. Rounding grows by Adam's root where gradients are nearly 0."""
+    try:
+        losses, tensors = trained(arm, net, "cpu", "eager")
+    except UsageError as refused:
+        pytest.skip(f"the rule does not train this net: {refused}")
+    compiled_losses, compiled = trained(arm, net, "cpu", "compiled")
+    assert compiled_losses == pytest.approx(losses, rel=1e-2)
+    for name, tensor in tensors.items():
+        far = (compiled[name] - tensor).double().norm() / tensor.double().norm().clamp(min=1e-6)
+        assert far < 1e-2, f"{name}: {far}"
+
+
+@pytest.mark.slow  # by the compiler itself; the next test has one rule for each net, by a backend that compiles quickly
+@pytest.mark.parametrize("net", COMPILED_NETS)
+@pytest.mark.parametrize("arm", ARMS)
+def test_a_compiled_training_is_the_eager_one(arm: str, net: str) -> None:
+    torch._dynamo.reset()
+    compiled_is_eager(arm, net)
+
+
+@pytest.mark.parametrize("net_name", ["cnn3", "resnet8", "vit:depth=2:width=16"])
+def test_a_net_of_each_kind_is_traced_as_a_whole(net_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One graph of a step, with the eager losses. Dense nets: every rule in the conformance kit."""
+    graphs: list[torch.fx.GraphModule] = []
+
+    def kept(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
+        graphs.append(graph)
+        return graph
+
+    monkeypatch.setattr(compiling, "BACKEND", kept)
+    monkeypatch.setattr(compiling, "_STEPS", {})
+    images = data.load("synthetic:n=50:inputs=3x8x8:classes=2")
+    batches, losses = list(images.batches("train", 4))[:3], []
+    for tier in ("eager", "compiled"):
+        net = nets.build(net_name, images.in_shape, images.n_classes)
+        rule = algorithms.MonoForward()
+        state = initialise(rule, net, 0)
+        net.train()
+        step = tiers.stepper(tier, rule, net, state)
+        losses.append([float(step(batch, rule.phases(net)[0]).sum()) for batch in batches])
+    assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert len(graphs) == 1
+
+
 @pytest.mark.parametrize("device", ["cpu", "meta"])
 def test_graphs_need_a_gpu(device: str) -> None:
     with pytest.raises(UsageError, match=rf"^tier graph records CUDA graphs, and the device is {device}; use --tier eager"):

@@ -53,6 +53,7 @@ from bpfree.algorithms.mono_forward import BEST_PREFIX, MonoForward
 from bpfree.algorithms.pepita import Pepita
 from bpfree.algorithms.sign_symmetry import SignSymmetry
 from bpfree.algorithms.spatial_goodness import SpatialGoodness
+from bpfree.catalogue import ENTRY_POINT_GROUP
 from bpfree.errors import unknown_name
 from bpfree.nets.orthogonal import NotOrthogonalWarning
 
@@ -124,9 +125,6 @@ __all__ = [
     "warn_of_weaknesses",
     "weaknesses_of",
 ]
-
-ENTRY_POINT_GROUP = "bpfree.algorithms"
-"""Packages that declare an entry point of this group (name = "package.module:Class") add a rule."""
 
 _OWN: tuple[type[Algorithm[Any]], ...] = (
     Backprop,

@@ -8,10 +8,11 @@ of its own: :class:`BlockGradients`, :class:`ChoosesReadout`. What is done *with
 
 from __future__ import annotations
 
+import dataclasses
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any, ClassVar, Generic, TypeVar, final
+from typing import Any, ClassVar, Generic, Self, TypeVar, final
 
 import torch
 from torch import Tensor
@@ -23,7 +24,7 @@ from bpfree.algorithms._fields import check, choice, number, numeric
 from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.data import Batch
-from bpfree.errors import UsageError
+from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Block, Chain
 
 __all__ = ["Algorithm", "BlockGradients", "ChoosesReadout", "KnownWeaknessWarning", "LocalAlgorithm"]
@@ -60,6 +61,25 @@ class Algorithm(ABC, Generic[S]):
     weight_decay: float = number(0.0, low=0.0)
     optimiser: str = choice("adam", ("adam", "sgd"))
     momentum: float = number(0.9, low=0.0, high=0.999)
+
+    def __new__(cls, *values: Any, **params: Any) -> Self:
+        """Refuse hyper-parameters that the rule does not have, by the nearest names.
+
+        Raises:
+            UsageError: an unknown hyper-parameter, or a value without a name.
+        """
+        owner = next(each for each in cls.__mro__ if "__init__" in vars(each))
+        if "__dataclass_params__" not in vars(owner):
+            return super().__new__(cls)  # a subclass that is made in a way of its own
+        if values:
+            raise UsageError(
+                f"{cls.__name__} takes its hyper-parameters by name, got {values[0]!r}; write {cls.__name__}(lr=1e-3)"
+            )
+        known = [field.name for field in dataclasses.fields(cls)]
+        for name in params:
+            if name not in known:
+                raise unknown_name(f"hyper-parameter of {cls.name}", name, known)
+        return super().__new__(cls)
 
     def __post_init__(self) -> None:
         check(self.name, self)

@@ -49,7 +49,9 @@ Saved = Any
 @dataclass(frozen=True)
 class _Formulas:
     forward: Callable[[Any, Tensor, Statistics], tuple[Tensor, Saved]]
-    gradients: Callable[[Any, Saved, Tensor | Handover, bool, Tensor | None], tuple[list[Tensor], Tensor | None]]
+    gradients: Callable[
+        [Any, Saved, Tensor | Handover, bool, Tensor | None, Sequence[Tensor]], tuple[list[Tensor], Tensor | None]
+    ]
 
 
 def _weight_and_bias(block: DenseBlock) -> tuple[Tensor, Tensor | None]:
@@ -66,14 +68,19 @@ def _dense_forward(block: DenseBlock, x: Tensor, _: Statistics) -> tuple[Tensor,
 
 
 def _dense_gradients(
-    block: DenseBlock, saved: Saved, delta: Tensor | Handover, need_input: bool, through: Tensor | None
+    block: DenseBlock,
+    saved: Saved,
+    delta: Tensor | Handover,
+    need_input: bool,
+    through: Tensor | None,
+    into: Sequence[Tensor],
 ) -> tuple[list[Tensor], Tensor | None]:
     by_name = ACTIVATIONS[block.activation]
     derivative, writable = taken(delta)
     dz = (by_name.gradient_ if writable else by_name.gradient)(derivative, saved.pop())
     weight, bias = _weight_and_bias(block)
     matrix = weight if through is None else through
-    gradients, by_input = affine_gradients(saved.pop(), dz, matrix, bias=bias is not None, need_input=need_input)
+    gradients, by_input = affine_gradients(saved.pop(), dz, matrix, bias=bias is not None, need_input=need_input, into=into)
     if by_input is not None and len(block.in_shape) > 1:
         by_input = by_input.reshape(-1, *block.in_shape)
     return gradients, by_input
@@ -86,9 +93,14 @@ def _conv_forward(block: ConvBlock, x: Tensor, statistics: Statistics) -> tuple[
 
 
 def _conv_gradients(
-    block: ConvBlock, saved: ConvSaved, delta: Tensor | Handover, need_input: bool, through: Tensor | None
+    block: ConvBlock,
+    saved: ConvSaved,
+    delta: Tensor | Handover,
+    need_input: bool,
+    through: Tensor | None,
+    into: Sequence[Tensor],
 ) -> tuple[list[Tensor], Tensor | None]:
-    return conv_gradients(
+    gradients, by_input = conv_gradients(
         saved,
         delta,
         block.conv.weight if through is None else through,
@@ -97,6 +109,12 @@ def _conv_gradients(
         bias=block.conv.bias is not None,
         need_input=need_input,
     )
+    return _added(gradients, into), by_input
+
+
+def _added(gradients: list[Tensor], into: Sequence[Tensor]) -> list[Tensor]:
+    """The gradients, or ``into`` with the gradients added in place."""
+    return [total.add_(each) for total, each in zip(into, gradients, strict=True)] if into else gradients
 
 
 _CLOSED: dict[type[Block], _Formulas] = {
@@ -215,6 +233,7 @@ def block_gradients(
     need_input: bool = False,
     through: Tensor | None = None,
     also: Sequence[Tensor] = (),
+    into: Sequence[Tensor] = (),
 ) -> tuple[list[Tensor], Tensor | None]:
     """Gradients of a loss by the block's parameters (in the order of ``block.parameters()``), and by its input on request.
 
@@ -225,9 +244,11 @@ def block_gradients(
         through: in the shape of the block's weight, stands for it in the gradient by the input (feedback alignment); by default
             the weight itself. It is read by the closed form alone: with autograd the forward pass decides.
         also: further parameters of what was called in the block's place; their gradients stand behind the block's.
+        into: gradients by the same parameters, of other examples of the same mean loss: these are added to them in place, and
+            they are what is returned. By default new ones are made.
     """
     if not _uses_autograd(block, maths):
-        return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through)
+        return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through, into)
     a, leaf = saved.pop(), saved.pop()
     delta = _alike(delta, a)
     wanted: list[Tensor] = [*block.parameters(), *also, *([leaf] if need_input else [])]
@@ -238,7 +259,8 @@ def block_gradients(
             outputs, given = _Root.apply(a, delta if isinstance(delta, Handover) else Handover(delta)), None
     del a
     gradients = list(torch.autograd.grad(outputs, wanted, given, materialize_grads=True))  # an unused parameter's is zero
-    return gradients, (gradients.pop() if need_input else None)
+    by_input = gradients.pop() if need_input else None
+    return _added(gradients, into), by_input
 
 
 def _alike(delta: Tensor | Handover, a: Tensor) -> Tensor | Handover:

@@ -16,7 +16,9 @@ For block l with input A₋ (n, i), activity A = φ(Z), Z = A₋ Wᵀ + b, featu
     dA = D M                         taken with the old M
     dW = (dA ⊙ φ′(Z))ᵀ A₋ ,  db = Σₙ dA ⊙ φ′(Z)
 
-All are applied by the optimiser at once; the next block receives A from before the update.
+All are applied by the optimiser at once; the next block receives A from before the update. With ``chunk=c`` these lines are
+computed for c rows of the batch at a time: D keeps its n, dM, dW and db are summed, and the rows of A take the place of those of
+A₋ in memory. It is the same step but for the rounding of the sums.
 
 Symbols
 -------
@@ -32,6 +34,7 @@ Symbols
     –       readout                     –               last, sum, or best-prefix: the block whose scores are best on validation
     –       state.prefix                (blocks,)       1 at that block, 0 elsewhere
     –       raw_projection              –               train M₀ as well, which no readout uses
+    c       chunk                       –               rows of a batch that a block works on at once; 0: all
     –       optimiser, momentum, maths  –               shared by all rules, see ``Algorithm``
 
 Cost per batch
@@ -39,7 +42,8 @@ Cost per batch
 Joint: 1 forward pass. With F = Σ nₗ nₗ₋₁ multiply-adds per example and head cost P = K Σ nₗ: n (2 F + 3 P), that is forward,
 weight gradients, and three products with each M; the inter-block input gradients of backprop are what is saved. Staged: the
 phase of block l costs n (F₁..ₗ + Fₗ + 3 K nₗ). Extra memory: K Σ nₗ parameters and twice that in moments; activations of one
-block at a time.
+block at a time, that is n (nₗ₋₁ + 2 nₗ) numbers; with chunks n max(nₗ₋₁, nₗ) + 2 c nₗ for the same multiply-adds. Chunks of few
+rows multiply more slowly; use some hundreds. BatchNorm, which needs all rows at once, is refused with them.
 
 Locality
 --------
@@ -62,6 +66,7 @@ Defaults
     schedule = joint    Algorithm 1 of the paper ("Layer-Wise Training for One Batch")
     readout = last      BP-style inference, used for all published numbers
     raw_projection = False    paper; true only reproduces arXiv 2509.19063
+    chunk = 0           all rows at once, as in the paper; a choice of memory, never searched
     optimiser = adam    both papers
 
 Example
@@ -99,17 +104,18 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, ChoosesReadout, LocalAlgorithm
+from bpfree.algorithms._chunks import Chunk, check_chunks, chunks_of, first_rows, labels_of_chunks
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
-from bpfree.algorithms._fields import choice, flag, number
+from bpfree.algorithms._fields import choice, flag, natural, number
 from bpfree.algorithms._heads import READOUTS, at_head, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
 from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
-from bpfree.numerics.handover import Handover
-from bpfree.numerics.local import class_scores
-from bpfree.numerics.losses import softmax_residual
+from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.local import add_product, class_scores
+from bpfree.numerics.losses import loss_and_residual, softmax_residual
 
 __all__ = ["BEST_PREFIX", "MonoForward"]
 
@@ -129,13 +135,16 @@ class MonoState(State[HeadSlot]):
         self.prefix = None if prefix is None else nn.Parameter(prefix, requires_grad=False)
 
 
+Carry = Tensor | list[Handover]
+"""The activity (n, *shape), or its chunks, which are used up."""
+
 DEEP = 6
 """Blocks from which a warning is given: digits, blocks of 48: class means of the first block separate 92 %, of the sixth 81 %."""
 
 
 @final
 @dataclass(frozen=True, kw_only=True)
-class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[MonoState], BlockGradients[MonoState]):
+class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Carry], ChoosesReadout[MonoState], BlockGradients[MonoState]):
     """Mono-Forward; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "mono-forward"
@@ -145,6 +154,11 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
     schedule: str = choice("joint", ("joint", "staged"))
     readout: str = choice("last", (*READOUTS, BEST_PREFIX), readout=True)
     raw_projection: bool = flag(False)
+    chunk: int = natural(0, low=0)
+
+    def _check_net(self, net: Chain) -> None:
+        super()._check_net(net)
+        check_chunks(self.name, net, self.chunk)
 
     def traits(self, net: Chain) -> Traits:
         return Traits(
@@ -197,25 +211,57 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
             slot.optimiser.step([slot.projection], [residual.t() @ x])
         return batch
 
-    def enter(self, net: Chain, batch: Batch) -> Tensor:
-        return batch.x
+    def enter(self, net: Chain, batch: Batch) -> Carry:
+        return chunks_of(batch.x, self.chunk) if 0 < self.chunk < len(batch.x) else batch.x
 
     def block_step(
-        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
-    ) -> tuple[Tensor, Tensor]:
+        self, block: Block, slot: HeadSlot, carry: Carry, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Carry, Tensor]:
+        if isinstance(carry, list):
+            return self._in_chunks(block, slot, carry, y, learn, weight)
         if not learn:  # frozen: running statistics, as at evaluation
             return block_activity(block, carry), carry.new_zeros(())
         a, saved = block_forward(block, carry, self.maths)
         return a, self._update(block, slot, a, saved, y, weight)
 
     def last_step(
-        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, weight: Tensor | None = None
+        self, block: Block, slot: HeadSlot, carry: Carry, y: Tensor, weight: Tensor | None = None
     ) -> tuple[None, Tensor]:
         """As of any other block, but the activity is not read: it is freed once φ′ has been taken of it."""
+        if isinstance(carry, list):
+            return None, self._in_chunks(block, slot, carry, y, True, weight, hand_on=False)[1]
         a, saved = block_forward(block, carry, self.maths)
         given = Handover(a)
         del a
         return None, self._update(block, slot, given, saved, y, weight)
+
+    def _in_chunks(
+        self,
+        block: Block,
+        slot: HeadSlot,
+        chunks: list[Handover],
+        y: Tensor,
+        learn: bool,
+        weight: Tensor | None,
+        hand_on: bool = True,
+    ) -> tuple[list[Handover], Tensor]:
+        """:meth:`block_step` with a chunk after the other, each of which is freed when the next block's is there."""
+        if not learn:
+            return [Handover(block_activity(block, chunk.take())) for chunk in chunks], y.new_zeros((), dtype=torch.float32)
+        parameters = [*parameters_of(block), slot.projection]
+        sums = [torch.zeros_like(parameter) for parameter in parameters]
+        after, losses = [], []
+        for chunk, labels in zip(chunks, labels_of_chunks(y, weight, self.chunk), strict=True):
+            a, saved = block_forward(block, chunk.take(), self.maths)
+            if hand_on:
+                after.append(Handover(a))
+            given = Handover(block.features(a))
+            del a
+            loss, _, delta = _at_head(block, slot, given, labels, sums[-1])
+            block_gradients(block, saved, delta, maths=self.maths, into=sums[:-1])
+            losses.append(loss)
+        slot.optimiser.step(parameters, sums)
+        return after, torch.stack(losses).sum()
 
     def _update(
         self, block: Block, slot: HeadSlot, activity: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
@@ -258,19 +304,41 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Tensor], ChoosesReadout[Mo
         evaluation = None if heads is None else sum(b.macs for b in reached) + s.classes * sum(b.n_features for b in heads)
         if phase.name == RAW_INPUT:
             evaluation = s.classes * s.inputs
-        return Cost(
-            learn=s.n * each,
-            evaluation=None if evaluation is None else s.n * evaluation,
-            moments=tuple(
-                one_after_another(
-                    s, (self._moments(s, phase, k) for k in phase.learning), before=s.classes * s.inputs if trains_raw else 0
-                )
-            ),
-        )
+        before = s.classes * s.inputs if trains_raw else 0
+        learned = one_after_another(s, (self._moments(s, phase, k) for k in phase.learning), before=before)
+        frozen = (moment for k in range(min(phase.learning, default=0)) for moment in self._frozen_moments(s, k))
+        return Cost(learn=s.n * each, evaluation=None if evaluation is None else s.n * evaluation, moments=(*frozen, *learned))
 
     def _moments(self, s: Shape, phase: Phase, k: int) -> Iterator[Moment]:
-        block = s.blocks[k]
+        block, last = s.blocks[k], k == max(phase.learning)  # else the activity goes on to the next block
         activity, head = s.n * block.rows, s.classes * block.n_features
+        if 0 < self.chunk < s.n:
+            each_in, each_out = s.input(k) // s.n, 0 if last else block.rows
+            for first in first_rows(s.n, self.chunk):
+                c = min(self.chunk, s.n - first)
+                others = first * each_out + (s.n - first - c) * each_in
+                yield block.parameters + head, others + c * (each_in + 2 * block.rows + s.classes)
+            return
         yield head, s.input(k) + 2 * activity + s.n * s.classes
-        handed_on = 0 if k == max(phase.learning) else activity  # goes on to the next block
-        yield block.parameters + head, s.input(k) + handed_on + activity
+        yield block.parameters + head, s.input(k) + (0 if last else activity) + activity
+
+    def _frozen_moments(self, s: Shape, k: int) -> Iterator[Moment]:
+        each_in, each_out = s.input(k) // s.n, s.blocks[k].rows
+        rows = self.chunk or s.n
+        for first in first_rows(s.n, rows):
+            yield 0, (s.n - first) * each_in + (first + min(rows, s.n - first)) * each_out
+
+
+def _at_head(
+    block: Block, slot: HeadSlot, features: Tensor | Handover, labels: Chunk, into: Tensor | None = None
+) -> tuple[Tensor, Tensor, Handover]:
+    """Loss (0-D), dM (added to ``into``, where that is given) and dA; scores and residual are freed on return."""
+    h, _ = taken(features)  # (n, o)
+    projection = slot.projection
+    g = class_scores(h, projection)  # (n, c)
+    loss, residual = loss_and_residual(g, labels.y, labels.weight)  # (n, c), already divided by n
+    del g
+    if labels.share is not None:
+        loss, residual = loss * labels.share, residual.mul_(labels.share)
+    of_head = add_product(residual.t(), h, into)
+    return loss, of_head, Handover(block.features_gradient(residual.mm(projection)))

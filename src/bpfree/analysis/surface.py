@@ -5,7 +5,7 @@ validation examples. Scores that are no linear read-out (Forward-Forward's summe
 loss is then that of the probabilities that ``bpfree predict`` prints.
 
 Moved are the parameters that change the scores when they change; a head that is not read stays where it is. A model whose scores
-are those of its net (``net(x)``, to rounding) is *plain*: its parameters are those of the net, whatever rule trained it, so that
+are those of its net's output (to rounding) is *plain*: its parameters are those of the net, whatever rule trained it, so that
 minima of two rules lie in one space. Any other read-out has a space of its own rule and settings.
 """
 
@@ -234,7 +234,7 @@ def _structural(value: object) -> bool:
 def _is_plain(model: Model, material: Material) -> bool:
     """Whether the model's scores are those of its net, in float64."""
     exact, x = _Reader(model, torch.float64), material.x[:ASKED].double()
-    read, direct = exact(x), exact.net(x)
+    read, direct = exact(x), exact.net.output_scores(x)
     return read.shape == direct.shape and bool((read - direct).abs().max() <= SAME_SCORES * direct.abs().max())
 
 

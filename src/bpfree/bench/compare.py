@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 import torch
 
 from bpfree.bench.arm import Arm
+from bpfree.bench.cost import n_parameters
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.jobs import default_jobs, may_default
 from bpfree.bench.journal import open_storage
@@ -26,6 +27,7 @@ from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import ArmSearch, search
 from bpfree.bench.tuned import TunedRow
 from bpfree.errors import RunDirectoryError, RunInterruptedError
+from bpfree.functions import is_function_text
 from bpfree.records import CONTROL_SEEDS, Record
 
 __all__ = ["ComparisonRun"]
@@ -95,8 +97,9 @@ class ComparisonRun:
         return tuned
 
     def _check_data(self) -> None:
-        """Refuse a directory that has runs on other data of the same name: its table would be of two data sets."""
+        """Refuse a directory that has runs on other data or another net of the same name: its table would be of two."""
         for setting in self.settings:
+            self._check_net(setting)
             mine = setting.data.data_digest
             for record in self.directory.records():
                 same = (record.dataset, record.split_seed) == (setting.data.name, setting.split_seed)
@@ -104,6 +107,20 @@ class ComparisonRun:
                     raise RunDirectoryError(
                         f"{self.directory.path} holds runs on {record.dataset} with other contents (digest "
                         f"{(record.data_digest or record.split)[:16]}, now {mine[:16]}); choose another --out DIR"
+                    )
+
+    def _check_net(self, setting: Setting) -> None:
+        """A user's function may have been changed between two calls; a net of other size is seen by its parameters."""
+        if not is_function_text(setting.net):
+            return
+        arms = {arm.label: arm for arm in self.arms}
+        for record in self.directory.records():
+            if (record.net, record.dataset) == (setting.net, setting.data.name) and record.arm in arms:
+                now = n_parameters(arms[record.arm].build({}), setting.build_net())
+                if now != record.n_params:
+                    raise RunDirectoryError(
+                        f"{self.directory.path} holds runs of {setting.net} with {record.n_params:,} parameters, and now it "
+                        f"makes a net with {now:,}; choose another --out DIR"
                     )
 
     def _run_seeds(self, setting: Setting) -> None:

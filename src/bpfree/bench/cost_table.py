@@ -14,7 +14,7 @@ from bpfree.bench.arm import Arm
 from bpfree.bench.cost import n_parameters, step_cost
 from bpfree.data import Dataset
 from bpfree.errors import UsageError
-from bpfree.nets import Chain, build
+from bpfree.nets import Chain, named
 from bpfree.train import initialise
 
 __all__ = ["ByFormula", "CostRow", "MemoryBytes", "cost_rows", "main_arms", "ratios", "step_macs"]
@@ -114,7 +114,7 @@ def cost_rows(
 
 
 def _row(arm: Arm, spec: str, data: Dataset, batch_size: int) -> CostRow:
-    rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes)
+    rule, net = arm.build({}), named(spec, data.in_shape, data.n_classes)
     try:
         check_net(rule, net)
     except UsageError as error:

@@ -24,7 +24,7 @@ from bpfree.bench.arm import Arm
 from bpfree.bench.pass_cost import training_pass
 from bpfree.data import Batch, Dataset
 from bpfree.meter import Meter, Spread, device_peak, measure_repeated, reset_device_peak, spread, tensor_bytes
-from bpfree.nets import build
+from bpfree.nets import named
 from bpfree.train import initialise, read_by
 
 __all__ = ["KINDS", "CostWindow", "Kind", "cost_window", "phase_names"]
@@ -96,7 +96,7 @@ def phase_names(arm: Arm, spec: str, data: Dataset) -> list[str]:
     Raises:
         UsageError: the arm cannot train the net.
     """
-    rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes)
+    rule, net = arm.build({}), named(spec, data.in_shape, data.n_classes)
     check_net(rule, net)
     return [phase.name for phase in rule.phases(net)]
 
@@ -127,7 +127,7 @@ def cost_window(
         UsageError: the arm cannot train the net, a batch larger than the training split, times in the wrong order.
     """
     data = data.without_test()
-    rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes).to(data.dtype)
+    rule, net = arm.build({}), named(spec, data.in_shape, data.n_classes).to(data.dtype)
     check_net(rule, net)
     held_bytes = _allocated_bytes(meter.device)
     state = initialise(rule, net, 0, data.device)

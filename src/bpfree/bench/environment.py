@@ -15,7 +15,6 @@ import psutil
 import torch
 from pydantic import BaseModel, ConfigDict, TypeAdapter
 
-import bpfree
 from bpfree._version import __version__
 from bpfree.bench.json_file import read_json
 from bpfree.files import write_atomic
@@ -41,14 +40,15 @@ CODE = "bpfree code"
 
 COUNTED = (
     "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "records", "rulesets", "stats", "train",
-    "bits.py", "tensor_files.py", "units.py",
+    "bits.py", "fields.py", "tensor_files.py", "units.py",
 )  # fmt: skip
 """Parts of the package whose code can change a recorded number: what is searched and trained, how it is metered and evaluated,
 how long a target took (``stats``), what a joule is in grams (``units.py``), and what a checkpoint gives back."""
 
 NOT_COUNTED = (
-    "analysis", "cli", "published", "report", "testing",
-    "__init__.py", "__main__.py", "_version.py", "errors.py", "files.py", "text.py", "yaml_files.py",
+    "analysis", "catalogue", "cli", "published", "report", "sklearn", "testing",
+    "__init__.py", "__main__.py", "_version.py", "comparison.py", "errors.py", "files.py", "functions.py", "text.py",
+    "yaml_files.py",
 )  # fmt: skip
 """Parts whose code changes no record: they call the others, show what was recorded, or write files and messages."""
 
@@ -115,7 +115,7 @@ def code_digest() -> str:
     A version number stays the same between two releases, and an installed package does not know its commit; this
     distinguishes both. It decides whether a run directory may be resumed.
     """
-    return digest_of(Path(bpfree.__file__).parent)
+    return digest_of(Path(__file__).parents[1])
 
 
 def digest_of(root: Path) -> str:

@@ -29,6 +29,8 @@ class Tried:
         diverged: it has no accuracy, since its loss was not finite or it raised.
         failed: what it raised, as one line; None where it did not.
         at_once: trials that ran at the same time, in so many processes.
+        compile_time_s: seconds for which its process compiled, for this trial or an earlier one of the same net; not in
+            ``time_s``. None where nothing is compiled.
     """
 
     values: dict[str, float]
@@ -41,6 +43,7 @@ class Tried:
     diverged: bool
     failed: str | None = None
     at_once: int = 1
+    compile_time_s: float | None = None
 
     @classmethod
     def of_trial(cls, trial: optuna.trial.FrozenTrial) -> Tried:
@@ -57,6 +60,7 @@ class Tried:
             known["diverged"],
             known.get("failed"),
             known.get("at_once", 1),
+            known.get("compile_time_s"),
         )
 
     @property
@@ -68,6 +72,8 @@ class Tried:
             attributes["failed"] = self.failed
         if self.at_once > 1:
             attributes["at_once"] = self.at_once
+        if self.compile_time_s is not None:
+            attributes["compile_time_s"] = self.compile_time_s
         return attributes
 
 
@@ -140,6 +146,7 @@ def tuned_of(
         ],
         "sampler": dict(sampler),
         "trials_at_once": max((trial.at_once for trial in tried), default=1),
+        "compile_time_s": max((trial.compile_time_s for trial in tried if trial.compile_time_s is not None), default=None),
     }
     return Tuned(arm, best, accuracy, cost, row)
 

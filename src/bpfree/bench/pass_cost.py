@@ -14,7 +14,7 @@ from bpfree.algorithms import Algorithm, Phase, State, check_net, step
 from bpfree.bench.arm import Arm
 from bpfree.data import Dataset
 from bpfree.meter import Meter, Repeated, measure_repeated
-from bpfree.nets import Chain, build
+from bpfree.nets import Chain, named
 from bpfree.train import evaluate, initialise, read_by
 
 __all__ = ["PassCost", "pass_costs", "training_pass"]
@@ -69,7 +69,7 @@ def pass_costs(
     """
     rows = []
     for arm in arms:
-        rule, net = arm.build({}), build(spec, data.in_shape, data.n_classes).to(data.device)
+        rule, net = arm.build({}), named(spec, data.in_shape, data.n_classes).to(data.device)
         check_net(rule, net)
         state = initialise(rule, net, 0, data.device)
         state.count.advance()  # work of the first step alone is no part of a pass

@@ -13,7 +13,8 @@ from bpfree.bench import environment
 from bpfree.bench.measure import Setting
 from bpfree.errors import RulesetError, UsageError
 from bpfree.meter import CarbonFactor, Meter
-from bpfree.rulesets import Ruleset
+from bpfree.rulesets import Ruleset, Split
+from bpfree.rulesets.splits import ARRAYS
 from bpfree.text import readable
 
 __all__ = ["other_splits", "prepare", "ready_meter"]
@@ -36,8 +37,8 @@ def ready_meter(device: torch.device, *, estimate: bool) -> Meter:
 
 def prepare(
     rules: Ruleset,
-    dataset: str,
-    net: str,
+    dataset: data.Source,
+    net: Any,
     device: torch.device,
     *,
     data_dir: Path | None = None,
@@ -51,8 +52,8 @@ def prepare(
     """Load the data, build the net once to check it, configure torch, make the meter ready.
 
     Args:
-        dataset: a name or a file, see :func:`bpfree.data.load`.
-        net: specification, such as ``"mlp:2x256"``.
+        dataset: a name, a file, ``module:function`` or an object, see :data:`bpfree.data.Source`.
+        net: a text such as ``"mlp:2x256"`` or ``module:function``, or an object, see :func:`bpfree.nets.text_of`.
         channels: how images of a file are read, see :func:`bpfree.data.load`.
         factor: grams of CO2 equivalent per kilowatt-hour, None where it is not known.
         estimate: see :func:`ready_meter`.
@@ -65,6 +66,7 @@ def prepare(
     """
     first, *_ = rules.plan.split_seeds
     loaded = _load(rules, dataset, first, device, data_dir, channels, download=download)
+    net = nets.text_of(net, loaded.in_shape, loaded.n_classes)
     n_params = sum(p.numel() for p in _build(net, loaded).parameters())
     loaded.batches("train", rules.batch_size)  # refuses a batch larger than the split
     environment.configure_torch(n_params, rules.batch_size, device)
@@ -81,7 +83,9 @@ def prepare(
     return Setting(rules, loaded, net, device, meter, factor, {**(plan or {}), **about}, facts, split_seed=first)
 
 
-def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None, channels: str = "auto") -> tuple[Setting, ...]:
+def other_splits(
+    setting: Setting, dataset: data.Source, *, data_dir: Path | None = None, channels: str = "auto"
+) -> tuple[Setting, ...]:
     """The setting on the further split seeds of its ruleset's plan.
 
     Args:
@@ -92,8 +96,8 @@ def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None
     """
     rules = setting.ruleset
     seeds = rules.plan.split_seeds[1:]
-    if seeds and not rules.split_for(dataset).is_drawn:
-        raise RulesetError(f"the split of {setting.data.name} is fixed ({rules.split_for(dataset)}); use one split seed")
+    if seeds and not (split := _split(rules, dataset)).is_drawn:
+        raise RulesetError(f"the split of {setting.data.name} is fixed ({split}); use one split seed")
     settings: list[Setting] = []
     for seed in seeds:
         loaded = _load(rules, dataset, seed, setting.device, data_dir, channels)
@@ -105,7 +109,7 @@ def other_splits(setting: Setting, dataset: str, *, data_dir: Path | None = None
 
 def _load(
     rules: Ruleset,
-    dataset: str,
+    dataset: data.Source,
     split_seed: int,
     device: torch.device,
     data_dir: Path | None,
@@ -113,18 +117,25 @@ def _load(
     *,
     download: bool = True,
 ) -> data.Dataset:
-    data.check_name(dataset)  # a misspelt name is reported before the ruleset is asked how it is split
-    split = rules.split_for(dataset)
-    loaded = data.load(dataset, data_dir=data_dir, split=split, split_seed=split_seed, channels=channels, download=download)
+    split = _split(rules, dataset)
+    loaded = data.load_any(dataset, data_dir=data_dir, split=split, split_seed=split_seed, channels=channels, download=download)
     if rules.train_examples is not None:
         loaded = loaded.limited(rules.train_examples)
     loaded = replace(loaded, name=readable(loaded.name))  # that of a file may be no text
     return loaded.augmented(rules.augmentation_for(loaded.name)).weighted(rules.weighted_by).to(device)
 
 
+def _split(rules: Ruleset, dataset: data.Source) -> Split:
+    """How the data are divided, if they are not yet."""
+    if isinstance(dataset, data.Dataset) or data.function_of(dataset) is not None:
+        return rules.split_for(ARRAYS)
+    data.check_name(str(dataset))  # a misspelt name is reported before the ruleset is asked how it is split
+    return rules.split_for(str(dataset))
+
+
 def _build(spec: str, loaded: data.Dataset) -> nets.Chain:
     try:
-        return nets.build(spec, loaded.in_shape, loaded.n_classes)
+        return nets.named(spec, loaded.in_shape, loaded.n_classes)
     except (RuntimeError, MemoryError, OverflowError) as error:
         raise UsageError(
             f"the net {spec!r} cannot be built on {loaded.name}: its parameters do not fit into memory; choose a smaller one"

@@ -16,10 +16,10 @@ from bpfree.bench.cost import StepCost
 from bpfree.bench.spaces import check_spaces
 from bpfree.bench.stops import check_passes, check_phases
 from bpfree.data import Dataset
-from bpfree.errors import RulesetError, UsageError
+from bpfree.errors import RulesetError
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.models import Model
-from bpfree.nets import Chain, build
+from bpfree.nets import Chain, named
 from bpfree.rulesets import Ruleset
 from bpfree.train import check_tier
 
@@ -50,7 +50,7 @@ class Setting:
 
     def build_net(self) -> Chain:
         """A new net for the data."""
-        return build(self.net, self.data.in_shape, self.data.n_classes).to(self.data.dtype)  # whatever torch's default is
+        return named(self.net, self.data.in_shape, self.data.n_classes).to(self.data.dtype)  # whatever torch's default is
 
     def model(self, algorithm: Algorithm, net: Chain, state: State, phase: Phase) -> Model:
         """What was trained in this setting, as a model."""
@@ -93,11 +93,6 @@ def check_runnable(setting: Setting, arms: Sequence[Arm], *, searched: bool = Tr
         RulesetError: see :func:`check_supported`.
     """
     check_tier(setting.ruleset.plan.tier, setting.device)
-    if setting.ruleset.plan.tier == "compiled" and setting.device.type == "cpu":
-        raise UsageError(
-            "tier compiled is refused on a processor: what torch 2.13 compiled of one rule wrote beyond its memory there, "
-            "and no other rule has been measured so; use --tier eager"
-        )
     net = setting.build_net()
     for arm in arms:
         check_net(arm.build({}), net)

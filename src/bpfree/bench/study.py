@@ -190,16 +190,20 @@ class ArmSearch:
         return tuned_of(self.setting, self.arm, self.finished(), self._proposals.space, self._proposals.words)
 
 
-def _compile(algorithm: Algorithm, net: Chain, setting: Setting, data: Dataset, rules: Ruleset) -> None:
+def _compile(algorithm: Algorithm, net: Chain, setting: Setting, data: Dataset, rules: Ruleset) -> float | None:
     """Compile the steps of a trial before its window opens, where no trial before it has.
+
+    Returns:
+        As :func:`bpfree.train.compile_steps`.
 
     Raises:
         UsageError: the rule cannot be compiled.
     """
-    if rules.plan.tier == "compiled":
-        state = initialise(algorithm, net, 0, setting.device)
-        with products_in(rules.precision):
-            compile_steps(algorithm, net, state, data, rules.batch_size, precision=rules.precision)
+    if rules.plan.tier != "compiled":
+        return None
+    state = initialise(algorithm, net, 0, setting.device)
+    with products_in(rules.precision):
+        return compile_steps(algorithm, net, state, data, rules.batch_size, precision=rules.precision)
 
 
 def run_trial(
@@ -225,7 +229,7 @@ def run_trial(
     history: list[HistoryEntry] = []
     diverged = False
     problem: Exception | None = None
-    _compile(algorithm, net, setting, blind, rules)
+    compile_time_s = _compile(algorithm, net, setting, blind, rules)
     with setting.meter.window() as window:
         try:
             state = initialise(algorithm, net, seed, setting.device)
@@ -267,5 +271,6 @@ def run_trial(
         reading.method,
         diverged or problem is not None,
         None if problem is None else says(problem),
+        compile_time_s=compile_time_s,
     )
     return trial, problem

@@ -39,6 +39,7 @@ class TunedRow(BaseModel):
         unequal_search: hyper-parameters that the arm fixes although the ruleset searches them.
         tried: values, validation accuracy, seed, passes and ``diverged`` of every trial, in order.
         trials_at_once: processes that shared the search; where there were several, the seconds of its trials overlap.
+        compile_time_s: seconds for which a process compiled for them; not in ``time_s``. None where nothing is compiled.
 
     What earlier versions did not write is None in their files.
     """
@@ -72,6 +73,7 @@ class TunedRow(BaseModel):
     unequal_search: list[str] | None = None
     tried: list[dict[str, Any]] | None = None
     trials_at_once: int | None = None
+    compile_time_s: float | None = None
 
     @property
     def key(self) -> tuple[str, str, str | None, str, int | None]:

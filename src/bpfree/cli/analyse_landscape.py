@@ -80,10 +80,16 @@ def load_data(minimum: Minimum, about: LandscapeData) -> data.Dataset:
     named = about.dataset or (header and header.dataset) or "digits"
     limited = re.fullmatch(r"(.+)\[(\d+)\]", named)
     name = limited[1] if limited else named
-    data.check_name(name)
     rules = rulesets.load(about.ruleset)
-    loaded = data.load(
-        name, data_dir=about.data_dir, split=rules.split_for(name), split_seed=about.split_seed, channels=about.channels
+    if about.dataset is None:  # the name in a model's file runs no code
+        data.check_name(name)
+    is_function = about.dataset is not None and data.function_of(name) is not None
+    loaded = data.load_any(
+        name,
+        data_dir=about.data_dir,
+        split=rules.split_for("arrays" if is_function else name),
+        split_seed=about.split_seed,
+        channels=about.channels,
     )
     if limited is None and about.dataset and header and header.dataset:
         limited = re.fullmatch(re.escape(loaded.name) + r"(\[(\d+)\])", header.dataset)

@@ -202,6 +202,9 @@ def predict(
     *,
     model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
     data: Annotated[Path, typer.Option(help="A .npz file with examples x, as they were in training; labels are not needed.")],
+    net: Annotated[
+        str | None, typer.Option(help="module:function of a net of your own, which the file does not describe.")
+    ] = None,
     device: Device = "cpu",
     channels: Channels = "auto",
     as_json: Json = False,
@@ -212,7 +215,7 @@ def predict(
     """
     from bpfree.cli.predict import predict_command
 
-    return predict_command(model, data, device=device, channels=channels, as_json=as_json)
+    return predict_command(model, data, device=device, channels=channels, as_json=as_json, net=net)
 
 
 @app.command()

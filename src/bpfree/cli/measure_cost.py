@@ -38,7 +38,7 @@ def count(options: CountOptions, *, quiet: bool) -> list[CostRow]:
     if batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {batch_size}")
     chosen = parse_arms(options.arms if options.arms is not None else ",".join(main_arms()))
-    loaded = data.load(options.dataset or DATASET, data_dir=options.data_dir, channels=options.channels).without_test()
+    loaded = data.load_any(options.dataset or DATASET, data_dir=options.data_dir, channels=options.channels).without_test()
     loaded.batches("train", batch_size)  # refuses a batch larger than the set
     with console(stderr=True, quiet=quiet).status("") as status:
         return cost_rows(

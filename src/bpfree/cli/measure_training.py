@@ -16,7 +16,7 @@ from bpfree.cli.output import console, print_json, print_table
 from bpfree.cli.setting import torch_device
 from bpfree.errors import UsageError
 from bpfree.meter.reading import FLAG
-from bpfree.nets import build
+from bpfree.nets import named
 from bpfree.units import format_energy, format_time
 
 __all__ = ["training_command"]
@@ -42,9 +42,9 @@ def training_command(
         raise UsageError(f"--batch-size must be at least 1, got {size}")
     where, chosen = torch_device(meter_options.device), parse_arms(arms)
     dataset, channels = data_options.dataset or "digits", data_options.channels
-    loaded = data.load(dataset, data_dir=data_options.data_dir, channels=channels).without_test().to(where)
+    loaded = data.load_any(dataset, data_dir=data_options.data_dir, channels=channels).without_test().to(where)
     loaded.batches("train", size)  # refuses a batch larger than the set
-    n_parameters = sum(p.numel() for p in build(spec, loaded.in_shape, loaded.n_classes).parameters())
+    n_parameters = sum(p.numel() for p in named(spec, loaded.in_shape, loaded.n_classes).parameters())
     environment.configure_torch(n_parameters, size, where)
     meter = ready_meter(where, estimate=meter_options.estimate_energy)
     with console(stderr=True, quiet=as_json).status("measuring"):

@@ -53,7 +53,10 @@ DataDir = Annotated[
     Path | None,
     typer.Option(envvar="BPFREE_DATA", help="Holds mnist/, fashion-mnist/, cifar-10-batches-py/, cifar-100-python/."),
 ]
-Dataset = Annotated[str | None, typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or FILE.npz.")]
+Dataset = Annotated[
+    str | None,
+    typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, FILE.npz, or module:function (your own)."),
+]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Estimate = Annotated[
     bool,
@@ -89,7 +92,9 @@ class DataOptions:
     dataset: Dataset = None
     data_dir: DataDir = None
     channels: Channels = "auto"
-    net: Annotated[str | None, typer.Option(help="mlp:2x256 (two hidden blocks of 256), mlp:512-256-128.")] = None
+    net: Annotated[str | None, typer.Option(help="mlp:2x256, cnn3, ... (bpfree list nets), or module:function (your own).")] = (
+        None
+    )
 
 
 @dataclass(frozen=True)
@@ -213,7 +218,10 @@ def grouped(command: Callable[..., int]) -> Callable[..., int]:
 
     @functools.wraps(command)
     def call(**options: Any) -> int:
+        from bpfree.cli.early import refuse
+
         options = {name: _at_home(value) for name, value in options.items()}
+        refuse(options, command.__name__)
         for name, group in groups.items():
             options[name] = group(**{field.name: options.pop(field.name) for field in fields(group)})
         return command(**options)

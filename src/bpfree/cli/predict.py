@@ -12,17 +12,27 @@ import typer
 
 from bpfree.cli.setting import torch_device
 from bpfree.data import load_examples
-from bpfree.models import load
-from bpfree.train.evaluation import EVALUATION_BATCH
+from bpfree.models import load, read_header
+from bpfree.nets import named
 
 __all__ = ["predict_command"]
 
 
-def predict_command(model_path: Path, data_path: Path, *, device: str, channels: str, as_json: bool) -> int:
-    """Print one line for each example, after all of them have been read and checked."""
-    model = load(model_path, device=torch_device(device))
+def predict_command(
+    model_path: Path, data_path: Path, *, device: str, channels: str, as_json: bool, net: str | None = None
+) -> int:
+    """Print one line for each example, after all of them have been read and checked.
+
+    Args:
+        net: ``module:function`` of the net, where the file does not describe it.
+    """
+    where, given = torch_device(device), None
+    if net is not None:
+        header = read_header(model_path)
+        given = named(net, header.in_shape, header.n_classes)
+    model = load(model_path, device=where, net=given)
     examples = load_examples(data_path, model.net.in_shape, channels)
-    rows = [row for part in examples.split(EVALUATION_BATCH) for row in model.probabilities(model.normalise(part)).tolist()]
+    rows = model.predict_proba(examples, "first" if examples.dim() == 4 else "auto").tolist()
     if as_json:
         typer.echo(json.dumps([{"class": _best(row), "probabilities": row} for row in rows]))
         return 0

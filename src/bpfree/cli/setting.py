@@ -6,14 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import torch
-
 from bpfree import rulesets
 from bpfree.bench import Setting
+from bpfree.bench.device import torch_device
 from bpfree.bench.preparation import other_splits, prepare
 from bpfree.cli.options import CarbonOptions, DataOptions, MeterOptions, RuleOptions
 from bpfree.cli.resume import command_line
-from bpfree.errors import DeviceError, RulesetError
 from bpfree.meter import carbon_factor
 
 __all__ = ["Request", "torch_device"]
@@ -39,24 +37,7 @@ class Request:
         Raises:
             RulesetError: an option out of range, or a ruleset that is not for this use.
         """
-        rules = rulesets.load(self.rule_options.ruleset)
-        rules.check_use(use)
-        given = {name: value for name, value in self.changes.items() if value is not None}
-        changes = {**given, **self.rule_options.changes()}
-        for option in ("seeds", "split_seeds"):
-            if (count := changes.get(option)) is not None and count < 1:
-                raise RulesetError(f"--{option.replace('_', '-')} must be at least 1, got {count}")
-        if (changes.get("studies") or 1) > 1 and rules.search.passes_per_trial is not None:
-            raise RulesetError(
-                f"ruleset {rules.name} searches once, by trials shorter than runs, and has no studies; use --ruleset claim, or "
-                "leave --studies out"
-            )
-        rules = rules.with_changes(changes) if changes else rules
-        if "seeds" in changes and rules.search.studies > 1:
-            raise RulesetError(
-                f"ruleset {rules.name} draws its runs by studies, one run of each arm in each; give --studies instead of --seeds"
-            )
-        return rules
+        return rulesets.changed_rules(self.rule_options.ruleset, use, {**self.changes, **self.rule_options.changes()})
 
     def setting(self, rules: rulesets.Ruleset) -> Setting:
         """See :func:`bpfree.bench.preparation.prepare`; what was not given is taken from the ruleset's plan.
@@ -89,24 +70,3 @@ class Request:
 
     def _dataset(self, rules: rulesets.Ruleset) -> str:
         return self.data.dataset or (rules.plan.datasets[0] if rules.plan.datasets else "digits")
-
-
-def torch_device(name: str) -> torch.device:
-    """The device of this name.
-
-    Raises:
-        DeviceError: it does not exist here, or the name is unknown.
-    """
-    try:
-        device = torch.device(name)
-    except RuntimeError:
-        raise DeviceError(f"unknown device {name!r}; choose --device cpu or --device cuda") from None
-    if device.type == "cuda":
-        if not torch.cuda.is_available():
-            built = "this torch was built without CUDA" if torch.version.cuda is None else "torch finds no NVIDIA GPU"
-            raise DeviceError(f"--device {name} was asked, but {built}; choose --device cpu (bpfree doctor says more)")
-        if device.index is not None and device.index >= torch.cuda.device_count():
-            raise DeviceError(f"--device {name} was asked, but there are {torch.cuda.device_count()} GPUs, numbered from 0")
-    elif device.type != "cpu":
-        raise DeviceError(f"device {name!r} is not supported; choose --device cpu or --device cuda")
-    return device

@@ -7,11 +7,12 @@ import inspect
 import re
 import sys
 from collections.abc import Sequence
+from importlib.metadata import EntryPoint
 from typing import Any
 
 import typer
 
-from bpfree import rulesets
+from bpfree import catalogue
 from bpfree.cli.output import console, print_indented, print_json
 from bpfree.errors import UsageError, unknown_name
 
@@ -45,30 +46,46 @@ def list_command(what: str | None, *, as_json: bool) -> int:
 
 def _listed(kind: str) -> dict[str, Any]:
     if kind == "rulesets":
+        from bpfree import rulesets  # deferred: pydantic
+
         return {name: rulesets.in_words(rulesets.load(name)) for name in rulesets.names()}
     if kind == "nets":
-        from bpfree import nets
-
-        return dict(nets.describe())
+        return catalogue.nets()
     if kind == "datasets":
-        from bpfree import data
+        return catalogue.datasets()
+    ours = {name: [entry.words, *_hyper_parameters(entry)] for name, entry in catalogue.rules().items()}
+    theirs = {name: _of_another_package(point) for name, point in catalogue.others().items()}
+    return dict(sorted((ours | theirs).items()))
 
-        return dict(data.describe())
-    from bpfree.algorithms import registry
 
-    return {name: [_first_line(rule), *_hyper_parameters(rule)] for name, rule in sorted(registry().items())}
+def _hyper_parameters(entry: catalogue.RuleEntry) -> list[str]:
+    return [f"{name} = {entry.defaults[name]} ({admitted.words()})" for name, admitted in entry.ranges.items()]
+
+
+def _of_another_package(point: EntryPoint) -> list[str]:
+    rule = point.load()
+    fields = [f"{field.name} = {field.default} ({field.metadata['range'].words()})" for field in dataclasses.fields(rule)]
+    return [_documentation(rule).partition("\n")[0], *fields]
 
 
 def _documentation(rule: type) -> str:
     return inspect.getdoc(sys.modules[rule.__module__]) or ""
 
 
-def _first_line(rule: type) -> str:
-    return _documentation(rule).partition("\n")[0]
+def _bibtex(name: str) -> Sequence[str]:
+    """Of one rule.
 
-
-def _hyper_parameters(rule: type) -> list[str]:
-    return [f"{field.name} = {field.default} ({field.metadata['range'].words()})" for field in dataclasses.fields(rule)]
+    Raises:
+        UsageError: there is no entry.
+    """
+    if name in catalogue.rules():
+        module, cited = catalogue.rules()[name].module, catalogue.rules()[name].bibtex
+    else:
+        rule = catalogue.others()[name].load()
+        module, cited = rule.__module__, re.findall(r"^@\w+\{.*?^\}", _documentation(rule), re.MULTILINE | re.DOTALL)
+    if not cited:
+        raise UsageError(f"{name} has no BibTeX in its docstring ({module}); add it under References")
+    return cited
 
 
 def cite_command(algorithms: Sequence[str]) -> int:
@@ -78,16 +95,9 @@ def cite_command(algorithms: Sequence[str]) -> int:
         UnknownNameError: there is no such rule.
         UsageError: a rule's docstring has no entry.
     """
-    from bpfree.algorithms import registry
-
-    rules = registry()
     entries: dict[str, None] = {}
     for name in algorithms:
-        if name not in rules:
-            raise unknown_name("algorithm", name, rules)
-        cited = re.findall(r"^@\w+\{.*?^\}", _documentation(rules[name]), re.MULTILINE | re.DOTALL)
-        if not cited:
-            raise UsageError(f"{name} has no BibTeX in its docstring ({rules[name].__module__}); add it under References")
-        entries |= dict.fromkeys(cited)
+        catalogue.check_rule(name)
+        entries |= dict.fromkeys(_bibtex(name))
     typer.echo("\n\n".join(entries))
     return 0

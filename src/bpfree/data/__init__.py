@@ -10,7 +10,9 @@
 from bpfree.data.arrays import from_arrays
 from bpfree.data.axes import ChannelsWarning
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
+from bpfree.data.new_examples import new_examples
 from bpfree.data.npz import load_examples
+from bpfree.data.own import Source, function_of, load_any
 from bpfree.data.registry import check_name, describe, load, names
 
 __all__ = [
@@ -18,11 +20,15 @@ __all__ = [
     "ChannelsWarning",
     "Dataset",
     "Examples",
+    "Source",
     "TestSplitError",
     "check_name",
     "describe",
     "from_arrays",
+    "function_of",
     "load",
+    "load_any",
     "load_examples",
     "names",
+    "new_examples",
 ]

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from bpfree.data.array_kinds import Array, as_array
+from bpfree.data.array_kinds import Array
 from bpfree.data.arrays import from_arrays
-from bpfree.data.axes import as_examples
 from bpfree.data.dataset import Dataset
-from bpfree.data.standardise import check_finite
+from bpfree.data.new_examples import new_examples
 from bpfree.errors import DataError
 from bpfree.rulesets import Split
 
@@ -62,20 +61,7 @@ def load_examples(path: Path | str, in_shape: tuple[int, ...] | None = None, cha
         DataError: there is no such file, it is not a .npz, ``x`` is missing or pickled, or holds what no example can.
     """
     path = Path(path)
-    x = as_array(_read(path, lambda _: ["x"])["x"], "x", path.name)
-    if x.size == 0 or x.ndim == 0:
-        raise DataError(f"{path.name} is empty: x has shape {x.shape}; give at least one example")
-    if channels == "auto" and in_shape is not None and x.ndim == 4:
-        fitting = [order for order, shape in _readings(x).items() if shape == tuple(in_shape)]
-        channels = fitting[0] if len(fitting) == 1 else channels
-    x = as_examples(x, channels, path.name)
-    check_finite(x, path.name)
-    return torch.from_numpy(np.ascontiguousarray(x))
-
-
-def _readings(x: Array) -> dict[str, tuple[int, ...]]:
-    a, b, c = x.shape[1:]
-    return {"first": (a, b, c), "last": (c, a, b)}
+    return new_examples(_read(path, lambda _: ["x"])["x"], path.name, in_shape, channels)
 
 
 def _read(path: Path, wanted: Callable[[Sequence[str]], list[str]]) -> dict[str, Array]:

@@ -1,8 +1,10 @@
 """Trained models: one file to keep each in, and what using one costs."""
 
+from bpfree.models.header import ModelHeader
 from bpfree.models.inference import BATCH_SIZES, InferenceCost, measure_inference
+from bpfree.models.model import Model
 from bpfree.models.readouts import all_readouts, readout_of, readouts
-from bpfree.models.saved import Model, ModelHeader, load, read_header, save
+from bpfree.models.saved import load, read_header, save
 
 __all__ = [
     "BATCH_SIZES",

@@ -18,7 +18,7 @@ import torch
 from bpfree.errors import UsageError
 from bpfree.meter import FlopCountError, Meter, Repeated, count_flops, live_memory, measure_repeated
 from bpfree.meter.meter import synchronise
-from bpfree.models.saved import Model
+from bpfree.models.model import Model
 
 __all__ = ["BATCH_SIZES", "InferenceCost", "measure_inference"]
 
@@ -120,11 +120,11 @@ def _call(model: Model, batch_size: int, device: torch.device) -> Call:
     try:
         x = torch.randn(batch_size, *model.net.in_shape, generator=torch.Generator().manual_seed(0))
         x = x.to(device, model.net.dtype)
-        model.scores(x)  # kernels are loaded, and thread pools awake, before any clock starts
+        model.normalised_scores(x)  # kernels are loaded, and thread pools awake, before any clock starts
     except (RuntimeError, MemoryError) as error:
         reason = str(error).splitlines()[0] if str(error) else "out of memory"
         raise UsageError(f"a batch of {batch_size} cannot be scored ({reason}); choose a smaller one") from error
-    return lambda: model.scores(x)
+    return lambda: model.normalised_scores(x)
 
 
 def _timed(call: Call, device: torch.device) -> Timed:

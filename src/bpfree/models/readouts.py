@@ -12,7 +12,7 @@ import torch
 
 from bpfree.algorithms import Algorithm, NotOrthogonalWarning, readout_field
 from bpfree.errors import UsageError
-from bpfree.models.saved import Model
+from bpfree.models.model import Model
 
 __all__ = ["all_readouts", "readout_of", "readouts"]
 

@@ -1,7 +1,7 @@
 """A trained model as one safetensors file: the net, the rule's heads, and a header that says what they are.
 
 model = bpfree.models.load("model.safetensors")
-classes = model.scores(x).argmax(1)
+classes = model.predict(x)  # examples as they come, normalised as in training
 
 Tensors are ``net.*``, ``state.*`` (heads, predictors, projections: all parameters of the rule's state) and, where the data
 were normalised batch by batch, ``normalisation.shift`` and ``normalisation.factor``. The JSON header is a :class:`ModelHeader`.
@@ -14,126 +14,29 @@ import dataclasses
 import json
 import platform
 import warnings
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
-from torch import Tensor
+from pydantic import ValidationError
 
 from bpfree import nets
 from bpfree._version import __version__
-from bpfree.algorithms import Algorithm, NotOrthogonalWarning, Phase, State, make, model_tensors, names, params, registry
+from bpfree.algorithms import Algorithm, NotOrthogonalWarning, State, make, model_tensors, names, params, registry
 from bpfree.data import Dataset
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
+from bpfree.functions import is_function_text
+from bpfree.models.header import SCHEMA, ModelHeader
+from bpfree.models.model import Model
 from bpfree.nets import Chain
-from bpfree.numerics.products import Precision, products_in
+from bpfree.numerics.products import Precision
 from bpfree.tensor_files import fill_tensors, read_metadata, read_tensors, write_tensors
 
-__all__ = ["Model", "ModelHeader", "load", "read_header", "save"]
-
-SCHEMA = 1
-"""Version of the header."""
+__all__ = ["load", "read_header", "save"]
 
 KIND = "bpfree-model"
 """Under which a file's metadata has it."""
-
-
-class ModelHeader(BaseModel):
-    """What is not a tensor.
-
-    Attributes:
-        net: specification, such as ``"mlp:2x256"``; null for a net that has none (a user's own module).
-        phase: index of the phase whose scores the model gives.
-        dataset, split_digest: what it was trained on; null where that was not said.
-        normalised: the file has the numbers by which stored values are normalised; if not, they are taken as they are.
-        pixels: stored values are whole, from 0 to 255.
-        val_accuracy: of these weights, a fraction; null where it was not said.
-        seed: of the training, from which the initial weights can be drawn again; null where it was not said.
-        precision: of products, in training and since (:mod:`bpfree.numerics.products`).
-    """
-
-    model_config = ConfigDict(frozen=True, extra="ignore", populate_by_name=True, serialize_by_alias=True)
-
-    schema_version: int = Field(default=SCHEMA, alias="schema")
-    algorithm: str
-    params: dict[str, bool | int | float | str]
-    net: str | None
-    in_shape: tuple[int, ...]
-    n_classes: int
-    dtype: Literal["float32", "float64", "bfloat16", "float16"]
-    phase: int
-    dataset: str | None
-    split_digest: str | None
-    normalised: bool
-    pixels: bool
-    val_accuracy: float | None
-    seed: int | None = None
-    precision: Precision = "float32"
-    versions: dict[str, str]
-
-
-@dataclass(frozen=True)
-class Model:
-    """A rule, a net and a state that were trained together, ready to predict.
-
-    Attributes:
-        phase: whose scores are given.
-        normalisation: of what is stored (pixels from 0 to 255) to what the net takes; None where they are the same.
-        header: as it stood in the file; None for a model that was never in one.
-        precision: of the products in :meth:`scores`.
-    """
-
-    algorithm: Algorithm
-    net: Chain = field(repr=False)
-    state: State = field(repr=False)
-    phase: Phase
-    normalisation: Normalisation | None = field(default=None, repr=False)
-    header: ModelHeader | None = field(default=None, repr=False)
-    precision: Precision = "float32"
-
-    @torch.no_grad()
-    def scores(self, x: Tensor) -> Tensor:
-        """Class scores (n, classes) of normalised examples x (n, \\*in_shape), on the net's device; the greatest is the class."""
-        if self.net.training:
-            self.net.eval()
-        with products_in(self.precision):
-            return self.algorithm.scores(self.net, self.state, x, self.phase)
-
-    def normalise(self, x: Tensor) -> Tensor:
-        """Examples (n, \\*in_shape) as they are stored to what :meth:`scores` takes, in the net's type and on its device.
-
-        Raises:
-            DataError: examples of another shape, or no pixels for a model that was trained on pixels.
-        """
-        if tuple(x.shape[1:]) != self.net.in_shape:
-            raise DataError(f"the model takes examples of shape {self.net.in_shape}, got {tuple(x.shape[1:])}; give such ones")
-        if self.header is not None and self.header.pixels and x.dtype != torch.uint8:
-            kind = str(x.dtype).removeprefix("torch.")
-            raise DataError(f"the model was trained on whole pixel values, got {kind}; give uint8 values of the same scale")
-        # Pixels as in training; others in double precision, since times and money have means far above their deviations.
-        work = torch.float32 if x.dtype == torch.uint8 and x.dim() == 4 and self.net.dtype != torch.float64 else torch.float64
-        x = x.to(self.net.device, work)
-        if self.normalisation is not None:
-            shift, factor = (t.to(self.net.device, work) for t in (self.normalisation.shift, self.normalisation.factor))
-            x = x.sub(shift).mul(factor)
-        return x.to(self.net.dtype)
-
-    def probabilities(self, x: Tensor) -> Tensor:
-        """Softmax of the scores, (n, classes) float64; how well it is calibrated depends on the rule.
-
-        Raises:
-            DataError: an example whose largest score is not finite has no prediction.
-        """
-        scores = self.scores(x).double()
-        if lost := int((~scores.amax(1).isfinite()).sum()):
-            raise DataError(
-                f"the model's scores are NaN or infinite for {lost} of {len(x)} examples, so there is no prediction; train it "
-                "again with a lower learning rate, or give examples with values like those that it was trained on"
-            )
-        return torch.softmax(scores, dim=1)
 
 
 def save(
@@ -142,7 +45,7 @@ def save(
     net: Chain,
     state: State,
     *,
-    spec: str | None,
+    spec: str | None = None,
     phase: int | None = None,
     data: Dataset | None = None,
     val_accuracy: float | None = None,
@@ -152,8 +55,8 @@ def save(
     """Write a model atomically.
 
     Args:
-        spec: the text that :func:`bpfree.nets.build` makes the net of; None for a net of another origin, which :func:`load`
-            must then be given.
+        spec: the text that :func:`bpfree.nets.build` makes the net of; by default that of the net (``net.spec``). A net that has
+            none must be given to :func:`load`.
         phase: index of the phase whose scores count; by default the last.
         data: what it was trained on: its name, split and normalisation are kept.
         seed: with which it was trained.
@@ -169,7 +72,7 @@ def save(
     header = ModelHeader(
         algorithm=algorithm.name,
         params=params(algorithm),
-        net=spec,
+        net=net.spec if spec is None else spec,
         in_shape=net.in_shape,
         n_classes=net.n_classes,
         dtype=str(net.dtype).removeprefix("torch."),  # pyright: ignore[reportArgumentType]  # pydantic checks it
@@ -231,6 +134,16 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", net: Chain | N
     """
     path = Path(path)
     header = read_header(path)
+    if not (net is None or isinstance(net, Chain)):
+        cure = (
+            f"from_module(net, {header.in_shape})" if isinstance(net, torch.nn.Sequential) else "build or Chain([...], n_classes)"
+        )
+        raise UsageError(f"net must be a bpfree.nets.Chain, got a {type(net).__name__}; use bpfree.nets.{cure}")
+    if net is not None and (net.in_shape, net.n_classes) != (header.in_shape, header.n_classes):
+        raise UsageError(
+            f"{path} holds a net that takes {header.in_shape} and has {header.n_classes} classes, and the net given takes "
+            f"{net.in_shape} and has {net.n_classes}; give one of the same architecture"
+        )
     algorithm = _algorithm(path, header)
     net = (_net(path, header) if net is None else net).to("cpu", getattr(torch, header.dtype))
     with warnings.catch_warnings():
@@ -247,7 +160,9 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", net: Chain | N
     net.to(device)
     state.to(device)
     net.eval()
-    return Model(algorithm, net, state, phases[header.phase], normalisation, header, header.precision)
+    model = Model(algorithm, net, state, phases[header.phase], normalisation, header, header.precision, header.pixels)
+    model.guard_net()
+    return model
 
 
 def _algorithm(path: Path, header: ModelHeader) -> Algorithm:
@@ -266,6 +181,11 @@ def _algorithm(path: Path, header: ModelHeader) -> Algorithm:
 def _net(path: Path, header: ModelHeader) -> Chain:
     if header.net is None:
         raise UsageError(f"{path} holds a net that has no name; give one of the same architecture: load(path, net=...)")
+    if is_function_text(header.net) and header.net.partition(":")[0] not in nets.names():
+        raise UsageError(
+            f"{path} holds the net of {header.net}, a function that is not run for a file; give its net: load(path, net=...), or "
+            f"bpfree predict --net {header.net}"
+        )
     try:
         return nets.build(header.net, header.in_shape, header.n_classes)
     except BpfreeError as error:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import torch
@@ -59,6 +59,8 @@ class Chain(nn.Module):
         self._parts = tuple(parts)
         given = self.state_dict() if keep_weights else {}
         self._given = {name: tensor.detach().clone() for name, tensor in given.items()}
+        self.spec: str | None = None  # the text that bpfree.nets.build makes an equal net of, where there is one
+        self._refusal: str | None = None
 
     def to_module(self) -> nn.Module:
         """The net as a plain ``nn.Module`` that needs no bpfree, sharing all parameters.
@@ -143,7 +145,25 @@ class Chain(nn.Module):
         return self.output.weight.dtype
 
     def forward(self, x: Tensor) -> Tensor:
-        """Class scores (n, n_classes) of examples (n, *in_shape)."""
+        """Class scores (n, n_classes) of examples (n, *in_shape).
+
+        Raises:
+            UsageError: the rule that trained the net does not predict by its output (:meth:`refuse`).
+        """
+        if self._refusal is not None:
+            raise UsageError(self._refusal)
+        return self.output_scores(x)
+
+    def refuse(self, why: str | None) -> None:
+        """From now on :meth:`forward` answers with this message, since its scores would not be those of the trained rule.
+
+        Args:
+            why: what was asked, and the cure; None to answer again. :meth:`reset_parameters` does that too.
+        """
+        self._refusal = why
+
+    def output_scores(self, x: Tensor) -> Tensor:
+        """Scores (n, n_classes) of the linear output, whether or not the rule predicts by it."""
         for block in self:
             x = block(x)
         return self.output(self[-1].features(x))
@@ -165,12 +185,17 @@ class Chain(nn.Module):
                 data.copy_(parameter.data)
                 parameter.data = data
 
+    def given_weights(self) -> Mapping[str, Tensor]:
+        """The tensors that every run starts from, by name; none of a net that is drawn anew."""
+        return self._given
+
     @torch.no_grad()
     def reset_parameters(self, generator: torch.Generator) -> None:
         """Draw fresh initial parameters in place: each block by its own rule, output N(0, 0.01²), biases zero.
 
         A net made with ``keep_weights`` goes back to the weights that it was given with.
         """
+        self.refuse(None)
         with self.in_row_order():
             for block in self:
                 block.reset_parameters(generator)

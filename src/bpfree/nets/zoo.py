@@ -24,13 +24,26 @@ def mlp(inputs: int | tuple[int, ...], widths: Sequence[int], n_classes: int, ac
         widths: of the hidden blocks, at least one, each at least 1.
         n_classes: at least 2.
         activation: ``relu``, ``leaky-relu``, ``tanh`` or ``identity``.
+
+    Raises:
+        UsageError: widths or inputs of another kind, a width below 1, or an unknown activation.
     """
+    if isinstance(widths, int | str):
+        raise UsageError(
+            f"widths must hold the width of each hidden block, such as (256, 256), got {widths!r}; write (256,) for one"
+        )
+    if not isinstance(inputs, int | Sequence):
+        raise UsageError(
+            f"inputs must be a number, or the shape of one example, got a {type(inputs).__name__}; give data.in_shape"
+        )
     shape: tuple[int, ...] = (inputs,) if isinstance(inputs, int) else tuple(inputs)
     blocks = []
     for width in widths:
         blocks.append(DenseBlock(shape, width, activation))
         shape = (width,)
-    return Chain(blocks, n_classes)
+    net = Chain(blocks, n_classes)
+    net.spec = f"mlp:{'-'.join(map(str, widths))}" + ("" if activation == "relu" else f":activation={activation}")
+    return net
 
 
 def _mlp(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
@@ -83,4 +96,5 @@ def build(spec: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
         raise unknown_name("net", read.family, _FAMILIES)
     net = _FAMILIES[read.family][0](read, tuple(in_shape), n_classes)
     read.close()
+    net.spec = spec
     return net

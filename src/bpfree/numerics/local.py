@@ -13,11 +13,14 @@ products run over positions as well (torch's own ``convolution_backward`` kernel
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
 from torch import Tensor
 
 from bpfree.numerics.activations import ACTIVATIONS
 
-__all__ = ["affine_gradients", "class_scores", "dense_activity", "dense_gradients"]
+__all__ = ["add_product", "affine_gradients", "class_scores", "dense_activity", "dense_gradients"]
 
 
 def dense_activity(x: Tensor, weight: Tensor, bias: Tensor | None, activation: str) -> Tensor:
@@ -46,10 +49,19 @@ def dense_gradients(
 
 
 def affine_gradients(
-    x: Tensor, dz: Tensor, weight: Tensor, *, bias: bool, need_input: bool
+    x: Tensor, dz: Tensor, weight: Tensor, *, bias: bool, need_input: bool, into: Sequence[Tensor] = ()
 ) -> tuple[list[Tensor], Tensor | None]:
-    """The same from dz (n, o), for which a is no longer needed."""
-    gradients = [dz.t().mm(x)]
+    """The same from dz (n, o), for which a is no longer needed.
+
+    Args:
+        into: gradients of other rows, to which these are added in place; by default new ones are made.
+    """
+    gradients = [add_product(dz.t(), x, into[0] if into else None)]
     if bias:
-        gradients.append(dz.sum(0))
+        gradients.append(into[1].add_(dz.sum(0)) if into else dz.sum(0))
     return gradients, (dz.mm(weight) if need_input else None)
+
+
+def add_product(a: Tensor, b: Tensor, into: Tensor | None) -> Tensor:
+    """a b; with ``into`` it is added to that, in place, without a tensor for the product alone."""
+    return a.mm(b) if into is None else torch.addmm(into, a, b, out=into)  # not addmm_, for which torch counts no operations

@@ -23,15 +23,7 @@ _LABELS, _MASKS, _PARTNERS = 0, 1, 2
 
 def wrong_labels(y: Tensor, n_classes: int, key: Tensor) -> Tensor:
     """Labels (n,) uniform over the classes that are not ``y``."""
-    return _wrapped_(integers(key, y.shape, n_classes - 1, salt=_LABELS).add_(y).add_(1), n_classes)
-
-
-def _wrapped_(place: Tensor, n: int) -> Tensor:
-    """``place % n`` of integers from 0 to 2 n - 1, perhaps in place.
-
-    Compiled not by the operator: of it and what the integers are drawn by torch makes code that ends the process (2.13, CPU).
-    """
-    return torch.where(place >= n, place - n, place) if torch.compiler.is_compiling() else place.remainder_(n)
+    return integers(key, y.shape, n_classes - 1, salt=_LABELS).add_(y).add_(1).remainder_(n_classes)
 
 
 def hard_labels(scores: Tensor, y: Tensor, key: Tensor) -> Tensor:
@@ -70,5 +62,5 @@ def hybrid_images(x: Tensor, key: Tensor) -> Tensor:
     n = x.shape[0]
     mask = smooth_masks(key, n, x.shape[-2], x.shape[-1], x.dtype)
     other = 1 + integers(key, (n,), max(n - 1, 1), salt=_PARTNERS)
-    partner = x.index_select(0, _wrapped_(torch.arange(n, device=x.device) + other, n))
+    partner = x.index_select(0, (torch.arange(n, device=x.device) + other) % n)
     return mask * x + (1 - mask) * partner

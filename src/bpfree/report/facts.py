@@ -182,7 +182,7 @@ def _tuned(table: Table, label: str, run: Record, material: Material) -> TunedAr
         return TunedArm(table.task_text, label, values, "", MISSING, trials, format_time(time_s), format_energy(joules))
     best, space, edges = entry.get("best") or {}, entry.get("space") or {}, entry.get("at_edge") or []
     fixed = [f"{name} = {_number(value)}" for name, value in run.params.items() if name not in best]
-    lost, at_once = entry.get("diverged_trials"), entry.get("trials_at_once")
+    lost, at_once, compile_s = entry.get("diverged_trials"), entry.get("trials_at_once"), entry.get("compile_time_s")
     return TunedArm(
         table.task_text,
         label,
@@ -190,7 +190,9 @@ def _tuned(table: Table, label: str, run: Record, material: Material) -> TunedAr
         ", ".join(fixed),
         format_percent(entry.get("best_val_accuracy")),
         f"{entry.get('trials', MISSING)} × {entry.get('passes_per_trial') or MISSING}" + (f", {lost} diverged" if lost else ""),
-        format_time(entry.get("time_s")) + (f" in all, {at_once} trials at once" if at_once and at_once > 1 else ""),
+        format_time(entry.get("time_s"))
+        + (f" in all, {at_once} trials at once" if at_once and at_once > 1 else "")
+        + (f", and {format_time(compile_s)} to compile" if compile_s else ""),
         # The record knows whether they are to be left out, as estimates are; tuned.json does not say how they were measured.
         MISSING if cost is not None and cost.joules is None else format_energy(entry.get("joules")),
     )

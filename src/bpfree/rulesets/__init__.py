@@ -8,6 +8,7 @@
 ['search.trials: 8 against 4']
 """
 
+from bpfree.rulesets.changed import changed_rules
 from bpfree.rulesets.digest import digest, hashed_fields, short_digest
 from bpfree.rulesets.equal import check_equal, refuse_mixed
 from bpfree.rulesets.files import load, names, save
@@ -38,6 +39,7 @@ __all__ = [
     "Stop",
     "StopRule",
     "Watch",
+    "changed_rules",
     "check_equal",
     "difference",
     "digest",

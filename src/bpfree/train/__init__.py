@@ -1,15 +1,16 @@
 """Training: the loop, the stop rule, evaluation, checkpoints."""
 
 from bpfree.rulesets import Patience, StopRule, stop_in
-from bpfree.train.budget import ShortBudgetWarning, short_budget
+from bpfree.train.budget import ShortBudgetWarning, default_stop, short_budget
 from bpfree.train.checks import check_budget
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.compiling import compile_steps
 from bpfree.train.cursor import check_identity, counted, past
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
-from bpfree.train.fit import FitResult, best_of, fit
+from bpfree.train.fit import Callback, fit
 from bpfree.train.health import Health, UnhealthyNetWarning, health_of, warn_of_health
+from bpfree.train.result import FitResult, best_of
 from bpfree.train.schedules import LR_SCHEDULES
 from bpfree.train.tiers import TIERS, Tier, check_tier
 from bpfree.train.training import Progress, initialise, training
@@ -17,6 +18,7 @@ from bpfree.train.training import Progress, initialise, training
 __all__ = [
     "LR_SCHEDULES",
     "TIERS",
+    "Callback",
     "Clock",
     "Evaluation",
     "FitResult",
@@ -34,6 +36,7 @@ __all__ = [
     "check_tier",
     "compile_steps",
     "counted",
+    "default_stop",
     "evaluate",
     "fit",
     "health_of",

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import math
 
-__all__ = ["ShortBudgetWarning", "short_budget"]
+from bpfree.rulesets import Patience
+
+__all__ = ["ShortBudgetWarning", "default_stop", "short_budget"]
 
 _FEW = 300
 """Steps below which a budget is called short. Iris (105 examples), ``mlp:2x256``, backprop at its default rate, batches of 64:
@@ -12,6 +14,10 @@ _FEW = 300
 
 _ENOUGH = 600
 """Steps that the budget which is named instead gives at least."""
+
+
+_PASSES, _PATIENCE = 100, 10
+"""Of the stop rule where none is given, on a set that is not small."""
 
 
 class ShortBudgetWarning(UserWarning):
@@ -39,6 +45,18 @@ def short_budget(n_train: int, batch_size: int, max_passes: int, name: str) -> s
         f"{name}: {n_train:,} training examples in batches of {batch_size} give {steps} steps in {max_passes} "
         f"{'pass' if max_passes == 1 else 'passes'}, too few to learn at usual learning rates; give {' or '.join(cures)}"
     )
+
+
+def default_stop(n_train: int, batch_size: int) -> Patience:
+    """The stop rule where none is given: patience 10 on validation accuracy, at most 100 passes; more of both on a small set.
+
+    A small set has so many passes that they are 600 steps, and waits a tenth of them.
+
+    Args:
+        n_train: training examples.
+    """
+    passes = max(_PASSES, math.ceil(_ENOUGH / _steps(n_train, batch_size, 1)))
+    return Patience(max(_PATIENCE, passes // 10), passes)
 
 
 def _steps(n_train: int, batch_size: int, passes: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import inspect
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,17 @@ from bpfree.meter import Meter
 from bpfree.nets import Chain
 from bpfree.rulesets import Patience
 
-__all__ = ["as_checkpoint", "check_given", "check_mode", "check_options", "check_whole", "in_format_of"]
+__all__ = [
+    "as_checkpoint",
+    "check_callbacks",
+    "check_data",
+    "check_given",
+    "check_mode",
+    "check_options",
+    "check_pair",
+    "check_whole",
+    "in_format_of",
+]
 
 
 def check_given(algorithm: object, net: object, data: object, stop: object = None) -> None:
@@ -30,12 +40,17 @@ def check_given(algorithm: object, net: object, data: object, stop: object = Non
     Raises:
         UsageError: naming the argument, what was got and the cure.
     """
-    _check_algorithm(algorithm)
-    _check_net(net)
-    _check_data(data)
+    check_pair(algorithm, net)
+    check_data(data)
     if not (stop is None or isinstance(stop, Patience) or callable(stop)):
         cure = f"Patience(10, max_passes={stop})" if isinstance(stop, int) else "Patience(10, max_passes=40)"
         raise UsageError(f"stop must be a bpfree.Patience, got {_a(stop)}; use bpfree.{cure}")
+
+
+def check_pair(algorithm: object, net: object) -> None:
+    """Refuse what is no rule or no net, as :func:`check_given` does."""
+    _check_algorithm(algorithm)
+    _check_net(net)
 
 
 def _check_algorithm(algorithm: object) -> None:
@@ -64,7 +79,12 @@ def _check_net(net: object) -> None:
     raise UsageError(f"net must be a bpfree.nets.Chain, got {_a(net)}; {cure}")
 
 
-def _check_data(data: object) -> None:
+def check_data(data: object) -> None:
+    """Refuse what is no Dataset.
+
+    Raises:
+        UsageError: what was got, and the line that makes one.
+    """
     if isinstance(data, Dataset):
         return
     cure = "make one of arrays: bpfree.data.from_arrays(x, y)"
@@ -98,9 +118,24 @@ def check_options(function: Callable[..., Any], options: Mapping[str, Any], mete
     known = [name for name, each in inspect.signature(function).parameters.items() if each.kind is each.KEYWORD_ONLY]
     for name in options:
         if name not in known:
-            raise unknown_name("option of fit", name, [*known, "meter"])
+            raise unknown_name("option of fit", name, [*known, "meter", "callbacks", "progress"])
     if not (meter is None or isinstance(meter, Meter)):
         raise UsageError(f"meter must be a bpfree.meter.Meter, got {_a(meter)}; use bpfree.meter.Meter.detect('cpu')")
+
+
+def check_callbacks(callbacks: object) -> None:
+    """Refuse what is no list of functions.
+
+    Raises:
+        UsageError: what was got, and the cure.
+    """
+    if callable(callbacks):
+        raise UsageError(f"callbacks must be a list of functions, got {_a(callbacks)}; use callbacks=[...] around it")
+    if not isinstance(callbacks, Sequence) or not all(callable(each) for each in callbacks):
+        wrong = next((each for each in callbacks if not callable(each)), None) if isinstance(callbacks, Sequence) else callbacks
+        raise UsageError(
+            f"callbacks must be a list of functions, got {_a(wrong)}; each takes the Progress of a pass, and returns True to stop"
+        )
 
 
 def check_whole(what: str, value: object, least: int) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -29,7 +29,7 @@ from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
-from bpfree.train.given import as_checkpoint, check_given, check_mode, check_whole, in_format_of
+from bpfree.train.given import as_checkpoint, check_given, check_mode, check_pair, check_whole, in_format_of
 from bpfree.train.identity import identity_of
 from bpfree.train.schedules import LR_SCHEDULES
 from bpfree.train.tiers import Stepper, check_tier, stepper
@@ -107,6 +107,7 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
         UsageError: the rule cannot train this net, or torch is in a mode in which nothing learns.
     """
     check_whole("seed", seed, 0)
+    check_pair(algorithm, net)
     check_mode(torch.device(device))
     check_net(algorithm, net)
     net.to("cpu")
@@ -132,8 +133,11 @@ def training(
     clock: Clock | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     identity: dict[str, Any] | None = None,
-) -> Iterator[Progress]:
+) -> Generator[Progress, bool | None, None]:
     """Train ``net`` by ``algorithm`` and yield after each pass.
+
+    A loop that ends early with ``run.send(True)`` (on the generator) restores the best state of the phase first and then stops;
+    a mere ``break`` leaves the net as the last pass left it.
 
     Args:
         data: on the device of the net; a view without the test split is enough. Batches of float32 are given in the number
@@ -164,6 +168,7 @@ def training(
     check_tier(tier, data.device)
     check_precision(algorithm, precision, net.dtype, data.device)
     data = in_format_of(net, data)
+    net.refuse(None)  # what another rule left
     net.train()
     if state is None:
         state = initialise(algorithm, net, seed, data.device)
@@ -233,8 +238,9 @@ def training(
             cursor.save(checkpoint, net, state, snapshot, identity)
         if reason is not None:
             snapshot.restore()  # after the file was written: from the last pass training can go on, from the best it cannot
-        if progress is not None:
-            yield replace(progress, stops=tuple(cursor.stops))
+        if progress is not None and (yield replace(progress, stops=tuple(cursor.stops))):
+            snapshot.restore()
+            return
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What ``benchmarks/peers.py`` is made of: checkouts, an adapter for each peer, windows in turns."""

@@ -1,0 +1,187 @@
+"""What can be named on the command line, without importing torch: rules with their hyper-parameters, nets, data sets, suites.
+
+``bpfree list``, ``bpfree cite`` and the refusal of a misspelt name need no more. ``catalogue.json`` is made of the code by
+``python -m bpfree.testing.catalogue``; a test compares them. Rules of other packages are found by their entry points.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import re
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
+from typing import Any
+
+from bpfree.errors import DeviceError, UsageError, unknown_name
+from bpfree.fields import Admitted, Value, hold, read
+from bpfree.functions import is_function_text
+
+__all__ = [
+    "ENTRY_POINT_GROUP",
+    "FILE",
+    "RuleEntry",
+    "check_arm",
+    "check_dataset",
+    "check_device",
+    "check_net",
+    "check_rule",
+    "check_suite",
+    "datasets",
+    "nets",
+    "others",
+    "rules",
+]
+
+ENTRY_POINT_GROUP = "bpfree.algorithms"
+"""Packages that declare an entry point of this group (name = "package.module:Class") add a rule."""
+
+FILE = Path(__file__).with_name("catalogue.json")
+
+_KINDS: dict[str, type] = {kind.__name__: kind for kind in (float, int, bool, str)}
+_OTHER_DEVICES = ("mps", "xpu", "hip", "xla", "meta", "mtia", "hpu", "ipu", "vulkan", "lazy", "privateuseone")
+"""Of torch."""
+
+_UNREADABLE = (".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")
+
+
+@dataclass(frozen=True)
+class RuleEntry:
+    """A rule of the package.
+
+    Attributes:
+        module: where it is written.
+        words: the first line of its documentation.
+        bibtex: the entries of its documentation.
+        defaults, ranges: of its hyper-parameters, in their order.
+    """
+
+    module: str
+    words: str
+    bibtex: tuple[str, ...]
+    defaults: dict[str, Value]
+    ranges: dict[str, Admitted]
+
+
+@cache
+def _content() -> dict[str, Any]:
+    return json.loads(FILE.read_text(encoding="utf-8"))
+
+
+def _admitted(values: dict[str, Any]) -> Admitted:
+    low, high = (limit if values[key] is None else values[key] for key, limit in (("low", -math.inf), ("high", math.inf)))
+    return Admitted(
+        _KINDS[values["kind"]], low, high, values["open_low"], choices=tuple(values["choices"]), readout=values["readout"]
+    )
+
+
+@cache
+def rules() -> dict[str, RuleEntry]:
+    """The rules of the package, by name."""
+    return {
+        name: RuleEntry(
+            entry["module"],
+            entry["words"],
+            tuple(entry["bibtex"]),
+            {key: field["default"] for key, field in entry["fields"].items()},
+            {key: _admitted(field) for key, field in entry["fields"].items()},
+        )
+        for name, entry in _content()["rules"].items()
+    }
+
+
+@cache
+def others() -> dict[str, EntryPoint]:
+    """Entry points of the rules of other packages, by name; they are not loaded."""
+    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in rules()}
+
+
+def nets() -> dict[str, str]:
+    """Name of each family of nets to one line of help."""
+    return dict(_content()["nets"])
+
+
+def datasets() -> dict[str, str]:
+    """Name of each data set to one line of help."""
+    return dict(_content()["datasets"])
+
+
+def check_rule(name: str) -> None:
+    """Refuse a name that no rule has.
+
+    Raises:
+        UnknownNameError: with the nearest names.
+    """
+    if name not in rules() and name not in others():
+        raise unknown_name("algorithm", name, [*rules(), *others()])
+
+
+def check_arm(text: str) -> None:
+    """Refuse an arm ``name:key=value`` by its name, a key, or a value out of range. What it cannot know, it lets pass.
+
+    Raises:
+        UsageError: as building the rule would.
+    """
+    name, *pairs = text.strip().split(":")
+    check_rule(name)
+    if name not in rules() or not all(pair.partition("=")[1] for pair in pairs):
+        return
+    ranges = rules()[name].ranges
+    for key, value in read(name, ranges, dict(pair.split("=", 1) for pair in pairs)).items():
+        hold(name, key, ranges[key], value)
+
+
+def check_net(text: str) -> None:
+    """Refuse a net of an unknown family; its options are not looked at.
+
+    Raises:
+        UnknownNameError: with the nearest names.
+    """
+    family = text.partition(":")[0]
+    if family not in nets() and not is_function_text(text):
+        raise unknown_name("net", family, nets())
+
+
+def check_dataset(text: str) -> None:
+    """Refuse what cannot be the name or the file of a data set; nothing is read.
+
+    Raises:
+        UnknownNameError: there is no such data set.
+        UsageError: options that the data set does not take, or a file of another kind.
+    """
+    if text.lower().endswith(".npz"):
+        return
+    known = [name for name in datasets() if "." not in name]
+    name, colon, options = text.partition(":")
+    if name not in known and (Path(text).is_file() or text.lower().endswith(_UNREADABLE)):
+        raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
+    if name not in known:
+        raise unknown_name("data set", name, known)
+    if colon and name != "synthetic":
+        raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
+
+
+def check_device(text: str) -> None:
+    """Refuse the name of a device that no rule can be trained on; whether it is there is not looked at.
+
+    Raises:
+        DeviceError: naming those that there are.
+    """
+    if re.fullmatch(r"(cpu|cuda)(:\d+)?", text):
+        return
+    known = re.fullmatch(rf"({'|'.join(_OTHER_DEVICES)})(:\d+)?", text)
+    what = f"device {text!r} is not supported" if known else f"unknown device {text!r}"
+    raise DeviceError(f"{what}; choose --device cpu or --device cuda")
+
+
+def check_suite(text: str) -> None:
+    """Refuse a name that no suite has; a file is not looked at.
+
+    Raises:
+        UnknownNameError: with the nearest names.
+    """
+    names = sorted(path.stem for path in (FILE.parents[1] / "bench" / "suites").glob("*.yaml"))
+    if text not in names and "/" not in text and not text.endswith(".yaml"):
+        raise unknown_name("suite", text, names)

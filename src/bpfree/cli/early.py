@@ -1,0 +1,112 @@
+"""What is refused before torch is imported: names, files and rules of a ruleset that the command line shows to be wrong.
+
+Whatever passes here is checked again by what uses it, in the same words: this only spares a user the seconds of an import.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from bpfree import catalogue
+from bpfree.cli.target import parse_target
+from bpfree.errors import DataError, RunDirectoryError
+from bpfree.functions import is_function_text
+
+__all__ = ["refuse"]
+
+
+def refuse(options: Mapping[str, Any], command: str = "") -> None:
+    """Look at the options of a command by their names; an option that is not given is None.
+
+    Args:
+        command: its name.
+
+    Raises:
+        BpfreeError: as the command would, later.
+    """
+    for name, check in _CHECKS.items():
+        if (value := options.get(name)) is not None:
+            check(value)
+    if isinstance(rule := options.get("algorithm"), str):
+        _rule(rule, options.get("settings") or ())
+    if (ruleset := options.get("ruleset")) is not None:
+        _ruleset(ruleset, command, {name: options.get(name) for name in _RULES})
+
+
+def _rule(name: str, settings: Sequence[str]) -> None:
+    if ":" not in name:
+        catalogue.check_rule(name)
+    if all("=" in setting and ":" not in setting for setting in settings):
+        catalogue.check_arm(":".join([name, *settings]))
+
+
+def _arms(text: str) -> None:
+    for word in text.split(","):
+        if word.strip():
+            catalogue.check_arm(word)
+
+
+def _net(text: str | Sequence[str]) -> None:
+    for each in [text] if isinstance(text, str) else text:
+        catalogue.check_net(each)
+
+
+def _dataset(text: str) -> None:
+    family = text.partition(":")[0]
+    if is_function_text(text) and family not in catalogue.datasets():
+        return
+    catalogue.check_dataset(text)
+    if text.lower().endswith(".npz"):
+        _file(Path(text))
+
+
+def _file(path: Path) -> None:
+    if not path.is_file():
+        raise DataError(f"there is no file {path}; check the path, or write it with: np.savez('data.npz', x=x, y=y)")
+
+
+def _ruleset(text: str, command: str, changes: Mapping[str, Any]) -> None:
+    from bpfree import rulesets  # deferred: pydantic
+
+    if command in ("compare", "train", "tune"):
+        rulesets.changed_rules(text, command, changes)
+    else:
+        rulesets.load(text)
+
+
+def _models(paths: Path | Sequence[Path]) -> None:
+    for path in [paths] if isinstance(paths, Path) else paths:
+        if not path.exists():
+            raise DataError(
+                f"{path} cannot be read as a model (No such file or directory: {path}); give the model.safetensors that bpfree "
+                "train wrote"
+            )
+
+
+def _directories(paths: Sequence[Path]) -> None:
+    for path in paths:
+        if not path.is_dir():
+            raise RunDirectoryError(f"{path} is not a directory; run directories are made by: bpfree compare --out DIR")
+
+
+_CHECKS: dict[str, Callable[[Any], object]] = {
+    "suite": catalogue.check_suite,
+    "directories": _directories,
+    "arms": _arms,
+    "rule": catalogue.check_arm,
+    "dataset": _dataset,
+    "net": _net,
+    "device": catalogue.check_device,
+    "model": _models,
+    "models": _models,
+    "data": _file,
+    "target": parse_target,
+}
+
+_RULES = (
+    *("trials", "seeds", "studies", "split_seeds"),
+    *("max_passes", "patience", "batch_size", "max_hours", "class_weight", "tier", "precision"),
+)
+"""Options that change a ruleset."""

@@ -1,0 +1,144 @@
+"""How soon a command answers: what needs no torch does not import it. Modules are counted, not seconds."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import subprocess
+import sys
+from importlib.metadata import EntryPoint
+from pathlib import Path
+
+import pytest
+
+from bpfree import catalogue, data, nets
+from bpfree.algorithms import registry
+from bpfree.bench import suites
+from bpfree.cli import run
+from bpfree.cli.options import RuleOptions
+from bpfree.errors import BpfreeError
+from bpfree.testing.catalogue import as_text, content
+
+SCRIPT = """
+import contextlib, io, json, sys
+import bpfree
+seen = {"import bpfree": (0, "", sorted(sys.modules))}
+from bpfree.cli import run
+for command in json.loads(sys.argv[1]):
+    out, err = io.StringIO(), io.StringIO()
+    with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+        code = run(command.split())
+    seen[command] = (code, err.getvalue(), sorted(sys.modules))
+print(json.dumps(seen))
+"""
+"""Runs commands one after another in one process: what one of them imports stays for those behind it."""
+
+HEAVY = {"torch", "scipy", "altair", "vl_convert", "optuna", "sklearn", "pandas", "sqlalchemy"}
+
+COMMANDS = (
+    "--version",
+    "--help",
+    "compare --help",
+    "cite mono-forward forward-forward",
+    "list",
+    "list rules --json",
+)
+
+ERRORS = {
+    "compare --bogus": "No such option",
+    "cite nothing": "unknown algorithm 'nothing'",
+    "list nothing": "unknown thing to list",
+    "train monoforward": "unknown algorithm 'monoforward'",
+    "train backprop --set learning=1": "unknown hyper-parameter of backprop 'learning'",
+    "train backprop --set lr=-1": "backprop: lr must be a finite number above 0, got -1.0",
+    "train mono-forward --set schedule=half": "mono-forward: schedule must be one of",
+    "tune pepita:lr=x": "pepita: lr must be",
+    "compare --arms backprop,foo": "unknown algorithm 'foo'",
+    "compare --dataset mnits": "unknown data set 'mnits'",
+    "compare --dataset digits:n=3": "data set digits takes no options",
+    "compare --dataset my.csv": "cannot read my.csv",
+    "compare --dataset absent.npz": "there is no file absent.npz",
+    "compare --net mpl:2x8": "unknown net 'mpl'",
+    "compare --ruleset quik": "unknown ruleset 'quik'",
+    "compare --seeds 0": "--seeds must be at least 1",
+    "compare --max-passes 0": "budget.max_passes",
+    "compare --target 7": "--target must be an accuracy",
+    "compare --device tpu": "unknown device 'tpu'",
+    "train backprop --device mps": "device 'mps' is not supported",
+    "tune backprop --ruleset legacy-2025": "only for `bpfree reproduce`",
+    "measure flops --arms foo": "unknown algorithm 'foo'",
+    "measure memory --net mpl:2": "unknown net 'mpl'",
+    "measure inference absent": "absent cannot be read as a model",
+    "predict absent --data x.npz": "absent cannot be read as a model",
+    "predict a.safetensors --data absent.npz": "there is no file absent.npz; check the path",
+    "analyse alignment --rule foo": "unknown algorithm 'foo'",
+    "report absent": "absent is not a directory",
+    "reproduce nothing": "unknown suite 'nothing'",
+}
+
+
+def test_what_needs_no_torch_imports_none(tmp_path: Path) -> None:
+    """One process of two seconds for all commands."""
+    commands = json.dumps([*COMMANDS, *ERRORS])
+    (tmp_path / "a.safetensors").touch()
+    made = subprocess.run([sys.executable, "-c", SCRIPT, commands], cwd=tmp_path, text=True, capture_output=True, check=False)
+    assert made.returncode == 0, made.stderr
+    seen = json.loads(made.stdout)
+    for command, (code, error, modules) in seen.items():
+        assert HEAVY & set(modules) == set(), command
+        assert code == (2 if command in ERRORS else 0), (command, error)
+        assert ERRORS.get(command, "") in error and error.count("\n") == (command in ERRORS)
+    assert "rich" not in seen["import bpfree"][2]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.safetensors"]
+
+
+def test_the_catalogue_is_that_of_the_code() -> None:
+    assert catalogue.FILE.read_text() == as_text(content()), "make it again: python -m bpfree.testing.catalogue"
+
+
+def test_the_catalogue_is_read_as_the_code_has_it() -> None:
+    for name, entry in catalogue.rules().items():
+        fields = dataclasses.fields(registry()[name])
+        assert entry.defaults == {field.name: field.default for field in fields}
+        assert entry.ranges == {field.name: field.metadata["range"] for field in fields}
+    assert {*catalogue.rules(), *catalogue.others()} == set(registry())
+    assert catalogue.nets() == nets.describe()
+    assert catalogue.datasets() == data.describe()
+    for suite in suites.names():
+        catalogue.check_suite(suite)
+
+
+@pytest.mark.parametrize("text", ["digits", "mnist", "synthetic:n=50", "mnits", "digits:x", "a.csv", "a.npz", "synthetic.npz"])
+def test_data_sets_are_refused_as_by_their_package(text: str) -> None:
+    def answer(check: object) -> str:
+        try:
+            check(text)  # pyright: ignore[reportCallIssue]
+        except BpfreeError as error:
+            return f"{type(error).__name__} {error}"
+        return "taken"
+
+    assert answer(catalogue.check_dataset) == answer(data.check_name)
+
+
+def test_a_rule_of_another_package_is_loaded_to_be_listed(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "testing"))
+    point = EntryPoint("renewing", "third_party_rule:Renewing", catalogue.ENTRY_POINT_GROUP)
+    monkeypatch.setattr(catalogue, "others", lambda: {"renewing": point})
+    catalogue.check_arm("renewing:anything=goes")  # its hyper-parameters are not known before it is loaded
+    assert run(["list", "rules", "--json"]) == 0
+    listed = json.loads(capsys.readouterr().out)["algorithms"]
+    assert list(listed) == sorted([*catalogue.rules(), "renewing"])
+    assert any(line.startswith("renew_every = ") for line in listed["renewing"])
+    assert run(["cite", "renewing"]) == 0
+    assert "@misc{nobody2026renewal," in capsys.readouterr().out
+    monkeypatch.setattr(sys.modules["third_party_rule"], "__doc__", "No references.")
+    assert run(["cite", "renewing"]) == 2
+    assert "renewing has no BibTeX in its docstring (third_party_rule)" in capsys.readouterr().err
+
+
+def test_every_option_that_changes_a_ruleset_is_looked_at() -> None:
+    from bpfree.cli import early
+
+    assert set(RuleOptions.__dataclass_fields__) - {"ruleset"} <= set(early._RULES)
