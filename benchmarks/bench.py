@@ -24,7 +24,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one t
 
 import torch
 from bench_kit import comparing, page
-from bench_kit.measuring import CASES, measured_case, measured_programs
+from bench_kit.measuring import CASES, KINDS, measured_case, measured_programs
 
 from bpfree.bench import environment
 from bpfree.files import write_atomic
@@ -45,12 +45,12 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     names = options.cases.split(",") if options.cases else None
     cases = [case for case in CASES if names is None or case.net in names or case.name in names]
     load_before = os.getloadavg()[0]
-    arms, tiers = options.arms.split(","), options.tiers.split(",")
+    arms, tiers, kinds = options.arms.split(","), options.tiers.split(","), options.kinds.split(",")
     found = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": environment.facts(torch.device(options.device)).as_json(),
         "windows": options.windows,
-        "cases": [measured_case(case, arms, tiers, options.device, options.windows, say) for case in cases],
+        "cases": [measured_case(case, arms, tiers, options.device, options.windows, say, kinds) for case in cases],
         "programs": [] if options.no_programs else measured_programs(5, say),
     }
     return found | {"load": [load_before, os.getloadavg()[0]]}
@@ -63,6 +63,7 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--arms", default=ARMS)
     parser.add_argument("--tiers", default=TIERS)
     parser.add_argument("--device", default="cpu")
+    parser.add_argument("--kinds", default=",".join(KINDS), help="what to time, of %(default)s; all by default")
     parser.add_argument("--windows", type=int, default=7)
     parser.add_argument("--no-programs", action="store_true", help="leave out start-up and the main job")
     parser.add_argument("--out", type=Path, default=RESULTS)
@@ -74,6 +75,8 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     if options.windows < 1:
         parser.error(f"--windows must be at least 1, got {options.windows}")
+    if unknown := [kind for kind in options.kinds.split(",") if kind not in KINDS]:
+        parser.error(f"--kinds are {', '.join(KINDS)}, got {unknown[0]!r}")
     if options.compare:
         committed = json.loads(options.out.read_text(encoding="utf-8"))
         slower = comparing.slower(committed, measured(options))

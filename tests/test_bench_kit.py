@@ -7,6 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
+
+from bpfree.numerics.layout import is_by_pixels
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +28,8 @@ def row(arm: str, tier: str = "eager", **step: float) -> dict[str, Any]:
         "tier": tier,
         "peak_bytes": 3 * 2**20,
         "peak_ratio": 0.75,
+        "multiply_adds": 2_345_678,
+        "multiply_adds_ratio": 0.875,
         "compile_s": None,
         "pass_by_steps": 1.04,
     } | kinds
@@ -88,12 +93,35 @@ def test_the_part_of_the_page() -> None:
     assert lines[1].startswith("2026-01-02, P, 1 thread, torch 2.9; load 0.2 before and 1.5 after; 7 windows of each in turns.")
     table = [line for line in lines if line.startswith("| mlp")]
     assert table == [
-        "| mlp:2x8, batch 4 | torch | eager | 2 ms | 2 ms | 2 ms | 1.04 | 3 MiB | – |",
-        "| mlp:2x8, batch 4 | mono-forward | eager | 0.80 (0.90) | 0.50 (0.60) | 2.00 (2.10) | 1.04 | 0.75 | – |",
-        "| mlp:2x8, batch 4 | mono-forward | compiled | 0.70 (0.80) | 0.50 (0.60) | 2.00 (2.10) | 1.04 | 0.75 | – |",
-        "| mlp:2x8, batch 4 | foton, compiled | | | | | | | it / cannot |",
+        "| mlp:2x8, batch 4 | torch | eager | 2 ms | 2 M | 2 ms | 2 ms | 1.04 | 3 MiB | – |",
+        "| mlp:2x8, batch 4 | mono-forward | eager | 0.80 (0.90) | 0.88 | 0.50 (0.60) | 2.00 (2.10) | 1.04 | 0.75 | – |",
+        "| mlp:2x8, batch 4 | mono-forward | compiled | 0.70 (0.80) | 0.88 | 0.50 (0.60) | 2.00 (2.10) | 1.04 | 0.75 | – |",
+        "| mlp:2x8, batch 4 | foton, compiled | | | | | | | | it / cannot |",
     ]
     assert lines[-2:] == ["| `import torch` | 2 s | 1.00 |", ""]
+
+
+def test_what_was_not_measured_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps alone were timed; or the results are from before multiply-adds were counted."""
+    from bench_kit import page
+    from bench_kit.comparing import slower
+    from bench_kit.page import part
+
+    steps = copy.deepcopy(FOUND)
+    for each in steps["cases"][0]["rows"]:
+        del each["pass"], each["evaluation"], each["multiply_adds"], each["multiply_adds_ratio"]
+        each["pass_by_steps"] = None
+    table = [line for line in part(steps).splitlines() if line.startswith("| mlp")]
+    assert table[1] == "| mlp:2x8, batch 4 | mono-forward | eager | 0.80 (0.90) | – | – | – | – | 0.75 | – |"
+    assert slower(FOUND, steps) == slower(steps, FOUND) == []
+    passes = copy.deepcopy(FOUND)
+    del passes["cases"][0]["rows"][2]["step"]
+    drawn: list[dict[str, Any]] = []
+    monkeypatch.setattr(
+        page, "render", lambda spec: drawn.append(spec) or '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 9 9"/>'
+    )
+    page.figure(passes)
+    assert [row["tier"] for row in drawn[0]["datasets"]["rows"]] == ["eager"]
 
 
 def test_the_figure_has_a_panel_for_each_net_and_a_point_for_each_rule_and_tier(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -134,7 +162,18 @@ def test_a_case_is_measured_whole() -> None:
     assert list(rows) == ["torch", "backprop", "forward-forward"]
     assert rows["torch"]["step"]["least_ratio"] == rows["torch"]["pass"]["median_ratio"] == 1.0
     assert all(each[kind]["least_s"] > 0 for each in rows.values() for kind in ("step", "pass", "evaluation"))
+    of_backprop = 32 * (3 * (6 * 4 + 4 * 10) - 6 * 4)  # multiply-adds of a step: products forward, by weights and by inputs
+    assert rows["torch"]["multiply_adds"] == rows["backprop"]["multiply_adds"] == of_backprop
+    assert rows["forward-forward"]["multiply_adds_ratio"] == rows["forward-forward"]["multiply_adds"] / of_backprop
     assert found["refused"] == {}
+
+
+def test_steps_alone_are_measured_where_only_they_are_asked_for() -> None:
+    from bench_kit.measuring import Case, measured_case
+
+    found = measured_case(Case("mlp:1x4", "6", 32, 1), [], ["eager"], "cpu", 1, lambda _: None, ["step"])
+    assert [each.keys() & {"step", "pass", "evaluation"} for each in found["rows"]] == [{"step"}]
+    assert found["rows"][0]["pass_by_steps"] is None
 
 
 def test_an_arm_that_cannot_train_the_net_has_its_reason() -> None:
@@ -151,3 +190,32 @@ def test_windows_below_one_are_refused(capsys: pytest.CaptureFixture[str]) -> No
     with pytest.raises(SystemExit):
         bench.main(["--windows", "0"])
     assert "--windows must be at least 1, got 0" in capsys.readouterr().err
+
+
+def test_an_unknown_kind_of_timing_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    import bench
+
+    with pytest.raises(SystemExit):
+        bench.main(["--kinds", "step,passes"])
+    assert "--kinds are step, pass, evaluation, got 'passes'" in capsys.readouterr().err
+
+
+def test_torchs_step_has_the_memory_layout_of_the_rules() -> None:
+    from bench_kit.contenders import of_torch
+
+    from bpfree import data
+
+    loaded = data.load("synthetic:n=60:inputs=3x8x8").without_test()
+    torchs = of_torch("cnn3:4-4-4", loaded, 16)
+    seen: list[tuple[bool, bool]] = []
+
+    def look(module: torch.nn.Module, given: tuple[torch.Tensor, ...], out: torch.Tensor) -> None:
+        if isinstance(module, torch.nn.Conv2d):
+            seen.append((is_by_pixels(given[0]), is_by_pixels(out)))
+
+    handle = torch.nn.modules.module.register_module_forward_hook(look)
+    try:
+        torchs.step(next(iter(loaded.batches("train", 16))))
+    finally:
+        handle.remove()
+    assert seen == [(True, True)] * 3

@@ -61,3 +61,25 @@ def test_the_main_job_is_taken_apart(monkeypatch: pytest.MonkeyPatch, capsys: py
 
 def _run_class() -> type:
     return importlib.import_module("bpfree.train.training")._Run
+
+
+def test_another_checkout_must_be_one(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit):
+        script("two_checkouts", monkeypatch).main([str(tmp_path), "cnn3"])
+    assert "OTHER must be a checkout of bpfree, with src/bpfree in it, got" in capsys.readouterr().err
+
+
+@pytest.mark.slow  # two processes import torch
+def test_steps_of_two_checkouts_are_timed_in_turns(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    """The same one twice: each line has its seconds and its ratio to torch's own step."""
+    here = str(Path(__file__).parents[1])
+    arguments = [here, "mlp:1x4", "--arms", "backprop", "--batch-size", "20", "--windows", "2"]
+    assert script("two_checkouts", monkeypatch).main(arguments) == 0
+    head, *lines = capsys.readouterr().out.splitlines()
+    assert head.startswith("mlp:1x4, batch 20, 2 windows; load ")
+    assert [line.split()[:2] for line in lines] == [
+        [arm, place] for arm in ("torch", "backprop") for place in ("before", "after")
+    ]
+    assert all(line.endswith("1.00 of torch's") for line in lines[:2])

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from .measuring import KINDS
+
 __all__ = ["LEAST_CHANGE", "slower"]
 
 LEAST_CHANGE = 0.05
 """A smaller change is never named: what else a machine does moves the ratio of two least windows by so much."""
 
-KINDS = ("step", "pass", "evaluation")
 Found = Mapping[str, Any]
 
 
@@ -24,7 +25,9 @@ def _cases(committed: Found, now: Found) -> Iterator[str]:
     for case in now["cases"]:
         for row in case["rows"]:
             old = old_rows.get((case["case"], row["arm"], row["tier"]))
-            for kind in KINDS if old is not None else ():
+            for kind in KINDS:
+                if old is None or kind not in row or kind not in old:
+                    continue
                 yield from _line(
                     f"{case['case']}: {kind} of {row['arm']} ({row['tier']})", old[kind], row[kind], "least_ratio", "torch's"
                 )

@@ -14,16 +14,20 @@ from bpfree.algorithms import warn_of_weaknesses
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import step_cost
 from bpfree.data import Batch, Dataset
-from bpfree.meter import live_memory
+from bpfree.meter import count_flops, live_memory
 from bpfree.meter.meter import synchronise
 from bpfree.nets import build
+from bpfree.numerics.layout import is_by_pixels
 from bpfree.train import evaluate, initialise, read_by
 from bpfree.train.tiers import stepper
 
 __all__ = ["TORCH", "Contender", "of_arm", "of_torch"]
 
 TORCH = "torch"
-"""``nn.Module``, autograd and fused AdamW: what every ratio is to."""
+"""``nn.Module``, autograd and fused AdamW, in the memory layout that all rules train in: what every ratio is to."""
+
+FLOPS = 2
+"""Of a multiply-add."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +40,7 @@ class Contender:
         evaluate: one pass over the validation split.
         data: what it reads: examples, or cached features.
         peak_bytes: live bytes of a step, with weights and moments; None where they are not counted.
+        multiply_adds: of a step, counted; None where they are not.
         compile_s: what compiling took, None where nothing is compiled.
     """
 
@@ -45,6 +50,7 @@ class Contender:
     evaluate: Callable[[], object]
     data: Dataset
     peak_bytes: int | None
+    multiply_adds: int | None
     compile_s: float | None
 
 
@@ -61,9 +67,7 @@ def of_arm(text: str, tier: str, net_name: str, data: Dataset, batch_size: int) 
     net.train()
     phase = rule.phases(net)[0]
     read, reader = read_by(net, data, phase)
-    peak_bytes = (
-        step_cost(rule, copy.deepcopy(net), copy.deepcopy(state), data, batch_size).peak_bytes if tier == "eager" else None
-    )
+    counted = step_cost(rule, copy.deepcopy(net), copy.deepcopy(state), data, batch_size) if tier == "eager" else None
     take_step = stepper(tier, rule, net, state)
     batch = next(iter(read.batches("train", batch_size)))
     compile_s = None
@@ -77,7 +81,8 @@ def of_arm(text: str, tier: str, net_name: str, data: Dataset, batch_size: int) 
         lambda given: take_step(given, reader),
         lambda: evaluate(rule, net, state, read, "validation", reader),
         read,
-        peak_bytes,
+        counted and counted.peak_bytes,
+        counted.by_phase[0] // FLOPS if counted and counted.by_phase else None,
         compile_s,
     )
 
@@ -87,10 +92,12 @@ def of_torch(net_name: str, data: Dataset, batch_size: int) -> Contender:
     net = build(net_name, data.in_shape, data.n_classes)
     initialise(Arm.parse("backprop").build({}), net, 0, data.device)
     module = copy.deepcopy(net.to_module())
+    by_pixels = any(is_by_pixels(parameter) for parameter in module.parameters())
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-4, weight_decay=0.0, fused=True)
 
     def step(batch: Batch) -> torch.Tensor:
-        loss = F.cross_entropy(module(batch.x), batch.y)
+        x = batch.x.contiguous(memory_format=torch.channels_last) if by_pixels else batch.x
+        loss = F.cross_entropy(module(x), batch.y)
         loss.backward()
         optimiser.step()
         optimiser.zero_grad(set_to_none=True)
@@ -106,5 +113,6 @@ def of_torch(net_name: str, data: Dataset, batch_size: int) -> Contender:
     batch = next(iter(data.batches("train", batch_size)))
     step(batch)
     live = live_memory(lambda: step(batch))
+    multiply_adds = count_flops(lambda: step(batch)) // FLOPS
     synchronise(data.device)
-    return Contender(TORCH, "eager", step, evaluation, data, live.start_bytes + live.peak_bytes, None)
+    return Contender(TORCH, "eager", step, evaluation, data, live.start_bytes + live.peak_bytes, multiply_adds, None)

@@ -18,7 +18,7 @@ from bpfree.meter.meter import synchronise
 
 from .contenders import Contender, of_arm, of_torch
 
-__all__ = ["CASES", "Case", "measured_case", "measured_programs", "noise", "summary"]
+__all__ = ["CASES", "KINDS", "Case", "measured_case", "measured_programs", "noise", "summary"]
 
 
 @dataclass(frozen=True)
@@ -48,6 +48,10 @@ CASES = (
 )
 
 
+KINDS = ("step", "pass", "evaluation")
+"""What is timed."""
+
+
 def noise(values: Sequence[float]) -> float:
     """Half the distance between the quartiles, as a share of the median; 0 of fewer than four values."""
     if len(values) < 4:
@@ -68,9 +72,19 @@ def summary(seconds: Sequence[float], of_torch: Sequence[float]) -> dict[str, fl
 
 
 def measured_case(
-    case: Case, arms: Sequence[str], tiers: Sequence[str], device: str, windows: int, say: Callable[[str], None]
+    case: Case,
+    arms: Sequence[str],
+    tiers: Sequence[str],
+    device: str,
+    windows: int,
+    say: Callable[[str], None],
+    kinds: Sequence[str] = KINDS,
 ) -> dict[str, Any]:
-    """Step, pass and evaluation of every contender that can train the net; the others with their reason."""
+    """What is timed of every contender that can train the net; the others with their reason.
+
+    Args:
+        kinds: of :data:`KINDS`.
+    """
     loaded = datasets.load(f"synthetic:n={max(2000, 6 * case.batch_size)}:inputs={case.inputs}").without_test().to(device)
     contenders, refused = [of_torch(case.net, loaded, case.batch_size)], {}
     for tier in tiers:
@@ -86,16 +100,19 @@ def measured_case(
         "evaluation": [each.evaluate for each in contenders],
     }
     rows: list[dict[str, Any]] = [
-        {"arm": each.label, "tier": each.tier, "peak_bytes": each.peak_bytes, "compile_s": each.compile_s} for each in contenders
+        {key: getattr(each, key) for key in ("tier", "peak_bytes", "multiply_adds", "compile_s")} | {"arm": each.label}
+        for each in contenders
     ]
-    for kind, of_kind in calls.items():
-        seconds = _in_turns(of_kind, windows, loaded)
+    for kind in kinds:
+        seconds = _in_turns(calls[kind], windows, loaded)
         for row, mine in zip(rows, seconds, strict=True):
             row[kind] = summary(mine, seconds[0])
         say(f"{case.name}: {kind} measured")
+    steps_of_pass = -(-loaded.n("train") // case.batch_size)
     for row in rows:
-        steps_of_pass = -(-loaded.n("train") // case.batch_size)
-        row["pass_by_steps"] = row["pass"]["least_s"] / (row["step"]["least_s"] / case.steps * steps_of_pass)
+        both = "pass" in row and "step" in row
+        row["pass_by_steps"] = row["pass"]["least_s"] / (row["step"]["least_s"] / case.steps * steps_of_pass) if both else None
+        row["multiply_adds_ratio"] = row["multiply_adds"] and row["multiply_adds"] / rows[0]["multiply_adds"]
         row["peak_ratio"] = row["peak_bytes"] and rows[0]["peak_bytes"] and row["peak_bytes"] / rows[0]["peak_bytes"]
     return {"case": case.name, "rows": rows, "refused": refused}
 

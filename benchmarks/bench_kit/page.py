@@ -14,6 +14,7 @@ from bpfree.report.svg import INK, SERIES, render, standalone
 from bpfree.units import MISSING, format_bytes, format_time
 
 from .looks import CONFIG
+from .measuring import KINDS
 
 __all__ = ["BEGIN", "END", "part", "write"]
 
@@ -51,23 +52,39 @@ def part(found: Found) -> str:
 
 
 def _cases(cases: Sequence[Found]) -> Iterator[str]:
-    yield "| net, batch | arm | tier | step | pass | evaluation | pass by its steps | live bytes of a step | compiling |"
-    yield "|---|---|---|---:|---:|---:|---:|---:|---:|"
+    columns = ["net, batch", "arm", "tier", "step", "its multiply-adds", "pass", "evaluation", "pass by its steps"]
+    columns += ["live bytes of a step", "compiling"]
+    yield "| " + " | ".join(columns) + " |"
+    yield "|" + 3 * "---|" + 7 * "---:|"
     for case in cases:
         for row in case["rows"]:
             first = row["arm"] == "torch"
             cells = [case["case"], row["arm"], row["tier"]]
-            for kind in ("step", "pass", "evaluation"):
-                of_kind = row[kind]
-                ratio = f"{of_kind['least_ratio']:.2f} ({of_kind['median_ratio']:.2f})"
-                cells.append(format_time(of_kind["least_s"]) if first else ratio)
-            cells.append(f"{row['pass_by_steps']:.2f}")
+            for kind in KINDS:
+                cells.append(_time(row.get(kind), first))
+                if kind == "step":
+                    cells.append(_multiply_adds(row, first))
+            cells.append(MISSING if row["pass_by_steps"] is None else f"{row['pass_by_steps']:.2f}")
             cells.append(_bytes(row, first))
             cells.append(MISSING if row["compile_s"] is None else format_time(row["compile_s"]))
             yield "| " + " | ".join(cells) + " |"
         for who, why in case["refused"].items():
-            yield f"| {case['case']} | {who} | | | | | | | {why.replace('|', '/')} |"
+            yield f"| {case['case']} | {who} | | | | | | | | {why.replace('|', '/')} |"
     yield ""
+
+
+def _time(of_kind: Found | None, first: bool) -> str:
+    if of_kind is None:
+        return MISSING
+    ratio = f"{of_kind['least_ratio']:.2f} ({of_kind['median_ratio']:.2f})"
+    return format_time(of_kind["least_s"]) if first else ratio
+
+
+def _multiply_adds(row: Found, first: bool) -> str:
+    """Of torch's step in millions, of the others as a ratio to that; figures from before they were counted have none."""
+    if row.get("multiply_adds") is None:
+        return MISSING
+    return f"{row['multiply_adds'] / 1e6:,.0f} M" if first else f"{row['multiply_adds_ratio']:.2f}"
 
 
 def _bytes(row: Found, first: bool) -> str:
@@ -92,7 +109,7 @@ def figure(found: Found) -> str:
         {"case": case["case"], "arm": row["arm"], "tier": row["tier"], "ratio": round(row["step"]["least_ratio"], 4)}
         for case in found["cases"]
         for row in case["rows"]
-        if row["arm"] != "torch"
+        if row["arm"] != "torch" and "step" in row
     ]
     tiers, arms = (list(dict.fromkeys(row[key] for row in rows)) for key in ("tier", "arm"))
     colour = alt.Color(

@@ -34,3 +34,14 @@ def test_dtype_is_kept(name: str, dtype: torch.dtype) -> None:
     activation, z = ACTIVATIONS[name], numbers(3).to(dtype)
     assert activation.apply(z).dtype == dtype
     assert activation.gradient(z, activation.apply(z)).dtype == dtype
+
+
+@pytest.mark.parametrize("name", ACTIVATIONS)
+def test_a_gradient_in_the_place_of_the_activity_is_the_same(name: str) -> None:
+    """With a delta that is broadcast, as of an average over windows."""
+    activation = ACTIVATIONS[name]
+    a, delta = activation.apply(numbers(4, 6)), numbers(4, 1, seed=1)
+    expected = activation.gradient(delta.expand(4, 6).contiguous(), a)
+    written = activation.gradient_over_(delta, a)
+    assert written is a or written.data_ptr() == a.data_ptr()
+    assert torch.equal(a, expected)

@@ -9,6 +9,8 @@ from torch import nn
 from bpfree.meter import count_flops
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.conv import POOLS, STAGES, ConvPlan, Norm, conv_activity, conv_gradients
+from bpfree.numerics.handover import Handover
+from bpfree.numerics.layout import is_by_pixels
 
 TOLERANCE = 1e-9
 ORDERS = list(permutations(STAGES))
@@ -46,7 +48,7 @@ def tensors_of(bn):
     return Norm(bn.weight, bn.bias, bn.running_mean, bn.running_var, bn.num_batches_tracked)
 
 
-def both_ways(plan, conv, bn, x, statistics="update", need_input=True):
+def both_ways(plan, conv, bn, x, statistics="update", need_input=True, ours_by_pixels=False):
     """(activity, gradients, input gradient) by autograd, then in closed form; running statistics as after one pass each."""
     before = {name: value.clone() for name, value in bn.state_dict().items()}
     bn.train(statistics != "running")
@@ -57,6 +59,8 @@ def both_ways(plan, conv, bn, x, statistics="update", need_input=True):
     *gradients, by_input = torch.autograd.grad(a, wanted, delta)
     after = {name: value.clone() for name, value in bn.state_dict().items()}
     bn.load_state_dict(before)
+    if ours_by_pixels:
+        conv = conv.to(memory_format=torch.channels_last)
     with torch.no_grad():
         norm = tensors_of(bn) if "norm" in plan.stages else None
         ours, saved = conv_activity(x, conv.weight, conv.bias, norm, plan, statistics)
@@ -81,6 +85,35 @@ def test_equals_autograd(order, pool, norm):
     theirs, ours = both_ways(plan, conv, bn, draw(5, 3, 7, 6, seed=3))  # 7 x 6: pooling drops a row
     assert torch.equal(theirs[0], ours[0])
     assert_near([*theirs[1], theirs[2]], [*ours[1], ours[2]])
+
+
+@pytest.mark.parametrize("shape", [(5, 3, 7, 6), (5, 3, 8, 6)], ids=["odd", "even"])
+@pytest.mark.parametrize("norm", [True, False], ids=["norm", "plain"])
+@pytest.mark.parametrize("pool", POOLS)
+@pytest.mark.parametrize("order", ORDERS, ids="-".join)
+def test_images_that_lie_pixel_after_pixel_have_the_same_gradients(order, pool, norm, shape):
+    """The weight does; the input and the derivative are given channel after channel, and brought to its layout."""
+    plan, conv, bn = build(order, pool, norm)
+    theirs, ours = both_ways(plan, conv, bn, draw(*shape, seed=3), ours_by_pixels=True)
+    assert is_by_pixels(ours[0]) and is_by_pixels(ours[2])
+    assert_near([theirs[0], *theirs[1], theirs[2]], [ours[0], *ours[1], ours[2]])
+    assert_near(theirs[3].values(), ours[3].values())
+
+
+@pytest.mark.parametrize("handed_over", [True, False])
+@pytest.mark.parametrize("activation", sorted(ACTIVATIONS))
+def test_average_pooling_is_passed_in_the_place_of_the_activity(activation, handed_over):
+    """With the same numbers as torch's two kernels, and no tensor of the activity's size beside it."""
+    plan, conv, _ = build(pool="average", norm=False, activation=activation)
+    x, delta = draw(4, 3, 6, 8), draw(4, 4, 3, 4, seed=1)
+    with torch.no_grad():
+        _, saved = conv_activity(x, conv.weight, conv.bias, None, plan, "update")
+        a = saved.stages[0][0]
+        spread = torch.ops.aten.avg_pool2d_backward(delta, a, [2, 2], [2, 2], [0, 0], False, True, None)
+        expected = ACTIVATIONS[activation].gradient(spread, a.clone())
+        given = Handover(delta.clone()) if handed_over else delta.clone()
+        conv_gradients(saved, given, conv.weight, None, plan, bias=True, need_input=False)
+    assert torch.equal(a, expected)  # the derivative by the convolution, where the activity was
 
 
 @pytest.mark.parametrize("activation", sorted(ACTIVATIONS))

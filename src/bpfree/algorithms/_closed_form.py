@@ -3,6 +3,10 @@
 The table maps a block type to the formulas of :mod:`bpfree.numerics.local` and :mod:`bpfree.numerics.conv`. A type without an
 entry (a user's module) falls back to autograd *inside one block*: its input is detached, so no gradient crosses a block
 boundary in either case. Both ways are tested equal in float64.
+
+Which way a kind of block takes is decided by this table alone, and by measurement: backprop's step by autograd inside the blocks
+takes 1.13 to 1.26 times as long on ``cnn3`` and ``mf-cnn4`` (docs/performance.md, "CNN and token steps"). A kind for which
+autograd were quicker would have no entry.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ from bpfree.nets.probe import called, evaluating
 from bpfree.numerics.activations import ACTIVATIONS
 from bpfree.numerics.conv import ConvSaved, Statistics, conv_activity, conv_gradients
 from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.layout import by_pixels, is_by_pixels
 from bpfree.numerics.local import affine_gradients, dense_activity
 
 __all__ = [
@@ -245,6 +250,7 @@ def block_gradients(
     if not _uses_autograd(block, maths):
         return _CLOSED[type(block)].gradients(block, saved, delta, need_input, through, into)
     a, leaf = saved.pop(), saved.pop()
+    delta = _alike(delta, a)
     wanted: list[Tensor] = [*block.parameters(), *also, *([leaf] if need_input else [])]
     if torch.compiler.is_compiling():  # a compiler plans the memory itself, and does not trace the root
         outputs, given = a, taken(delta)[0]
@@ -255,6 +261,13 @@ def block_gradients(
     gradients = list(torch.autograd.grad(outputs, wanted, given, materialize_grads=True))  # an unused parameter's is zero
     by_input = gradients.pop() if need_input else None
     return _added(gradients, into), by_input
+
+
+def _alike(delta: Tensor | Handover, a: Tensor) -> Tensor | Handover:
+    """In the memory layout of the activity, so that no kernel of the block is given both."""
+    if not is_by_pixels(a):
+        return delta
+    return Handover(by_pixels(taken(delta)[0])) if isinstance(delta, Handover) else by_pixels(delta)
 
 
 class _Root(torch.autograd.Function):

@@ -11,9 +11,13 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._state import ProjectionSlot, State
-from bpfree.nets import Chain
+from bpfree.nets import Block, Chain
+from bpfree.nets.layout import activity_of, features_in_memory, head_in_memory, head_of
+from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.local import class_scores
+from bpfree.numerics.losses import loss_and_residual
 
-__all__ = ["READOUTS", "each_heads_scores", "head_scores", "n_head_parameters", "new_head", "new_heads", "output_head"]
+__all__ = ["READOUTS", "at_head", "each_heads_scores", "head_scores", "n_head_parameters", "new_head", "new_heads", "output_head"]
 
 READOUTS = ("last", "sum")
 """Which heads decide: the last block's alone, or the sum of all."""
@@ -63,3 +67,34 @@ def head_scores(net: Chain, state: State[ProjectionSlot], x: Tensor, last: int, 
             total = g if total is None else total + g
     assert total is not None  # the range is never empty
     return total
+
+
+def at_head(
+    block: Block, activity: Tensor | Handover, head: Tensor, bias: Tensor | None, y: Tensor, weight: Tensor | None
+) -> tuple[Tensor, list[Tensor], Handover]:
+    """The cross-entropy of a head on a block's features, and its gradients; scores and residual are freed on return.
+
+    Where images lie pixel after pixel, the head is brought to their order and not they to the head's: it has fewer rows.
+
+    Args:
+        activity: (n, *out_shape) of the block; one that is handed over is freed behind the head.
+        head: (classes, features). bias: (classes,) or None.
+        weight: (n,), how many times each example counts; None: once.
+
+    Returns:
+        The loss (0-D), the gradients by [head, bias] (bias only if there is one), and the derivative by the activity.
+    """
+    a, _ = taken(activity)
+    rows = features_in_memory(block, a)
+    h = block.features(a) if rows is None else rows  # (n, o)
+    del a
+    matrix = head if rows is None else head_in_memory(head, block.out_shape)
+    g = class_scores(h, matrix, bias)  # (n, c)
+    loss, residual = loss_and_residual(g, y, weight)  # (n, c), already divided by n
+    del g
+    of_head, by_features = residual.t().mm(h), residual.mm(matrix)
+    gradients = [of_head if rows is None else head_of(of_head, block.out_shape)]
+    if bias is not None:
+        gradients.append(residual.sum(0))
+    delta = block.features_gradient(by_features) if rows is None else activity_of(by_features, block.out_shape)
+    return loss, gradients, Handover(delta)

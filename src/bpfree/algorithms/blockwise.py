@@ -96,13 +96,11 @@ from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import natural, number
 from bpfree.algorithms._gather import gathered
-from bpfree.algorithms._heads import new_head, output_head
+from bpfree.algorithms._heads import at_head, new_head, output_head
 from bpfree.algorithms._state import HeadSlot, Slot, State
 from bpfree.data import Batch
-from bpfree.nets import Block, Chain
+from bpfree.nets import Chain
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.local import class_scores
-from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Blockwise"]
 
@@ -165,7 +163,7 @@ class Blockwise(BlockGradients[State[Slot]]):
             x, saved = block_forward(net[k], x, self.maths)
             activities.append(saved)
             del saved
-        loss, of_head, delta = _at_border(net[group[-1]], slot, x, batch)
+        loss, of_head, delta = at_head(net[group[-1]], x, slot.projection, None, batch.y, batch.weight)
         after = None if group[-1] == len(net) - 1 else x
         del x
         gradients: list[Tensor] = []
@@ -176,7 +174,7 @@ class Blockwise(BlockGradients[State[Slot]]):
             if by_input is not None:
                 delta = Handover(by_input)
             del by_input
-        slot.optimiser.step([*_parameters(net, group), slot.projection], [*gradients, of_head])
+        slot.optimiser.step([*_parameters(net, group), slot.projection], [*gradients, *of_head])
         return after, loss
 
     def scores(self, net: Chain, state: State[Slot], x: Tensor, phase: Phase) -> Tensor:
@@ -212,12 +210,3 @@ class Blockwise(BlockGradients[State[Slot]]):
 
 def _parameters(net: Chain, group: range) -> list[Tensor]:
     return [parameter for k in group for parameter in parameters_of(net[k])]
-
-
-def _at_border(block: Block, slot: HeadSlot, a: Tensor, batch: Batch) -> tuple[Tensor, Tensor, Handover]:
-    """Loss (0-D), dM and dA of the group's last activity; scores and residual are freed on return."""
-    h = block.features(a)  # (n, o)
-    g = class_scores(h, slot.projection)  # (n, c)
-    loss, residual = loss_and_residual(g, batch.y, batch.weight)  # (n, c), already divided by n
-    del g
-    return loss, residual.t() @ h, Handover(block.features_gradient(residual @ slot.projection))

@@ -109,7 +109,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, natural, number
-from bpfree.algorithms._heads import READOUTS, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
+from bpfree.algorithms._heads import READOUTS, at_head, each_heads_scores, head_scores, n_head_parameters, new_head, new_heads
 from bpfree.algorithms._state import HeadSlot, Hyper, State
 from bpfree.data import Batch
 from bpfree.nets import Block, Chain
@@ -222,7 +222,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Carry], ChoosesReadout[Mon
         if not learn:  # frozen: running statistics, as at evaluation
             return block_activity(block, carry), carry.new_zeros(())
         a, saved = block_forward(block, carry, self.maths)
-        return a, self._update(block, slot, block.features(a), saved, y, weight)
+        return a, self._update(block, slot, a, saved, y, weight)
 
     def last_step(
         self, block: Block, slot: HeadSlot, carry: Carry, y: Tensor, weight: Tensor | None = None
@@ -231,7 +231,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Carry], ChoosesReadout[Mon
         if isinstance(carry, list):
             return None, self._in_chunks(block, slot, carry, y, True, weight, hand_on=False)[1]
         a, saved = block_forward(block, carry, self.maths)
-        given = Handover(block.features(a))
+        given = Handover(a)
         del a
         return None, self._update(block, slot, given, saved, y, weight)
 
@@ -264,13 +264,13 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Carry], ChoosesReadout[Mon
         return after, torch.stack(losses).sum()
 
     def _update(
-        self, block: Block, slot: HeadSlot, features: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
+        self, block: Block, slot: HeadSlot, activity: Tensor | Handover, saved: Any, y: Tensor, weight: Tensor | None
     ) -> Tensor:
-        """One step of block and head, from its features (n, o); returns the loss (0-D)."""
-        loss, of_head, delta = _at_head(block, slot, features, Chunk(y, weight))
-        del features
+        """One step of block and head, from its activity; returns the loss (0-D)."""
+        loss, of_head, delta = at_head(block, activity, slot.projection, None, y, weight)
+        del activity
         gradients, _ = block_gradients(block, saved, delta, maths=self.maths)
-        slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, of_head])
+        slot.optimiser.step([*parameters_of(block), slot.projection], [*gradients, *of_head])
         return loss
 
     def scores(self, net: Chain, state: MonoState, x: Tensor, phase: Phase) -> Tensor:

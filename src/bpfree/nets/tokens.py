@@ -84,7 +84,8 @@ class Encoder(nn.Module):
     def _attention(self, x: Tensor) -> Tensor:
         n, tokens, width = x.shape
         three = self.into(x).reshape(n, tokens, 3, self.heads, width // self.heads).permute(2, 0, 3, 1, 4)
-        mixed = F.scaled_dot_product_attention(three[0], three[1], three[2])  # (n, heads, tokens, width / heads)
+        query, key, value = three.unbind()  # not by index: autograd would make three gradients of the whole and add them
+        mixed = F.scaled_dot_product_attention(query, key, value)  # (n, heads, tokens, width / heads)
         return self.out(mixed.transpose(1, 2).reshape(n, tokens, width))
 
 

@@ -15,20 +15,26 @@ until dz reaches the convolution z[n,o,i,j] = b[o] + Σ W[o,c,u,v] x[n,c,i+u,j+v
     db[o]       = Σ_nij dz[n,o,i,j]                    (o,)
     dx          = the transposed convolution of dz     (n, c, h, w)   only where a rule asks for it
 
-``delta`` is a derivative of a *mean* loss, so nothing is divided by n here. Each line is torch's own kernel. Source of the
-formulas: Ioffe and Szegedy, arXiv 1502.03167, for BatchNorm; the others follow from the definitions.
+``delta`` is a derivative of a *mean* loss, so nothing is divided by n here. Source of the formulas: Ioffe and Szegedy, arXiv
+1502.03167, for BatchNorm; the others follow from the definitions.
+
+Each line is torch's own kernel, with two exceptions on a processor: a wide dW is a matrix product
+(:mod:`bpfree.numerics.conv_weight`), and average pooling over even edges is passed together with the activation in front of it,
+in the place of the activity. Images are brought to the memory layout of the weight, derivatives to that of what they belong to.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
 
-from bpfree.numerics.activations import ACTIVATIONS
+from bpfree.numerics.activations import ACTIVATIONS, Activation
+from bpfree.numerics.conv_weight import by_patches, is_quicker
 from bpfree.numerics.handover import Handover, taken
+from bpfree.numerics.layout import alike, by_pixels, is_by_pixels
 
 __all__ = ["POOLS", "STAGES", "ConvPlan", "ConvSaved", "Norm", "Statistics", "conv_activity", "conv_gradients"]
 
@@ -103,6 +109,8 @@ def conv_activity(
         norm: where ``plan.stages`` has ``"norm"``; its running statistics move if ``statistics`` is ``"update"``.
     """
     stride, padding = [plan.stride] * 2, [plan.padding] * 2
+    if is_by_pixels(weight):
+        x = by_pixels(x)  # once: each of the convolution's kernels would copy it
     a = _aten.convolution(x, weight, bias, stride, padding, _NO_DILATION, False, _NO_PADDING, 1)
     stages: list[tuple[Tensor, ...]] = []
     for stage in plan.stages:
@@ -159,22 +167,60 @@ def conv_gradients(
     of_norm: list[Tensor] = []
     derivative, writable = taken(delta)
     by_name = ACTIVATIONS[plan.activation]
-    for stage in reversed(plan.stages):
-        values = saved.stages.pop()
+    stages = list(plan.stages)
+    while stages:
+        stage, values = stages.pop(), saved.stages.pop()
+        laid_out = alike(derivative, values[0])
+        derivative, writable = laid_out, writable or laid_out is not derivative
         if stage == "activation":
             derivative = (by_name.gradient_ if writable else by_name.gradient)(derivative, values[0])
+        elif stage == "pool" and _in_one_sweep(plan, stages, values[0]):
+            stages.pop()
+            derivative = _spread_over(derivative, saved.stages.pop()[0], by_name)
         elif stage == "pool":
             derivative = _unpooled(derivative, values, plan.pool)
         else:
             derivative, *of_norm = _unnormalised(derivative, values, norm_weight, plan, saved.by_batch)
         writable = not torch.is_grad_enabled()  # made here
         del values  # freed before the next stage makes its derivative
+    derivative = alike(derivative, saved.x)
+    by_input, by_weight, by_bias = _of_convolution(derivative, saved.x, weight, plan, bias=bias, need_input=need_input)
+    return [by_weight, *([] if by_bias is None else [by_bias]), *of_norm], by_input if need_input else None
+
+
+def _of_convolution(
+    dz: Tensor, x: Tensor, weight: Tensor, plan: ConvPlan, *, bias: bool, need_input: bool
+) -> tuple[Tensor | None, Tensor, Tensor | None]:
+    """dx, dW and db (None where they are not asked for)."""
+    kernel = weight.shape[2]
+    if not is_quicker(dz, x, kernel):
+        by_input, by_weight, by_bias = _by_kernel(dz, x, weight, plan, [need_input, True, bias])
+        return by_input, by_weight, by_bias if bias else None
+    by_weight = by_patches(dz, x, kernel, plan.stride, plan.padding)
+    by_bias = dz.permute(0, 2, 3, 1).flatten(0, 2).sum(0) if bias else None
+    by_input = _by_kernel(dz, x, weight, plan, [True, False, False])[0] if need_input else None
+    return by_input, by_weight, by_bias
+
+
+def _by_kernel(dz: Tensor, x: Tensor, weight: Tensor, plan: ConvPlan, wanted: list[bool]) -> tuple[Any, Any, Any]:
+    """By the input, the weight and the bias: those that are wanted."""
     stride, padding = [plan.stride] * 2, [plan.padding] * 2
-    by_input, by_weight, by_bias = _aten.convolution_backward(
-        derivative, saved.x, weight, [weight.shape[0]] if bias else None, stride, padding, _NO_DILATION, False, _NO_PADDING, 1,
-        [need_input, True, bias],
-    )  # fmt: skip
-    return [by_weight, *([by_bias] if bias else []), *of_norm], by_input if need_input else None
+    biases = [weight.shape[0]] if wanted[2] else None
+    return _aten.convolution_backward(dz, x, weight, biases, stride, padding, _NO_DILATION, False, _NO_PADDING, 1, wanted)
+
+
+def _in_one_sweep(plan: ConvPlan, before: list[str], x: Tensor) -> bool:
+    """Whether average pooling and the activation in front of it are passed at once: all of x lies in a window."""
+    even = x.shape[2] % 2 == x.shape[3] % 2 == 0
+    return plan.pool == "average" and before[-1:] == ["activation"] and even and not torch.is_grad_enabled()
+
+
+def _spread_over(delta: Tensor, a: Tensor, activation: Activation) -> Tensor:
+    """φ′(z) times a quarter of each window's delta, in the place of the activity a, which nothing else reads."""
+    n, c, height, width = delta.shape
+    windows = a.view(n, c, height, 2, width, 2)
+    activation.gradient_over_(delta.mul(0.25).view(n, c, height, 1, width, 1), windows)
+    return a
 
 
 def _unpooled(delta: Tensor, values: tuple[Tensor, ...], pool: str) -> Tensor:

@@ -13,6 +13,7 @@ within a kernel that torch does not know (a user's own) is not seen.
 from __future__ import annotations
 
 import contextlib
+import threading
 from collections.abc import Callable, Iterator
 from typing import Any, Literal, get_args
 
@@ -23,7 +24,7 @@ from torch.overrides import TorchFunctionMode
 
 from bpfree.errors import UsageError
 
-__all__ = ["PRECISIONS", "Precision", "products_in"]
+__all__ = ["PRECISIONS", "Precision", "are_rounded", "products_in"]
 
 Precision = Literal["float32", "tf32", "bfloat16"]
 PRECISIONS: tuple[Precision, ...] = get_args(Precision)
@@ -43,10 +44,12 @@ def products_in(precision: str) -> Iterator[None]:
         matmul = torch.backends.cuda.matmul
         before = matmul.allow_bf16_reduced_precision_reduction
         matmul.allow_bf16_reduced_precision_reduction = False  # parts of a long sum are added in float32 too
+        outside, _WITHIN.bfloat16 = are_rounded(), True
         try:
             with _BFLOAT16:
                 yield
         finally:
+            _WITHIN.bfloat16 = outside
             matmul.allow_bf16_reduced_precision_reduction = before
     elif precision == "tf32":
         places = (torch.backends.cuda.matmul, torch.backends.cudnn)
@@ -60,6 +63,14 @@ def products_in(precision: str) -> Iterator[None]:
                 place.allow_tf32 = before  # pyright: ignore[reportAttributeAccessIssue]
     else:
         yield
+
+
+_WITHIN = threading.local()
+
+
+def are_rounded() -> bool:
+    """Whether this thread computes products in bfloat16: each is rounded once, so its parts must not be rounded one by one."""
+    return getattr(_WITHIN, "bfloat16", False)
 
 
 _Function = Callable[..., Any]

@@ -18,6 +18,7 @@ from torch import Tensor
 from bpfree.algorithms import Algorithm, Phase, State, check_net, check_precision, check_weights, warn_of_weaknesses
 from bpfree.data import Batch, Dataset
 from bpfree.nets import Chain
+from bpfree.nets.layout import lay_out
 from bpfree.numerics.products import products_in
 from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
@@ -100,6 +101,8 @@ class Progress:
 def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device | str = "cpu") -> State:
     """Draw initial parameters and allocate the state, both on the CPU (the same on every device), then move them.
 
+    Images lie in memory as :func:`bpfree.nets.layout.lay_out` decides.
+
     Raises:
         UsageError: the rule cannot train this net, or torch is in a mode in which nothing learns.
     """
@@ -108,6 +111,7 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
     check_mode(torch.device(device))
     check_net(algorithm, net)
     net.to("cpu")
+    lay_out(net, torch.device(device))
     state = algorithm.init(net, torch.Generator().manual_seed(seed))
     net.to(device)
     state.to(device)

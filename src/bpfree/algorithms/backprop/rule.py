@@ -116,6 +116,7 @@ from bpfree.algorithms._cost import Cost, Shape, orthogonalisation_macs
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import choice, natural, number
 from bpfree.algorithms._gather import without_autograd
+from bpfree.algorithms._heads import at_head
 from bpfree.algorithms._state import NetState
 from bpfree.algorithms.backprop.checkpointing import Activities, n_run_again
 from bpfree.algorithms.backprop.cost import learn_macs, moments
@@ -123,8 +124,6 @@ from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.nets.orthogonal import check_orthogonal, draw_net_, orthonormalise_net_
 from bpfree.numerics.handover import Handover
-from bpfree.numerics.local import class_scores
-from bpfree.numerics.losses import loss_and_residual
 
 __all__ = ["Backprop"]
 
@@ -178,7 +177,8 @@ class Backprop(BlockGradients[NetState[Any]]):
     @without_autograd
     def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:
         activities = Activities(net, self.maths, self.checkpoint_every)
-        loss, gradients, delta = self._at_output(net, activities.forward(batch.x), batch)
+        last, output = net[-1], net.output
+        loss, gradients, delta = at_head(last, activities.forward(batch.x), output.weight, output.bias, batch.y, batch.weight)
         parameters, blocks = parameters_of_net(net), list(net)
         first = len(parameters) - len(gradients)  # gradients are those of parameters[first:], or have been used
         if self.update == "in-sweep":
@@ -197,18 +197,7 @@ class Backprop(BlockGradients[NetState[Any]]):
             del of_block
         if self.update == "after-sweep":
             state.optimiser.step(parameters, gradients)
-        return loss
-
-    @staticmethod
-    def _at_output(net: Chain, a: Tensor, batch: Batch) -> tuple[Tensor, list[Tensor], Handover]:
-        """The loss (1,), the gradients by V and c, and dA_L; scores and residual are freed on return."""
-        last, output = net[-1], net.output
-        h = last.features(a)
-        g = class_scores(h, output.weight, output.bias)
-        loss, residual = loss_and_residual(g, batch.y, batch.weight)
-        del g
-        delta = Handover(last.features_gradient(residual.mm(output.weight)))
-        return loss.reshape(1), [residual.t().mm(h), residual.sum(0)], delta
+        return loss.reshape(1)
 
     def upkeep(self) -> tuple[Upkeep[NetState[Any]], ...]:
         if self.orthogonal != "kept":

@@ -160,6 +160,7 @@ from bpfree.algorithms.forward_forward.weak import goodness_weaknesses
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Block, Chain, DenseBlock
+from bpfree.nets.layout import activity_of, features_in_memory
 from bpfree.numerics.goodness import length_normalise, row_squares
 from bpfree.numerics.handover import Handover
 from bpfree.numerics.local import class_scores
@@ -313,12 +314,13 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
                 neutral_rows = block_activity(block, neutral_rows, statistics="batch", call=call)
         neutral_rows = None if neutral_rows is None else length_normalise(neutral_rows)
         pairs, peers = self.loss == "symba", self.peer_normalisation > 0
-        h = block.features(a)
+        rows_in_memory = None if peers else features_in_memory(block, a)  # a running mean of peers has the order of features
+        h = block.features(a) if rows_in_memory is None else rows_in_memory
         squares = row_squares(h)
         loss, by_h = local_loss(h, squares, slot, self.goodness, pairs=pairs, peers=peers, learn=learn, weight=weight)
-        delta = Handover(block.features_gradient(by_h))
+        delta = Handover(block.features_gradient(by_h) if rows_in_memory is None else activity_of(by_h, block.out_shape))
         same = h.numel() == a.numel()  # features may be a mean over positions
-        del by_h, h
+        del by_h, h, rows_in_memory
         if learn:
             if isinstance(rows, Picture):
                 assert isinstance(block, DenseBlock)
