@@ -1,5 +1,7 @@
 # Two commands do all the set-up on a fresh machine: `make compare` (the main job) and `make test`.
 PYTHON ?= python3
+SHELL := bash
+.SHELLFLAGS := -eo pipefail -c
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.installed
@@ -7,7 +9,7 @@ READY := $(VENV)/.installed
 # Modules are compiled once, not in every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help compare answer bench bench-compare test test-all test-gpu mutate lint format install clean
+.PHONY: help compare answer bench bench-compare test test-half test-rest test-all test-gpu mutate lint format install clean
 
 help:
 	@echo "make compare    the main job: backprop, Mono-Forward, Forward-Forward and frozen blocks on embedded data"
@@ -40,9 +42,16 @@ bench: $(READY)
 bench-compare: $(READY)
 	$(BIN)/python benchmarks/bench.py --compare $(OPTIONS)
 
-# In the order of the files: by default those of few tests come last, and some of these are long, so that one process stands still.
+# Two processes, each with half of the time. (One pool of workers takes a minute longer: every worker collects all tests.)
+HALF := algorithms report stats testing train
 test: lint
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(PYTEST)
+	@$(MAKE) --no-print-directory -j2 test-half test-rest
+
+test-half:
+	$(BIN)/python -m pytest $(HALF:%=tests/%) $(PYTEST) | awk '{ print "[half] " $$0; fflush() }'
+
+test-rest:
+	$(BIN)/python -m pytest $(HALF:%=--ignore=tests/%) $(PYTEST) | awk '{ print "[rest] " $$0; fflush() }'
 
 test-all: lint
 	$(BIN)/python -m pytest -m "not gpu" --timeout 7200 $(PYTEST)

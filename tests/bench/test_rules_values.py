@@ -172,7 +172,7 @@ def test_splits_of_a_plan(monkeypatch: pytest.MonkeyPatch) -> None:
     def huge(*_: Any) -> Any:
         raise MemoryError
 
-    monkeypatch.setattr(preparation.nets, "build", huge)
+    monkeypatch.setattr(preparation.nets, "named", huge)
     assert refusal(preparation.prepare, QUICK, "digits", "mlp:1x4", CPU) == (
         "the net 'mlp:1x4' cannot be built on digits: its parameters do not fit into memory; choose a smaller one"
     )
