@@ -43,15 +43,16 @@ bench-compare: $(READY)
 	$(BIN)/python benchmarks/bench.py --compare $(OPTIONS)
 
 # Two processes, each with half of the time. (One pool of workers takes a minute longer: every worker collects all tests.)
+IN_LINES = $(BIN)/python -c "import sys; [print('$@:', line, end='', flush=True) for line in sys.stdin]"
 HALF := algorithms report stats testing train
 test: lint
 	@$(MAKE) --no-print-directory -j2 test-half test-rest
 
 test-half:
-	$(BIN)/python -m pytest $(HALF:%=tests/%) $(PYTEST) | awk '{ print "[half] " $$0; fflush() }'
+	$(BIN)/python -m pytest $(HALF:%=tests/%) $(PYTEST) | $(IN_LINES)
 
 test-rest:
-	$(BIN)/python -m pytest $(HALF:%=--ignore=tests/%) $(PYTEST) | awk '{ print "[rest] " $$0; fflush() }'
+	$(BIN)/python -m pytest $(HALF:%=--ignore=tests/%) $(PYTEST) | $(IN_LINES)
 
 test-all: lint
 	$(BIN)/python -m pytest -m "not gpu" --timeout 7200 $(PYTEST)

@@ -9,7 +9,7 @@ COMPILED = ("TestBackprop", "TestMonoForward", "TestForwardForward", "TestCascad
 themselves, two passes, predictors, constrained weights, a modulated pass)."""
 
 LEARNS = "test_learns_an_easy_task"
-"""Runs for the first rule of each class, on digits: its variants share its code, and all of them must lower their loss on a batch."""
+"""Runs for the first rule of each class, on digits: its variants share its code, and all must lower their loss on a batch."""
 
 FOREIGN = "foreign"
 """Blocks without closed forms: by autograd inside them a variant goes the same way as the first rule of its class."""
