@@ -93,7 +93,7 @@ def test_a_net_of_each_kind_is_traced_as_a_whole(net_name: str, monkeypatch: pyt
     images = data.load("synthetic:n=50:inputs=3x8x8:classes=2")
     batches, losses = list(images.batches("train", 4))[:3], []
     for tier in ("eager", "compiled"):
-        net = nets.build(net_name, images.in_shape, images.n_classes)
+        net = nets.Chain(list(nets.build(net_name, images.in_shape, images.n_classes))[:2], images.n_classes)
         rule = algorithms.MonoForward()
         state = initialise(rule, net, 0)
         net.train()
