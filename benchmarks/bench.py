@@ -41,19 +41,47 @@ def say(line: str) -> None:
 
 
 def measured(options: argparse.Namespace) -> dict[str, Any]:
-    """Everything that was asked for, with the machine, its load and the versions."""
+    """Everything that was asked for, with the machine, its load and the versions; cases of a run that was broken off are kept."""
     names = options.cases.split(",") if options.cases else None
     cases = [case for case in CASES if names is None or case.net in names or case.name in names]
     load_before = os.getloadavg()[0]
     arms, tiers, kinds = options.arms.split(","), options.tiers.split(","), options.kinds.split(",")
+    run = {
+        "environment": environment.facts(torch.device(options.device)).as_json(),
+        "code": environment.code_digest(),
+        "asked": [arms, tiers, kinds, options.device],
+        "windows": options.windows,
+    }
+    kept, done = _kept(options), {}
+    if kept.get("run") == run:
+        done = kept["cases"]
+        say(f"going on behind {', '.join(done)}")
+    for case in cases:
+        if case.name not in done:
+            done[case.name] = measured_case(case, arms, tiers, options.device, options.windows, say, kinds)
+            write_atomic(begun(options.out), json.dumps({"run": run, "cases": done}))
     found = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
-        "environment": environment.facts(torch.device(options.device)).as_json(),
+        "environment": run["environment"],
         "windows": options.windows,
-        "cases": [measured_case(case, arms, tiers, options.device, options.windows, say, kinds) for case in cases],
+        "cases": [done[case.name] for case in cases],
         "programs": [] if options.no_programs else measured_programs(5, say),
     }
+    begun(options.out).unlink(missing_ok=True)
     return found | {"load": [load_before, os.getloadavg()[0]]}
+
+
+def begun(out: Path) -> Path:
+    """Where the cases that are measured already stand, until all are."""
+    return out.with_suffix(".begun.json")
+
+
+def _kept(options: argparse.Namespace) -> dict[str, Any]:
+    """Of a run that was broken off; empty where there is none, or where it cannot be read."""
+    try:
+        return json.loads(begun(options.out).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -219,3 +219,30 @@ def test_torchs_step_has_the_memory_layout_of_the_rules() -> None:
     finally:
         handle.remove()
     assert seen == [(True, True)] * 3
+
+
+def test_a_run_that_is_broken_off_goes_on_behind_its_last_case(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import json
+
+    import bench
+
+    asked: list[str] = []
+
+    def case(case: Any, *_: Any) -> dict[str, Any]:
+        asked.append(case.name)
+        if len(asked) == 2:
+            raise KeyboardInterrupt
+        return FOUND["cases"][0] | {"case": case.name}
+
+    monkeypatch.setattr(bench, "measured_case", case)
+    arguments = ["--cases", "mlp:2x256", "--no-programs", "--out", str(tmp_path / "b.json")]
+    with pytest.raises(KeyboardInterrupt):
+        bench.main(arguments)
+    assert not (tmp_path / "b.json").exists()
+    assert bench.main(arguments) == 0
+    first, second = "mlp:2x256, batch 64", "mlp:2x256, batch 128"
+    assert asked == [first, second, second]
+    assert [each["case"] for each in json.loads((tmp_path / "b.json").read_text())["cases"]] == [first, second]
+    assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
+    assert bench.main([*arguments, "--windows", "3"]) == 0
+    assert asked[3:] == [first, second]  # what was asked otherwise is measured anew
