@@ -52,24 +52,25 @@ def part(found: Found) -> str:
 
 
 def _cases(cases: Sequence[Found]) -> Iterator[str]:
-    columns = ["net, batch", "arm", "tier", "step", "its multiply-adds", "pass", "evaluation", "pass by its steps"]
+    columns = ["net, batch", "arm", "tier", "step", "× eager", "its multiply-adds", "pass", "evaluation", "pass by its steps"]
     columns += ["live bytes of a step", "compiling"]
     yield "| " + " | ".join(columns) + " |"
-    yield "|" + 3 * "---|" + 7 * "---:|"
+    yield "|" + 3 * "---|" + 8 * "---:|"
     for case in cases:
+        eager = {row["arm"]: row for row in case["rows"] if row["tier"] == "eager"}
         for row in case["rows"]:
             first = row["arm"] == "torch"
             cells = [case["case"], row["arm"], row["tier"]]
             for kind in KINDS:
                 cells.append(_time(row.get(kind), first))
                 if kind == "step":
-                    cells.append(_multiply_adds(row, first))
+                    cells += [_beside_eager(row, eager.get(row["arm"])), _multiply_adds(row, first)]
             cells.append(MISSING if row["pass_by_steps"] is None else f"{row['pass_by_steps']:.2f}")
             cells.append(_bytes(row, first))
             cells.append(MISSING if row["compile_s"] is None else format_time(row["compile_s"]))
             yield "| " + " | ".join(cells) + " |"
         for who, why in case["refused"].items():
-            yield f"| {case['case']} | {who} | | | | | | | | {why.replace('|', '/')} |"
+            yield f"| {case['case']} | {who} | | | | | | | | | {why.replace('|', '/')} |"
     yield ""
 
 
@@ -78,6 +79,13 @@ def _time(of_kind: Found | None, first: bool) -> str:
         return MISSING
     ratio = f"{of_kind['least_ratio']:.2f} ({of_kind['median_ratio']:.2f})"
     return format_time(of_kind["least_s"]) if first else ratio
+
+
+def _beside_eager(row: Found, eager: Found | None) -> str:
+    """Of the least windows of a step."""
+    if eager is None or row is eager or "step" not in row or "step" not in eager:
+        return MISSING
+    return f"{row['step']['least_s'] / eager['step']['least_s']:.2f}"
 
 
 def _multiply_adds(row: Found, first: bool) -> str:
