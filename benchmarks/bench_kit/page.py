@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,9 @@ def write(found: Found) -> None:
 
 def part(found: Found) -> str:
     """Markdown."""
-    facts, load = found["environment"], found["load"]
     lines = [
         "",
-        f"{found['measured_at'][:10]}, {facts.get('gpu') or facts['processor']}, {facts['torch_threads']} thread, torch "
-        f"{facts['versions']['torch']}; load {load[0]:.1f} before and {load[1]:.1f} after; {found['windows']} windows of each in "
-        "turns. **Ratios to torch's own training step** (`nn.Module`, autograd, fused AdamW) on the same net: of the least "
-        "windows, and in brackets the median of neighbouring windows.",
+        *textwrap.wrap(_made(found), 128, break_long_words=False, break_on_hyphens=False),
         "",
         f"![Seconds of a step beside torch's own]({FIGURE})",
         "",
@@ -49,6 +46,17 @@ def part(found: Found) -> str:
         *_programs(found["programs"]),
     ]
     return "\n".join(lines) + "\n"
+
+
+def _made(found: Found) -> str:
+    """When, where and how the figures were made."""
+    facts, load = found["environment"], found["load"]
+    return (
+        f"{found['measured_at'][:10]}, {facts.get('gpu') or facts['processor']}, {facts['torch_threads']} thread, torch "
+        f"{facts['versions']['torch']}; load {load[0]:.1f} before and {load[1]:.1f} after; {found['windows']} windows of each in "
+        "turns. **Ratios to torch's own training step** (`nn.Module`, autograd, fused AdamW) on the same net: of the least "
+        "windows, and in brackets the median of neighbouring windows."
+    )
 
 
 def _cases(cases: Sequence[Found]) -> Iterator[str]:
