@@ -26,6 +26,7 @@ from bpfree.meter import carbon_factor
 from bpfree.records import Record
 from bpfree.report import TextTable
 from bpfree.rulesets import Ruleset, changed_rules
+from bpfree.train.result import as_frame
 
 if TYPE_CHECKING:
     import pandas
@@ -64,12 +65,8 @@ class Comparison:
         Raises:
             UsageError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise UsageError("to_frame needs pandas, which is not installed; use: pip install pandas") from error
         rows = [{"joules": record.energy.joules} | record.model_dump(include=set(_COLUMNS)) for record in self.records]
-        return pandas.DataFrame(rows, columns=list(_COLUMNS))
+        return as_frame(rows, _COLUMNS)
 
     def __str__(self) -> str:
         lines: list[str] = []

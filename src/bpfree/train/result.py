@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from bpfree.meter import Reading
 
-__all__ = ["FitResult", "best_of"]
+__all__ = ["FitResult", "as_frame", "best_of"]
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,7 @@ class FitResult:
         Raises:
             UsageError: pandas is not installed.
         """
-        try:
-            import pandas
-        except ImportError as error:
-            raise UsageError("to_frame needs pandas, which is not installed; use: pip install pandas") from error
-        columns = list(HistoryEntry.model_fields)
-        return pandas.DataFrame([entry.model_dump() for entry in self.history], columns=columns).set_index("passes")
+        return as_frame([entry.model_dump() for entry in self.history], list(HistoryEntry.model_fields)).set_index("passes")
 
     def plot(self) -> altair.LayerChart | altair.FacetChart:
         """Validation accuracy by pass as a chart of altair, the best pass marked; ``.save("a.svg")`` writes it."""
@@ -178,3 +173,16 @@ def best_of(history: Sequence[HistoryEntry], stop: Patience, metric: str = "vali
     candidates = [entry for entry in last_phase if entry.improved or not stop.restore_best]
     known = [entry.watched(metric) for entry in candidates if entry.val_accuracy is not None]
     return known[-1] if known else None
+
+
+def as_frame(rows: Sequence[Mapping[str, Any]], columns: Sequence[str]) -> pandas.DataFrame:
+    """Rows as a table of pandas.
+
+    Raises:
+        UsageError: pandas is not installed.
+    """
+    try:
+        import pandas
+    except ImportError as error:
+        raise UsageError("to_frame needs pandas, which is not installed; use: pip install pandas") from error
+    return pandas.DataFrame(list(rows), columns=list(columns))
