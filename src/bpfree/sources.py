@@ -38,7 +38,7 @@ def file_kind(spec: str | Path, names: Sequence[str] = ()) -> Kind | None:
         return "table"
     if text.endswith(".npy"):
         return "npy"
-    if (isinstance(spec, Path) or spec not in names) and Path(spec).is_dir():
+    if text and (isinstance(spec, Path) or spec not in names) and Path(spec).is_dir():
         return "folder"
     return None
 

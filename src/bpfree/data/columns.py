@@ -92,6 +92,8 @@ class Columns(BaseModel):
         frame = frame.set_axis(present, axis=1)[[column.name for column in self.columns]]
         if frame.shape[1] != len(self.columns):
             raise DataError(f"{name} has several columns of one name; give each a name of its own")
+        if not len(frame):
+            raise DataError(f"{name} has column names but no rows; give at least one example")
         check_present(frame, name)
         x = np.empty((len(frame), self.n_features))
         first = 0
@@ -165,7 +167,9 @@ def _encoded(series: Any, column: Column, table: str) -> NDArray[np.float64]:
     if column.categories is None:
         if not _is_number(series):
             first = next((value for value in _values(series) if not isinstance(value, int | float)), None)
-            raise DataError(f"{table}: column {column.name!r} must hold numbers, got {series.dtype}, such as {first!r}; mend it")
+            raise DataError(
+                f"{table}: column {column.name!r} must hold numbers, got {series.dtype}, such as {first!r}; give numbers"
+            )
         return series.to_numpy(dtype=np.float64)[:, None]
     place = {category: number for number, category in enumerate(column.categories)}
     values = _values(series)

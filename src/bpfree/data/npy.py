@@ -20,6 +20,9 @@ from bpfree.text import readable
 
 __all__ = ["load_folder", "load_pair", "read_npy"]
 
+_MAGIC = b"\x93NUMPY"
+"""With which every .npy file begins."""
+
 
 def load_pair(spec: str, split_seed: int = 0, split: Split | None = None, channels: str = "auto") -> Dataset:
     """Load examples and labels, ``x.npy,y.npy``; the data set is named after the first file.
@@ -60,14 +63,18 @@ def read_npy(path: Path) -> Array:
     """
     check_file(path)
     shown = readable(str(path))
+    damaged = f"{shown} cannot be read as a .npy file (damaged, cut off, or of another kind); write it with: np.save('x.npy', x)"
     try:
-        array = np.load(path, mmap_mode="r", allow_pickle=False)
+        with path.open("rb") as file:
+            start = file.read(len(_MAGIC))
+        if start.startswith(b"PK"):
+            raise DataError(f"{shown} is a .npz file, though it is called .npy; rename it")
+        if start != _MAGIC:  # numpy would call it a pickle
+            raise DataError(damaged)
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except DataError:
+        raise
     except (ValueError, OSError, EOFError, MemoryError) as error:
-        if "Python objects" in str(error) or "object" in str(error):
+        if "object" in str(error):
             raise objects_refused(path.stem, shown, "np.save") from error
-        cure = "write it with: np.save('x.npy', x)"
-        raise DataError(f"{shown} cannot be read as a .npy file (damaged, cut off, or of another kind); {cure}") from error
-    if not isinstance(array, np.ndarray):
-        array.close()
-        raise DataError(f"{shown} is a .npz file, though it is called .npy; rename it")
-    return array
+        raise DataError(damaged) from error

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,8 @@ def read_frame(path: Path | str, texts: Sequence[str] = ()) -> Any:
     shown = readable(str(path))
     try:
         frame = _csv(pandas, path, texts) if is_csv else pandas.read_parquet(path)
+    except DataError:
+        raise
     except ImportError as error:
         raise UsageError(f"cannot read {shown}: pyarrow is not installed; use: pip install 'bpfree[tables]'") from error
     except UnicodeDecodeError as error:
@@ -63,10 +66,14 @@ def _csv(pandas: Any, path: Path, texts: Sequence[str]) -> Any:
     header = head.splitlines()[0]
     separator = next((each for each in (",", ";", "\t") if each.encode() in header), ",")
     dtypes = dict.fromkeys(texts, str)
-    frame = pandas.read_csv(path, sep=separator, encoding="utf-8-sig", low_memory=False, dtype=dtypes)
-    if not isinstance(frame.index, pandas.RangeIndex):
-        raise DataError(f"{readable(str(path))} has rows with more values than its header has names; name every column")
-    return frame
+    with warnings.catch_warnings():  # left to itself, pandas takes a first column without a name for the index
+        warnings.simplefilter("error", pandas.errors.ParserWarning)
+        try:
+            return pandas.read_csv(path, sep=separator, encoding="utf-8-sig", low_memory=False, dtype=dtypes, index_col=False)
+        except pandas.errors.ParserWarning as error:
+            raise DataError(
+                f"{readable(str(path))} has rows with more values than its header has names; name every column"
+            ) from error
 
 
 def _pandas(path: Path) -> Any:
