@@ -108,7 +108,24 @@ def test_the_catalogue_is_read_as_the_code_has_it() -> None:
         catalogue.check_suite(suite)
 
 
-@pytest.mark.parametrize("text", ["digits", "mnist", "synthetic:n=50", "mnits", "digits:x", "a.csv", "a.npz", "synthetic.npz", "a.mat", "x.npy", "x.npy,y.npy", ".", ""])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "digits",
+        "mnist",
+        "synthetic:n=50",
+        "mnits",
+        "digits:x",
+        "a.csv",
+        "a.npz",
+        "synthetic.npz",
+        "a.mat",
+        "x.npy",
+        "x.npy,y.npy",
+        ".",
+        "",
+    ],
+)
 def test_data_sets_are_refused_as_by_their_package(text: str) -> None:
     def answer(check: object) -> str:
         try:

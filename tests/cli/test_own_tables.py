@@ -7,6 +7,7 @@ import io
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ Command = Callable[..., Outcome]
 
 N = 90
 CLASS = np.arange(N) % 3
-FRAME = pd.DataFrame({
+FRAME: Any = pd.DataFrame({
     "size": CLASS * 4.0 + np.random.RandomState(0).standard_normal(N),
     "colour": np.array(["red", "blue"])[CLASS % 2],
     "species": np.array(["ant", "mole", "wolf"])[CLASS],
@@ -66,6 +67,14 @@ def test_a_table_is_learned_and_its_classes_come_back(files: Command, tmp_path: 
     assert {name: f"{value:.6g}" for name, value in first["probabilities"].items()} == {
         name: answers[0][f"p_{name}"] for name in ("ant", "mole", "wolf")
     }
+    scored = files("predict", "R/model.safetensors", "--data", "t.csv", "--target", "species")
+    right = np.mean([row["class"] for row in answers] == FRAME["species"])
+    assert scored.err == f"accuracy {100 * right:.2f} % of 90 examples\n"
+    assert list(csv.DictReader(io.StringIO(scored.out))) == answers
+    FRAME.assign(species="cat").to_csv(tmp_path / "cats.csv", index=False)
+    unseen = files("predict", "R/model.safetensors", "--data", "cats.csv", "--target", "species")
+    assert (unseen.code, unseen.out) == (2, "")
+    assert "cats.csv: column 'species' has label 'cat', but training has the labels 'ant', 'mole', 'wolf'" in unseen.one_line()
     shown = files(*TRAIN, "--dataset", "t.csv", "--target-column", "species", "--split-column", "part").out
     ant = f"{100 * made['by_class']['recall'][0]:.2f}"
     assert f"recall by class ant: {ant}, mole: " in shown

@@ -37,6 +37,7 @@ WORDS = np.array(["zebra", "ant", "mole"])[Y]  # numbers 2, 0, 1 of the sorted n
 )
 def test_names_and_numbers_by_value(labels, classes, numbers):
     data = from_arrays(X, labels)
+    assert data.classes is not None
     assert data.classes == classes
     assert [type(each) for each in data.classes] == [type(each) for each in classes]
     assert data.n_classes == 3

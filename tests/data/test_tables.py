@@ -8,6 +8,7 @@ import pickle
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,7 +20,7 @@ from bpfree.errors import BpfreeError, DataError, UsageError
 
 N = 30
 RANDOM = np.random.RandomState(0)
-FRAME = pd.DataFrame({
+FRAME: Any = pd.DataFrame({
     "size": RANDOM.standard_normal(N).round(3),
     "colour": np.array(["red", "blue", "green"])[RANDOM.randint(0, 3, N)],
     "old": RANDOM.rand(N) < 0.5,
@@ -107,7 +108,7 @@ def test_targets_of_any_kind(tmp_path, target, classes):
 def test_a_column_divides_the_rows():
     parts = np.array(["train", "test", "validation"])[np.arange(N) // 10 % 3]
     data = from_table(FRAME.assign(part=parts), "species", split_column="part")
-    own = {f"{what}_{part}": values[parts == part] for part in set(parts) for what, values in
+    own: dict[str, Any] = {f"{what}_{part}": values[parts == part] for part in set(parts) for what, values in
            (("x", ENCODED), ("y", FRAME["species"].to_numpy()))}  # fmt: skip
     assert data.data_digest == from_arrays(**own).data_digest
     assert data.in_shape == (6,)
@@ -119,7 +120,7 @@ def test_a_column_divides_the_rows():
     ("changed", "match"),
     [
         (FRAME.assign(size=FRAME["size"].where(FRAME["size"] > 0), count=[None, *range(N - 1)]),
-         rf"missing values, by column: 'size' {int((FRAME['size'] <= 0).sum())}, 'count' 1; fill them in .* or drop those rows"),
+         rf"missing values, by column: 'size' {np.sum(FRAME['size'].to_numpy() <= 0)}, 'count' 1; fill them in .* or drop"),
         (FRAME.assign(species=[None, *FRAME["species"][1:]]), r"missing values, by column: 'species' 1; fill"),
         (FRAME.assign(day=pd.Timestamp("2020-01-01")), r"column 'day' is datetime64.*neither numbers nor categories .*a date: "),
         (FRAME.assign(day=datetime.date(2020, 1, 1)), r"column 'day' is object \(date\), neither"),

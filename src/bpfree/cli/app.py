@@ -215,6 +215,10 @@ def predict(
     net: Annotated[
         str | None, typer.Option(help="module:function of a net of your own, which the file does not describe.")
     ] = None,
+    target_column: Annotated[
+        str | None,
+        typer.Option("--target-column", "--target", help="Column of a table with the labels, to print the accuracy too."),
+    ] = None,
     device: Device = "cpu",
     channels: Channels = "auto",
     as_json: Json = False,
@@ -225,7 +229,7 @@ def predict(
     """
     from bpfree.cli.predict import predict_command
 
-    return predict_command(model, data, device=device, channels=channels, as_json=as_json, net=net)
+    return predict_command(model, data, device=device, channels=channels, as_json=as_json, net=net, target=target_column)
 
 
 @app.command()

@@ -91,8 +91,8 @@ SplitColumn = Annotated[
 Target = Annotated[
     str | None,
     typer.Option(
-        help="Validation accuracy (0.95, or mnist=0.97,cifar10=0.5) up to which time and energy are counted; other words are "
-        "the --target-column."
+        help="Validation accuracy (0.95, or mnist=0.97,cifar10=0.5) up to which time and energy are counted; with a table, any "
+        "other word names the --target-column."
     ),
 ]
 TargetColumn = Annotated[str | None, typer.Option(help="Column of FILE.csv or FILE.parquet that holds the labels.")]

@@ -9,22 +9,32 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import typer
 
 from bpfree.cli.setting import torch_device
-from bpfree.data import load_examples
+from bpfree.data import load_examples, load_labels
 from bpfree.models import load, read_header
 from bpfree.nets import named
+from bpfree.units import format_percent
 
 __all__ = ["predict_command"]
 
 
 def predict_command(
-    model_path: Path, data_path: Path, *, device: str, channels: str, as_json: bool, net: str | None = None
+    model_path: Path,
+    data_path: Path,
+    *,
+    device: str,
+    channels: str,
+    as_json: bool,
+    net: str | None = None,
+    target: str | None = None,
 ) -> int:
     """Print one line for each example, after all of them have been read and checked.
 
     Args:
+        target: column of a table that holds the labels; the accuracy is then said on standard error.
         net: ``module:function`` of the net, where the file does not describe it.
     """
     where, given = torch_device(device), None
@@ -34,6 +44,10 @@ def predict_command(
     model = load(model_path, device=where, net=given)
     examples = load_examples(data_path, model.net.in_shape, channels, model.columns)
     rows = model.predict_proba(examples, "first" if examples.dim() == 4 else "auto").tolist()
+    if target is not None:
+        labels = load_labels(data_path, target, model.classes, model.net.n_classes)
+        accuracy = float((np.asarray(rows).argmax(1) == labels).mean())
+        typer.echo(f"accuracy {format_percent(accuracy)} % of {len(rows)} examples", err=True)
     names: Sequence[int | str] = model.classes or range(model.net.n_classes)
     if as_json:
         has_names = model.classes is not None

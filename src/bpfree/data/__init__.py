@@ -11,7 +11,7 @@ from bpfree.data.arrays import from_arrays
 from bpfree.data.axes import ChannelsWarning
 from bpfree.data.columns import Column, Columns
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
-from bpfree.data.example_files import load_examples
+from bpfree.data.example_files import load_examples, load_labels
 from bpfree.data.labels import ClassNames
 from bpfree.data.new_examples import new_examples
 from bpfree.data.own import Source, function_of, load_any
@@ -37,6 +37,7 @@ __all__ = [
     "load",
     "load_any",
     "load_examples",
+    "load_labels",
     "names",
     "new_examples",
 ]

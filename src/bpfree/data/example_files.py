@@ -4,18 +4,22 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from bpfree.data.columns import Columns
+from bpfree.data.labels import ClassNames, check_known_labels
 from bpfree.data.new_examples import new_examples
 from bpfree.data.npy import read_npy
 from bpfree.data.npz import read_npz
 from bpfree.data.table_files import read_frame
-from bpfree.errors import DataError
+from bpfree.data.tables import labels_of
+from bpfree.errors import DataError, UsageError
 from bpfree.sources import file_kind
 from bpfree.text import readable
 
-__all__ = ["load_examples"]
+__all__ = ["load_examples", "load_labels"]
 
 
 def load_examples(
@@ -42,3 +46,21 @@ def load_examples(
         return torch.from_numpy(columns.encode(read_frame(path, columns.texts), name))
     x = read_npy(path) if kind == "npy" else read_npz(path, lambda _: ["x"])["x"]
     return new_examples(x, name, in_shape, channels)
+
+
+def load_labels(path: Path | str, target: str, classes: ClassNames | None, n_classes: int) -> NDArray[np.int64]:
+    """The numbers of the classes (n,) that a column of a table names.
+
+    Args:
+        target: name of the column.
+        classes, n_classes: of the model.
+
+    Raises:
+        DataError: the file cannot be read, labels are missing, or of a class that training did not have.
+        UsageError: the file is no table, or has no such column.
+    """
+    path = Path(path)
+    name = readable(path.name)
+    if file_kind(path) != "table":
+        raise UsageError(f"the column {target} was asked, but {name} is no .csv or .parquet file; leave it out")
+    return check_known_labels(labels_of(read_frame(path), target, name), classes, n_classes, name, f"column {target!r}")

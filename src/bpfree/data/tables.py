@@ -15,7 +15,7 @@ from bpfree.errors import DataError, UsageError
 from bpfree.rulesets import Split
 from bpfree.text import readable
 
-__all__ = ["Table", "from_table"]
+__all__ = ["Table", "from_table", "labels_of"]
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,8 +69,7 @@ def from_table(
     if not len(frame):
         raise DataError(f"{name} has column names but no rows; give at least 3 of each class")
     assert target is not None
-    labels = frame[target]
-    check_present(frame[[column for _, column in chosen]], name)
+    y = labels_of(frame, target, name)
     inputs = frame.drop(columns=[column for _, column in chosen])
     if not inputs.shape[1]:
         raise DataError(f"{name} has no column but {column_words(list(frame.columns))}; give columns to learn from")
@@ -80,8 +79,8 @@ def from_table(
             "frame.to_csv(path, index=False), or name them"
         )
     columns = Columns.of(inputs, target, name)
-    x, y = columns.encode(inputs, name), _labels(labels, target, name)
-    arrays = {"x": x, "y": y} if split_column is None else _parts(x, y, frame[split_column], split_column, name)
+    x = columns.encode(inputs, name)
+    arrays = {"x": x, "y": y} if split_column is None else _parts(x, y, frame, split_column, name)
     data = from_arrays(**arrays, name=name, split_seed=split_seed, split=split)
     return dataclasses.replace(data, columns=columns)
 
@@ -106,8 +105,16 @@ def _check_column(column: str | None, what: str, present: list[str], name: str) 
         raise UsageError(f"{name} has no column {column!r} to be the {what}; it has: {column_words(present)}")
 
 
-def _labels(series: Any, target: str, name: str) -> Any:
-    """As :func:`from_arrays` takes labels: whole numbers or text."""
+def labels_of(frame: Any, target: str, name: str) -> Any:
+    """A column as :func:`from_arrays` takes labels: whole numbers or text.
+
+    Raises:
+        UsageError: there is no such column.
+        DataError: values are missing, or are neither.
+    """
+    _check_column(target, "target", list(frame.columns), name)
+    check_present(frame[[target]], name)
+    series = frame[target]
     kind = "O" if hasattr(series.dtype, "categories") else getattr(series.dtype, "kind", "O")
     if kind == "b":
         return series.map(str).to_numpy(dtype=object)  # False and True are names here, not numbers
@@ -122,9 +129,10 @@ def _labels(series: Any, target: str, name: str) -> Any:
     )
 
 
-def _parts(x: Any, y: Any, says: Any, split_column: str, name: str) -> dict[str, Any]:
+def _parts(x: Any, y: Any, frame: Any, split_column: str, name: str) -> dict[str, Any]:
     """Arrays of each split under the names of :func:`from_arrays`."""
-    words = says.astype(object).map(str)
+    check_present(frame[[split_column]], name)
+    words = frame[split_column].astype(object).map(str)
     if unknown := sorted(set(words) - set(SPLITS)):
         raise DataError(f"{name}: column {split_column!r} has {unknown[0]!r}; write {', '.join(SPLITS)}")
     rows = {split: (words == split).to_numpy() for split in SPLITS}
