@@ -180,6 +180,12 @@ def test_files_that_are_no_table(tmp_path, text, match):
     assert "\n" not in str(caught.value)
 
 
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_files_as_spreadsheets_write_them(tmp_path, separator):
+    FRAME.to_csv(tmp_path / "t.csv", index=False, sep=separator, encoding="utf-8-sig", lineterminator="\r\n")
+    assert from_table(tmp_path / "t.csv", "species").data_digest == from_table(FRAME, "species").data_digest
+
+
 def test_a_damaged_parquet_file(tmp_path):
     FRAME.to_parquet(tmp_path / "t.parquet")
     whole = (tmp_path / "t.parquet").read_bytes()
@@ -232,7 +238,7 @@ def test_what_else_is_refused(tmp_path):
         from_table(tmp_path / "t.csv", "species", split_column="part")
     with pytest.raises(DataError, match=r"there is no file .*absent.csv; check the path$"):
         from_table(tmp_path / "absent.csv", "species")
-    with pytest.raises(UsageError, match=r"or a DataFrame, got a ndarray"):
+    with pytest.raises(UsageError, match=r"or a DataFrame of pandas, got a ndarray"):
         from_table(ENCODED, "species")
     with pytest.raises(DataError, match=r"several columns called 'old'"):
         from_table(pd.concat([FRAME, FRAME[["old"]]], axis=1), "species")

@@ -87,7 +87,9 @@ def from_table(
 
 def _checked_frame(source: Any, name: str) -> Any:
     if not all(hasattr(source, attribute) for attribute in ("columns", "dtypes", "set_axis")):
-        raise UsageError(f"a table must be the path of a .csv or .parquet file, or a DataFrame, got a {type(source).__name__}")
+        raise UsageError(
+            f"a table must be the path of a .csv or .parquet file, or a DataFrame of pandas, got a {type(source).__name__}"
+        )
     frame = source.set_axis([str(column) for column in source.columns], axis=1)
     if not frame.columns.is_unique:
         twice = frame.columns[frame.columns.duplicated()][0]

@@ -144,7 +144,7 @@ class Model:
             )
 
     def _scores(self, x: Any, channels: str) -> Tensor:
-        if self.columns is not None and hasattr(x, "columns") and hasattr(x, "dtypes"):
+        if self.columns is not None and hasattr(x, "columns") and hasattr(x, "set_axis"):
             x = self.columns.encode(x, "predict")
         stored = new_examples(x, "predict", self.net.in_shape, channels)
         return torch.cat([self.normalised_scores(self.normalise(part)) for part in stored.split(BATCH)])
