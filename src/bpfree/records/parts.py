@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
+from bpfree.ends import EndReason
+
 __all__ = [
     "ByClass",
     "Carbon",
@@ -171,7 +173,7 @@ class PhaseEnd(RecordPart):
     """Why a phase ended after how many passes of its own: ``itself`` where the rule had no more to do, ``hours`` by the clock."""
 
     phase: int
-    reason: Literal["patience", "cap", "hours", "itself", "diverged"]
+    reason: EndReason
     passes: int
 
 
