@@ -7,7 +7,17 @@ from typing import Annotated
 
 import typer
 
-from bpfree.cli.options import Channels, DataDir, DataOptions, Dataset, Device, OutputOptions, SeriesOptions, grouped
+from bpfree.cli.options import (
+    Channels,
+    DataDir,
+    DataOptions,
+    Dataset,
+    Device,
+    FigureDirectory,
+    OutputOptions,
+    SeriesOptions,
+    grouped,
+)
 
 __all__ = ["analyse_app"]
 
@@ -79,9 +89,7 @@ def landscape(
     double: Annotated[bool, typer.Option("--double", help="Compute in float64.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of random directions and vectors.")] = 0,
     device: Device = "cpu",
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
-    ] = None,
+    out: FigureDirectory = None,
     output: OutputOptions,
 ) -> int:
     """The loss around trained models, on the line between two, and in the plane through two and their start.

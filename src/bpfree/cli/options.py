@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 __all__ = [
+    "ARMS",
     "Arms",
     "BatchSize",
     "CarbonOptions",
@@ -24,6 +25,7 @@ __all__ = [
     "Device",
     "DirectoryOptions",
     "Estimate",
+    "FigureDirectory",
     "Jobs",
     "Json",
     "MaxHours",
@@ -41,7 +43,14 @@ __all__ = [
     "grouped",
 ]
 
-Arms = Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated.")]
+ARMS = typer.Option(help="name or name:key=value, comma-separated.")
+
+Arms = Annotated[str | None, ARMS]
+
+FigureDirectory = Annotated[
+    Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
+]
+
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
 Channels = Annotated[
     str, typer.Option(help="How the examples of FILE.npz with three axes are read: first, last, or auto (by their shape).")
@@ -165,9 +174,7 @@ class SeriesOptions:
     batch_size: BatchSize = None
     seed: Seed = 0
     device: Device = "cpu"
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
-    ] = None
+    out: FigureDirectory = None
 
 
 @dataclass(frozen=True)

@@ -37,7 +37,7 @@ from bpfree.train.tiers import Stepper, check_tier, stepper
 __all__ = ["BATCH_SIZE", "Progress", "initialise", "training"]
 
 BATCH_SIZE = 64
-"""Examples in a step where nothing else is said."""
+"""Examples in a step by default."""
 
 
 @dataclass(frozen=True)
@@ -336,7 +336,7 @@ def _mean_loss(losses: list[Tensor], sizes: list[int]) -> float:
 def _seed(draws: int, device: torch.device) -> None:
     """As ``torch.manual_seed``, for the processor and one GPU.
 
-    That one queues a call for every device that torch knows, each with the caller's stack as text, and loads torch's compiler.
+    That one queues a call for every device of torch, each with the caller's stack as text, and loads torch's compiler.
     """
     torch.default_generator.manual_seed(draws)
     if device.type == "cuda":
