@@ -152,7 +152,7 @@ def every_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, pha
 
 
 def live_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> LiveStep:
-    """Follow what every training step does. A gradient is a tensor that an optimiser of the state is handed in the step."""
+    """Follow what every training step does. A gradient is a tensor that an optimiser of the state is given in the step."""
     twin, twin_state = twins(net, state)
     labels = Labels()
     for optimiser in twin_state.optimisers():
