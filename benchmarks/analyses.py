@@ -7,7 +7,7 @@
 Without words all parts are run; ``macs`` only counts and needs no data. Each part resumes; a finished run is not
 repeated. Series go to ``benchmarks/results/analyses.json``, runs to
 ``benchmarks/results/analyses.jsonl``, figures to ``docs/figures/``. ``--limit`` (training examples) and ``--passes`` make it
-small; both stand in the results and under the figures. With another limit or number of passes all is measured anew, and the
+small; both stand in the results and under the figures. With another limit or number of passes all is measured again, and the
 figures show the last.
 """
 

@@ -251,4 +251,4 @@ def test_a_run_that_is_broken_off_goes_on_behind_its_last_case(tmp_path: Path, m
     assert [each["case"] for each in json.loads((tmp_path / "b.json").read_text())["cases"]] == [first, second]
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
     assert bench.main([*arguments, "--windows", "3"]) == 0
-    assert asked[3:] == [first, second]  # what was asked otherwise is measured anew
+    assert asked[3:] == [first, second]  # what was asked otherwise is measured again

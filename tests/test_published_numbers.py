@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import statistics
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from bpfree.published import Number
 from bpfree.published.numbers import number_of
 from bpfree.published.tables import _against as against
+from bpfree.published.tables import _compared as compared
 
 ROW = {"dataset": "mnist", "net": "mlp:1x8", "algorithm": "pepita", "variant": "", "protocol": ""}
 
@@ -69,3 +71,20 @@ def test_differences_and_ratios_to_backprop_are_made_where_the_paper_gives_none(
         assert against(lacking, BACKPROP) == lacking
     without = number("backprop")
     assert against(number("pepita", accuracy=0.85, time_s=5.0, energy_j=1.0), without).difference is None
+
+
+@pytest.mark.parametrize("place", ["dataset", "net", "protocol"])
+def test_a_number_is_compared_with_backprop_of_its_own_task_and_protocol(place: str) -> None:
+    here, there = ({place: name} for name in ("one", "other"))
+    table = [
+        dataclasses.replace(number(rule, accuracy=accuracy, time_s=time_s), **where)
+        for rule, accuracy, time_s, where in [
+            ("backprop", 0.90, 10.0, here),
+            ("pepita", 0.85, 5.0, there),  # before its backprop, which stands last
+            ("pepita", 0.88, 20.0, here),
+            ("backprop", 0.95, 4.0, there),
+            ("foton", 0.85, 5.0, {place: "third"}),
+        ]
+    ]
+    made = [(each.difference, each.time_ratio) for each in compared(table)]
+    assert made == [(None, None), (pytest.approx(-0.10), 1.25), (pytest.approx(-0.02), 2.0), (None, None), (None, None)]

@@ -248,7 +248,7 @@ def test_a_target_is_reached_after_some_time_or_never(value: float) -> None:
 
 
 def test_the_published_schema_is_current() -> None:
-    assert json.loads(PUBLISHED.read_text()) == json_schema(), f"records.schema.json is stale; write it anew: {REGENERATE}"
+    assert json.loads(PUBLISHED.read_text()) == json_schema(), f"records.schema.json is stale; write it again: {REGENERATE}"
 
 
 def test_the_published_schema_takes_our_records_and_refuses_others() -> None:

@@ -30,14 +30,14 @@ INSTEAD = {
     r"\bputs? out\b": "return",
     r"\btake it along\b": "lose it",
     r"\b(is|no) (the )?news\b": "report ... first",
-    r"\bafresh\b": "again",
+    r"\b(afresh|anew)\b": "again",
     r"\b(no|any|some)body\b": "no one in the passive: is not read, any module",
     r"\bits kin\b": "its variants",
     r"\btells? .{1,20} apart\b": "distinguish",
 }
 """Patterns that are not written, and what to write instead."""
 
-EMPTY_NAMES = {"found", "kept", "said", "own"}
+EMPTY_NAMES = {"found", "kept", "said", "own", "told"}
 """Names of variables that say nothing about what they hold."""
 
 
@@ -56,11 +56,15 @@ def strings(code: str) -> Iterator[tuple[int, str]]:
 
 
 def empty_names(code: str) -> list[tuple[int, str]]:
-    """Line and name of every variable or loop target with a name that says nothing."""
+    """Line and name of every variable, argument and attribute with a name that says nothing."""
     names = []
     for node in ast.walk(ast.parse(code)):
         if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store) and node.id in EMPTY_NAMES:
             names.append((node.lineno, node.id))
+        elif isinstance(node, ast.arg) and node.arg in EMPTY_NAMES:
+            names.append((node.lineno, node.arg))
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and node.attr in EMPTY_NAMES:
+            names.append((node.lineno, node.attr))
     return sorted(names)
 
 
@@ -94,4 +98,10 @@ def test_the_words_are_recognised() -> None:
 def test_the_names_are_recognised() -> None:
     code = "found = 1\nfor kept in x:\n    pass\nwith f() as said:\n    pass\n\nown = [found for found in y]\n"
     assert empty_names(code) == [(1, "found"), (2, "kept"), (4, "said"), (7, "found"), (7, "own")]
-    assert empty_names("print(found, a.own)\na.kept = 1\nfound_files = 2\n") == []
+    assert empty_names("def f(own, *, kept):\n    self.said = own\nlambda told: 1\n") == [
+        (1, "kept"),
+        (1, "own"),
+        (2, "said"),
+        (3, "told"),
+    ]
+    assert empty_names("print(found, a.own)\nfound_files = 2\n") == []

@@ -141,7 +141,7 @@ def _experiment(data: dict[str, Any]) -> list[str]:
     where = data.get("directory")
     lines = [
         "Means over seeds; differences and ratios are paired by seed, to the first arm. A run that was interrupted counts for "
-        f"nothing, and the next call makes it anew. Intervals and verdicts: `bpfree report {where}`.",
+        f"nothing, and the next call makes it again. Intervals and verdicts: `bpfree report {where}`.",
         "",
         *_table(head, cells),
     ]

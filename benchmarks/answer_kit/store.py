@@ -168,7 +168,7 @@ class Store:
         try:
             return json.loads(path.read_text(encoding="utf-8"))
         except ValueError as error:
-            raise RunDirectoryError(f"{path} is damaged ({error}); remove it, and the same command measures it anew") from error
+            raise RunDirectoryError(f"{path} is damaged ({error}); remove it, and the same command measures it again") from error
 
 
 def _not_run(name: str) -> dict[str, Any]:

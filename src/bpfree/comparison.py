@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import sys
+import warnings
 from collections.abc import Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -14,9 +15,9 @@ from rich.console import Console
 
 from bpfree import report
 from bpfree.algorithms import Algorithm, params, registry
-from bpfree.bench import Arm, ComparisonRun, RunDirectory, Setting, SilentObserver, fresh_path
+from bpfree.bench import Arm, ComparisonRun, RunDirectory, SilentObserver, fresh_path
 from bpfree.bench.bar import BarObserver
-from bpfree.bench.checked import checked
+from bpfree.bench.checked import arms_for, checked
 from bpfree.bench.device import torch_device
 from bpfree.bench.jobs import check_jobs
 from bpfree.bench.preparation import other_splits, prepare
@@ -26,6 +27,7 @@ from bpfree.meter import carbon_factor
 from bpfree.records import Record
 from bpfree.report import TextTable
 from bpfree.rulesets import Ruleset, changed_rules
+from bpfree.train import ShortBudgetWarning
 from bpfree.train.result import as_frame
 
 if TYPE_CHECKING:
@@ -138,20 +140,20 @@ def compare(
     factor = carbon_factor(country, grid_g_per_kwh)
     folder = None if data_dir is None else Path(data_dir)
 
-    def setting_of(rules: Ruleset) -> Setting:
-        return prepare(
-            rules, source, given, where, data_dir=folder, channels=channels, factor=factor, estimate=estimate_energy,
-            plan={"command": "bpfree.compare(...)"},
-        )  # fmt: skip
-
-    ready = checked(chosen, "compare", setting_of, None if rules is None else arms_of(rules))
+    arms = arms_for(chosen, "compare", None if rules is None else arms_of(rules))  # before data are loaded
+    setting = prepare(
+        chosen, source, given, where, data_dir=folder, channels=channels, factor=factor, estimate=estimate_energy,
+        plan={"command": "bpfree.compare(...)"},
+    )  # fmt: skip
+    ready = checked(setting, arms, "compare")
     if "test" not in ready.setting.data.splits:
         raise UsageError(f"{ready.dataset} has no test split, which every measured run reads once; give the data set with it")
     others = other_splits(ready.setting, source, data_dir=folder, channels=channels)
     directory = RunDirectory(Path(out) if out is not None else fresh_path(ready.dataset))
     facts, seeds = ready.setting.facts, ready.setting.ruleset.plan.seeds
     with directory.opened(ready.setting.ruleset, facts, accept_other_code=accept_other_code):
-        ready.warn_of_short_budgets()
+        for short in ready.short_budgets():
+            warnings.warn(short, ShortBudgetWarning, stacklevel=2)
         run = ComparisonRun(ready.setting, ready.arms, seeds, directory, SilentObserver(), others, jobs)
         shown = sys.stderr.isatty() if progress is None else progress
         console = Console(stderr=True, highlight=False)

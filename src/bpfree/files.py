@@ -146,7 +146,7 @@ def replacing(path: Path, *, part: Path | None = None, sync: bool = True, elsewh
             if sync:
                 with part.open("rb") as file:
                     os.fsync(file.fileno())
-            if part.stat().st_mode & 0o777 != mode:  # a library has made the file anew
+            if part.stat().st_mode & 0o777 != mode:  # a library has made the file again
                 part.chmod(mode)
             part.replace(path)
         except BaseException:

@@ -58,7 +58,9 @@ CASES: dict[str, tuple[str, ...]] = {
         "", "schedule=staged", "readout=sum", "readout=best-prefix", "raw_projection=true", "schedule=staged:readout=sum",
         "raw_projection=true:schedule=staged:readout=best-prefix", "chunk=3", "chunk=3:schedule=staged",
     ),
-    "pepita": ("", "dropout=0", "presynaptic=mixed", "mirroring=true", "mirroring=true:premirror_steps=0"),
+    "pepita": (
+        "", "dropout=0", "presynaptic=mixed", "presynaptic=standard", "mirroring=true", "mirroring=true:premirror_steps=0",
+    ),
     "sign-symmetry": ("", "variant=brsf", "variant=frsf", "maths=autograd"),
     "spatial-goodness": ("", "readout=last"),
 }  # fmt: skip

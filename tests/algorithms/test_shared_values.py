@@ -11,6 +11,8 @@ import torch
 from torch import nn
 from torch.utils._pytree import tree_leaves
 
+import bpfree.algorithms.forward_forward.first as forward_first
+import bpfree.algorithms.forward_forward.passes as forward_passes
 import bpfree.algorithms.forward_forward.rule as forward_rule
 from bpfree.algorithms import (
     Backprop,
@@ -122,7 +124,10 @@ def test_a_block_that_does_not_learn_hands_on_the_same_and_stays(rule: Any) -> N
     [
         ({}, 2),  # what blocks 0 and 1 hand on; nothing reads the last one's
         ({"inference": "head"}, 5),  # and the neutral rows behind all three
-        ({"negatives": "hard"}, 2),
+        (
+            {"negatives": "hard"},
+            6,
+        ),  # and a neutral pass: what it hands on to blocks 1 and 2, and their rows for the head
         ({"negatives": "hybrid", "inference": "head"}, 4),  # the examples, and what all three hand on, which the head reads
         ({"maths": "autograd"}, 3),
         ({"maths": "autograd", "inference": "head"}, 7),
@@ -131,7 +136,8 @@ def test_a_block_that_does_not_learn_hands_on_the_same_and_stays(rule: Any) -> N
 def test_rows_are_normalised_only_where_they_are_read(monkeypatch: pytest.MonkeyPatch, options: Any, n: int) -> None:
     calls: list[Any] = []
     normalise = forward_rule.length_normalise
-    monkeypatch.setattr(forward_rule, "length_normalise", lambda *given: calls.append(given) or normalise(*given))
+    for module in (forward_rule, forward_first, forward_passes):
+        monkeypatch.setattr(module, "length_normalise", lambda *given: calls.append(given) or normalise(*given))
     RuleOnNet.start(ForwardForward(**options), mlp((1, 4, 4), (5, 4, 3), 4)).steps([3])
     assert len(calls) == n
 

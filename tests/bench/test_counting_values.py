@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -19,6 +20,7 @@ from bpfree.bench.counting import ApartCount, LiveStep
 from bpfree.bench.environment import Environment
 from bpfree.bench.stops import check_passes, check_phases
 from bpfree.errors import BpfreeError
+from bpfree.meter import FlopCount
 from bpfree.nets import build
 
 
@@ -37,7 +39,7 @@ FLOPS = {"a": 100, "b": 60, "c": 1000, "once": 10**6, "apart": 7000}
 def counted(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step has 500 FLOPs, periodic work those of its name."""
     monkeypatch.setattr(counting, "twins", lambda net, state: (net, state))
-    monkeypatch.setattr(counting, "count_flops", lambda call, **_: (call(), 500)[1])
+    monkeypatch.setattr(counting, "counting_flops", lambda **_: nullcontext(FlopCount(500)))
     monkeypatch.setattr(counting, "_upkeep_flops", lambda work, net, state, batch: FLOPS[work.name])
 
 

@@ -44,7 +44,7 @@ def run(chosen: Setting, directory: RunDirectory) -> int:
 def test_a_file_that_was_replaced_does_not_give_the_old_answer(tmp_path: Path) -> None:
     directory = RunDirectory(tmp_path / "R")
     assert run(file_setting(tmp_path, 0), directory) == 1
-    assert run(file_setting(tmp_path, 0), directory) == 1  # the same contents, written anew
+    assert run(file_setting(tmp_path, 0), directory) == 1  # the same contents, written again
     with pytest.raises(RunDirectoryError, match=r"holds runs on my.npz with other contents .* choose another --out"):
         run(file_setting(tmp_path, 1), directory)
 

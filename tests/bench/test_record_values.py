@@ -141,10 +141,10 @@ def test_operations_up_to_each_pass() -> None:
 @pytest.mark.parametrize(
     ("problem", "status", "why"),
     [
-        (KeyboardInterrupt(), "interrupted", "the run was interrupted; give the same command again to run it anew"),
+        (KeyboardInterrupt(), "interrupted", "the run was interrupted; the same command runs it again"),
         (ValueError("one line\nanother"), "failed", "ValueError: one line"),
-        (MemoryError(), "interrupted", "MemoryError: no message; give the same command again to run it anew"),
-        (OSError("no disk"), "interrupted", "OSError: no disk; give the same command again to run it anew"),
+        (MemoryError(), "interrupted", "MemoryError: no message; the same command runs it again"),
+        (OSError("no disk"), "interrupted", "OSError: no disk; the same command runs it again"),
         (None, "diverged", "the loss or the validation scores became NaN or infinite in pass 3"),
     ],
 )

@@ -224,7 +224,7 @@ def test_a_damaged_file_of_searches_is_set_aside_and_made_anew(tmp_path: Path) -
     with pytest.warns(DamagedFileWarning) as warned:
         place.add_tuned([row()])
     assert [str(each.message) for each in warned] == [
-        f"{damage}: it is made anew, {lost}; the damaged file is kept as tuned.json.damaged"
+        f"{damage}: it is made again, {lost}; the damaged file is kept as tuned.json.damaged"
     ]
     assert place.log_path.read_text().endswith(f" {damage}: {lost}\n")
     assert (place.tuned(), (tmp_path / "tuned.json.damaged").read_text()) == ([row()], '[{"arm": 3}]')

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bpfree import data
-from bpfree.bench import Arm, ComparisonRun, RunDirectory, Setting, SilentObserver
+from bpfree.bench import Arm, ComparisonRun, RunDirectory, Setting, SilentObserver, measure
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.runs import measure_into
 from bpfree.errors import RulesetError
@@ -118,6 +118,28 @@ def test_joules_of_two_sittings_are_not_added_and_seconds_are(tmp_path: Path) ->
     assert half.time_s is not None
     assert whole.time_s == whole.history[-1].time_s > half.time_s
     assert [entry.passes for entry in whole.history] == [1, 2, 3]
+    assert [entry.joules for entry in whole.history] == [*(entry.joules for entry in half.history), None]
+
+
+@pytest.mark.parametrize("sitting", [1, 2])
+def test_joules_to_a_target_are_of_one_sitting_or_none(tmp_path: Path, sitting: int) -> None:
+    target = 1e-9 if sitting == 1 else measure(setting(), BACKPROP, {}, 0, None).val_accuracy  # of the last of three passes
+    rules = setting().ruleset.with_changes({"plan.target": target})
+    checkpoint = tmp_path / "half.safetensors"
+    first, again = (setting(ruleset=rules, meter=two_watts()) for _ in range(2))
+    n_passes = 3 - sitting  # a first sitting of one pass is one, too
+    assert in_directory(tmp_path / "R", first, n_passes, checkpoint) == [("interrupted", n_passes)]
+    assert in_directory(tmp_path / "R", again, checkpoint=checkpoint) == [("ok", 3)]
+    (whole,) = RunDirectory(tmp_path / "R").records()
+    assert whole.energy.joules is None
+    if sitting == 1:
+        assert whole.energy_to_target_j == whole.history[0].joules
+        assert (whole.energy_to_target_j or 0.0) > 0.0
+        assert whole.time_to_target_s == whole.history[0].time_s
+    else:
+        assert whole.energy_to_target_j is None
+        assert "two sittings" in whole.reasons["energy_to_target_j"]
+        assert whole.time_to_target_s == whole.history[2].time_s
 
 
 def test_a_country_without_a_meter_gives_a_factor_and_no_grams(tmp_path: Path) -> None:

@@ -144,7 +144,7 @@ def test_a_device_that_dies_in_a_step_or_at_the_end_of_the_window_leaves_a_recor
     """At the end nothing failed before: the wait for the device is what fails."""
     record = _failing(monkeypatch, lambda: monkeypatch.setattr(meter_module, "synchronise", _lost), on_pass=2)
     assert record.status == "interrupted", "the device is to blame and not the arm: the same command runs it again"
-    why = "RuntimeError: CUDA error: device lost; give the same command again to run it anew"
+    why = "RuntimeError: CUDA error: device lost; the same command runs it again"
     assert record.reasons["status"] == record.reasons["test_accuracy"] == why
     assert record.passes == 2
     assert record.energy.joules is not None

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from bpfree import rulesets
-from bpfree.bench import RunDirectory, parse_arms
+from bpfree.bench import RunDirectory, parse_arms, studies
 from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import open_storage
 from bpfree.errors import RunInterruptedError
@@ -53,6 +54,27 @@ def test_a_trial_for_which_memory_ran_out_is_not_one(tmp_path: Path) -> None:
     with pytest.raises(RunInterruptedError, match="memory ran out"):
         broken.run_trial(0, on_pass=out_of_memory)
     assert broken.n_done == 0
+
+
+def test_of_equal_trials_the_first_is_measured_and_its_state_and_trace_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run_once, traced = studies.run_once, []
+
+    def sampled(*args: Any, **options: Any) -> Any:
+        record, model, _ = run_once(*args, **options)
+        return record, model, f"trace of seed {record.seed}"
+
+    monkeypatch.setattr(studies, "run_once", sampled)
+    monkeypatch.setattr(studies, "_objective", lambda record, ruleset: 0.5)
+    tied = study(tmp_path)
+    first, second = (tied.run_trial(index, on_trace=lambda _, trace: traced.append(trace)) for index in range(2))
+    assert first.seed != second.seed
+    assert traced == [f"trace of seed {first.seed}"]
+    (state,) = tmp_path.glob("*.safetensors")
+    assert state.stem.endswith("trial0")
+    assert tied.tuned().row["best_trial"] == 0
+    assert tied.measured().seed == first.seed
 
 
 def test_a_state_that_was_lost_is_trained_again(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Files of a run directory that were cut, edited or deleted: made anew where they can be, else one line with what is lost."""
+"""Files of a run directory that were cut, edited or deleted: made again where they can be, else one line with what is lost."""
 
 from __future__ import annotations
 
@@ -117,7 +117,7 @@ def test_a_damaged_ruleset_is_made_anew_where_the_records_say_which_it_was(
         path.write_text(text)
     outcome = bpfree("report", "R")
     assert outcome.code == 2
-    assert "the command that made the directory makes the file anew" in outcome.one_line()
+    assert "the command that made the directory makes the file again" in outcome.one_line()
     assert "R/ruleset.yaml" in outcome.err or text is None
     other = bpfree(*COMPARE, "--patience", "1")
     assert other.code == 2
@@ -126,7 +126,7 @@ def test_a_damaged_ruleset_is_made_anew_where_the_records_say_which_it_was(
     outcome = bpfree(*COMPARE)
     assert outcome.code == 0
     assert "R/ruleset.yaml" in outcome.one_line()
-    assert "made anew, of the rules of this command, under which its records were made" in outcome.err
+    assert "made again, of the rules of this command, under which its records were made" in outcome.err
     assert path.read_text() == whole
     assert (directory / "records.jsonl").read_bytes() == records
     assert text is None or (directory / "ruleset.yaml.damaged").read_text() == text

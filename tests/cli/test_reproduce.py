@@ -92,7 +92,7 @@ def test_a_damaged_suite_file_is_made_anew_and_said(bpfree: Command, tmp_path: P
         assert outcome.code == 0
         line = outcome.one_line()
         assert line.startswith(f"bpfree: warning: R/suite.json {'is missing' if damaged is None else 'cannot be read ('}")
-        assert "made anew, the rows that earlier commands selected are lost, their runs are kept" in line
+        assert "made again, the rows that earlier commands selected are lost, their runs are kept" in line
         if damaged is not None:
             assert (tmp_path / "R" / "suite.json.damaged").read_text() == damaged
         assert plan.read_text() == whole

@@ -35,7 +35,7 @@ def tuned(directory: Path) -> list[object]:
 
 
 def finish(arguments: tuple[str, ...], where: Path) -> subprocess.CompletedProcess[str]:
-    """Run to the end in this process, which starts nothing anew: those that are killed are processes of their own."""
+    """Run to the end in this process, which starts nothing new: those that are killed are processes of their own."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(where), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         code = run(list(arguments))

@@ -17,7 +17,7 @@ import pytest
 from bpfree.cli import streams
 from bpfree.cli.output import console
 from bpfree.cli.progress import ConsoleObserver
-from bpfree.cli.streams import HANDLER, Kept
+from bpfree.cli.streams import HANDLER, GuardedStream
 
 from .conftest import Outcome
 
@@ -42,7 +42,7 @@ class Refusing(io.StringIO):
 @pytest.mark.parametrize("number", [errno.EPIPE, errno.EIO, errno.ENOSPC])
 def test_what_cannot_be_written_any_more_is_dropped(number: int) -> None:
     inner = Refusing(number, after=1)
-    kept = Kept(inner)
+    kept = GuardedStream(inner)
     assert [kept.write(text) for text in ("one", "two", "three")] == [3, 3, 5]
     kept.flush()
     assert inner.getvalue() == "one"
@@ -53,7 +53,7 @@ def test_what_cannot_be_written_any_more_is_dropped(number: int) -> None:
 def test_a_result_that_is_lost_is_said_unless_its_reader_has_ended(
     monkeypatch: pytest.MonkeyPatch, number: int, code: int | None
 ) -> None:
-    kept = Kept(Refusing(number, after=0))
+    kept = GuardedStream(Refusing(number, after=0))
     kept.write("result")
     monkeypatch.setattr(sys, "stdout", kept)
     lost = streams.what_was_lost()

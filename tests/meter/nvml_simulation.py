@@ -88,7 +88,7 @@ class Driver:
 
 
 def _forget() -> None:
-    """Make the binding load the library anew."""
+    """Make the binding load the library again."""
     pynvml.nvmlLib = None
     pynvml._nvmlGetFunctionPointer_cache.clear()
 

@@ -10,8 +10,9 @@ from small_models import ARMS, IN_SHAPE, N_CLASSES, rule_of, trained
 
 from bpfree.algorithms import names
 from bpfree.errors import UsageError
-from bpfree.meter import Meter, Missing, ReplaySource
+from bpfree.meter import Meter, Missing, Reading, Repeated, ReplaySource
 from bpfree.models import InferenceCost, Model, all_readouts, measure_inference, readout_of, readouts
+from bpfree.models.inference import _cost
 
 QUICK = {"repeats": 24, "window_s": 0.005, "n_windows": 2, "max_s": 20.0}
 METER = Meter("cpu", missing=[Missing("rapl", "no counter here", "another machine")])
@@ -69,6 +70,26 @@ def test_a_window_is_repeated_until_the_counter_resolves_it_or_the_time_is_up() 
     (cost,) = measure_inference(model, of_power(20.0, period_s=10.0), batch_sizes=(4,), **options)
     assert cost.joules_per_1000 is None
     assert "too short for the counters" in cost.reasons["joules_per_1000"]
+
+
+def window(time_s: float, joules: float | None, n_calls: int, *, resolved: bool = True, method: str = "rapl") -> Repeated:
+    return Repeated(Reading(time_s, joules, None, method, "package", measured=True, resolved=resolved), n_calls)
+
+
+def test_each_number_is_a_median_and_joules_are_of_resolved_windows() -> None:
+    """Skewed by hand, so that a mean, a neighbour of the median or an unresolved window would give another number."""
+    timed = [(0.001, 0.5), (0.010, 0.1), (0.002, 0.2), (0.003, 0.3)]
+    windows = [
+        window(10.0, 40.0, 100),  # 0.1 s and 0.4 J a call
+        window(9.0, 10.0, 10),  # 0.9 s and 1 J
+        window(4.0, 1e6, 10, resolved=False, method="nvml"),  # 0.4 s, and joules that do not count
+        window(6.0, 90.0, 10),  # 0.6 s and 9 J
+    ]
+    cost = _cost("m", 8, timed, windows, None)
+    assert (cost.latency_min_s, cost.latency_p50_s, cost.processor_p50_s) == (0.001, 0.0025, 0.25)
+    assert cost.images_per_s == pytest.approx(8 / 0.5)
+    assert cost.joules_per_1000 == pytest.approx(1.0 * 1000 / 8)
+    assert cost.energy_method == "rapl"
 
 
 def nulls(cost: InferenceCost) -> set[str]:

@@ -50,10 +50,10 @@ def test_directories_that_hold_no_runs(here: Path) -> None:
     )
     written(here / "a", runs(), FIRST)
     (here / "a" / "ruleset.yaml").unlink()
-    anew = "the rules it was run under are unknown (the command that made the directory makes the file anew)"
-    assert refusal(here / "a") == f"a has no ruleset.yaml; {anew}"
+    unknown = "the rules it was run under are unknown (the command that made the directory makes the file again)"
+    assert refusal(here / "a") == f"a has no ruleset.yaml; {unknown}"
     (here / "a" / "ruleset.yaml").write_text("[]")
-    assert refusal(here / "a") == f"a/ruleset.yaml cannot be read (must be a list of 'key: value' lines, got list); {anew}"
+    assert refusal(here / "a") == f"a/ruleset.yaml cannot be read (must be a list of 'key: value' lines, got list); {unknown}"
 
 
 def test_a_directory_of_run_directories_names_one_of_them(here: Path) -> None:
@@ -84,7 +84,7 @@ def test_side_files_that_cannot_be_read(here: Path, name: str, what: str, text: 
     (place / name).write_text(text)
     told = refusal(place)
     assert told.startswith(f"a/{name} cannot be read ({words}")
-    assert told.endswith(f"); the command that made a makes it anew, or move it away to report without its {what}")
+    assert told.endswith(f"); the command that made a makes it again, or move it away to report without its {what}")
     assert "\n" not in told
 
 

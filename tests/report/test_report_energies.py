@@ -120,7 +120,7 @@ def test_grams_of_two_grids_are_computed_by_the_last_one(runs):
     summary = report.summarise([directory])
     (flag,) = [flag for flag in summary["flags"] if "carbon factors" in flag]
     both = "(662 g/kWh (codecarbon 3 table, POL, 2023); 56 g/kWh (codecarbon 3 table, FRA, 2023))"
-    assert f"The runs were given several carbon factors {both}; all CO₂e is computed anew with 56 g/kWh" in flag
+    assert f"The runs were given several carbon factors {both}; all CO₂e is computed again with 56 g/kWh" in flag
     assert "CO₂e is the gross energy × 56 g/kWh (codecarbon 3 table, FRA, 2023)." in summary["conditions"]
 
 

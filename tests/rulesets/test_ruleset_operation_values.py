@@ -190,6 +190,7 @@ def test_examples_of_trials() -> None:
     more = QUICK.with_changes({"search.train_examples": 1001}).scaled(0.5)
     assert more.trial_examples(9000, 10) == 500
     assert more.trial_examples(9000, 600) == 600
+    assert QUICK.with_changes({"search.train_examples": 1003}).scaled(0.5).trial_examples(9000, 10) == 502  # 501.5 rounded
     assert limited.scaled(0.5).trial_examples(9000, 10) == 64
     assert limited.scaled(0.5).trial_examples(30, 10) == 30
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import io
 import pickle
 import re
@@ -16,6 +17,7 @@ import torch
 from bpfree.algorithms import Backprop, MonoForward, make, names
 from bpfree.data import Dataset, from_arrays
 from bpfree.errors import DataError, UsageError
+from bpfree.meter import Reading
 from bpfree.models import load
 from bpfree.nets import ConvBlock, build, mlp
 from bpfree.nets.chain import Chain
@@ -209,6 +211,20 @@ def test_a_notebook_shows_a_short_table(results: dict[str, FitResult]) -> None:
     assert diverged.status == "diverged"
     assert "none was finite" in diverged._repr_html_()
     assert diverged.plot().to_dict()["layer"][0]["data"]["values"] == []
+
+
+@pytest.mark.parametrize(
+    ("time_s", "joules", "words"),
+    [(9.0, 3.5, "3.5 J"), (2.0, 3.5, "3.5 J in the 2 s since it was resumed"), (9.0, None, "not metered")],
+)
+def test_energy_of_the_last_sitting_is_not_shown_as_that_of_all(
+    results: dict[str, FitResult], time_s: float, joules: float | None, words: str
+) -> None:
+    result = results["backprop"]
+    ended = result.history[-1].model_copy(update={"time_s": 5.0})
+    reading = Reading(time_s, joules, None, "rapl", "package", measured=True, resolved=True)
+    shown = dataclasses.replace(result, reading=reading, history=(*result.history[:-1], ended))._repr_html_()
+    assert re.search(r"energy</t[hd]><td>([^<]*)<", shown).group(1) == words  # type: ignore[union-attr]
 
 
 def test_a_callback_sees_every_pass_and_ends_training_at_the_best_state() -> None:

@@ -277,6 +277,7 @@ class _Root(torch.autograd.Function):
     autograd frees both when its first node has used them.
     """
 
+    # torch: its stubs give both methods *args alone
     @staticmethod
     def forward(ctx: Any, a: Tensor, delta: Handover) -> Tensor:  # pyright: ignore[reportIncompatibleMethodOverride]
         ctx.delta = delta

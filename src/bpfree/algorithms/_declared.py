@@ -26,7 +26,7 @@ class Traits:
         autograd: torch's automatic differentiation is used somewhere in the step.
         trains_output: the net's linear output is learned and used.
         extra_parameters: learned scalars beside the net (heads, mirrors).
-        note: what else should be said.
+        note: a further remark.
         untrained_control: the hidden blocks stay as they were drawn, so that a report compares every other arm with this one: a
             rule that is not better has learned nothing in its hidden blocks.
     """

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar, cast
+from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -26,7 +26,8 @@ __all__ = ["GATHER_BYTES", "Gather", "gathered", "is_small", "without_autograd"]
 GATHER_BYTES = 1 << 20
 """Bytes of a net's parameters up to which the gradients of all blocks are kept for one update: about a core's second cache."""
 
-F = TypeVar("F", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 class Optimiser(Protocol):
@@ -96,31 +97,39 @@ def _hyper_parameters(optimiser: Optimiser) -> tuple[object, ...]:
     return optimiser.kind, optimiser.momentum, lr.dtype, host_value(lr), None if decay is None else host_value(decay)
 
 
-def without_autograd(learn: F) -> F:
+def without_autograd(learn: Callable[P, R]) -> Callable[P, R]:
     """Decorates ``learn``: autograd is off. Where it is already, as within a step, nothing is done."""
 
     @functools.wraps(learn)
-    def wrapper(*args: Any, **options: Any) -> Any:
+    def wrapper(*args: P.args, **options: P.kwargs) -> R:
         if not torch.is_grad_enabled():
             return learn(*args, **options)
         with torch.no_grad():
             return learn(*args, **options)
 
-    return cast("F", wrapper)
+    return wrapper
 
 
-def gathered(learn: F) -> F:
+def gathered(learn: Callable[P, Tensor]) -> Callable[P, Tensor]:
     """Decorates ``learn(self, net, state, batch, phase)``: autograd is off, and on a small net there is one update at the end."""
 
-    def in_one_update(self: Any, net: Any, state: Any, batch: Any, phase: Any) -> Tensor:
-        if torch.compiler.is_compiling() or batch.x.device.type != "cpu" or (gather := state.gather(net)) is None:
-            return learn(self, net, state, batch, phase)
+    @functools.wraps(learn)
+    def in_one_update(*args: P.args, **options: P.kwargs) -> Tensor:
+        given: tuple[Any, ...] = args
+        gather = _gather_for(*given[1:4]) if len(given) > 3 else None  # given by name, blocks learn one by one: the same numbers
+        if gather is None:
+            return learn(*args, **options)
         gather.open = True
         try:
-            losses = learn(self, net, state, batch, phase)
+            losses = learn(*args, **options)
             gather.close()
         finally:
             gather.abandon()
         return losses
 
-    return cast("F", without_autograd(functools.wraps(learn)(in_one_update)))
+    return without_autograd(in_one_update)
+
+
+def _gather_for(net: Any, state: Any, batch: Any) -> Gather | None:
+    """What puts the steps of this batch off; None where each is done when it is asked for."""
+    return None if torch.compiler.is_compiling() or batch.x.device.type != "cpu" else state.gather(net)

@@ -45,6 +45,7 @@ class Hyper(nn.Module):
 
     def __getattr__(self, name: str) -> Tensor:
         buffer = self.__dict__["_buffers"].get(name)  # at once, without what nn.Module tries first
+        # torch: an attribute may be a module
         return super().__getattr__(name) if buffer is None else buffer  # pyright: ignore[reportReturnType]
 
 
@@ -118,6 +119,7 @@ class Optimiser(nn.Module):
     def rates(self) -> tuple[Tensor, Tensor | None]:
         """The learning rate and the weight decay of the next step; None where it does not decay."""
         buffers = self._buffers  # nn.Module's attribute access is slow
+        # torch: a buffer may be None
         return buffers["lr_now"], buffers["weight_decay"] if self.decays else None  # pyright: ignore[reportReturnType]
 
     def update(
@@ -141,7 +143,8 @@ class Optimiser(nn.Module):
 
     def _of(self, which: str, first: int, n: int) -> list[Tensor]:
         """The buffers of a stretch of parameters, looked up without nn.Module's attribute access, which is slow."""
-        return [self._buffers[name] for name in self._names[which][first : first + n]]  # pyright: ignore[reportReturnType]
+        names = self._names[which][first : first + n]
+        return [self._buffers[name] for name in names]  # pyright: ignore[reportReturnType]  # torch: a buffer may be None
 
     def moments(self) -> Iterator[Tensor]:
         """The tensors that cost optimiser memory."""

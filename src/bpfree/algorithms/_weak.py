@@ -1,4 +1,4 @@
-"""What a look at a net can see of the weaknesses that rules name, and how they are said."""
+"""Weaknesses of rules that can be detected on a net before training, and the sentences that report them."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 Idea
 ----
-The derivative that a block passes back goes through a random matrix that never changes, so no block knows the weights of the
+The derivative that a block passes back goes through a random matrix that never changes, so no block reads the weights of the
 next. Learning still works because the forward weights turn towards the feedback until what it carries is useful.
 
 Update

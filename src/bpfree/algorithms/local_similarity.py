@@ -132,7 +132,7 @@ def _map_shape(block: Block) -> tuple[int, ...]:
 
 
 class _Passed(NamedTuple):
-    """What a block hands on: its activity, masked; the key of the batch; the index of the next block."""
+    """What a block returns to the next: its activity, masked; the key of the batch; the index of the next block."""
 
     x: Tensor
     key: Tensor

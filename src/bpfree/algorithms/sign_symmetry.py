@@ -3,7 +3,7 @@
 Idea
 ----
 Backpropagation needs the exact weights on the way back; here only one bit of each is transported. The magnitudes are all equal
-(uSF), drawn anew for each batch (brSF), or drawn once and kept (frSF). That is enough to come close to backpropagation where
+(uSF), drawn again for each batch (brSF), or drawn once and kept (frSF). That is enough to come close to backpropagation where
 feedback alignment fails.
 
 Update
@@ -25,7 +25,7 @@ Symbols
 -------
     Aₗ      activity                    (n, *shape)
     G, D    scores, residual            (n, classes)
-    B       feedback                    (o, i)          made anew for each batch; a kernel's (o, c, k, k)
+    B       feedback                    (o, i)          made again for each batch; a kernel's (o, c, k, k)
     m       state.magnitude_l (frSF)    as B
     s       feedback_scale              –
     lr      lr                          –               learning rate

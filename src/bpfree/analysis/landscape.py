@@ -37,7 +37,7 @@ def record_landscape(
     facts: Entry | None = None,
     on_unit: Callable[[str, Entry], None] = lambda _name, _result: None,
 ) -> Entry:
-    """Compute the landscape of ``minima``; everything lies in ``directory/landscape.json``, written anew after each step.
+    """Compute the landscape of ``minima``; everything lies in ``directory/landscape.json``, rewritten after each step.
 
     A second call with the same arguments resumes where the first was stopped, or reads the finished file.
 

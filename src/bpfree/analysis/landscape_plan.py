@@ -20,7 +20,7 @@ class LandscapePlan:
     Attributes:
         parts: of :data:`PARTS`; empty for all that the models allow.
         examples: of the validation split, the first in stored order, on which the loss is taken.
-        norm_examples: of the training split, on which BatchNorm's statistics are taken anew at every point.
+        norm_examples: of the training split, on which BatchNorm's statistics are taken again at every point.
         points: on a line or a slice. plane_points: on a side of a plane.
         directions: random slices around each model.
         radius: of a slice, in units of the norm of each filter.

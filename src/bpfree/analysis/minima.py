@@ -144,7 +144,7 @@ def redrawn(minimum: Minimum) -> Model | None:
         return None
     net = nets.build(header.net, header.in_shape, header.n_classes).to(getattr(torch, header.dtype))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotOrthogonalWarning)  # it was said when the model was trained
+        warnings.simplefilter("ignore", NotOrthogonalWarning)  # the warning was given when the model was trained
         state = initialise(minimum.model.algorithm, net, minimum.seed, minimum.model.net.device)
     net.eval()
     return dataclasses.replace(minimum.model, net=net, state=state)

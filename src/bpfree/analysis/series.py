@@ -70,7 +70,7 @@ def record_series(
     facts: dict[str, Any] | None = None,
     on_point: Callable[[Point], None] = lambda _: None,
 ) -> dict[str, Any]:
-    """Look at ``rule`` on ``net`` over training; everything lies in ``directory/KIND.json``, written anew after each look.
+    """Look at ``rule`` on ``net`` over training; everything lies in ``directory/KIND.json``, rewritten after each look.
 
     A second call with the same arguments resumes where the first was stopped, or reads the finished file.
 

@@ -34,7 +34,7 @@ _OF_THE_ARM = "device-side assert"
 
 
 def world_cause(error: BaseException) -> Cause | None:
-    """What the world did, or None where the arm itself is to blame; what an error was raised from counts too."""
+    """What the world did, or None where the arm itself broke the run; what an error was raised from counts too."""
     return next((cause for each in _chain(error) if (cause := _cause_of(each)) is not None), None)
 
 
@@ -68,7 +68,7 @@ def _cause_of(error: BaseException) -> Cause | None:
 
 
 def ends_the_process(error: BaseException) -> bool:
-    """Whether the device accepts no more work of this process, whoever is to blame."""
+    """Whether the device accepts no more work of this process, whatever the cause."""
     return world_cause(error) == "device" or any(_OF_THE_ARM in str(each) for each in _chain(error))
 
 

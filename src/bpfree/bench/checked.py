@@ -1,9 +1,11 @@
-"""From what was asked to arms and a setting that can be run: everything is refused before anything is written."""
+"""From what was asked to arms and a setting that can be run: everything is refused before anything is written.
+
+First :func:`arms_for`, before data are loaded; then the caller loads them; then :func:`checked`.
+"""
 
 from __future__ import annotations
 
-import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,9 +13,9 @@ from bpfree.bench.arm import Arm, parse_arms, with_control
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.bench.spaces import check_named
 from bpfree.rulesets import Ruleset
-from bpfree.train import ShortBudgetWarning, short_budget
+from bpfree.train import short_budget
 
-__all__ = ["Checked", "checked"]
+__all__ = ["Checked", "arms_for", "checked"]
 
 
 @dataclass(frozen=True)
@@ -28,44 +30,50 @@ class Checked:
         """Name of the data set, without the folder where it is a file."""
         return Path(self.setting.data.name).name
 
-    def warn_of_short_budgets(self) -> None:
-        """Warn of arms whose passes give too few steps to learn."""
+    def short_budgets(self) -> Iterator[str]:
+        """A sentence for each arm whose passes give too few steps to learn."""
         for arm in self.arms:
             under = self.setting.arm_rules(arm)
             short = short_budget(self.setting.data.n("train"), under.rules.batch_size, under.passes, self.dataset)
             if short is not None:
-                warnings.warn(short, ShortBudgetWarning, stacklevel=3)  # the command line prints equal lines once
+                yield short
 
 
-def checked(
-    rules: Ruleset,
-    use: str,
-    setting_of: Callable[[Ruleset], Setting],
-    arms: Sequence[Arm] | None = None,
-    seeds: Sequence[int] | None = None,
-) -> Checked:
-    """Load what was asked for, and refuse what cannot be run.
+def arms_for(rules: Ruleset, use: str, arms: Sequence[Arm] | None = None) -> tuple[Arm, ...]:
+    """The arms of a command, with the control of a comparison where the ruleset asks for one.
 
     Args:
         use: name of the command.
-        setting_of: loads data and net.
         arms: None for those of the ruleset's plan.
-        seeds: of the measured runs, None for those of the ruleset's plan.
 
     Raises:
-        BpfreeError: a ruleset, data, net, device or country that cannot be used, or an arm that cannot be trained so.
+        BpfreeError: an arm that does not exist, or that cannot be run under these rules.
     """
     chosen = tuple(parse_arms(",".join(rules.plan.arms)) if arms is None else arms)
     if use == "compare" and rules.plan.control:
         chosen = with_control(chosen)
-    check_supported(rules, chosen)  # before data are loaded
+    check_supported(rules, chosen)
     if use in ("compare", "tune"):
         check_named(rules, chosen)
-    setting = setting_of(rules)
-    check_runnable(setting, chosen, searched=use != "train")
-    setting.plan["arms"] = [arm.label for arm in chosen]
+    return chosen
+
+
+def checked(setting: Setting, arms: tuple[Arm, ...], use: str, seeds: Sequence[int] | None = None) -> Checked:
+    """Refuse what cannot be run, and complete the plan of the setting.
+
+    Args:
+        arms: of :func:`arms_for`.
+        use: name of the command.
+        seeds: of the measured runs, None for those of the ruleset's plan.
+
+    Raises:
+        BpfreeError: an arm that cannot be trained on this net and data.
+    """
+    rules = setting.ruleset
+    check_runnable(setting, arms, searched=use != "train")
+    setting.plan["arms"] = [arm.label for arm in arms]
     if use == "compare" and rules.search.studies > 1:
         setting.plan["studies"] = list(range(rules.search.studies))
     else:
         setting.plan["seeds"] = list(rules.plan.seeds if seeds is None else seeds)
-    return Checked(setting, chosen)
+    return Checked(setting, arms)

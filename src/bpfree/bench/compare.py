@@ -141,7 +141,7 @@ class ComparisonRun:
             if error.cause != "memory":
                 raise
             why = str(error)
-        if why:  # the traceback is gone, and with it what held the memory
+        if why:  # the traceback, which held the memory, is deleted
             if self.setting.device.type == "cuda":
                 torch.cuda.empty_cache()
             self.interrupted.append(f"{what}: {why}")
@@ -158,14 +158,14 @@ class ComparisonRun:
             with self._going_on(f"search {arm.label}"):
                 tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
             if under.trials and arm.label in tuned:
-                self._say(f"search {arm.label}: {_found(tuned[arm.label])}")
+                self._say(f"search {arm.label}: {_best_in_words(tuned[arm.label])}")
         return tuned
 
     def _search_at_once(self, searches: Sequence[ArmSearch]) -> dict[str, int]:
         """Make trials that are left in several processes, if there are to be several; what needs to be alone is left.
 
         Returns:
-            The passes of each arm, by label, of which the observer knows already.
+            The passes of each arm, by label, that the observer has counted already.
         """
         shown: dict[str, int] = {}
         jobs = min(self.jobs, n_at_once(searches)) if self.jobs is not None else self._default_jobs(searches, shown)
@@ -266,7 +266,7 @@ class ComparisonRun:
         self.directory.add_tuned([TunedRow.model_validate(tuned.row)])
         self.directory.append(record)
         study.close()
-        self._say(f"{study.arm.label}, study {study.number}: {_found(tuned)}, {_outcome(record)}")
+        self._say(f"{study.arm.label}, study {study.number}: {_best_in_words(tuned)}, {_outcome(record)}")
 
     def _say(self, line: str) -> None:
         self.directory.log(line)
@@ -278,7 +278,7 @@ def _passes_left(search: ArmSearch) -> int:
     return len(search.pending()) * search.setting.arm_rules(search.arm).trial_passes
 
 
-def _found(tuned: Tuned) -> str:
+def _best_in_words(tuned: Tuned) -> str:
     best = ", ".join(f"{key} {value:.3g}" for key, value in tuned.best.items())
     return f"{best}, validation accuracy {tuned.best_val_accuracy:.4f}"
 

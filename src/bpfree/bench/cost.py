@@ -24,7 +24,7 @@ from bpfree.bench.counting import (
     twins,
 )
 from bpfree.data import Batch, Dataset, Examples
-from bpfree.meter import FlopCountError, live_memory, tensor_bytes
+from bpfree.meter import FlopCountError, followed_memory, tensor_bytes
 from bpfree.nets import Chain
 from bpfree.records import Flops, Memory
 from bpfree.train import evaluate, read_by
@@ -173,7 +173,9 @@ def _evaluation_bytes(algorithm: Algorithm, net: Chain, state: State, data: Data
     few = {name: Examples(e.x[:EVALUATION_BATCH], e.y[:EVALUATION_BATCH]) for name, e in whole.splits.items()}
     small = dataclasses.replace(whole, splits=few)
     phase = algorithm.phases(net)[-1]
-    return live_memory(lambda: evaluate(algorithm, twin, twin_state, small, "validation", phase, choosing=True)).peak_bytes
+    with followed_memory() as followed:
+        evaluate(algorithm, twin, twin_state, small, "validation", phase, choosing=True)
+    return followed.memory.peak_bytes
 
 
 def _flops_method(counts: _Counts) -> str:

@@ -7,15 +7,13 @@ often, and what is reported apart, each rule declares (:meth:`bpfree.algorithms.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State, Upkeep, frozen_features
 from bpfree.data import Batch
-from bpfree.meter import IN_PLACE_FORMULAS, Labels, count_flops, live_memory
+from bpfree.meter import IN_PLACE_FORMULAS, Labels, counting_flops, followed_memory
 from bpfree.nets import Chain
 
 __all__ = [
@@ -49,7 +47,9 @@ def step_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, pha
         FlopCountError: an operation that multiplies matrices has no formula.
     """
     twin, twin_state = twins(net, state)
-    total = float(count_flops(lambda: algorithm.learn(twin, twin_state, batch, phase)))
+    with counting_flops() as count:
+        algorithm.learn(twin, twin_state, batch, phase)
+    total = float(count.total)
     for work in algorithm.upkeep():
         if work.every is not None and not work.apart:
             total += _upkeep_flops(work, net, state, batch) / work.every
@@ -59,10 +59,15 @@ def step_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batch, pha
 @torch.no_grad()
 def _upkeep_flops(work: Upkeep, net: Chain, state: State, batch: Batch) -> int:
     twin, twin_state = twins(net, state)
-    # A count that saw no operation at all is refused, hence the one that costs nothing.
-    return count_flops(
-        lambda: (work.do(twin, twin_state, batch), twin.output.weight.detach().clone()), formulas=IN_PLACE_FORMULAS
-    )
+    with counting_flops(formulas=IN_PLACE_FORMULAS) as count:
+        work.do(twin, twin_state, batch)
+        _operation_of_no_cost(twin)
+    return count.total
+
+
+def _operation_of_no_cost(net: Chain) -> None:
+    """A count that saw no operation at all is refused."""
+    net.output.weight.detach().clone()
 
 
 @dataclass(frozen=True)
@@ -91,14 +96,18 @@ def evaluation_flops(algorithm: Algorithm, net: Chain, state: State, batch: Batc
     """FLOPs of scoring one batch as the rule predicts after ``phase``."""
     twin, twin_state = twins(net, state)
     twin.eval()
-    return count_flops(lambda: algorithm.scores(twin, twin_state, batch.x, phase))
+    with counting_flops() as count:
+        algorithm.scores(twin, twin_state, batch.x, phase)
+    return count.total
 
 
 def features_flops(net: Chain, state: State, batch: Batch, n_blocks: int) -> int:
     """FLOPs of the features of a batch: the activities of the first ``n_blocks`` blocks, frozen."""
     twin, _ = twins(net, state)
     twin.eval()
-    return count_flops(lambda: list(frozen_features(twin, batch.x, n_blocks)))
+    with counting_flops() as count:
+        list(frozen_features(twin, batch.x, n_blocks))
+    return count.total
 
 
 @torch.no_grad()
@@ -111,8 +120,10 @@ def end_of_pass_flops(algorithm: Algorithm, net: Chain, state: State, batch: Bat
         return None
     twin, twin_state = twins(net, state)
     algorithm.learn(twin, twin_state, batch, phase)  # there must be something to close
-    flops = count_flops(lambda: (algorithm.close(twin, twin_state, phase), twin.output.weight.clone()))
-    return flops or None
+    with counting_flops() as count:
+        algorithm.close(twin, twin_state, phase)
+        _operation_of_no_cost(twin)
+    return count.total or None
 
 
 @dataclass(frozen=True)
@@ -141,15 +152,13 @@ def every_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, pha
 
 
 def live_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> LiveStep:
-    """Follow what every training step does. A gradient is a tensor that an optimiser of the state is handed in the step."""
+    """Follow what every training step does. A gradient is a tensor that an optimiser of the state is given in the step."""
     twin, twin_state = twins(net, state)
     labels = Labels()
-
-    def label(gradients: Sequence[Tensor]) -> None:
-        labels.name(list(gradients), GRADIENTS)
-
     for optimiser in twin_state.optimisers():
-        optimiser.observer = label
-    live = live_memory(lambda: every_step(algorithm, twin, twin_state, batch, phase), labels=labels)
+        optimiser.observer = labels.naming(GRADIENTS)
+    with followed_memory(labels) as followed:
+        every_step(algorithm, twin, twin_state, batch, phase)
+    live = followed.memory
     gradients = live.labelled_bytes.get(GRADIENTS, 0)
     return LiveStep(gradients, live.peak_bytes - gradients)

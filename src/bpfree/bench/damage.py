@@ -1,4 +1,4 @@
-"""Files of a run directory that are damaged or missing and can be made anew."""
+"""Files of a run directory that are damaged or missing and can be made again."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ _STATE = ("records.jsonl", "study.journal", "environment.json", "tuned.json")
 
 
 class DamagedFileWarning(UserWarning):
-    """A file of a run directory could not be read, and was made anew."""
+    """A file of a run directory could not be read, and was made again."""
 
 
 def set_aside(path: Path, damage: str, lost: str) -> None:
-    """Rename a damaged file that is made anew, and say so; a file that is missing is only said.
+    """Rename a damaged file that is made again, and warn; for a missing file only warn.
 
     Args:
         damage: what is the matter with it, its name included.
@@ -37,7 +37,7 @@ def set_aside(path: Path, damage: str, lost: str) -> None:
         with writing(path):
             path.replace(aside)
         where = f"; the damaged file is kept as {aside.name}"
-    warnings.warn(f"{damage}: it is made anew, {lost}{where}", DamagedFileWarning, stacklevel=2)
+    warnings.warn(f"{damage}: it is made again, {lost}{where}", DamagedFileWarning, stacklevel=2)
 
 
 def rules_of(directory: Path, asked: Ruleset) -> tuple[Ruleset, str]:

@@ -1,6 +1,6 @@
 """A comparison that ends at a given moment: between passes, with the run in progress recorded as interrupted.
 
-The same comparison, given the same directory again, makes that run anew and goes on. What was cut says nothing about its arm.
+The same comparison, given the same directory again, makes that run again and continues. What was cut says nothing about its arm.
 """
 
 from __future__ import annotations

@@ -98,7 +98,7 @@ class RunDirectory:
             yield self
 
     def _check_before_touching(self, ruleset: Ruleset) -> str:
-        """Refuse another ruleset; returns what is the matter with ``ruleset.yaml``, if that file is to be made anew."""
+        """Refuse another ruleset; returns what is the matter with ``ruleset.yaml``, if that file is to be made again."""
         if not self.path.exists():
             return ""
         if not self.path.is_dir():
@@ -210,7 +210,7 @@ class RunDirectory:
         return read_tuned(self.tuned_path)
 
     def add_tuned(self, rows: Sequence[TunedRow]) -> None:
-        """Add outcomes of searches to ``tuned.json``; a row of the same search is replaced, and a damaged file is made anew."""
+        """Add outcomes of searches to ``tuned.json``; a row of the same search is replaced, and a damaged file is made again."""
         try:
             known = self.tuned()
         except RunDirectoryError as error:

@@ -40,7 +40,7 @@ CODE = "bpfree code"
 
 COUNTED = (
     "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "records", "rulesets", "stats", "train",
-    "bits.py", "fields.py", "tensor_files.py", "units.py",
+    "bits.py", "ends.py", "fields.py", "tensor_files.py", "units.py",
 )  # fmt: skip
 """Parts of the package whose code can change a recorded number: what is searched and trained, how it is metered and evaluated,
 how long a target took (``stats``), what a joule is in grams (``units.py``), and what a checkpoint gives back."""

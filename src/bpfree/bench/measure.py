@@ -20,7 +20,7 @@ from bpfree.models import Model
 from bpfree.nets import Chain
 from bpfree.numerics.products import products_in
 from bpfree.records import Flops, HistoryEntry, Memory, Record, TuningCost
-from bpfree.rulesets import digest
+from bpfree.rulesets import Ruleset, digest
 from bpfree.train import Progress, check_identity, compile_steps, counted, initialise, past, training
 
 __all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "run_once"]
@@ -125,19 +125,7 @@ def run_once(
     }
     if checkpoint is not None:
         check_identity(checkpoint, identity)  # before the window: no record tells against the arm
-    early: Exception | None = None
-    try:
-        with products_in(rules.precision):
-            warm_up(algorithm, net, state, blind, rules.batch_size)
-            cost = _cost(setting, arm, algorithm, net, state, blind, rules.batch_size)
-    except Exception as error:  # noqa: BLE001 - whatever the first step raises becomes the run's record
-        early, cost = error, _uncounted(rules.batch_size, says(error))
-    compile_s: float | None = None
-    if early is None:
-        with products_in(rules.precision):
-            compile_s = compile_steps(
-                algorithm, net, state, blind, rules.batch_size, tier=rules.plan.tier, precision=rules.precision
-            )
+    cost, compile_s, early = _before_window(setting, arm, algorithm, net, state, blind, rules)
     history = past(checkpoint) if checkpoint else []
     steps, examples, stops = counted(checkpoint) if checkpoint else (None, None, [])
     sittings = 2 if history else 1
@@ -207,6 +195,24 @@ def run_once(
         raise RunFailed(record) from problem
     model = setting.model(algorithm, net, state, ended.phase) if record.status == "ok" else None
     return record, model, trace
+
+
+def _before_window(
+    setting: Setting, arm: Arm, algorithm: Algorithm, net: Chain, state: State, data: Dataset, rules: Ruleset
+) -> tuple[StepCost, float | None, Exception | None]:
+    """Warm up, count a step and compile it: its cost, the seconds of compiling (None without it), and what it raised.
+
+    Whatever the first step raises becomes the run's record.
+    """
+    try:
+        with products_in(rules.precision):
+            warm_up(algorithm, net, state, data, rules.batch_size)
+            cost = _cost(setting, arm, algorithm, net, state, data, rules.batch_size)
+    except Exception as error:  # noqa: BLE001 - see above
+        return _uncounted(rules.batch_size, says(error)), None, error
+    tier, precision = rules.plan.tier, rules.precision
+    with products_in(precision):
+        return cost, compile_steps(algorithm, net, state, data, rules.batch_size, tier=tier, precision=precision), None
 
 
 def _of_two_sittings(reading: Reading, history: list[HistoryEntry]) -> Reading:

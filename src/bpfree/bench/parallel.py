@@ -135,7 +135,7 @@ class _Searching:
             raise _Over
 
     def _look(self, *, waiting: bool) -> None:
-        """Hear the other processes, and give trials to those that have none. What ends the search is raised between trials."""
+        """Read what the other processes say, and give trials to those that have none. What ends the search is raised here."""
         try:
             for worker, message in self._workers.messages(waiting=waiting):
                 self._heard(worker, message)

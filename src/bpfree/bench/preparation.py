@@ -25,7 +25,7 @@ IDLE_S = 1.0
 
 
 def ready_meter(device: torch.device, *, estimate: bool) -> Meter:
-    """A meter of the device that knows its idle power.
+    """A meter of the device, with its idle power.
 
     Args:
         estimate: estimate the processor's energy where nothing measures it.

@@ -322,9 +322,9 @@ def _to_target(
 
 def _status(last: HistoryEntry | None, problem: BaseException | None) -> tuple[Any, str]:
     if isinstance(problem, KeyboardInterrupt):
-        return "interrupted", "the run was interrupted; give the same command again to run it anew"
+        return "interrupted", "the run was interrupted; the same command runs it again"
     if problem is not None and world_cause(problem) is not None:
-        return "interrupted", f"{says(problem)}; give the same command again to run it anew"
+        return "interrupted", f"{says(problem)}; the same command runs it again"
     if problem is not None:
         return "failed", says(problem)
     if last is not None and last.train_loss is None:

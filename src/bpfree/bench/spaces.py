@@ -42,7 +42,7 @@ def _searched(rules: Ruleset, arm: Arm) -> dict[str, Range]:
 
 
 def check_spaces(rules: Ruleset, arms: Sequence[Arm]) -> None:
-    """Refuse search spaces that name a rule which there is not, or what is no number of an arm's rule.
+    """Refuse search spaces that name an unknown rule, or no numeric hyper-parameter of an arm's rule.
 
     Raises:
         RulesetError: naming it.

@@ -31,7 +31,7 @@ def choose(
         max_hours: cap on the wall time of a run.
 
     Raises:
-        UnknownNameError: a data set or arm that the suite has not.
+        UnknownNameError: a data set or arm that is not in the suite.
         RulesetError: an option out of range.
     """
     _only_known(f"data set of suite {suite.name}", dataset_names, suite.datasets)

@@ -13,6 +13,7 @@ from bpfree.cli.options import (
     DataOptions,
     Dataset,
     Device,
+    FigureDirectory,
     OutputOptions,
     SeriesOptions,
     SplitColumn,
@@ -92,9 +93,7 @@ def landscape(
     double: Annotated[bool, typer.Option("--double", help="Compute in float64.")] = False,
     seed: Annotated[int, typer.Option(help="Seed of random directions and vectors.")] = 0,
     device: Device = "cpu",
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
-    ] = None,
+    out: FigureDirectory = None,
     output: OutputOptions,
 ) -> int:
     """The loss around trained models, on the line between two, and in the plane through two and their start.

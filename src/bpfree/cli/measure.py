@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from bpfree.cli.options import BatchSize, CountOptions, DataOptions, Json, MeterOptions, grouped
+from bpfree.cli.options import ARMS, BatchSize, CountOptions, DataOptions, Json, MeterOptions, grouped
 
 __all__ = ["measure_app"]
 
@@ -75,7 +75,7 @@ def flops(options: CountOptions, as_json: Json = False) -> int:
 def training(
     *,
     data: DataOptions,
-    arms: Annotated[str, typer.Option(help="name or name:key=value, comma-separated.")] = "backprop,mono-forward",
+    arms: Annotated[str, ARMS] = "backprop,mono-forward",
     batch_size: BatchSize = 128,
     seconds: Annotated[float, typer.Option(help="Least length of a window; 20 periods of the slowest counter at least.")] = 1.0,
     max_seconds: Annotated[float, typer.Option(help="Greatest length of a window, resolved or not.")] = 60.0,

@@ -14,6 +14,7 @@ import typer
 from bpfree.errors import UsageError
 
 __all__ = [
+    "ARMS",
     "Arms",
     "BatchSize",
     "CarbonOptions",
@@ -26,6 +27,7 @@ __all__ = [
     "Device",
     "DirectoryOptions",
     "Estimate",
+    "FigureDirectory",
     "Jobs",
     "Json",
     "MaxHours",
@@ -46,7 +48,14 @@ __all__ = [
     "grouped",
 ]
 
-Arms = Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated.")]
+ARMS = typer.Option(help="name or name:key=value, comma-separated.")
+
+Arms = Annotated[str | None, ARMS]
+
+FigureDirectory = Annotated[
+    Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
+]
+
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
 Channels = Annotated[
     str, typer.Option(help="How examples of your own with three axes are read: first, last, or auto (by their shape).")
@@ -195,9 +204,7 @@ class SeriesOptions:
     batch_size: BatchSize = None
     seed: Seed = 0
     device: Device = "cpu"
-    out: Annotated[
-        Path | None, typer.Option(help="Directory for JSON and figures; an existing one with the same analysis is resumed.")
-    ] = None
+    out: FigureDirectory = None
 
 
 @dataclass(frozen=True)

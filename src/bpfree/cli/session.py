@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
@@ -9,20 +10,27 @@ from pathlib import Path
 from rich.console import Console
 
 from bpfree.bench import Arm, Observer, RunDirectory, fresh_path
-from bpfree.bench.checked import Checked, checked
+from bpfree.bench.checked import Checked, arms_for, checked
 from bpfree.cli.interrupt import QuietObserver, watch_for_interrupts
 from bpfree.cli.options import DirectoryOptions
 from bpfree.cli.output import console
 from bpfree.cli.progress import ConsoleObserver
 from bpfree.cli.resume import remember
 from bpfree.cli.setting import Request
+from bpfree.train import ShortBudgetWarning
 
 __all__ = ["Checked", "Session", "check", "open_directory", "start"]
 
 
 def check(request: Request, use: str, arms: Sequence[Arm] | None = None, seeds: Sequence[int] | None = None) -> Checked:
-    """Load what was asked for, and refuse what cannot be run, see :func:`bpfree.bench.checked.checked`."""
-    return checked(request.rules(use), use, request.setting, arms, seeds)
+    """Load what was asked for, and refuse what cannot be run.
+
+    Raises:
+        BpfreeError: a ruleset, data, net, device or country that cannot be used, or an arm that cannot be trained so.
+    """
+    rules = request.rules(use)
+    chosen = arms_for(rules, use, arms)  # before data are loaded
+    return checked(request.setting(rules), chosen, use, seeds)
 
 
 class Session:
@@ -60,5 +68,6 @@ def open_directory(
     with directory.opened(setting.ruleset, setting.facts, accept_other_code=options.accept_other_code):
         session = start(directory.path, quiet=quiet)
         if not quiet:
-            ready.warn_of_short_budgets()
+            for short in ready.short_budgets():
+                warnings.warn(short, ShortBudgetWarning, stacklevel=3)  # equal lines are printed once
         yield directory, session

@@ -12,7 +12,7 @@ from typing import Any, TextIO
 
 from bpfree.cli.resume import where_it_is
 
-__all__ = ["Kept", "keep_streams", "what_was_lost"]
+__all__ = ["GuardedStream", "keep_streams", "what_was_lost"]
 
 HANDLER = "bpfree-plain"
 """Name of the handler of characters that a stream cannot show."""
@@ -31,7 +31,7 @@ def _plainly(error: UnicodeError) -> tuple[str, int]:
     return plain or "?" * (error.end - error.start), error.end
 
 
-class Kept:
+class GuardedStream:
     """A text stream that takes everything: what can no longer be written (a closed pipe or terminal) is dropped.
 
     Attributes:
@@ -73,7 +73,7 @@ _absent: list[str] = []
 
 
 def keep_streams() -> None:
-    """Let standard output and error be :class:`Kept`; where there is none, nothing is shown and ``what_was_lost`` says so."""
+    """Make standard output and error a :class:`GuardedStream`; without one, nothing is shown and ``what_was_lost`` says so."""
     codecs.register_error(HANDLER, _plainly)
     for descriptor in (0, 1, 2):
         try:
@@ -87,7 +87,7 @@ def keep_streams() -> None:
             stream = open(os.devnull, "w", encoding="utf-8")  # noqa: PTH123, SIM115 - for the rest of the process
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors=HANDLER)
-        setattr(sys, name, Kept(stream))
+        setattr(sys, name, GuardedStream(stream))
 
 
 @dataclass(frozen=True)

@@ -11,12 +11,14 @@
 from bpfree.meter.carbon import CarbonFactor, carbon_factor, co2e_g
 from bpfree.meter.detect import Detection, detect
 from bpfree.meter.estimate import EstimateSource
-from bpfree.meter.flops import IN_PLACE_FORMULAS, FlopCountError, count_flops
+from bpfree.meter.flops import IN_PLACE_FORMULAS, FlopCount, FlopCountError, count_flops, counting_flops
 from bpfree.meter.memory import (
     DevicePeak,
+    Followed,
     Labels,
     LiveMemory,
     device_peak,
+    followed_memory,
     live_memory,
     reset_device_peak,
     resident_peak_bytes,
@@ -36,7 +38,9 @@ __all__ = [
     "DevicePeak",
     "EnergySource",
     "EstimateSource",
+    "FlopCount",
     "FlopCountError",
+    "Followed",
     "Labels",
     "LiveMemory",
     "Meter",
@@ -54,8 +58,10 @@ __all__ = [
     "carbon_factor",
     "co2e_g",
     "count_flops",
+    "counting_flops",
     "detect",
     "device_peak",
+    "followed_memory",
     "live_memory",
     "measure_repeated",
     "reset_device_peak",

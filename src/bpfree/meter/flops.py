@@ -9,7 +9,9 @@ Element-wise work is not counted, as in every published count; nor are reduction
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -20,7 +22,7 @@ from bpfree.errors import BpfreeError
 from bpfree.meter.flop_formulas import FORMULAS, IN_PLACE_FORMULAS, Formula
 from bpfree.meter.modes import eager_only
 
-__all__ = ["IN_PLACE_FORMULAS", "FlopCountError", "count_flops", "multiplies_matrices"]
+__all__ = ["IN_PLACE_FORMULAS", "FlopCount", "FlopCountError", "count_flops", "counting_flops", "multiplies_matrices"]
 
 
 class FlopCountError(BpfreeError, ValueError):
@@ -84,11 +86,18 @@ eager_only(_Guard)
 eager_only(_FlopCounterMode)
 
 
-def count_flops(fn: Callable[[], object], *, formulas: Mapping[Any, Formula] | None = None) -> int:
-    """Run ``fn`` once, eagerly, and count its floating-point operations, forward and backward.
+@dataclass
+class FlopCount:
+    """``total`` of a block that was counted; 0 until it has ended."""
+
+    total: int = 0
+
+
+@contextmanager
+def counting_flops(*, formulas: Mapping[Any, Formula] | None = None) -> Iterator[FlopCount]:
+    """Count the floating-point operations of a block of code, which must run eagerly, forward and backward.
 
     Args:
-        fn: the step; it really runs, so give it a copy of what must not change.
         formulas: more formulas, by operator packet (``torch.ops.aten.addmm_``), called with the shapes of the arguments;
             :data:`IN_PLACE_FORMULAS` has those of in-place products.
 
@@ -103,9 +112,24 @@ def count_flops(fn: Callable[[], object], *, formulas: Mapping[Any, Formula] | N
     torch.backends.mha.set_fastpath_enabled(False)  # the fused encoder layer is one operation without a formula
     try:
         with guard, counter:
-            fn()
+            yield (count := FlopCount())
     finally:
         torch.backends.mha.set_fastpath_enabled(fast_path)
     if not guard.saw_any:
         raise FlopCountError("no operation was seen; compiled steps and replayed graphs cannot be counted: give the eager twin")
-    return int(counter.get_total_flops())
+    count.total = int(counter.get_total_flops())
+
+
+def count_flops(fn: Callable[[], object], *, formulas: Mapping[Any, Formula] | None = None) -> int:
+    """Run ``fn`` once, and count its operations as :func:`counting_flops` does.
+
+    Args:
+        fn: the step; it really runs, so give it a copy of what must not change.
+        formulas: more formulas, by operator packet.
+
+    Raises:
+        FlopCountError: as :func:`counting_flops`.
+    """
+    with counting_flops(formulas=formulas) as count:
+        fn()
+    return count.total

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import itertools
 import sys
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,9 +21,11 @@ from bpfree.meter.modes import eager_only
 
 __all__ = [
     "DevicePeak",
+    "Followed",
     "Labels",
     "LiveMemory",
     "device_peak",
+    "followed_memory",
     "live_memory",
     "reset_device_peak",
     "resident_peak_bytes",
@@ -61,6 +65,10 @@ class Labels:
             serial = self._serial_of(storage)
             if serial is not None:
                 self.of_serial[serial] = label
+
+    def naming(self, label: str) -> Callable[[Iterable[Tensor]], None]:
+        """:meth:`name` with this label, to be called with tensors alone."""
+        return functools.partial(self.name, label=label)
 
     def follow(self, serial_of: Callable[[Any], int | None]) -> None:
         """Take the numbers of storages from a tracker."""
@@ -143,11 +151,19 @@ def _storages(tree: Any) -> list[Any]:
     return [leaf.untyped_storage() for leaf in tree_leaves(tree) if isinstance(leaf, Tensor) and leaf.layout == torch.strided]
 
 
-def live_memory(fn: Callable[[], object], *, labels: Labels | None = None) -> LiveMemory:
-    """Run ``fn`` once and follow every storage that it makes, on any device.
+@dataclass
+class Followed:
+    """``memory`` of a block that was followed; nothing until it has ended."""
+
+    memory: LiveMemory = LiveMemory(0, 0, 0, 0)
+
+
+@contextmanager
+def followed_memory(labels: Labels | None = None) -> Iterator[Followed]:
+    """Follow every storage that a block of code makes, on any device.
 
     Args:
-        labels: filled by ``fn`` while it runs; what of the peak carries which label is in the result.
+        labels: filled by the block while it runs; what of the peak carries which label is in the result.
 
     What is not seen: workspaces inside a kernel, the allocator's rounding, memory of NumPy, compiled code and graphs (run the
     step eagerly). A storage counts from the operation that returned it to its last reference.
@@ -155,11 +171,18 @@ def live_memory(fn: Callable[[], object], *, labels: Labels | None = None) -> Li
     labels = labels or Labels()
     with _Tracker() as tracker:
         labels.follow(tracker.serial_of)
-        result = fn()
+        yield (followed := Followed())
         by_label = tracker.labelled_bytes(labels)
-        live = LiveMemory(tracker.peak_bytes, tracker.start_bytes, tracker.live_bytes, tracker.allocated_bytes, by_label)
+        bytes_of = (tracker.peak_bytes, tracker.start_bytes, tracker.live_bytes, tracker.allocated_bytes)
+        followed.memory = LiveMemory(*bytes_of, by_label)
+
+
+def live_memory(fn: Callable[[], object], *, labels: Labels | None = None) -> LiveMemory:
+    """Run ``fn`` once, and follow its storages as :func:`followed_memory` does; its result is alive at the end."""
+    with followed_memory(labels) as followed:
+        result = fn()
     del result
-    return live
+    return followed.memory
 
 
 def tensor_bytes(tensors: Iterable[Tensor]) -> int:

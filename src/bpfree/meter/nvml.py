@@ -88,7 +88,7 @@ def detect_nvml(uuid: str) -> tuple[list[EnergySource], list[Missing], Probe | N
     if handle is None:
         if _quietly(pynvml.nvmlDeviceGetHandleByUUID, f"MIG-{uuid}") is not None:
             return [], [Missing(f"nvml:{name}", "the device is a MIG instance", _CURE_MIG)], None
-        return [], [Missing(f"nvml:{name}", "the driver knows no board of this UUID", _CURE_NO_DRIVER)], None
+        return [], [Missing(f"nvml:{name}", "the driver has no board of this UUID", _CURE_NO_DRIVER)], None
     mig = _quietly(pynvml.nvmlDeviceGetMigMode, handle)
     if mig is not None and mig[0] == pynvml.NVML_DEVICE_MIG_ENABLE:
         reason = "MIG is on: the board's energy is that of all instances together"

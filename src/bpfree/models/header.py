@@ -21,11 +21,11 @@ class ModelHeader(BaseModel):
     Attributes:
         net: specification, such as ``"mlp:2x256"``; null for a net that has none (a user's own module).
         phase: index of the phase whose scores the model gives.
-        dataset, split_digest: what it was trained on; null where that was not said.
+        dataset, split_digest: what it was trained on; null where that is unknown.
         normalised: the file has the numbers by which stored values are normalised; if not, they are taken as they are.
         pixels: stored values are whole, from 0 to 255.
-        val_accuracy: of these weights, a fraction; null where it was not said.
-        seed: of the training, from which the initial weights can be drawn again; null where it was not said.
+        val_accuracy: of these weights, a fraction; null where it is unknown.
+        seed: of the training, from which the initial weights can be drawn again; null where it is unknown.
         classes: labels as the user has them, in the order of the scores; null where they are 0 to n_classes - 1.
         columns: how rows of a table become examples; null where it was trained on arrays.
         precision: of products, in training and since (:mod:`bpfree.numerics.products`).

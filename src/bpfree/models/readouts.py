@@ -24,7 +24,7 @@ def readout_of(algorithm: Algorithm) -> str:
 
 
 def readouts(algorithm: Algorithm) -> tuple[Algorithm, ...]:
-    """The rule with every readout that it knows, its own first; all else is as it was."""
+    """The rule with each of its readouts, the chosen one first; all else is unchanged."""
     field = readout_field(algorithm)
     if field is None:
         return (algorithm,)

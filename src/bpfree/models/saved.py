@@ -149,11 +149,13 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", net: Chain | N
     algorithm = _algorithm(path, header)
     net = (_net(path, header) if net is None else net).to("cpu", getattr(torch, header.dtype))
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", NotOrthogonalWarning)  # it was said when the model was trained
+        warnings.simplefilter("ignore", NotOrthogonalWarning)  # the warning was given when the model was trained
         state = algorithm.init(net, torch.Generator().manual_seed(0))
     phases = algorithm.phases(net)
     if not 0 <= header.phase < len(phases):
-        raise DataError(f"{path} gives the scores of phase {header.phase}, but {algorithm.name} has {len(phases)}; train it anew")
+        raise DataError(
+            f"{path} gives the scores of phase {header.phase}, but {algorithm.name} has {len(phases)}; train it again"
+        )
     fill_tensors(path, dict(model_tensors(net, state)))
     normalisation = None
     if header.normalised:

@@ -58,7 +58,7 @@ BATCH_NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d, nn.SyncBatchNorm)
 
 
 class Block(nn.Module, ABC):
-    """A module that knows the shapes of one example before and after it.
+    """A module with the shapes of one example before and after it.
 
     Attributes:
         in_shape, out_shape: without the batch axis.

@@ -186,7 +186,7 @@ class Chain(nn.Module):
                 parameter.data = data
 
     def given_weights(self) -> Mapping[str, Tensor]:
-        """The tensors that every run starts from, by name; none of a net that is drawn anew."""
+        """The tensors that every run starts from, by name; none of a net that is drawn again."""
         return self._given
 
     @torch.no_grad()

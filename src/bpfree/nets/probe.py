@@ -196,7 +196,7 @@ def _stage_that_fails(module: nn.Module, x: Tensor) -> str | None:
         where = f": its {type(stage).__name__}, stage {k} of {len(module)},"
         try:
             after = stage(value)
-        except Exception as error:  # noqa: BLE001 - it is told, and the caller raises with its own
+        except Exception as error:  # noqa: BLE001 - it is returned, and the caller raises an error of its own
             why = _stage_that_fails(stage, value) or _cause(stage, value, error)
             if value is x:  # its shape has been named already
                 return why if why.startswith(":") else f"{where} fails{why}"

@@ -51,7 +51,7 @@ def _resnet8(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     for stride, wider in ((1, 1), (2, 2), (2, 2)):
         module: nn.Module = Residual(channels, channels * wider, stride)
         channels *= wider
-        if len(blocks) == 3:  # the last block hands on its channels' means, as the paper's net does
+        if len(blocks) == 3:  # the last block returns its channels' means, as the paper's net does
             module = nn.Sequential(module, nn.AdaptiveAvgPool2d(1), nn.Flatten())
         blocks.append(ModuleBlock(blocks[-1].out_shape, module))
     return Chain(blocks, n_classes)

@@ -9,7 +9,7 @@ __all__ = ["Spec"]
 
 
 class Spec:
-    """One net's text, taken apart; a family asks for what it knows, and :meth:`close` refuses what it did not ask for.
+    """One net's text, parsed; a family reads its options, and :meth:`close` refuses those that it did not read.
 
     Attributes:
         text: as it was written, for messages.

@@ -72,7 +72,7 @@ _FAMILIES: dict[str, tuple[Callable[[Spec, tuple[int, ...], int], Chain], str]] 
 
 
 def names() -> tuple[str, ...]:
-    """Names that :func:`build` knows, without their words."""
+    """Names that :func:`build` accepts, without their descriptions."""
     return tuple(sorted(_FAMILIES))
 
 

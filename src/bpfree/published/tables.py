@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -74,8 +75,7 @@ def numbers(table: str) -> tuple[Number, ...]:
         key = tuple(row.get(column) or "" for column in ("dataset", "net", "algorithm", "variant", "protocol"))
         groups.setdefault(key, []).append(row)
     table_numbers = [number_of(table, rows, origin.words, origin.second_hand) for rows in groups.values()]
-    backprop = {(n.dataset, n.net, n.protocol): n for n in table_numbers if n.algorithm == "backprop"}
-    return tuple(_against(number, backprop.get((number.dataset, number.net, number.protocol))) for number in table_numbers)
+    return tuple(_compared(table_numbers))
 
 
 def find(table: str, dataset: str, net: str, algorithm: str, variant: str = "", protocol: str = "") -> Number:
@@ -97,6 +97,13 @@ def find(table: str, dataset: str, net: str, algorithm: str, variant: str = "", 
         f"the published table {table} has no number for {' '.join(part for part in key if part)}; for this data set and net it "
         f"has: {known or 'none'}"
     )
+
+
+def _compared(table_numbers: Sequence[Number]) -> Iterator[Number]:
+    """Each number of a table with its difference and ratios to backprop on the same data and net under the same protocol."""
+    backprop = {(n.dataset, n.net, n.protocol): n for n in table_numbers if n.algorithm == "backprop"}
+    for number in table_numbers:
+        yield _against(number, backprop.get((number.dataset, number.net, number.protocol)))
 
 
 def _against(number: Number, backprop: Number | None) -> Number:

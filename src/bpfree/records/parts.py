@@ -9,6 +9,8 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 from bpfree.text import readable
 
+from bpfree.ends import EndReason
+
 __all__ = [
     "ByClass",
     "Carbon",
@@ -174,7 +176,7 @@ class PhaseEnd(RecordPart):
     """Why a phase ended after how many passes of its own: ``itself`` where the rule had no more to do, ``hours`` by the clock."""
 
     phase: int
-    reason: Literal["patience", "cap", "hours", "itself", "diverged"]
+    reason: EndReason
     passes: int
 
 

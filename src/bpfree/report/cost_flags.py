@@ -41,9 +41,9 @@ def directory_flags(material: Material) -> Iterator[Flag]:
 def _ends(table: Table, material: Material) -> Iterator[Flag]:
     """Runs that ended at the cap or by the clock, and arms that ended in different ways."""
     rules = material.ruleset
-    told = {row.label: run_ends(row.runs) for row in table.rows}
+    ends_of = {row.label: run_ends(row.runs) for row in table.rows}
     for row in table.rows:
-        hours, n = told[row.label]["hours"], told[row.label].total()
+        hours, n = ends_of[row.label]["hours"], ends_of[row.label].total()
         if hours:
             limit = rules.for_arm(row.arm, *table.task).budget.max_hours
             after = f" after {limit:g} hours" if limit is not None else ""
@@ -52,9 +52,9 @@ def _ends(table: Table, material: Material) -> Iterator[Flag]:
                 f"{hours} of {n} runs of {row.label} were ended by the clock{after}, before patience or the cap on passes; on "
                 "another machine they would end elsewhere, so their accuracies depend on its speed.",
             )
-    capped, n = sum(ends["cap"] for ends in told.values()), sum(ends.total() for ends in told.values())
-    unequal = len({_shares(row) for row in table.rows if told[row.label]}) > 1
-    by_arm = "; ".join(f"{row.label} {ends_in_words(row.runs)}" for row in table.rows if told[row.label])
+    capped, n = sum(ends["cap"] for ends in ends_of.values()), sum(ends.total() for ends in ends_of.values())
+    unequal = len({_shares(row) for row in table.rows if ends_of[row.label]}) > 1
+    by_arm = "; ".join(f"{row.label} {ends_in_words(row.runs)}" for row in table.rows if ends_of[row.label])
     if unequal:
         more = " More passes might help those that ended at the cap." if capped else ""
         yield Flag("unequal-ends", f"training did not end in the same way for all arms ({by_arm}).{more}")

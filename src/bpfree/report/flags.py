@@ -129,7 +129,7 @@ def _energies(material: Material) -> Iterator[Flag]:
     if len(material.factors) > 1:
         named = "; ".join(carbon_words(factor) for factor in material.factors)
         used = next(run.carbon for run in material.records if run.co2e_g is not None)
-        text = f"the runs were given several carbon factors ({named}); all CO₂e is computed anew with {carbon_words(used)}."
+        text = f"the runs were given several carbon factors ({named}); all CO₂e is computed again with {carbon_words(used)}."
         yield Flag("different-grids", text)
 
 

@@ -21,7 +21,7 @@ __all__ = ["Material", "Task", "read_material"]
 Task = tuple[str, str]
 """Data set and net: one table is about one task."""
 
-_RULES_ANEW = " (the command that made the directory makes the file anew)"
+_RULES_ANEW = " (the command that made the directory makes the file again)"
 
 
 @dataclass(frozen=True)

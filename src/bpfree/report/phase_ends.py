@@ -81,5 +81,5 @@ def run_ends(runs: Sequence[Record]) -> Counter[EndReason]:
 def ends_in_words(runs: Sequence[Record]) -> str:
     """``"ended at the cap: 2 of 5, by patience: 3 of 5"``; empty where it cannot be told."""
     counts, n = run_ends(runs), sum(run.status == "ok" for run in runs)
-    told = [f"{words}: {counts[end]} of {n}" for end, words in END_WORDS.items() if counts[end]]
-    return f"ended {', '.join(told)}" if told else ""
+    counted = [f"{words}: {counts[end]} of {n}" for end, words in END_WORDS.items() if counts[end]]
+    return f"ended {', '.join(counted)}" if counted else ""

@@ -87,7 +87,7 @@ def _read(path: Path, form: TypeAdapter[Any], what: str) -> Any:
         return None
     with reading(path):
         content = path.read_bytes()
-    cure = f"the command that made {path.parent} makes it anew, or move it away to report without its {what}"
+    cure = f"the command that made {path.parent} makes it again, or move it away to report without its {what}"
     try:
         form.validate_json(content)
     except ValidationError as error:

@@ -13,7 +13,7 @@ __all__ = ["state_flaw", "stopping_flaw"]
 
 
 def stopping_flaw(run: Record, ruleset: Ruleset) -> str:
-    """How the end of a finished run contradicts the ruleset, as words; empty where it does not, or where it cannot be told."""
+    """How the end of a finished run contradicts the ruleset, as words; empty where it does not, or where that is not known."""
     phases = _phases(run)
     limits = run.plan.get("phases")
     names = list(limits) if isinstance(limits, dict) else []

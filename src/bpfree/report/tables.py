@@ -6,7 +6,9 @@ import csv
 import io
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import get_args
 
+from bpfree.records import Status
 from bpfree.report import quantities as q
 from bpfree.report.above_control import control_notes
 from bpfree.report.classes import class_fields, class_words, majority_words
@@ -269,7 +271,7 @@ def escape_markdown(text: str) -> str:
     return flat.replace("\\", "\\\\").replace("|", "\\|").replace("<", "&lt;").replace("`", "\\`")
 
 
-STATUSES = ("ok", "diverged", "failed", "interrupted")
+STATUSES: tuple[Status, ...] = get_args(Status)
 
 
 def csv_text(tables: Sequence[Table], stamps: Sequence[str] = ()) -> str:

@@ -106,4 +106,4 @@ def in_pairs_of(noun: str, sentence: str) -> str:
     """The sentences of the statistics speak of seeds."""
     if noun == "seed":
         return sentence
-    return re.sub(r"\bseed(s?)\b", lambda found: PLURALS[noun] if found[1] else noun, sentence)
+    return re.sub(r"\bseed(s?)\b", lambda match: PLURALS[noun] if match[1] else noun, sentence)

@@ -11,15 +11,13 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, Literal, Protocol
 
+from bpfree.ends import EndReason
 from bpfree.errors import UsageError
 
 __all__ = ["EndReason", "Metric", "Patience", "PhaseLike", "StopRule", "Watch", "end_reason", "improves", "phase_cap", "stop_in"]
 
 Metric = Literal["validation-accuracy", "balanced-accuracy", "validation-loss"]
 """What is watched on the validation split; balanced accuracy is the mean over the classes of the share classified rightly."""
-
-EndReason = Literal["patience", "cap", "hours", "itself", "diverged"]
-"""Why a phase ended, see :func:`end_reason`."""
 
 
 class PhaseLike(Protocol):

@@ -1,6 +1,6 @@
 """Golden trajectories: five steps of a rule in float64, written down once, compared ever after.
 
-A change of a formula, of an initialisation or of the order of draws shows here, wanted or not. Write them anew with
+A change of a formula, of an initialisation or of the order of draws shows here, wanted or not. Write them again with
 
     python -m bpfree.testing.golden DIR                                    every file of DIR, from its name
     python -m bpfree.testing.golden DIR mono-forward:schedule=staged ...   these rules, new files or old

@@ -154,7 +154,10 @@ class FitResult:
 
     def _repr_html_(self) -> str:
         time_s = self.history[-1].time_s if self.history else 0.0
-        joules = self.reading.joules if self.reading is not None else None
+        joules, energy = (self.reading.joules if self.reading is not None else None), "not metered"
+        if self.reading is not None and joules is not None:
+            part = self.reading.time_s < time_s  # resumed: the time is of all sittings, the reading of the last
+            energy = f"{joules:.3g} J" + (f" in the {self.reading.time_s:.3g} s since it was resumed" if part else "")
         rows = {
             "rule": repr(self.algorithm),
             "data": repr(self.data),
@@ -162,7 +165,7 @@ class FitResult:
             "validation accuracy": "none was finite" if self.val_accuracy is None else f"{100 * self.val_accuracy:.2f} %",
             "passes": str(self.passes),
             "time": f"{time_s:.3g} s",
-            "energy": "not metered" if joules is None else f"{joules:.3g} J",
+            "energy": energy,
         }
         return as_html(rows, [entry.val_accuracy for entry in self.history])
 

@@ -37,7 +37,7 @@ from bpfree.train.tiers import Stepper, check_tier, stepper
 __all__ = ["BATCH_SIZE", "Progress", "initialise", "training"]
 
 BATCH_SIZE = 64
-"""Examples in a step where nothing else is said."""
+"""Examples in a step by default."""
 
 
 @dataclass(frozen=True)
@@ -54,7 +54,8 @@ class Progress:
         train_loss: mean over the pass of the learning blocks' losses.
         best: best value of this phase so far.
         improved: whether this pass was the best of its phase.
-        time_s, joules: since the window opened, validation included.
+        time_s: since training began, validation included; the sittings of a resumed training add up.
+        joules: since the window opened, validation included; None after a resumption, since no sitting has the joules of another.
         eval_time_s: seconds of validation so far.
         diverged: the loss or the validation scores became NaN or infinite; training has ended.
         steps, examples: so far, counted by the loop, not by the rule.
@@ -182,7 +183,7 @@ def training(
     if checkpoint is not None and checkpoint.exists():
         cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
         _take_up(cursor, phases, stop, snapshot)
-    started_s = cursor.time_s
+    started_s, resumed = cursor.time_s, bool(cursor.history)
     lrs = tuple(float(optimiser.lr) for optimiser in state.optimisers())
     take_step = stepper(tier, algorithm, net, state, precision)
     run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs, take_step, precision)
@@ -219,7 +220,7 @@ def training(
                 best=watch.best,
                 improved=improved,
                 time_s=cursor.time_s,
-                joules=run.clock.joules_so_far(),
+                joules=None if resumed else run.clock.joules_so_far(),
                 eval_time_s=cursor.eval_time_s,
                 diverged=diverged,
                 steps=cursor.steps,
@@ -335,7 +336,7 @@ def _mean_loss(losses: list[Tensor], sizes: list[int]) -> float:
 def _seed(draws: int, device: torch.device) -> None:
     """As ``torch.manual_seed``, for the processor and one GPU.
 
-    That one queues a call for every device that torch knows, each with the caller's stack as text, and loads torch's compiler.
+    That one queues a call for every device of torch, each with the caller's stack as text, and loads torch's compiler.
     """
     torch.default_generator.manual_seed(draws)
     if device.type == "cuda":

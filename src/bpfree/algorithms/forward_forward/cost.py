@@ -4,9 +4,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from bpfree.algorithms._cost import Moment, Shape, one_after_another
+from bpfree.algorithms._cost import Cost, Moment, Shape, one_after_another
 
-__all__ = ["evaluation_macs", "learn_macs", "moments"]
+__all__ = ["cost_of", "evaluation_macs", "learn_macs", "moments"]
+
+
+def cost_of(s: Shape, negatives: str, *, first_voting: int, paints_in_weights: bool, head: bool, by_head: bool) -> Cost:
+    """What a step and an evaluation cost; None where it is not written down.
+
+    Args:
+        negatives: uniform, hard or hybrid.
+        first_voting: index of the first block that votes.
+        paints_in_weights: whether a first dense block looks its label columns up.
+        head: whether a head learns.
+        by_head: whether it predicts.
+    """
+    evaluation = evaluation_macs(s, first_voting=first_voting, paints_in_weights=paints_in_weights, by_head=by_head)
+    if negatives == "hybrid":  # the masks of hybrid images are blurred by a convolution of their own
+        return Cost(learn=None, evaluation=evaluation)
+    hard = negatives == "hard"
+    return Cost(
+        learn=learn_macs(s, first_voting=first_voting, paints_in_weights=paints_in_weights, head=head, hard=hard),
+        evaluation=evaluation,
+        moments=() if hard else tuple(moments(s, first_voting=first_voting, by_head=by_head)),
+    )
 
 
 def _once(s: Shape, paints_in_weights: bool) -> int:

@@ -1,4 +1,4 @@
-"""The passes of Forward-Forward that predict: the neutral one, which the head reads, and one with every label painted in."""
+"""The passes of Forward-Forward: of learning rows through a block, the neutral one for the head, and one with every label."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from typing import TypeGuard
 import torch
 from torch import Tensor
 
-from bpfree.algorithms._closed_form import block_activity
+from bpfree.algorithms._closed_form import Saved, block_activity, block_forward
 from bpfree.algorithms.forward_forward.label_inputs import called
 from bpfree.algorithms.forward_forward.overlay import (
+    Picture,
+    activities,
     activity_of_all,
     blank_picture,
     label_columns,
@@ -20,18 +22,39 @@ from bpfree.algorithms.forward_forward.overlay import (
     neutral_activity,
     product,
 )
+from bpfree.algorithms.forward_forward.rows import ForwardSlot, Rows
 from bpfree.nets import Block, Chain, DenseBlock
 from bpfree.numerics.goodness import GoodnessKind, goodness, length_normalise
 
 ROWS_BYTES = 512 * 1024
 """Activity that one sweep over the candidates holds at least, on a processor: about a core's second cache."""
 
-__all__ = ["class_goodness", "neutral_pass", "paints_in_weights"]
+__all__ = ["block_pass", "class_goodness", "neutral_pass", "paints_in_weights"]
 
 
 def paints_in_weights(block: Block, maths: str) -> TypeGuard[DenseBlock]:
     """Whether a first block looks the label columns of its weight up, instead of multiplying every labelling of an example."""
     return type(block) is DenseBlock and maths != "autograd"
+
+
+def block_pass(block: Block, slot: ForwardSlot, rows: Rows, maths: str) -> tuple[Tensor, Saved, Tensor | None]:
+    """The rows of a learning block.
+
+    Returns:
+        Activity of the learning rows (2n, *shape); what its gradients need, None where a picture came in; and activity of the
+        neutral rows (n, *shape), normalised in length, None where no head reads it.
+    """
+    saved = None
+    neutral_rows = rows.neutral
+    if isinstance(rows.learning, Picture):
+        assert isinstance(block, DenseBlock)  # by paints_in_weights
+        a, neutral_rows = activities(block, rows.learning, rows.labels, slot.label_weight, reads_neutral=rows.reads_neutral)
+    else:
+        call = None if slot.label_weight is None else called(block, slot.label_weight)
+        a, saved = block_forward(block, rows.learning, maths, call=call)
+        if neutral_rows is not None:
+            neutral_rows = block_activity(block, neutral_rows, statistics="batch", call=call)
+    return a, saved, None if neutral_rows is None else length_normalise(neutral_rows)
 
 
 def neutral_pass(

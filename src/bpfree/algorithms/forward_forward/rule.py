@@ -140,21 +140,16 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients, LocalAlgorithm
-from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, parameters_of
+from bpfree.algorithms._closed_form import block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, natural, number
-from bpfree.algorithms.forward_forward import cost, label_inputs
+from bpfree.algorithms.forward_forward import label_inputs
+from bpfree.algorithms.forward_forward.cost import cost_of
+from bpfree.algorithms.forward_forward.first import first_rows
 from bpfree.algorithms.forward_forward.loss import local_loss
-from bpfree.algorithms.forward_forward.overlay import (
-    Picture,
-    activities,
-    blank_picture,
-    label_gradients,
-    labelled,
-    neutral,
-)
-from bpfree.algorithms.forward_forward.passes import class_goodness, neutral_pass, paints_in_weights
+from bpfree.algorithms.forward_forward.overlay import Picture, label_gradients
+from bpfree.algorithms.forward_forward.passes import block_pass, class_goodness, neutral_pass
 from bpfree.algorithms.forward_forward.rows import ForwardSlot, ForwardState, HardBatch, Passed, Rows
 from bpfree.algorithms.forward_forward.weak import goodness_weaknesses
 from bpfree.data import Batch
@@ -165,7 +160,7 @@ from bpfree.numerics.goodness import length_normalise, row_squares
 from bpfree.numerics.handover import Handover
 from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import softmax_residual
-from bpfree.numerics.negatives import hard_labels, hybrid_images, wrong_labels
+from bpfree.numerics.negatives import hard_labels
 
 __all__ = ["ForwardForward"]
 
@@ -275,24 +270,8 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         return HardBatch(batch.x, batch.y, batch.key, batch.weight, wrong=wrong, head_input=h, product=picture_product)
 
     def enter(self, net: Chain, batch: Batch) -> Passed:
-        return Passed(self._painted(net, batch), ())
-
-    def _painted(self, net: Chain, batch: Batch) -> Rows:
-        """The rows that the first block receives."""
-        y, key, n_classes, x = batch.y, batch.key, net.n_classes, self._scaled(batch.x)
-        if self.negatives == "hybrid":
-            rows = torch.cat([x, hybrid_images(x, key)])
-            return Rows(length_normalise(rows), y, None, False)
-        wrong = batch.wrong if isinstance(batch, HardBatch) else wrong_labels(y, n_classes, key)
-        labels = torch.stack([y, wrong])  # (2, n): positives first
-        if paints_in_weights(net[0], self.maths):
-            picture = blank_picture(x, n_classes, reads_neutral=self._reads_rows_behind)
-            if isinstance(batch, HardBatch):
-                picture = picture._replace(product=batch.product)
-            return Rows(picture, labels, None, self._reads_rows_behind)
-        rows = torch.cat([labelled(x, row, n_classes) for row in labels])
-        neutral_rows = length_normalise(neutral(x, n_classes)) if self._reads_rows_behind else None
-        return Rows(length_normalise(rows), labels, neutral_rows, self._reads_rows_behind)
+        hybrid, x = self.negatives == "hybrid", self._scaled(batch.x)
+        return Passed(first_rows(net, batch, x, self.maths, hybrid=hybrid, reads_neutral=self._reads_rows_behind), ())
 
     def block_step(
         self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool, weight: Tensor | None = None
@@ -302,17 +281,8 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
     def _block_step(
         self, block: Block, slot: ForwardSlot, carry: Passed, y: Tensor, learn: bool, weight: Tensor | None, *, last: bool
     ) -> tuple[Passed, Tensor]:
-        rows, neutral_rows, labels = carry.rows.learning, carry.rows.neutral, carry.rows.labels
-        saved = None
-        if isinstance(rows, Picture):
-            assert isinstance(block, DenseBlock)  # by paints_in_weights
-            a, neutral_rows = activities(block, rows, labels, slot.label_weight, reads_neutral=carry.rows.reads_neutral)
-        else:
-            call = None if slot.label_weight is None else label_inputs.called(block, slot.label_weight)
-            a, saved = block_forward(block, rows, self.maths, call=call)
-            if neutral_rows is not None:
-                neutral_rows = block_activity(block, neutral_rows, statistics="batch", call=call)
-        neutral_rows = None if neutral_rows is None else length_normalise(neutral_rows)
+        rows, labels = carry.rows.learning, carry.rows.labels
+        a, saved, neutral_rows = block_pass(block, slot, carry.rows, self.maths)
         pairs, peers = self.loss == "symba", self.peer_normalisation > 0
         rows_in_memory = None if peers else features_in_memory(block, a)  # a running mean of peers has the order of features
         h = block.features(a) if rows_in_memory is None else rows_in_memory
@@ -370,13 +340,6 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
         return iter(rows.split([block.n_features for block in net], dim=1))
 
     def cost(self, shape: Shape, phase: Phase) -> Cost:
-        first_voting, paints, by_head = self._first_voting(len(shape.blocks)), self.maths != "autograd", self.inference == "head"
-        evaluation = cost.evaluation_macs(shape, first_voting=first_voting, paints_in_weights=paints, by_head=by_head)
-        if self.negatives == "hybrid":  # the masks of hybrid images are blurred by a convolution of their own: not written down
-            return Cost(learn=None, evaluation=evaluation)
-        hard = self.negatives == "hard"
-        return Cost(
-            learn=cost.learn_macs(shape, first_voting=first_voting, paints_in_weights=paints, head=self._has_head, hard=hard),
-            evaluation=evaluation,
-            moments=() if hard else tuple(cost.moments(shape, first_voting=first_voting, by_head=by_head)),
-        )
+        first_voting, head, by_head = self._first_voting(len(shape.blocks)), self._has_head, self.inference == "head"
+        paints = self.maths != "autograd"
+        return cost_of(shape, self.negatives, first_voting=first_voting, paints_in_weights=paints, head=head, by_head=by_head)

@@ -308,7 +308,7 @@ class Pepita(Algorithm[PepitaState]):
         self._mirror_once(net, state, batch, self.premirror_steps)
 
     def _mirror_once(self, net: Chain, state: PepitaState, batch: Batch, index: int) -> None:
-        """Step number ``index`` of a batch, and F composed anew."""
+        """Step number ``index`` of a batch, and F composed again."""
         mirrors = state.mirrors()
         mirror_(mirrors, net, batch.key, index, lr=state.hyper.mirror_lr, decay=state.hyper.mirror_decay)
         rescale_(mirrors, self._std(net))

@@ -39,7 +39,7 @@ def check_place(out: Path, suite: str, scale: float, rules: Mapping[str, Ruleset
         rules: by their key in the suite.
 
     Returns:
-        What is the matter with ``suite.json``, if it is damaged or missing and can be made anew; else nothing.
+        What is the matter with ``suite.json``, if it is damaged or missing and can be made again; else nothing.
 
     Raises:
         RunDirectoryError, RulesetError: it does; the message says what.
