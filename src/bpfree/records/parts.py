@@ -7,9 +7,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
 
-from bpfree.text import readable
-
 from bpfree.ends import EndReason
+from bpfree.text import readable
 
 __all__ = [
     "ByClass",
