@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms import Backprop, HeadSlot, MonoForward, State, Traits, number
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms.building import block_forward, block_gradients, cross_entropy, softmax_residual
 from bpfree.nets import Block, Chain
-from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,3 +208,16 @@ class TakesOnce(Honest):
         self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         return super().block_step(block, slot, carry * slot.temperature, y, learn, weight)
+
+
+class ConstantColumn(Honest):
+    """Nothing is wrong: one unit of each block says the same of every class, for ever, so that its true gradient is zero."""
+
+    def init(self, net: Chain, generator: torch.Generator) -> State:
+        state = super().init(net, generator)
+        for slot in state.slots:
+            slot.projection.detach()[:, 0] = 0.3
+        return state
+
+    def spoil_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
+        return [*gradients[:-1], torch.zeros_like(gradients[-1])]

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfree.bench.arm import Arm, parse_arms, with_control
+from bpfree.bench.declared import warn_of_not_searched, with_declared
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.bench.spaces import check_named
 from bpfree.rulesets import Ruleset
@@ -58,9 +59,11 @@ def checked(
     chosen = tuple(parse_arms(",".join(rules.plan.arms)) if arms is None else arms)
     if use == "compare" and rules.plan.control:
         chosen = with_control(chosen)
+    rules = with_declared(rules, chosen)
     check_supported(rules, chosen)  # before data are loaded
     if use in ("compare", "tune"):
         check_named(rules, chosen)
+        warn_of_not_searched(rules, chosen)
     setting = setting_of(rules)
     check_runnable(setting, chosen, searched=use != "train")
     setting.plan["arms"] = [arm.label for arm in chosen]

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bpfree.data.arrays import from_arrays
 from bpfree.data.dataset import Dataset
+from bpfree.data.given import dataset_of
 from bpfree.data.registry import check_name, load, names
 from bpfree.errors import UsageError, unknown_name
 from bpfree.functions import called, function_named, is_function_text, name_of
@@ -73,14 +72,4 @@ def load_any(
         check_name(source)
         return load(source, data_dir=data_dir, download=download, split_seed=split_seed, split=split, channels=channels)
     function, name = maker
-    made = called(function, name)
-    if isinstance(made, Dataset):
-        return dataclasses.replace(made, name=name) if made.name == "arrays" else made
-    if isinstance(made, Mapping):
-        return from_arrays(**made, name=name, split_seed=split_seed, split=split, channels=channels)
-    if isinstance(made, tuple) and len(made) == 2:
-        return from_arrays(*made, name=name, split_seed=split_seed, split=split, channels=channels)
-    raise UsageError(
-        f"{name} must return a bpfree Dataset, a pair (x, y), or the named arrays of bpfree.data.from_arrays, got a "
-        f"{type(made).__name__}"
-    )
+    return dataset_of(called(function, name), name, split_seed, split, channels)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from bpfree.catalogue import other_datasets
 from bpfree.data.axes import check_channels
 from bpfree.data.cifar import load_cifar
 from bpfree.data.dataset import Dataset
 from bpfree.data.digits import load_digits
+from bpfree.data.given import of_extension
 from bpfree.data.idx import load_idx
 from bpfree.data.npz import load_npz
 from bpfree.data.splits import check_seed
@@ -27,12 +29,12 @@ _OFFICIAL: dict[str, Callable[[str, Path | str | None, bool, int, Split], Datase
 
 
 def names() -> tuple[str, ...]:
-    """The registered names, the smallest data set first."""
-    return ("digits", "synthetic", *_OFFICIAL)
+    """The registered names, the smallest data set first, then those of other packages, which are not imported for it."""
+    return ("digits", "synthetic", *_OFFICIAL, *other_datasets())
 
 
 def describe() -> dict[str, str]:
-    """Name to one line of help."""
+    """Name to one line of help, of the package's own."""
     return {
         "digits": "1,797 real handwritten digits of 8 x 8, embedded (scikit-learn): the default",
         "mnist": "70,000 handwritten digits of 28 x 28; from --data-dir, or downloaded and checked by sha256",
@@ -55,6 +57,8 @@ def check_name(spec: str | Path) -> None:
     if text.lower().endswith(".npz"):
         return
     name, colon, options = text.partition(":")
+    if not isinstance(spec, Path) and name in other_datasets():
+        return
     if isinstance(spec, Path) or (
         name not in names()
         and (Path(text).is_file() or text.lower().endswith((".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")))
@@ -78,7 +82,8 @@ def load(
     """Load a data set onto the CPU.
 
     Args:
-        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz`` file.
+        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz`` file. A name may be
+            an entry point of the group ``bpfree.datasets`` of another package.
         data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``, ``cifar-100-python/``; by default
             the environment variable ``BPFREE_DATA``. What is not there is downloaded to the user's cache.
         download: false refuses to use the network.
@@ -99,9 +104,11 @@ def load(
     if text.lower().endswith(".npz"):
         return load_npz(text, split_seed, split, channels)
     check_channels(channels)
+    name, _, options = text.partition(":")
+    if name in other_datasets():
+        return of_extension(other_datasets()[name], text, split_seed, split, channels)
     if channels != "auto":
         raise UsageError(f"channels {channels} was asked, but the order of channels in {text} is known; leave it out")
-    name, _, options = text.partition(":")
     if name == "synthetic":
         return load_synthetic(parse_synthetic(options), split_seed, split)
     if name == "digits":

@@ -74,8 +74,7 @@ class Mathematics(ContractSetting):
         assert not changes, f"{path.name} no longer holds ({changes[0]}); if that is meant: {self._regenerate(algorithm)}"
 
     def _regenerate(self, algorithm: Algorithm) -> str:
-        words = golden.file_name(algorithm).removesuffix(".json").replace(",", ":")
-        return f"python -m bpfree.testing.golden {self.golden_folder()} {words}"
+        return f"python -m bpfree.testing.golden {self.golden_folder()} {golden.words_of(algorithm)}"
 
     @pytest.mark.parametrize("task", ["blobs", "digits"])
     def test_learns_an_easy_task(self, algorithm: Algorithm, task: str) -> None:
