@@ -64,9 +64,9 @@ def _not_searched(row: ArmRow, searches: Sequence[Mapping[str, Any]]) -> Iterato
     left = {name: value for entry in searches for name, value in (entry.get("not_searched") or {}).items()}
     if left:
         values = ", ".join(f"{name} ({_short(value)})" for name, value in sorted(left.items()))
-        yield Flag(
-            "not-searched", f"{values} of {row.label} {'was' if len(left) == 1 else 'were'} not searched: there is no range."
-        )
+        verb = "was" if len(left) == 1 else "were"
+        text = f"of {row.label}, {values} {verb} not searched: neither the rule nor the ruleset has a range."
+        yield Flag("not-searched", text)
 
 
 def _short_trials(table: Table, material: Material) -> Iterator[Flag]:

@@ -23,7 +23,7 @@ import torch
 from bpfree.algorithms import Algorithm, make, names, params, parse, rule_class
 from bpfree.errors import BpfreeError, UsageError
 from bpfree.files import write_atomic, writing
-from bpfree.functions import function_named
+from bpfree.functions import function_named, is_function_text
 from bpfree.nets import DenseBlock
 from bpfree.testing.bench import RuleOnNet, chain
 from bpfree.text import key_values
@@ -114,7 +114,7 @@ def words_of(algorithm: Algorithm) -> str:
 
 def _parse(words: str) -> Algorithm:
     name, *pairs = words.split(":")
-    if not pairs or "=" in pairs[0]:
+    if name in names() or not pairs or not is_function_text(f"{name}:{pairs[0]}"):
         return make(name, key_values(pairs, form="NAME:key=value:key=value", where=repr(words)))
     rule = function_named(f"{name}:{pairs[0]}")
     if not (isinstance(rule, type) and issubclass(rule, Algorithm)):
