@@ -30,6 +30,8 @@ class Tilted(Backprop):
 '''
 """Its class is derived from one that is final to type checkers alone."""
 
+UNBOUNDED = RULE.replace("number(1.0, above=0.0)", "1.0").replace('"tilted"', '"broken"')
+
 NETS = '''from bpfree.nets import mlp
 from torch import nn
 
@@ -117,6 +119,8 @@ def test_a_rule_without_references_is_told_to_write_them(install: Any, capsys: p
         ("Rule = 'text'", "bad:Rule", "is a str, not a class derived from bpfree.algorithms.Algorithm"),
         ("class Rule: pass", "bad:Rule", "is Rule, not a class derived from"),
         ("from bpfree.algorithms import Algorithm as Rule", "bad:Rule", "does not implement init, learn, scores, traits"),
+        ("raise SystemExit(3)", "bad:Rule", r"cannot be loaded \(SystemExit: 3\)"),
+        (UNBOUNDED, "bad:Tilted", "has a field tilt without a range; declare it with number, natural, choice or flag"),
         (RULE, "bad:Tilted", "has name = 'tilted'; the entry point and the class must agree"),
     ],
 )  # fmt: skip

@@ -6,6 +6,7 @@ theirs by entry points of the group ``bpfree.algorithms``, and write them with :
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
@@ -148,7 +149,7 @@ _OWN: tuple[type[Algorithm[Any]], ...] = (
 )
 
 
-_OWN_BY_NAME = {rule.name: rule for rule in _OWN}
+_OWN_BY_NAME: dict[str, type[Algorithm[Any]]] = {rule.name: rule for rule in _OWN}
 
 
 def registry() -> dict[str, type[Algorithm[Any]]]:
@@ -185,6 +186,9 @@ def rule_class(name: str) -> type[Algorithm[Any]]:
         raise extension.refused(f"does not implement {missing}")
     if getattr(rule, "name", None) != name:
         raise extension.refused(f"has name = {getattr(rule, 'name', None)!r}; the entry point and the class must agree")
+    for field in dataclasses.fields(rule):
+        if "range" not in field.metadata:
+            raise extension.refused(f"has a field {field.name} without a range; declare it with number, natural, choice or flag")
     return rule
 
 

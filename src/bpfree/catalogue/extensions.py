@@ -48,9 +48,9 @@ class Extension:
         return " and ".join(dict.fromkeys(map(_distribution, self.points)))
 
     @property
-    def module(self) -> str:
-        """Where it is written."""
-        return self.points[0].module
+    def place(self) -> str:
+        """Module and object, such as ``"my_package.nets:build"``."""
+        return " and ".join(dict.fromkeys(point.value for point in self.points))
 
     def load(self) -> Any:
         """What the entry point names; the caller checks its type with :meth:`refused`.
@@ -62,14 +62,14 @@ class Extension:
             values = " and ".join(f"{point.value} of {_distribution(point)}" for point in self.points)
             raise UsageError(f"the {self.kind} {self.name!r} is declared twice, as {values}; uninstall one of the packages")
         try:
-            return self.points[0].load()
-        except Exception as error:
+            return next(iter(self.points)).load()
+        except (Exception, SystemExit) as error:  # whatever another package's module raises
             reason = (str(error).splitlines() or [""])[0]
             raise self.refused(f"cannot be loaded ({type(error).__name__}: {reason})") from error
 
     def refused(self, why: str) -> UsageError:
         """An error that names the package: ``why`` follows its name, as in ``"is a str, not a function"``."""
-        what = f"the {self.kind} {self.name!r} of {self.distribution} ({self.points[0].value})"
+        what = f"the {self.kind} {self.name!r} of {self.distribution} ({self.place})"
         return UsageError(f"{what} {why}; update or uninstall that package")
 
 

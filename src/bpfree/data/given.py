@@ -48,4 +48,4 @@ def of_extension(extension: Extension, text: str, split_seed: int, split: Split 
         raise extension.refused(f"is a {type(function).__name__}, not a function that returns data")
     what = f"the data set {text!r}"
     options = options_read(function, key_values(text.split(":")[1:], form="NAME:key=value", where=what), what)
-    return dataset_of(called(lambda: function(**options), extension.points[0].value), text, split_seed, split, channels)
+    return dataset_of(called(lambda: function(**options), extension.place), text, split_seed, split, channels)

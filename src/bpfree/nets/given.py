@@ -49,4 +49,4 @@ def of_extension(extension: Extension, spec: Spec, in_shape: tuple[int, ...], n_
     def build(in_shape: tuple[int, ...], n_classes: int) -> Any:
         return function(in_shape, n_classes, **options)
 
-    return checked(called(build, extension.points[0].value, in_shape, n_classes), spec.text, in_shape, n_classes)
+    return checked(called(build, extension.place, in_shape, n_classes), spec.text, in_shape, n_classes)
