@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 
 from bpfree import report
-from bpfree.algorithms import Algorithm, params, registry
+from bpfree.algorithms import Algorithm, names, params, rule_class
 from bpfree.bench import Arm, ComparisonRun, RunDirectory, SilentObserver, fresh_path
 from bpfree.bench.bar import BarObserver
 from bpfree.bench.checked import arms_for, checked
@@ -140,7 +140,7 @@ def compare(
     factor = carbon_factor(country, grid_g_per_kwh)
     folder = None if data_dir is None else Path(data_dir)
 
-    arms = arms_for(chosen, "compare", None if rules is None else arms_of(rules))  # before data are loaded
+    chosen, arms = arms_for(chosen, "compare", None if rules is None else arms_of(rules))  # before data are loaded
     setting = prepare(
         chosen, source, given, where, data_dir=folder, channels=channels, factor=factor, estimate=estimate_energy,
         plan={"command": "bpfree.compare(...)"},
@@ -195,7 +195,7 @@ def _text(rule: Algorithm) -> str:
     """``name:key=value`` of what differs from the rule's defaults."""
     if not isinstance(rule, Algorithm):
         raise UsageError(f"rules must hold names or rules of bpfree.algorithms, got {rule!r}")
-    if registry().get(rule.name) is not type(rule):
+    if rule.name not in names() or rule_class(rule.name) is not type(rule):
         raise UsageError(
             f"{type(rule).__name__} is not registered as {rule.name!r}, and records name rules; declare it as an entry point of "
             "the group bpfree.algorithms"

@@ -43,8 +43,12 @@ def file_kind(spec: str | Path, names: Sequence[str] = ()) -> Kind | None:
     return None
 
 
-def check_spec(spec: str | Path, names: Sequence[str]) -> None:
+def check_spec(spec: str | Path, names: Sequence[str], others: Sequence[str] = ()) -> None:
     """Refuse what cannot be the name or the files of a data set.
+
+    Args:
+        names: of bpfree's own data sets.
+        others: of data sets of other packages, which read their options themselves.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -57,10 +61,12 @@ def check_spec(spec: str | Path, names: Sequence[str]) -> None:
     if kind is not None:
         return
     name, colon, options = text.partition(":")
+    if not isinstance(spec, Path) and name not in names and name in others:
+        return
     if isinstance(spec, Path) or (name not in names and (Path(text).is_file() or text.lower().endswith(_UNREADABLE))):
         raise UsageError(f"cannot read {text}: {_READS}")
     if name not in names:
-        raise unknown_name("data set", name, names)
+        raise unknown_name("data set", name, [*names, *others])
     if colon and name != "synthetic":
         raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
 

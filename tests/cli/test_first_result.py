@@ -6,7 +6,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from importlib.metadata import EntryPoint
 from pathlib import Path
 
 import pytest
@@ -14,7 +13,6 @@ import pytest
 from bpfree import catalogue, data, nets
 from bpfree.algorithms import registry
 from bpfree.bench import suites
-from bpfree.cli import run
 from bpfree.cli.options import RuleOptions
 from bpfree.errors import BpfreeError
 from bpfree.testing.catalogue import as_text, content
@@ -101,7 +99,7 @@ def test_the_catalogue_is_read_as_the_code_has_it() -> None:
         fields = dataclasses.fields(registry()[name])
         assert entry.defaults == {field.name: field.default for field in fields}
         assert entry.ranges == {field.name: field.metadata["range"] for field in fields}
-    assert {*catalogue.rules(), *catalogue.others()} == set(registry())
+    assert {*catalogue.rules(), *catalogue.other_rules()} == set(registry())
     assert catalogue.nets() == nets.describe()
     assert catalogue.datasets() == data.describe()
     for suite in suites.names():
@@ -135,24 +133,6 @@ def test_data_sets_are_refused_as_by_their_package(text: str) -> None:
         return "taken"
 
     assert answer(catalogue.check_dataset) == answer(data.check_name)
-
-
-def test_a_rule_of_another_package_is_loaded_to_be_listed(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    monkeypatch.syspath_prepend(str(Path(__file__).parents[1] / "testing"))
-    point = EntryPoint("renewing", "third_party_rule:Renewing", catalogue.ENTRY_POINT_GROUP)
-    monkeypatch.setattr(catalogue, "others", lambda: {"renewing": point})
-    catalogue.check_arm("renewing:anything=goes")  # its hyper-parameters are not known before it is loaded
-    assert run(["list", "rules", "--json"]) == 0
-    listed = json.loads(capsys.readouterr().out)["algorithms"]
-    assert list(listed) == sorted([*catalogue.rules(), "renewing"])
-    assert any(line.startswith("renew_every = ") for line in listed["renewing"])
-    assert run(["cite", "renewing"]) == 0
-    assert "@misc{nobody2026renewal," in capsys.readouterr().out
-    monkeypatch.setattr(sys.modules["third_party_rule"], "__doc__", "No references.")
-    assert run(["cite", "renewing"]) == 2
-    assert "renewing has no BibTeX in its docstring (third_party_rule)" in capsys.readouterr().err
 
 
 def test_every_option_that_changes_a_ruleset_is_looked_at() -> None:

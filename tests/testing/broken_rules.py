@@ -8,9 +8,8 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms import Backprop, HeadSlot, MonoForward, State, Traits, number
-from bpfree.algorithms._closed_form import block_forward, block_gradients
+from bpfree.algorithms.building import block_forward, block_gradients, cross_entropy, softmax_residual
 from bpfree.nets import Block, Chain
-from bpfree.numerics.losses import cross_entropy, softmax_residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -209,3 +208,48 @@ class TakesOnce(Honest):
         self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
         return super().block_step(block, slot, carry * slot.temperature, y, learn, weight)
+
+
+class ConstantColumn(Honest):
+    """Nothing is wrong: one unit of each block says the same of every class, for ever, so that its true gradient is zero."""
+
+    def init(self, net: Chain, generator: torch.Generator) -> State:
+        state = super().init(net, generator)
+        for slot in state.slots:
+            slot.projection.detach()[:, 0] = 0.3
+        return state
+
+    def spoil_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
+        return [*gradients[:-1], torch.zeros_like(gradients[-1])]
+
+
+class OtherWhenCompiled(Honest):
+    """Goes another way in the compiled step alone."""
+
+    def spoil_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
+        return [g.flip(0) for g in gradients] if torch.compiler.is_compiling() else gradients
+
+
+class NoisyWhenCompiled(ConstantColumn):
+    """Has a gradient in the compiled step where the eager one is zero."""
+
+    def spoil_gradients(self, gradients: list[Tensor]) -> list[Tensor]:
+        weight, *others = super().spoil_gradients(gradients)
+        return [weight + 0.01 if torch.compiler.is_compiling() else weight, *others]
+
+
+class RandomRead(Honest):
+    """Nothing is wrong: its loss reads a matrix that is fixed and random, another one in each number format."""
+
+    def init(self, net: Chain, generator: torch.Generator) -> State:
+        state = super().init(net, generator)
+        for slot in state.slots:
+            noise = torch.rand(slot.projection.shape, generator=generator, dtype=net.dtype) - 0.5
+            slot.register_buffer("noise", noise)
+        return state
+
+    def block_step(
+        self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Tensor, Tensor]:
+        a, loss = super().block_step(block, slot, carry, y, learn, weight)
+        return a, loss + (block.features(a) @ slot.get_buffer("noise").t()).abs().float().mean()

@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
+from third_party_rule import Renewing
 
 from bpfree.algorithms import ForwardForward, MonoForward
 from bpfree.testing import golden
@@ -36,6 +37,23 @@ def test_the_command_makes_the_folder(tmp_path: Path) -> None:
     assert json.loads((folder / "mono-forward.json").read_text())["algorithm"] == "mono-forward"
 
 
+def test_a_rule_that_is_not_installed_is_named_by_its_class(tmp_path: Path, capsys) -> None:
+    words = "third_party_rule:Renewing:renew_every=2"
+    assert golden.main([str(tmp_path), words]) == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["renewing,renew_every=2.json"]
+    assert golden.words_of(Renewing(renew_every=2)) == words
+    assert golden.words_of(STAGED) == "mono-forward:schedule=staged"
+    for wrong, told in {
+        "third_party_rule:Chain": "third_party_rule:Chain is no class derived from bpfree.algorithms.Algorithm",
+        "third_party_rule:Renewin": "did you mean Renewing",
+        "no_such_module:Rule": "there is no module no_such_module",
+        "third_party_rule:Renewing:tilt=1": "unknown hyper-parameter of renewing 'tilt'",
+    }.items():
+        assert golden.main([str(tmp_path), wrong]) == 2
+        message = capsys.readouterr().err
+        assert told in message and message.count("\n") == 1
+
+
 def test_the_command_explains_itself(capsys) -> None:
     assert golden.main([]) == 2
     assert "python -m bpfree.testing.golden DIR" in capsys.readouterr().out
@@ -45,6 +63,7 @@ def test_the_command_explains_itself(capsys) -> None:
     ("rules", "told"),
     [
         (["mono-forward:staged"], "NAME:key=value"),
+        (["frozen:staged"], "NAME:key=value"),
         (["mono-foward"], "did you mean mono-forward"),
         ([], "holds no trajectories; name rules behind it"),
     ],

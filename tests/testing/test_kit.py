@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,8 @@ FOUND_BY = [
     (broken.Climbs, "test_loss_falls_on_one_batch"),
     (broken.TorchsDice, "test_step_reads_nothing_but_its_arguments"),
     (broken.PythonRate, "test_compiled_equals_eager"),
+    (broken.OtherWhenCompiled, "test_compiled_equals_eager"),
+    (broken.NoisyWhenCompiled, "test_compiled_equals_eager"),
     (broken.Rebinds, "test_addresses_stay"),
     (broken.Counts, "test_step_reads_nothing_but_its_arguments"),
     (broken.Unregistered, "test_state_is_registered"),
@@ -76,6 +79,17 @@ def test_a_broken_rule_is_found(rule: type[Algorithm], check: str, tmp_path: Pat
 @pytest.mark.parametrize("check", sorted({check for rule, check in FOUND_BY if rule is not broken.Honest}))
 def test_an_honest_rule_passes(check: str, tmp_path: Path) -> None:
     Contract().run(check, broken.Honest(), tmp_path)
+
+
+def test_a_gradient_that_is_zero_is_no_difference(tmp_path: Path) -> None:
+    """Its rounding is another one in the compiled step, which Adam makes as long as any other."""
+    Contract().run("test_compiled_equals_eager", broken.ConstantColumn(), tmp_path)
+
+
+def test_a_fixed_random_matrix_may_be_read(tmp_path: Path) -> None:
+    """It is copied like what is learned: the draws of two number formats are not compared."""
+    contract = Contract()
+    contract.test_dtype_is_kept_and_sums_are_wide(broken.RandomRead(), "dense", torch.float32)
 
 
 class Theorem(Contract):
@@ -224,6 +238,20 @@ def test_problems_are_named() -> None:
     found = " | ".join(problems(Rule))
     for words in ("'Update' is missing", "hyper-parameter 'lr'", "numbered", "no doctest"):
         assert words in found
+
+
+def test_a_rule_without_a_paper_says_so_in_place_of_bibtex() -> None:
+    module = inspect.getmodule(MonoForward)
+    assert module is not None and module.__doc__ is not None
+    text = module.__doc__.partition("@article")[0]
+    annotations = {"__annotations__": MonoForward.__annotations__}
+    silent = problems(type("Rule", (MonoForward,), {"__doc__": text, **annotations}))
+    assert silent == [
+        "the section 'References' is empty",
+        "'References' has no BibTeX entry (@article{key, ... } with the brackets at line ends); or write: There is no paper.",
+    ]
+    unpublished = re.sub(r"^1\. The last.*?^Defaults", "None.\n\nDefaults", text, flags=re.MULTILINE | re.DOTALL)
+    assert problems(type("Rule", (MonoForward,), {"__doc__": unpublished + "There is no paper.\n", **annotations})) == []
 
 
 def test_problems_of_defaults_are_named() -> None:

@@ -27,7 +27,7 @@ None: as backprop.
 
 Deviations from the paper
 -------------------------
-1. There is no paper.
+None.
 
 Defaults
 --------
@@ -44,11 +44,7 @@ It is no better than backprop.
 
 References
 ----------
-@misc{nobody2026renewal,
-  title  = {A Rule of Somebody Else},
-  author = {Nobody},
-  year   = {2026}
-}
+There is no paper.
 """
 
 from __future__ import annotations
@@ -59,22 +55,18 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import (
-    BlockGradients,
-    Cost,
-    NetState,
-    Phase,
-    Shape,
-    Traits,
-    Upkeep,
+from bpfree.algorithms import BlockGradients, Cost, NetState, Phase, Shape, Traits, Upkeep, natural
+from bpfree.algorithms.building import (
     block_forward,
     block_gradients,
-    natural,
+    class_scores,
+    hyper_of,
+    loss_and_residual,
+    new_optimiser,
+    uses_autograd,
 )
 from bpfree.data import Batch
 from bpfree.nets import Chain, DenseBlock
-from bpfree.numerics.local import class_scores
-from bpfree.numerics.losses import loss_and_residual
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,11 +75,11 @@ class Renewing(BlockGradients[NetState[Any]]):
     renew_every: int = natural(10)
 
     def traits(self, net: Chain) -> Traits:
-        return Traits(1.0, len(net) + 1, local=False, autograd=self._uses_autograd(net), trains_output=True, extra_parameters=0)
+        return Traits(1.0, len(net) + 1, local=False, autograd=uses_autograd(self, net), trains_output=True, extra_parameters=0)
 
     def init(self, net: Chain, generator: torch.Generator) -> NetState[Any]:
         net.reset_parameters(generator)
-        return NetState(self._hyper(net), self._optimiser(list(net.parameters())))
+        return NetState(hyper_of(self, net), new_optimiser(self, list(net.parameters())))
 
     @torch.no_grad()
     def learn(self, net: Chain, state: NetState[Any], batch: Batch, phase: Phase) -> Tensor:

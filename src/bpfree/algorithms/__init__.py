@@ -1,19 +1,21 @@
-"""Learning rules: a file or a package each, its mathematics in the docstring. Third parties add theirs by the entry point below.
+"""Learning rules: a file or a package each, its mathematics in the docstring.
 
-A rule is an :class:`Algorithm`; ``step``, ``check_net``, ``reset`` and the like are functions that take one.
+A rule is an :class:`Algorithm`; ``step``, ``check_net``, ``reset`` and the like are functions that take one. Other packages add
+theirs by entry points of the group ``bpfree.algorithms``, and write them with :mod:`bpfree.algorithms.building`.
 """
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
-from functools import cache
-from importlib.metadata import entry_points
+from contextlib import suppress
 from typing import Any
 
 from bpfree.algorithms._base import Algorithm, BlockGradients, ChoosesReadout, KnownWeaknessWarning, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features, has_closed_form
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
+from bpfree.algorithms._documentation import bibtex_of, documentation, has_no_paper
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
 from bpfree.algorithms._running import (
     check_net,
@@ -53,13 +55,12 @@ from bpfree.algorithms.mono_forward import BEST_PREFIX, MonoForward
 from bpfree.algorithms.pepita import Pepita
 from bpfree.algorithms.sign_symmetry import SignSymmetry
 from bpfree.algorithms.spatial_goodness import SpatialGoodness
-from bpfree.catalogue import ENTRY_POINT_GROUP
-from bpfree.errors import unknown_name
+from bpfree.catalogue import other_rules
+from bpfree.errors import UsageError, unknown_name
 from bpfree.nets.orthogonal import NotOrthogonalWarning
 
 __all__ = [
     "BEST_PREFIX",
-    "ENTRY_POINT_GROUP",
     "Algorithm",
     "Backprop",
     "BlockGradients",
@@ -95,6 +96,7 @@ __all__ = [
     "Traits",
     "Upkeep",
     "Value",
+    "bibtex_of",
     "block_activity",
     "block_forward",
     "block_gradients",
@@ -103,10 +105,12 @@ __all__ = [
     "check_weights",
     "choice",
     "cost_of",
+    "documentation",
     "features_of",
     "flag",
     "frozen_features",
     "has_closed_form",
+    "has_no_paper",
     "make",
     "maths_used",
     "model_tensors",
@@ -120,6 +124,7 @@ __all__ = [
     "readout_field",
     "registry",
     "reset",
+    "rule_class",
     "shape_of",
     "step",
     "warn_of_weaknesses",
@@ -144,27 +149,54 @@ _OWN: tuple[type[Algorithm[Any]], ...] = (
 )
 
 
-@cache
+_OWN_BY_NAME: dict[str, type[Algorithm[Any]]] = {rule.name: rule for rule in _OWN}
+
+
 def registry() -> dict[str, type[Algorithm[Any]]]:
-    """Name to class of every rule that is installed: ours, then those of third parties."""
-    rules = {rule.name: rule for rule in _OWN}
-    for point in entry_points(group=ENTRY_POINT_GROUP):
-        rules.setdefault(point.name, point.load())
+    """Name to class of every rule that is installed: ours, then those of other packages that can be loaded."""
+    rules = dict(_OWN_BY_NAME)
+    for name in other_rules():
+        with suppress(UsageError):  # whoever needs the rule asks for it by name, and is told
+            rules[name] = rule_class(name)
     return rules
 
 
 def names() -> tuple[str, ...]:
-    """Registered names, sorted."""
-    return tuple(sorted(registry()))
+    """Registered names, sorted; nothing of another package is imported for it."""
+    return tuple(sorted([*_OWN_BY_NAME, *other_rules()]))
+
+
+def rule_class(name: str) -> type[Algorithm[Any]]:
+    """The class of a rule by name.
+
+    Raises:
+        UsageError: an unknown rule (with the nearest names), or an entry point of another package (which is named) that cannot be
+            loaded, or is no rule of this name.
+    """
+    if name in _OWN_BY_NAME:
+        return _OWN_BY_NAME[name]
+    extension = other_rules().get(name)
+    if extension is None:
+        raise unknown_name("algorithm", name, names())
+    rule = extension.load()
+    if not (isinstance(rule, type) and issubclass(rule, Algorithm)):
+        kind = rule.__name__ if isinstance(rule, type) else f"a {type(rule).__name__}"
+        raise extension.refused(f"is {kind}, not a class derived from bpfree.algorithms.Algorithm")
+    if missing := ", ".join(sorted(rule.__abstractmethods__)):
+        raise extension.refused(f"does not implement {missing}")
+    if getattr(rule, "name", None) != name:
+        raise extension.refused(f"has name = {getattr(rule, 'name', None)!r}; the entry point and the class must agree")
+    for field in dataclasses.fields(rule):
+        if "range" not in field.metadata:
+            raise extension.refused(f"has a field {field.name} without a range; declare it with number, natural, choice or flag")
+    return rule
 
 
 def make(name: str, params: Mapping[str, str | Value] | None = None) -> Algorithm[Any]:
     """Build a rule by name; values may be text, as on the command line.
 
     Raises:
-        UsageError: an unknown rule or hyper-parameter (with the nearest names), or a value out of range.
+        UsageError: as :func:`rule_class`; an unknown hyper-parameter (with the nearest names), or a value out of range.
     """
-    rule = registry().get(name)
-    if rule is not None:
-        return rule(**parse(name, rule, params or {}))
-    raise unknown_name("algorithm", name, registry())
+    rule = rule_class(name)
+    return rule(**parse(name, rule, params or {}))

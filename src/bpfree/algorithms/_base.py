@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import dataclasses
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Generic, Self, TypeVar, final
 
@@ -56,6 +56,10 @@ class Algorithm(ABC, Generic[S]):
     """Settings beside the plain rule that cost something else (``"update=in-sweep"``), for tables of costs."""
     weighs_classes: ClassVar[bool] = False
     """Whether ``learn`` counts each example ``batch.weight`` times; data with class weights are refused otherwise."""
+    search_space: ClassVar[Mapping[str, Any]] = {}
+    """Ranges of a rule of another package, which no ruleset knows: ``{"beta": (0.1, 10.0)}``, see
+    :mod:`bpfree.rulesets.declared`. A ruleset that names the rule has the last word. Those of this package are in
+    ``rulesets/standard/spaces.yaml``."""
 
     lr: float = number(1e-3, above=0.0)
     weight_decay: float = number(0.0, low=0.0)

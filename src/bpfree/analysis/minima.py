@@ -13,7 +13,7 @@ from typing import Any
 import torch
 
 from bpfree import nets
-from bpfree.algorithms import NotOrthogonalWarning, params, registry
+from bpfree.algorithms import NotOrthogonalWarning, params
 from bpfree.data import Dataset
 from bpfree.errors import DataError, UsageError
 from bpfree.models import Model, load
@@ -96,7 +96,7 @@ def _labels(models: Sequence[Model]) -> list[str]:
     labels = []
     for model in models:
         rule = model.algorithm
-        defaults = {f.name: f.default for f in dataclasses.fields(registry()[rule.name])}
+        defaults = {f.name: f.default for f in dataclasses.fields(type(rule))}
         rivals = [params(other.algorithm) for other in models if other.algorithm.name == rule.name]
         parts = [rule.name]
         for key, value in params(rule).items():

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bpfree.bench.arm import Arm, parse_arms, with_control
+from bpfree.bench.declared import warn_of_not_searched, with_declared
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.bench.spaces import check_named
 from bpfree.rulesets import Ruleset
@@ -39,8 +40,9 @@ class Checked:
                 yield short
 
 
-def arms_for(rules: Ruleset, use: str, arms: Sequence[Arm] | None = None) -> tuple[Arm, ...]:
-    """The arms of a command, with the control of a comparison where the ruleset asks for one.
+def arms_for(rules: Ruleset, use: str, arms: Sequence[Arm] | None = None) -> tuple[Ruleset, tuple[Arm, ...]]:
+    """The arms of a command, with the control of a comparison where the ruleset asks for one; and the ruleset with the search
+    ranges that rules of other packages declare.
 
     Args:
         use: name of the command.
@@ -52,10 +54,12 @@ def arms_for(rules: Ruleset, use: str, arms: Sequence[Arm] | None = None) -> tup
     chosen = tuple(parse_arms(",".join(rules.plan.arms)) if arms is None else arms)
     if use == "compare" and rules.plan.control:
         chosen = with_control(chosen)
+    rules = with_declared(rules, chosen)
     check_supported(rules, chosen)
     if use in ("compare", "tune"):
         check_named(rules, chosen)
-    return chosen
+        warn_of_not_searched(rules, chosen)
+    return rules, chosen
 
 
 def checked(setting: Setting, arms: tuple[Arm, ...], use: str, seeds: Sequence[int] | None = None) -> Checked:

@@ -10,6 +10,7 @@ from typing import Any
 import optuna
 
 from bpfree.bench.arm import Arm
+from bpfree.bench.declared import not_searched
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import fixed_though_searched
 from bpfree.records import TuningCost
@@ -148,6 +149,8 @@ def tuned_of(
         "trials_at_once": max((trial.at_once for trial in tried), default=1),
         "compile_time_s": max((trial.compile_time_s for trial in tried if trial.compile_time_s is not None), default=None),
     }
+    if left := not_searched(under.rules, arm):
+        row["not_searched"] = left
     return Tuned(arm, best, accuracy, cost, row)
 
 

@@ -12,7 +12,7 @@ from bpfree.errors import RulesetError
 from bpfree.rulesets import Range, Ruleset, ranges_of
 from bpfree.rulesets.ranges import EVERY_RULE
 
-__all__ = ["check_named", "check_spaces", "distribution", "fixed_though_searched", "space_for"]
+__all__ = ["check_named", "check_spaces", "distribution", "fixed_though_searched", "searched_names", "space_for"]
 
 
 def space_for(rules: Ruleset, arm: Arm) -> dict[str, Range]:
@@ -26,6 +26,12 @@ def space_for(rules: Ruleset, arm: Arm) -> dict[str, Range]:
 def fixed_though_searched(rules: Ruleset, arm: Arm) -> list[str]:
     """Hyper-parameters that the arm fixes although the ruleset searches them: the arm is not tuned as the others are."""
     return [name for name in _searched(rules, arm) if name in arm.fixed] if rules.search.trials else []
+
+
+def searched_names(rules: Ruleset, rule: str) -> set[str]:
+    """What the ruleset names for a rule, under whatever options; also what it takes out of the search."""
+    spaces = rules.search.spaces or {}
+    return {name for key, ranges in spaces.items() if key.partition(":")[0] == rule for name in ranges}
 
 
 def _searched(rules: Ruleset, arm: Arm) -> dict[str, Range]:

@@ -37,6 +37,7 @@ class TunedRow(BaseModel):
         best_trial: number of the best trial, None where nothing was searched.
         passes_per_run, examples_per_run, n_validation: of a measured run, to be held against those of a trial.
         unequal_search: hyper-parameters that the arm fixes although the ruleset searches them.
+        not_searched: numbers of a rule of another package that have no range, with their values; left out where there are none.
         tried: values, validation accuracy, seed, passes and ``diverged`` of every trial, in order.
         trials_at_once: processes that shared the search; where there were several, the seconds of its trials overlap.
         compile_time_s: seconds for which a process compiled for them; not in ``time_s``. None where nothing is compiled.
@@ -71,6 +72,7 @@ class TunedRow(BaseModel):
     examples_per_run: int | None = None
     n_validation: int | None = None
     unequal_search: list[str] | None = None
+    not_searched: dict[str, float] | None = None
     tried: list[dict[str, Any]] | None = None
     trials_at_once: int | None = None
     compile_time_s: float | None = None

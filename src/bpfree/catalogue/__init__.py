@@ -1,7 +1,7 @@
 """What can be named on the command line, without importing torch: rules with their hyper-parameters, nets, data sets, suites.
 
 ``bpfree list``, ``bpfree cite`` and the refusal of a misspelt name need no more. ``catalogue.json`` is made of the code by
-``python -m bpfree.testing.catalogue``; a test compares them. Rules of other packages are found by their entry points.
+``python -m bpfree.testing.catalogue``; a test compares them. What other packages add is found by its entry points.
 """
 
 from __future__ import annotations
@@ -9,20 +9,22 @@ from __future__ import annotations
 import json
 import math
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from bpfree.catalogue.extensions import GROUPS, Extension, Kind, extensions, options_read
 from bpfree.errors import DeviceError, unknown_name
 from bpfree.fields import Admitted, Value, hold, read
 from bpfree.functions import is_function_text
 from bpfree.sources import check_spec
 
 __all__ = [
-    "ENTRY_POINT_GROUP",
     "FILE",
+    "GROUPS",
+    "Extension",
     "RuleEntry",
     "check_arm",
     "check_dataset",
@@ -32,12 +34,13 @@ __all__ = [
     "check_suite",
     "datasets",
     "nets",
-    "others",
+    "options_read",
+    "other_datasets",
+    "other_nets",
+    "other_rules",
+    "other_spaces",
     "rules",
 ]
-
-ENTRY_POINT_GROUP = "bpfree.algorithms"
-"""Packages that declare an entry point of this group (name = "package.module:Class") add a rule."""
 
 FILE = Path(__file__).with_name("catalogue.json")
 
@@ -91,10 +94,28 @@ def rules() -> dict[str, RuleEntry]:
     }
 
 
-@cache
-def others() -> dict[str, EntryPoint]:
-    """Entry points of the rules of other packages, by name; they are not loaded."""
-    return {point.name: point for point in entry_points(group=ENTRY_POINT_GROUP) if point.name not in rules()}
+def other_rules() -> dict[str, Extension]:
+    """The rules of other packages, by name; they are not loaded. A name of the package itself cannot be taken, here and below."""
+    return _beside("rule", rules())
+
+
+def other_nets() -> dict[str, Extension]:
+    """The families of nets of other packages, likewise."""
+    return _beside("net", nets())
+
+
+def other_datasets() -> dict[str, Extension]:
+    """The data sets of other packages, likewise."""
+    return _beside("data set", datasets())
+
+
+def other_spaces() -> dict[str, Extension]:
+    """Search spaces that packages declare for rules of other packages, by the name of the rule, likewise."""
+    return _beside("search space", rules())
+
+
+def _beside(kind: Kind, ours: Iterable[str]) -> dict[str, Extension]:
+    return {name: extension for name, extension in extensions(kind).items() if name not in ours}
 
 
 def nets() -> dict[str, str]:
@@ -113,8 +134,8 @@ def check_rule(name: str) -> None:
     Raises:
         UnknownNameError: with the nearest names.
     """
-    if name not in rules() and name not in others():
-        raise unknown_name("algorithm", name, [*rules(), *others()])
+    if name not in rules() and name not in other_rules():
+        raise unknown_name("algorithm", name, [*rules(), *other_rules()])
 
 
 def check_arm(text: str) -> None:
@@ -139,8 +160,8 @@ def check_net(text: str) -> None:
         UnknownNameError: with the nearest names.
     """
     family = text.partition(":")[0]
-    if family not in nets() and not is_function_text(text):
-        raise unknown_name("net", family, nets())
+    if family not in nets() and not is_function_text(text) and family not in other_nets():
+        raise unknown_name("net", family, [*nets(), *other_nets()])
 
 
 def check_dataset(text: str) -> None:
@@ -150,7 +171,7 @@ def check_dataset(text: str) -> None:
         UnknownNameError: there is no such data set.
         UsageError: options that the data set does not take, or a file of another kind.
     """
-    check_spec(text, [name for name in datasets() if name.islower()])
+    check_spec(text, [name for name in datasets() if name.islower()], tuple(other_datasets()))
 
 
 def check_device(text: str) -> None:

@@ -308,5 +308,19 @@ def cite(
     return cite_command(algorithms)
 
 
+@app.command("new-rule")
+def new_rule(
+    name: Annotated[str, typer.Argument(help="Of the rule, such as my-rule.")],
+    to: Annotated[Path | None, typer.Option(help="Where the folder NAME is made; by default here.")] = None,
+) -> int:
+    """A package with a working rule, its tests and its entry point, from which you write your own.
+
+    Example: bpfree new-rule my-rule --to packages
+    """
+    from bpfree.cli.new_rule import new_rule_command
+
+    return new_rule_command(name, to)
+
+
 app.add_typer(measure_app, name="measure")
 app.add_typer(analyse_app, name="analyse")

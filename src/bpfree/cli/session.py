@@ -28,8 +28,7 @@ def check(request: Request, use: str, arms: Sequence[Arm] | None = None, seeds: 
     Raises:
         BpfreeError: a ruleset, data, net, device or country that cannot be used, or an arm that cannot be trained so.
     """
-    rules = request.rules(use)
-    chosen = arms_for(rules, use, arms)  # before data are loaded
+    rules, chosen = arms_for(request.rules(use), use, arms)  # before data are loaded
     return checked(request.setting(rules), chosen, use, seeds)
 
 

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-import re
-import sys
 from collections.abc import Sequence
-from importlib.metadata import EntryPoint
 from typing import Any
 
 import typer
 
 from bpfree import catalogue
 from bpfree.cli.output import console, print_indented, print_json
-from bpfree.errors import UsageError, unknown_name
+from bpfree.errors import BpfreeError, UsageError, unknown_name
 
 __all__ = ["cite_command", "list_command"]
 
@@ -50,11 +47,11 @@ def _listed(kind: str) -> dict[str, Any]:
 
         return {name: rulesets.in_words(rulesets.load(name)) for name in rulesets.names()}
     if kind == "nets":
-        return catalogue.nets()
+        return catalogue.nets() | {name: _of_function(each) for name, each in catalogue.other_nets().items()}
     if kind == "datasets":
-        return catalogue.datasets()
+        return catalogue.datasets() | {name: _of_function(each) for name, each in catalogue.other_datasets().items()}
     ours = {name: [entry.words, *_hyper_parameters(entry)] for name, entry in catalogue.rules().items()}
-    theirs = {name: _of_another_package(point) for name, point in catalogue.others().items()}
+    theirs = {name: _of_another_package(name, each) for name, each in catalogue.other_rules().items()}
     return dict(sorted((ours | theirs).items()))
 
 
@@ -62,30 +59,56 @@ def _hyper_parameters(entry: catalogue.RuleEntry) -> list[str]:
     return [f"{name} = {entry.defaults[name]} ({admitted.words()})" for name, admitted in entry.ranges.items()]
 
 
-def _of_another_package(point: EntryPoint) -> list[str]:
-    rule = point.load()
+def _of_another_package(name: str, extension: catalogue.Extension) -> list[str]:
+    """What a rule says of itself, what is searched of it, and where it comes from; or why it cannot be loaded."""
+    from bpfree.algorithms import documentation, rule_class  # deferred: torch
+    from bpfree.bench.declared import search_space_of
+
+    try:
+        rule, spaces = rule_class(name), search_space_of(name)
+    except BpfreeError as error:
+        return [str(error)]
+    searched = [
+        f"searched{f' with {options}' if options else ''}: {key} {bounds or 'not at all'}"
+        for options, ranges in ((at.partition(":")[2], ranges) for at, ranges in spaces.items())
+        for key, bounds in ranges.items()
+    ]
     fields = [f"{field.name} = {field.default} ({field.metadata['range'].words()})" for field in dataclasses.fields(rule)]
-    return [_documentation(rule).partition("\n")[0], *fields]
+    return [documentation(rule).partition("\n")[0], f"from {extension.distribution}", *fields, *searched]
 
 
-def _documentation(rule: type) -> str:
-    return inspect.getdoc(sys.modules[rule.__module__]) or ""
+def _of_function(extension: catalogue.Extension) -> str:
+    """The first line of a function's documentation, and where it comes from; or why it cannot be loaded."""
+    try:
+        words = (inspect.getdoc(extension.load()) or "").partition("\n")[0]
+    except BpfreeError as error:
+        return str(error)
+    return f"{words} (from {extension.distribution})".lstrip()
 
 
 def _bibtex(name: str) -> Sequence[str]:
-    """Of one rule.
+    """Of one rule; of a rule without a paper a comment that says so.
 
     Raises:
-        UsageError: there is no entry.
+        UsageError: there is no entry, and its documentation does not say that there is no paper.
     """
     if name in catalogue.rules():
-        module, cited = catalogue.rules()[name].module, catalogue.rules()[name].bibtex
-    else:
-        rule = catalogue.others()[name].load()
-        module, cited = rule.__module__, re.findall(r"^@\w+\{.*?^\}", _documentation(rule), re.MULTILINE | re.DOTALL)
-    if not cited:
-        raise UsageError(f"{name} has no BibTeX in its docstring ({module}); add it under References")
-    return cited
+        return _cited(name, catalogue.rules()[name].module, catalogue.rules()[name].bibtex)
+    from bpfree.algorithms import bibtex_of, has_no_paper, rule_class  # deferred: torch
+
+    rule = rule_class(name)
+    if has_no_paper(rule):
+        package = catalogue.other_rules()[name].distribution
+        return [f"% There is no paper of {name}; cite its code: {rule.__module__} of {package}"]
+    return _cited(name, rule.__module__, bibtex_of(rule))
+
+
+def _cited(name: str, module: str, entries: Sequence[str]) -> Sequence[str]:
+    if not entries:
+        raise UsageError(
+            f"{name} has no BibTeX in its docstring ({module}); add it under References, or write: There is no paper."
+        )
+    return entries
 
 
 def cite_command(algorithms: Sequence[str]) -> int:

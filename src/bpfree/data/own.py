@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from bpfree.data.arrays import from_arrays
 from bpfree.data.dataset import Dataset
+from bpfree.data.given import dataset_of, of_table
 from bpfree.data.registry import check_name, load, names
-from bpfree.data.tables import Table, from_table
+from bpfree.data.tables import Table
 from bpfree.errors import UsageError, unknown_name
 from bpfree.functions import called, function_named, is_function_text, name_of
 from bpfree.rulesets import Split
@@ -72,27 +71,11 @@ def load_any(
     if isinstance(source, Table):
         if channels != "auto":
             raise UsageError(f"channels {channels} was asked, but a table has no images; leave it out")
-        return _of_table(source, None, split_seed, split)
+        return of_table(source, None, split_seed, split)
     maker = function_of(source)
     if maker is None:
         assert isinstance(source, str | Path)
         check_name(source)
         return load(source, data_dir=data_dir, download=download, split_seed=split_seed, split=split, channels=channels)
     function, name = maker
-    made = called(function, name)
-    if isinstance(made, Dataset):
-        return dataclasses.replace(made, name=name) if made.name == "arrays" else made
-    if isinstance(made, Table):
-        return _of_table(made, name, split_seed, split)
-    if isinstance(made, Mapping):
-        return from_arrays(**made, name=name, split_seed=split_seed, split=split, channels=channels)
-    if isinstance(made, tuple) and len(made) == 2:
-        return from_arrays(*made, name=name, split_seed=split_seed, split=split, channels=channels)
-    raise UsageError(
-        f"{name} must return a bpfree Dataset or Table, a pair (x, y), or the named arrays of bpfree.data.from_arrays, got a "
-        f"{type(made).__name__}"
-    )
-
-
-def _of_table(table: Table, name: str | None, split_seed: int, split: Split | None) -> Dataset:
-    return from_table(table.source, table.target, split_column=table.split_column, name=name, split_seed=split_seed, split=split)
+    return dataset_of(called(function, name), name, split_seed, split, channels)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from bpfree.catalogue import other_datasets
 from bpfree.data.axes import check_channels
 from bpfree.data.cifar import load_cifar
 from bpfree.data.dataset import Dataset
 from bpfree.data.digits import load_digits
+from bpfree.data.given import of_extension
 from bpfree.data.idx import load_idx
 from bpfree.data.npy import load_folder, load_pair
 from bpfree.data.npz import load_npz
@@ -31,12 +33,12 @@ _OFFICIAL: dict[str, Callable[[str, Path | str | None, bool, int, Split], Datase
 
 
 def names() -> tuple[str, ...]:
-    """The registered names, the smallest data set first."""
-    return ("digits", "synthetic", *_OFFICIAL)
+    """The registered names, the smallest data set first, then those of other packages, which are not imported for it."""
+    return ("digits", "synthetic", *_OFFICIAL, *other_datasets())
 
 
 def describe() -> dict[str, str]:
-    """Name to one line of help."""
+    """Name to one line of help, of the package's own."""
     return {
         "digits": "1,797 real handwritten digits of 8 x 8, embedded (scikit-learn): the default",
         "mnist": "70,000 handwritten digits of 28 x 28; from --data-dir, or downloaded and checked by sha256",
@@ -57,7 +59,8 @@ def check_name(spec: str | Path) -> None:
         UnknownNameError: there is no such data set.
         UsageError: options that the data set does not take, or a file of another kind.
     """
-    check_spec(spec, names())
+    others = other_datasets()
+    check_spec(spec, [name for name in names() if name not in others], tuple(others))
 
 
 def load(
@@ -74,7 +77,7 @@ def load(
     Args:
         spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, the path of a
             ``.npz`` file, a pair ``x.npy,y.npy``, or the path of a folder of .npy files; for a table see
-            :func:`bpfree.data.from_table`.
+            :func:`bpfree.data.from_table`. A name may be an entry point of the group ``bpfree.datasets`` of another package.
         data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``, ``cifar-100-python/``; by default
             the environment variable ``BPFREE_DATA``. What is not there is downloaded to the user's cache.
         download: false refuses to use the network.
@@ -102,9 +105,11 @@ def load(
     check_channels(channels)
     if kind == "table":  # refused: nobody said which column holds the labels
         return from_table(spec, None)
+    name, _, options = text.partition(":")
+    if name in other_datasets():
+        return of_extension(other_datasets()[name], text, split_seed, split, channels)
     if channels != "auto":
         raise UsageError(f"channels {channels} was asked, but the order of channels in {text} is known; leave it out")
-    name, _, options = text.partition(":")
     if name == "synthetic":
         return load_synthetic(parse_synthetic(options), split_seed, split)
     if name == "digits":

@@ -22,7 +22,7 @@ from pydantic import ValidationError
 
 from bpfree import nets
 from bpfree._version import __version__
-from bpfree.algorithms import Algorithm, NotOrthogonalWarning, State, make, model_tensors, names, params, registry
+from bpfree.algorithms import Algorithm, NotOrthogonalWarning, State, make, model_tensors, names, params, rule_class
 from bpfree.data import Dataset
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
@@ -175,7 +175,7 @@ def _algorithm(path: Path, header: ModelHeader) -> Algorithm:
         raise UsageError(
             f"{path} was trained by a rule that is not installed here: {unknown_name('algorithm', header.algorithm, names())}"
         )
-    known = {field.name for field in dataclasses.fields(registry()[header.algorithm])}
+    known = {field.name for field in dataclasses.fields(rule_class(header.algorithm))}
     given = {name: value for name, value in header.params.items() if name in known or name != "maths"}
     try:  # maths was once recorded of rules that never read it
         return make(header.algorithm, given)

@@ -12,6 +12,7 @@ from torch import nn
 from bpfree.errors import UsageError, unknown_name
 from bpfree.functions import called, function_named, is_function_text, name_of
 from bpfree.nets.chain import Chain
+from bpfree.nets.given import checked
 from bpfree.nets.spec import Spec
 from bpfree.nets.split import from_module
 from bpfree.nets.zoo import build, names
@@ -32,7 +33,7 @@ def named(text: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
         UsageError: as :func:`bpfree.nets.build`; or the function is missing, raises, or returns a net of other shapes.
     """
     if text in _GIVEN:
-        return _checked(called(_GIVEN[text], text, in_shape, n_classes), text, in_shape, n_classes)
+        return checked(called(_GIVEN[text], text, in_shape, n_classes), text, in_shape, n_classes)
     if not is_function_text(text) or Spec(text).family in names():
         return build(text, in_shape, n_classes)
     try:
@@ -41,7 +42,7 @@ def named(text: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
         if str(error).startswith("there is no module"):
             raise UsageError(f"{unknown_name('net', Spec(text).family, names())} Or, for a net of your own: {error}") from None
         raise
-    return _checked(called(function, text, in_shape, n_classes), text, in_shape, n_classes)
+    return checked(called(function, text, in_shape, n_classes), text, in_shape, n_classes)
 
 
 def text_of(net: Any, in_shape: tuple[int, ...], n_classes: int) -> str:
@@ -89,16 +90,3 @@ def _digest(chain: Chain) -> str:
         sha.update(name.encode())
         sha.update(tensor.cpu().contiguous().flatten().double().numpy().tobytes())
     return sha.hexdigest()[:8]
-
-
-def _checked(net: Any, text: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
-    if isinstance(net, nn.Module) and not isinstance(net, Chain):
-        net = from_module(net, in_shape)
-    if not isinstance(net, Chain):
-        raise UsageError(f"{text} must return a bpfree.nets.Chain or an nn.Sequential, got a {type(net).__name__}")
-    if net.in_shape != tuple(in_shape) or net.n_classes != n_classes:
-        raise UsageError(
-            f"the net of {text} takes {net.in_shape} and has {net.n_classes} classes, but the data have examples of "
-            f"{tuple(in_shape)} and {n_classes} classes; build it from the arguments (in_shape, n_classes)"
-        )
-    return net

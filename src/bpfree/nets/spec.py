@@ -61,6 +61,11 @@ class Spec:
             raise UsageError(f"the net {self.text!r} takes one width, got {1 + len(others)}; write {example}")
         return first
 
+    def rest(self) -> dict[str, str]:
+        """Every option that was not asked for yet, as text."""
+        options, self._options = self._options, {}
+        return options
+
     def no_words(self) -> None:
         """Refuse words of a family that takes none."""
         if self.words:

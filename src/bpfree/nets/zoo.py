@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+from bpfree.catalogue import other_nets
 from bpfree.errors import UsageError, unknown_name
 from bpfree.nets.blocks import DenseBlock
 from bpfree.nets.chain import Chain
 from bpfree.nets.cnns import CNN_FAMILIES
+from bpfree.nets.given import of_extension
 from bpfree.nets.patches import PATCH_FAMILIES
 from bpfree.nets.residual import RESNET_FAMILIES
 from bpfree.nets.spec import Spec
@@ -72,12 +74,12 @@ _FAMILIES: dict[str, tuple[Callable[[Spec, tuple[int, ...], int], Chain], str]] 
 
 
 def names() -> tuple[str, ...]:
-    """Names that :func:`build` accepts, without their descriptions."""
-    return tuple(sorted(_FAMILIES))
+    """Names that :func:`build` accepts, without their descriptions; of other packages too, which are not imported for it."""
+    return tuple(sorted([*_FAMILIES, *other_nets()]))
 
 
 def describe() -> dict[str, str]:
-    """Name to one line of help."""
+    """Name to one line of help, of the package's own."""
     return {name: words for name, (_, words) in sorted(_FAMILIES.items())}
 
 
@@ -85,16 +87,20 @@ def build(spec: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     """Build the net that ``spec`` names for examples of ``in_shape``.
 
     Args:
-        spec: ``FAMILY[:WORDS][:key=value...]``, such as ``mlp:2x256``, ``mlp:50x128:activation=tanh`` or ``cnn3``.
+        spec: ``FAMILY[:WORDS][:key=value...]``, such as ``mlp:2x256``, ``mlp:50x128:activation=tanh`` or ``cnn3``; a family may
+            be an entry point of the group ``bpfree.nets`` of another package.
 
     Raises:
-        UsageError: an unknown family (with the nearest names), a depth or width below 1, an unknown option, or examples
-            that the net cannot take (naming the block).
+        UsageError: an unknown family (with the nearest names), a depth or width below 1, an unknown option, examples
+            that the net cannot take (naming the block), or another package's net that fails (naming the package).
     """
     read = Spec(spec)
-    if read.family not in _FAMILIES:
-        raise unknown_name("net", read.family, _FAMILIES)
-    net = _FAMILIES[read.family][0](read, tuple(in_shape), n_classes)
+    if read.family in _FAMILIES:
+        net = _FAMILIES[read.family][0](read, tuple(in_shape), n_classes)
+    elif read.family in other_nets():
+        net = of_extension(other_nets()[read.family], read, tuple(in_shape), n_classes)
+    else:
+        raise unknown_name("net", read.family, names())
     read.close()
     net.spec = spec
     return net

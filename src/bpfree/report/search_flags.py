@@ -30,6 +30,7 @@ def search_flags(table: Table, material: Material) -> Iterator[Flag]:
     yield from _short_trials(table, material)
     for row in table.rows:
         searches = _searches(row, table, material)
+        yield from _not_searched(row, searches)
         yield from _edges(row, searches)
         if len(searches) == 1:
             yield from _not_told_apart(row, searches[0])
@@ -56,6 +57,16 @@ def _searches(row: ArmRow, table: Table, material: Material) -> list[Mapping[str
     """What ``tuned.json`` says of the searches of one arm, one for each study and split."""
     wanted = (row.arm, *table.task)
     return [entry for entry in material.tuned if tuple(entry.get(key) for key in ("arm", "dataset", "net")) == wanted]
+
+
+def _not_searched(row: ArmRow, searches: Sequence[Mapping[str, Any]]) -> Iterator[Flag]:
+    """Hyper-parameters of a rule of another package for which neither it nor the ruleset has a range."""
+    left = {name: value for entry in searches for name, value in (entry.get("not_searched") or {}).items()}
+    if left:
+        values = ", ".join(f"{name} ({_short(value)})" for name, value in sorted(left.items()))
+        verb = "was" if len(left) == 1 else "were"
+        text = f"of {row.label}, {values} {verb} not searched: neither the rule nor the ruleset has a range."
+        yield Flag("not-searched", text)
 
 
 def _short_trials(table: Table, material: Material) -> Iterator[Flag]:

@@ -9,6 +9,7 @@
 """
 
 from bpfree.rulesets.changed import changed_rules
+from bpfree.rulesets.declared import declared_ranges, with_spaces
 from bpfree.rulesets.digest import digest, hashed_fields, short_digest
 from bpfree.rulesets.equal import check_equal, refuse_mixed
 from bpfree.rulesets.files import load, names, save
@@ -41,6 +42,7 @@ __all__ = [
     "Watch",
     "changed_rules",
     "check_equal",
+    "declared_ranges",
     "difference",
     "digest",
     "end_reason",
@@ -55,4 +57,5 @@ __all__ = [
     "short_digest",
     "standard_split",
     "stop_in",
+    "with_spaces",
 ]

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict, model_validator
 from bpfree.errors import RulesetError, unknown_name
 from bpfree.rulesets.numbers import Positive
 
-__all__ = ["EVERY_RULE", "Range", "Spaces", "all_names", "known_spaces", "named_spaces", "ranges_of"]
+__all__ = ["EVERY_RULE", "Range", "Spaces", "all_names", "known_spaces", "named_spaces", "names_rule", "ranges_of"]
 
 EVERY_RULE = "*"
 """The rule of a key that holds for all."""
@@ -79,6 +79,11 @@ def ranges_of(spaces: Mapping[str, Mapping[str, Range | None]], rule: str, optio
 def all_names(spaces: Mapping[str, Mapping[str, Range | None]]) -> tuple[str, ...]:
     """Every hyper-parameter that is searched for any rule, sorted: the dimensions of the sequence that all arms share."""
     return tuple(sorted({name for ranges in spaces.values() for name, bounds in ranges.items() if bounds is not None}))
+
+
+def names_rule(spaces: Mapping[str, Any], rule: str) -> bool:
+    """Whether a key is this rule, alone or with options."""
+    return any(_parsed(key)[0] == rule for key in spaces)
 
 
 @cache

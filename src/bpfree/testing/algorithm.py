@@ -12,6 +12,8 @@ and inherits every check. A rule that cannot be held to one says so by name, wit
 
 from __future__ import annotations
 
+import pytest
+
 from bpfree.algorithms import Algorithm
 from bpfree.testing._costs import Costs
 from bpfree.testing._mathematics import Mathematics
@@ -30,6 +32,7 @@ class AlgorithmContract(Mathematics, Place, Persistence, Costs):
         wrong = problems(type(algorithm))
         assert not wrong, "; ".join(wrong)
 
+    @pytest.mark.filterwarnings("ignore:.*too few to learn at usual learning rates")
     def test_docstring_example_runs(self, algorithm: Algorithm) -> None:
         """The doctest of the docstring passes."""
         failed = run_example(type(algorithm))

@@ -7,12 +7,12 @@ import doctest
 import inspect
 import io
 import re
-import sys
 from functools import cache
 
 from bpfree.algorithms import Algorithm
+from bpfree.algorithms._documentation import NO_PAPER, documentation, has_no_paper, sections
 
-__all__ = ["SECTIONS", "bibtex_problems", "docstring_of", "problems", "run_example", "sections"]
+__all__ = ["SECTIONS", "bibtex_problems", "problems", "run_example", "sections"]
 
 SECTIONS = (
     "Idea",
@@ -29,23 +29,9 @@ SECTIONS = (
 """Headings, in this order, each underlined with dashes; before them stands one line that says what the rule does."""
 
 
-def docstring_of(rule: type[Algorithm]) -> str:
-    """The docstring of the class if it has sections, else that of its module."""
-    of_class = inspect.cleandoc(rule.__doc__ or "")
-    if sections(of_class):
-        return of_class
-    return inspect.cleandoc(sys.modules[rule.__module__].__doc__ or "")
-
-
-def sections(text: str) -> dict[str, str]:
-    """Heading to body, in order."""
-    parts = re.split(r"^(\S.*)\n-{3,}[ \t]*$", text, flags=re.MULTILINE)
-    return {heading.strip(): body.strip("\n") for heading, body in zip(parts[1::2], parts[2::2], strict=True)}
-
-
 def problems(rule: type[Algorithm]) -> list[str]:
     """What the docstring of a rule lacks, one line each; empty if nothing."""
-    text = docstring_of(rule)
+    text = documentation(rule)
     parts = sections(text)
     lines = text.split("\n")
     wrong = []
@@ -58,8 +44,9 @@ def problems(rule: type[Algorithm]) -> list[str]:
         wrong.append(f"the sections stand in the order {', '.join(present)}; the order is {', '.join(SECTIONS)}")
     wrong += _symbol_problems(rule, parts.get("Symbols", ""))
     wrong += _default_problems(rule, parts.get("Defaults", ""))
-    wrong += _deviation_problems(parts.get("Deviations from the paper", ""))
-    wrong += bibtex_problems(parts.get("References", ""))
+    if not has_no_paper(rule):
+        wrong += _deviation_problems(parts.get("Deviations from the paper", ""))
+        wrong += bibtex_problems(parts.get("References", ""))
     if ">>>" not in parts.get("Example", ""):
         wrong.append("the section 'Example' has no doctest (>>> ...)")
     return wrong
@@ -113,7 +100,7 @@ def bibtex_problems(body: str) -> list[str]:
     """What is wrong with the BibTeX entries of a section."""
     entries = re.findall(r"^@\w+\{([^,\s]+),$(.*?)^\}$", body, flags=re.MULTILINE | re.DOTALL)
     if not entries:
-        return ["'References' has no BibTeX entry (@article{key, ... } with the brackets at line ends)"]
+        return [f"'References' has no BibTeX entry (@article{{key, ... }} with the brackets at line ends); or write: {NO_PAPER}"]
     wrong = []
     for key, fields in entries:
         if fields.count("{") != fields.count("}"):
@@ -129,7 +116,7 @@ def bibtex_problems(body: str) -> list[str]:
 @cache
 def run_example(rule: type[Algorithm]) -> str:
     """Run the doctest of the section 'Example'; returns what failed, empty if nothing (once a process)."""
-    example = sections(docstring_of(rule)).get("Example", "")
+    example = sections(documentation(rule)).get("Example", "")
     test = doctest.DocTestParser().get_doctest(example, {}, f"{rule.__name__}: Example", None, None)
     report = io.StringIO()
     doctest.DocTestRunner(optionflags=doctest.ELLIPSIS).run(test, out=report.write)

@@ -4,8 +4,9 @@ A change of a formula, of an initialisation or of the order of draws shows here,
 
     python -m bpfree.testing.golden DIR                                    every file of DIR, from its name
     python -m bpfree.testing.golden DIR mono-forward:schedule=staged ...   these rules, new files or old
+    python -m bpfree.testing.golden DIR my_package.rule:MyRule:beta=2 ...  likewise, of a package that is not installed
 
-and say in the change why the numbers moved.
+where DIR is the folder ``golden`` beside the test file (it is made if need be), and say in the change why the numbers moved.
 """
 
 from __future__ import annotations
@@ -19,14 +20,15 @@ from typing import Any
 
 import torch
 
-from bpfree.algorithms import Algorithm, make, params
-from bpfree.errors import BpfreeError
+from bpfree.algorithms import Algorithm, make, names, params, parse, rule_class
+from bpfree.errors import BpfreeError, UsageError
 from bpfree.files import write_atomic, writing
+from bpfree.functions import function_named, is_function_text
 from bpfree.nets import DenseBlock
 from bpfree.testing.bench import RuleOnNet, chain
 from bpfree.text import key_values
 
-__all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "label", "main", "trajectory", "write"]
+__all__ = ["SIZES", "TOLERANCE", "differences", "file_name", "label", "main", "trajectory", "words_of", "write"]
 
 SIZES = (6, 6, 6, 6, 3)
 """Examples in each of the five steps; the last batch is ragged."""
@@ -101,9 +103,24 @@ def write(algorithm: Algorithm, folder: Path) -> Path:
     return path
 
 
+def words_of(algorithm: Algorithm) -> str:
+    """How the command names a rule: by its name where it is registered, else by its class."""
+    name, *options = label(algorithm).split(",")
+    kind = type(algorithm)
+    if name not in names() or rule_class(name) is not kind:
+        name = f"{kind.__module__}:{kind.__qualname__}"
+    return ":".join([name, *options])
+
+
 def _parse(words: str) -> Algorithm:
     name, *pairs = words.split(":")
-    return make(name, key_values(pairs, form="NAME:key=value:key=value", where=repr(words)))
+    if name in names() or not pairs or not is_function_text(f"{name}:{pairs[0]}"):
+        return make(name, key_values(pairs, form="NAME:key=value:key=value", where=repr(words)))
+    rule = function_named(f"{name}:{pairs[0]}")
+    if not (isinstance(rule, type) and issubclass(rule, Algorithm)):
+        raise UsageError(f"{name}:{pairs[0]} is no class derived from bpfree.algorithms.Algorithm")
+    options = key_values(pairs[1:], form="MODULE:CLASS:key=value", where=repr(words))
+    return rule(**parse(rule.name, rule, options))
 
 
 def main(arguments: Sequence[str]) -> int:
