@@ -15,6 +15,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
+from bpfree.algorithms._gather import update_at_end
 from bpfree.algorithms._running import (
     check_net,
     check_precision,
@@ -24,8 +25,10 @@ from bpfree.algorithms._running import (
     maths_used,
     on_net,
     reset,
+    stages_of,
     step,
 )
+from bpfree.algorithms._stages import Stages
 from bpfree.algorithms._state import (
     HeadSlot,
     Hyper,
@@ -91,6 +94,7 @@ __all__ = [
     "SignSymmetry",
     "Slot",
     "SpatialGoodness",
+    "Stages",
     "State",
     "Traits",
     "Upkeep",
@@ -121,7 +125,9 @@ __all__ = [
     "registry",
     "reset",
     "shape_of",
+    "stages_of",
     "step",
+    "update_at_end",
     "warn_of_weaknesses",
     "weaknesses_of",
 ]
