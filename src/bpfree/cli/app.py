@@ -115,6 +115,9 @@ def train(
         list[str] | None, typer.Option("--set", help="Hyper-parameter, such as --set lr=1e-3; may be repeated.")
     ] = None,
     seed: Seed = 0,
+    parallel: Annotated[
+        str | None, typer.Option(metavar="layers", help="Under torchrun: each rank trains some of the blocks.")
+    ] = None,
     rules: RuleOptions,
     meter: MeterOptions,
     carbon: CarbonOptions,
@@ -129,7 +132,9 @@ def train(
     from bpfree.cli.train import train_command
 
     request = Request(data, rules, meter, carbon)
-    return train_command(request, algorithm=algorithm, settings=settings or [], seed=seed, place=place, output=output)
+    return train_command(
+        request, algorithm=algorithm, settings=settings or [], seed=seed, place=place, output=output, parallel=parallel
+    )
 
 
 @app.command()

@@ -137,6 +137,7 @@ class LayerPasses:
     def __init__(self, ranks: Ranks) -> None:
         self._ranks = ranks
         self._pipeline: _Pipeline | None = None
+        self._within = False
 
     def begin(self, work: Work) -> None:
         """Give the others net and state as they are, after a checkpoint was read.
@@ -145,21 +146,27 @@ class LayerPasses:
             UsageError: the rule cannot be trained layer-parallel, or there are more ranks than stages.
         """
         self._pipeline = _Pipeline(self._ranks, work)
+        self._within = True
         self._ranks.broadcast("begin")
         self._pipeline.replica.spread_all()
         self._pipeline.plan(0)
+        self._within = False
 
     def one_pass(self, inputs: Dataset, phase: Phase, reader: Phase, pass_index: int) -> PassResult:
         """See :class:`bpfree.train.passes.Passes`."""
         del inputs, reader  # those of a phase without frozen blocks, which others have no stages
         assert self._pipeline is not None  # begin comes first
+        self._within = True
         self._ranks.broadcast((phase.index, pass_index))
         self._pipeline.replica.spread_first()
-        return self._pipeline.one_pass(phase.index, pass_index)
+        result = self._pipeline.one_pass(phase.index, pass_index)
+        self._within = False
+        return result
 
     def end(self) -> None:
-        """Let the others go."""
-        self._ranks.broadcast("end")
+        """Let the others go. Where a pass was broken off they are not waiting for it, and see that this process ends."""
+        if not self._within:
+            self._ranks.broadcast("end")
 
 
 def follow(ranks: Ranks, work: Work) -> None:

@@ -6,6 +6,7 @@ once for each of these, then only numbers are. A tensor arrives in the memory la
 
 from __future__ import annotations
 
+import warnings
 from collections import deque
 from collections.abc import Hashable
 from dataclasses import dataclass
@@ -142,7 +143,8 @@ class Receiver:
         """Let the next carry come in while something else is computed. The first of a kind is waited for, to learn its form."""
         if kind not in self._forms:
             box: list[Any] = [None]
-            with lost_rank():
+            with lost_rank(), warnings.catch_warnings():
+                warnings.simplefilter("ignore", FutureWarning)  # torch's own, on how it reads a tree's form
                 dist.recv_object_list(box, src=self._from, device=self._device)
             self._forms[kind] = box[0]
         form, works, values = self._forms[kind], [], []
