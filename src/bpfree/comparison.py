@@ -110,8 +110,8 @@ def compare(
             defaults are fixed, the others are tuned. By default those of the ruleset's plan.
         net: a text (``"mlp:2x256"``, ``"module:function"``), a function of (in_shape, n_classes), or a Chain or
             ``nn.Sequential``, of which every run trains a copy. By default that of the plan.
-        data: a name, a file, ``"module:function"``, a Dataset with its test split, a pair (x, y), or a function that returns one
-            of the last two. By default that of the plan.
+        data: a name, a file, ``"module:function"``, a Dataset with its test split, a :class:`bpfree.data.Table`, a pair (x, y),
+            or a function that returns one of the last three. By default that of the plan.
         ruleset: a name, a YAML file, or the rules.
         out: run directory, made or resumed; by default a new one, ``runs/DATE-DATA``.
         device: ``"cpu"`` or ``"cuda"``.

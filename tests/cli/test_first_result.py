@@ -56,7 +56,7 @@ ERRORS = {
     "compare --arms backprop,foo": "unknown algorithm 'foo'",
     "compare --dataset mnits": "unknown data set 'mnits'",
     "compare --dataset digits:n=3": "data set digits takes no options",
-    "compare --dataset my.csv": "cannot read my.csv",
+    "compare --dataset my.csv": "there is no file my.csv",
     "compare --dataset absent.npz": "there is no file absent.npz",
     "compare --net mpl:2x8": "unknown net 'mpl'",
     "compare --ruleset quik": "unknown ruleset 'quik'",
@@ -108,7 +108,24 @@ def test_the_catalogue_is_read_as_the_code_has_it() -> None:
         catalogue.check_suite(suite)
 
 
-@pytest.mark.parametrize("text", ["digits", "mnist", "synthetic:n=50", "mnits", "digits:x", "a.csv", "a.npz", "synthetic.npz"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "digits",
+        "mnist",
+        "synthetic:n=50",
+        "mnits",
+        "digits:x",
+        "a.csv",
+        "a.npz",
+        "synthetic.npz",
+        "a.mat",
+        "x.npy",
+        "x.npy,y.npy",
+        ".",
+        "",
+    ],
+)
 def test_data_sets_are_refused_as_by_their_package(text: str) -> None:
     def answer(check: object) -> str:
         try:

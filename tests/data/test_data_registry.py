@@ -26,15 +26,17 @@ def test_nothing_near():
         load("")
 
 
-@pytest.mark.parametrize("spec", ["table.csv", Path("table.csv"), "x.npy", "m.PT"])
+@pytest.mark.parametrize("spec", ["table.tsv", Path("table.xlsx"), Path("digits"), "m.PT"])
 def test_files_of_another_kind(spec):
-    with pytest.raises(UsageError, match=r"cannot read .*: bpfree reads .npz files; np.savez"):
+    with pytest.raises(
+        UsageError, match=r"cannot read .*: bpfree reads .npz, .csv and .parquet files and pairs of .npy; np.savez"
+    ):
         load(spec)
 
 
 def test_a_file_without_a_suffix(tmp_path):
     (tmp_path / "data").write_text("1,2")
-    with pytest.raises(UsageError, match=r"bpfree reads .npz files"):
+    with pytest.raises(UsageError, match=r"bpfree reads .npz, .csv and .parquet files"):
         load(str(tmp_path / "data"))
 
 

@@ -37,6 +37,26 @@ def test_the_majority_balanced_accuracy_and_recalls_stand_beside_the_accuracy(ta
     assert all("majority 97.0" in row[1] for row in text_table(built).rows)
 
 
+def test_classes_with_names_are_named(runs):
+    records = [imbalanced(arm, seed, (1.0, 0.5)) for arm in ("backprop", "mono-forward") for seed in (0, 1)]
+    named = [
+        record.model_copy(update={"by_class": record.by_class.model_copy(update={"labels": ["healthy", "ill"]})})
+        for record in records
+        if record.by_class is not None
+    ]
+    (built,) = build_tables(read_material([runs(records=named)]))
+    assert "recall by class healthy: 100.0, ill: 50.0" in "\n".join(markdown_table(built))
+
+
+def test_labels_are_left_out_where_classes_have_no_names():
+    seen = ByClass(n=[1, 2], recall=[1.0, None], balanced_accuracy=1.0, majority_share=2 / 3)
+    assert set(seen.model_dump()) == {"n", "recall", "balanced_accuracy", "majority_share"}
+    for labels in ([3, 7], ["3", "7"]):
+        named = ByClass.model_validate_json(seen.model_copy(update={"labels": labels}).model_dump_json())
+        assert named.labels == labels
+        assert named.class_words(["a", "b"]) == ["3: a", "7: b"]
+
+
 def test_an_arm_that_equals_the_majority_is_flagged_and_no_other(table):
     runs, records = table
     material = read_material([runs(records=records)])

@@ -5,25 +5,36 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import typer
 
 from bpfree.cli.setting import torch_device
-from bpfree.data import load_examples
+from bpfree.data import load_examples, load_labels
 from bpfree.models import load, read_header
 from bpfree.nets import named
+from bpfree.units import format_percent
 
 __all__ = ["predict_command"]
 
 
 def predict_command(
-    model_path: Path, data_path: Path, *, device: str, channels: str, as_json: bool, net: str | None = None
+    model_path: Path,
+    data_path: Path,
+    *,
+    device: str,
+    channels: str,
+    as_json: bool,
+    net: str | None = None,
+    target: str | None = None,
 ) -> int:
     """Print one line for each example, after all of them have been read and checked.
 
     Args:
+        target: column of a table that holds the labels; the accuracy is then said on standard error.
         net: ``module:function`` of the net, where the file does not describe it.
     """
     where, given = torch_device(device), None
@@ -31,21 +42,33 @@ def predict_command(
         header = read_header(model_path)
         given = named(net, header.in_shape, header.n_classes)
     model = load(model_path, device=where, net=given)
-    examples = load_examples(data_path, model.net.in_shape, channels)
+    examples = load_examples(data_path, model.net.in_shape, channels, model.columns)
     rows = model.predict_proba(examples, "first" if examples.dim() == 4 else "auto").tolist()
+    if target is not None:
+        labels = load_labels(data_path, target, model.classes, model.net.n_classes)
+        accuracy = float((np.asarray(rows).argmax(1) == labels).mean())
+        typer.echo(f"accuracy {format_percent(accuracy)} % of {len(rows)} examples", err=True)
+    names: Sequence[int | str] = model.classes or range(model.net.n_classes)
     if as_json:
-        typer.echo(json.dumps([{"class": _best(row), "probabilities": row} for row in rows]))
+        has_names = model.classes is not None
+        typer.echo(json.dumps([_answer(row, names, has_names=has_names) for row in rows]))
         return 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["example", "class", *(f"p{k}" for k in range(model.net.n_classes))])
-    writer.writerows(_lines(rows))
+    writer.writerow(["example", "class", *(f"p_{name}" if isinstance(name, str) else f"p{name}" for name in names)])
+    writer.writerows(_lines(rows, names))
     return 0
 
 
-def _best(row: list[float]) -> int:
-    return max(range(len(row)), key=row.__getitem__)
+def _best(row: list[float], names: Sequence[int | str]) -> int | str:
+    return names[max(range(len(row)), key=row.__getitem__)]
 
 
-def _lines(rows: list[list[float]]) -> Iterator[list[str]]:
+def _answer(row: list[float], names: Sequence[int | str], *, has_names: bool) -> dict[str, Any]:
+    """Probabilities by the name of the class where classes have names, else in their order."""
+    probabilities = {str(name): value for name, value in zip(names, row, strict=True)} if has_names else row
+    return {"class": _best(row, names), "probabilities": probabilities}
+
+
+def _lines(rows: list[list[float]], names: Sequence[int | str]) -> Iterator[list[str]]:
     for number, row in enumerate(rows):
-        yield [str(number), str(_best(row)), *(f"{value:.6g}" for value in row)]
+        yield [str(number), str(_best(row, names)), *(f"{value:.6g}" for value in row)]

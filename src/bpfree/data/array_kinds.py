@@ -133,7 +133,10 @@ def _of_table(table: Any, where: str) -> Array:
     others = [(column, kind) for column, kind in table.dtypes.items() if getattr(kind, "kind", "O") not in "biuf"]
     if others:
         shown = ", ".join(f"{column!r} ({kind})" for column, kind in others[:3]) + (", ..." if len(others) > 3 else "")
-        raise DataError(f"{where} has columns that are no numbers: {shown}; drop them, or encode them (pandas.get_dummies)")
+        raise DataError(
+            f"{where} has columns that are no numbers: {shown}; drop them, or encode them (pandas.get_dummies), or give the "
+            "table with its labels to bpfree.data.from_table(frame, target)"
+        )
     return table.to_numpy(dtype=np.float64, na_value=np.nan)  # what is missing is reported as NaN
 
 

@@ -39,7 +39,7 @@ def new_examples(x: Any, name: str, in_shape: tuple[int, ...] | None = None, cha
         channels = fitting[0] if len(fitting) == 1 else channels
     x = as_examples(x, channels, name)
     check_finite(x, name)
-    return torch.from_numpy(np.ascontiguousarray(x))
+    return torch.from_numpy(np.require(x, requirements=["C", "W"]))  # files that are mapped and columns of pandas are read-only
 
 
 def _check_axes(x: Array, in_shape: tuple[int, ...], name: str) -> None:
