@@ -99,8 +99,8 @@ def test_the_first_rank_interrupted(tmp_path: Path) -> None:
     processes[0].send_signal(signal.SIGINT)
     first, second = _ended(processes, timeout_s=30)
     assert first.code == 130, first.err
-    assert second.code == 1
-    assert "another rank is gone" in second.err
+    assert second.code in (0, 1)  # between two passes, or within one
+    assert second.code == 0 or "another rank is gone" in second.err
 
 
 def _wait(there, processes: list[subprocess.Popen[str]]) -> None:
@@ -131,7 +131,8 @@ def test_a_mistake_is_one_line_of_one_rank(tmp_path: Path) -> None:
     ):
         ended = _ended(_start(2, [*options, "--parallel", "layers", "--out", str(tmp_path / "R")]))
         assert [each.code for each in ended] == [2, 2], ended[0].err
-        lines = [text for each in ended for text in each.err.splitlines() if text.startswith("bpfree: ") and "warning" not in text]
+        texts = "".join(each.err for each in ended).splitlines()
+        lines = [text for text in texts if text.startswith("bpfree: ") and "warning" not in text]
         assert len(lines) == 1
         assert line in lines[0]
         assert not (tmp_path / "R").exists()

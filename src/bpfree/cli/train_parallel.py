@@ -18,7 +18,7 @@ from bpfree.cli.session import check
 from bpfree.cli.setting import Request, torch_device
 from bpfree.errors import BpfreeError, UsageError
 from bpfree.meter import Meter, Missing
-from bpfree.parallel import LayerPasses, Ranks, check_same, follow, joined
+from bpfree.parallel import LayerPasses, Ranks, check_layers, check_same, follow, joined
 from bpfree.rulesets import digest
 from bpfree.train import initialise
 from bpfree.train.passes import Work
@@ -64,6 +64,9 @@ def _checked(ranks: Ranks, request: Request, arm: Arm, seed: int) -> Checked:
     here = replace(request, meter=replace(request.meter, device=str(ranks.device)))
     ready = check(here, "train", [arm], [seed])
     setting = ready.setting
+    if (tier := setting.ruleset.plan.tier) != "eager":
+        raise UsageError(f"steps in several processes are made in the tier eager, and {tier} was asked for; use --tier eager")
+    check_layers(arm.build({}), setting.build_net(), ranks.size)
     setting.meter = _meter(ranks, setting, estimate=request.meter.estimate_energy)
     return ready
 

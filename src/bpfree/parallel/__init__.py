@@ -8,7 +8,7 @@ bit, so that a checkpoint of any number of ranks can be resumed by any other num
 from __future__ import annotations
 
 from bpfree.parallel.group import Ranks, check_same, in_torchrun, joined
-from bpfree.parallel.layers import LayerPasses, follow
+from bpfree.parallel.layers import LayerPasses, check_layers, follow
 from bpfree.parallel.shares import shares_of, stage_flops
 
-__all__ = ["LayerPasses", "Ranks", "check_same", "follow", "in_torchrun", "joined", "shares_of", "stage_flops"]
+__all__ = ["LayerPasses", "Ranks", "check_layers", "check_same", "follow", "in_torchrun", "joined", "shares_of", "stage_flops"]

@@ -15,9 +15,10 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Phase, Stages, stages_of, update_at_end
+from bpfree.algorithms import Algorithm, Phase, Stages, stages_of, update_at_end
 from bpfree.data import Batch, Dataset
 from bpfree.errors import UsageError
+from bpfree.nets import Chain
 from bpfree.numerics.products import products_in
 from bpfree.parallel.group import Ranks
 from bpfree.parallel.replica import Replica
@@ -25,7 +26,7 @@ from bpfree.parallel.shares import shares_of, stage_flops
 from bpfree.parallel.wire import Receiver, Sender
 from bpfree.train.passes import PassResult, Work, batches_of, mean_loss, seeded
 
-__all__ = ["LayerPasses", "follow"]
+__all__ = ["LayerPasses", "check_layers", "follow"]
 
 COUNTED = 8
 """Examples of the batch on which stages are counted to balance them."""
@@ -63,13 +64,8 @@ class _Pipeline:
         if index not in self._plans:
             work, ranks = self._work, self._ranks
             phases = work.algorithm.phases(work.net)
+            check_layers(work.algorithm, work.net, ranks.size)
             stages = stages_of(work.algorithm, work.net, phases[index])
-            most = max(len(stages_of(work.algorithm, work.net, phase).blocks) for phase in phases)
-            if ranks.size > most:
-                raise UsageError(
-                    f"{ranks.size} ranks were started, and {work.algorithm.name} has {most} stages on this net; start at "
-                    f"most {most}"
-                )
             costs: list[int] = []
             if ranks.leads:
                 few = next(iter(work.data.batches("train", min(COUNTED, work.data.n("train")), shuffle=False)))
@@ -125,6 +121,19 @@ class _Pipeline:
             elif share:
                 self._sender.send((plan.phase.index, len(batch.y)), carry)
         return torch.stack(losses) if losses else torch.empty(0, device=batch.x.device)
+
+
+def check_layers(algorithm: Algorithm[Any], net: Chain, n_ranks: int) -> None:
+    """Refuse what cannot be trained layer-parallel.
+
+    Raises:
+        UsageError: the rule cannot be cut, or there are more ranks than stages.
+    """
+    most = max(len(stages_of(algorithm, net, phase).blocks) for phase in algorithm.phases(net))
+    if n_ranks > most:
+        raise UsageError(
+            f"{n_ranks} ranks were started, and {algorithm.name} has {most} stages on this net; start at most {most}"
+        )
 
 
 class LayerPasses:
