@@ -17,6 +17,7 @@ from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._documentation import bibtex_of, documentation, has_no_paper
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
+from bpfree.algorithms._gather import update_at_end
 from bpfree.algorithms._running import (
     check_net,
     check_precision,
@@ -26,8 +27,10 @@ from bpfree.algorithms._running import (
     maths_used,
     on_net,
     reset,
+    stages_of,
     step,
 )
+from bpfree.algorithms._stages import Stages
 from bpfree.algorithms._state import (
     HeadSlot,
     Hyper,
@@ -92,6 +95,7 @@ __all__ = [
     "SignSymmetry",
     "Slot",
     "SpatialGoodness",
+    "Stages",
     "State",
     "Traits",
     "Upkeep",
@@ -126,7 +130,9 @@ __all__ = [
     "reset",
     "rule_class",
     "shape_of",
+    "stages_of",
     "step",
+    "update_at_end",
     "warn_of_weaknesses",
     "weaknesses_of",
 ]

@@ -22,6 +22,7 @@ from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import check, choice, number, numeric
 from bpfree.algorithms._gather import gathered
+from bpfree.algorithms._stages import BlockStages, Stages
 from bpfree.algorithms._state import Hyper, Optimiser, Slot, State
 from bpfree.data import Batch
 from bpfree.errors import UsageError, unknown_name
@@ -151,6 +152,11 @@ class Algorithm(ABC, Generic[S]):
         """Refuse a net that the rule cannot train, by a UsageError that names the block and the cure; call ``super()`` first."""
         del net
 
+    def _stages(self, net: Chain, phase: Phase) -> Stages[Any] | str:
+        """``learn`` cut into stages that read nothing of a later one; or why it cannot be cut, as a clause (the default)."""
+        del net, phase
+        return "its update of a block reads later blocks"
+
     def _why_not_bfloat16(self) -> str | None:
         """What goes wrong in bfloat16 (of the net, or of products), as a clause; None (the default) where nothing does."""
         return None
@@ -239,6 +245,10 @@ class LocalAlgorithm(Algorithm[S], Generic[S, SlotT, C]):
     def leave(self, net: Chain, state: S, batch: Batch, carry: C) -> None:
         """What is learned after the last block from its carry (a softmax head, say); by default nothing."""
         del net, state, batch, carry
+
+    def _stages(self, net: Chain, phase: Phase) -> Stages[Any] | str:
+        traits = self.traits(net)
+        return BlockStages.of(self, phase) if traits.local else f"with these settings it is not local ({traits.note})"
 
     @final
     @gathered

@@ -13,7 +13,8 @@ So a rule must not read a parameter in ``learn`` after its step, unless it is me
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, ParamSpec, Protocol, TypeVar
 
 import torch
@@ -21,7 +22,7 @@ from torch import Tensor, nn
 
 from bpfree.numerics.host import host_value, on_host
 
-__all__ = ["GATHER_BYTES", "Gather", "gathered", "is_small", "without_autograd"]
+__all__ = ["GATHER_BYTES", "Gather", "gathered", "is_small", "update_at_end", "without_autograd"]
 
 GATHER_BYTES = 1 << 20
 """Bytes of a net's parameters up to which the gradients of all blocks are kept for one update: about a core's second cache."""
@@ -133,3 +134,18 @@ def gathered(learn: Callable[P, Tensor]) -> Callable[P, Tensor]:
 def _gather_for(net: Any, state: Any, batch: Any) -> Gather | None:
     """What puts the steps of this batch off; None where each is done when it is asked for."""
     return None if torch.compiler.is_compiling() or batch.x.device.type != "cpu" else state.gather(net)
+
+
+@contextmanager
+def update_at_end(net: Any, state: Any) -> Iterator[None]:
+    """As :func:`gathered`, around a part of ``learn``: on a small net its steps are done at the end of the block."""
+    gather = state.gather(net) if net.device.type == "cpu" else None
+    if gather is None:
+        yield
+        return
+    gather.open = True
+    try:
+        yield
+        gather.close()
+    finally:
+        gather.abandon()

@@ -14,6 +14,7 @@ from bpfree.algorithms._closed_form import maths_in
 from bpfree.algorithms._cost import Cost, shape_of
 from bpfree.algorithms._declared import Phase
 from bpfree.algorithms._gather import without_autograd
+from bpfree.algorithms._stages import Stages
 from bpfree.algorithms._state import State
 from bpfree.data import Batch
 from bpfree.errors import UsageError, unknown_name
@@ -21,7 +22,18 @@ from bpfree.nets import Chain
 from bpfree.nets.trainable import check_parameters
 from bpfree.numerics.products import PRECISIONS
 
-__all__ = ["check_net", "check_precision", "check_weights", "cost_of", "features_of", "maths_used", "on_net", "reset", "step"]
+__all__ = [
+    "check_net",
+    "check_precision",
+    "check_weights",
+    "cost_of",
+    "features_of",
+    "maths_used",
+    "on_net",
+    "reset",
+    "stages_of",
+    "step",
+]
 
 S = TypeVar("S", bound=State[Any])
 
@@ -158,6 +170,22 @@ def on_net(rule: Algorithm[S], net: Chain) -> Algorithm[S]:
 def features_of(rule: Algorithm[S], net: Chain, state: S, x: Tensor) -> Iterator[Tensor]:
     """Features (n, d) of every block on examples x (n, *in_shape), as the rule uses the blocks at evaluation."""
     return rule._features(net, state, x)
+
+
+def stages_of(rule: Algorithm[Any], net: Chain, phase: Phase) -> Stages[Any]:
+    """``learn`` of a phase, cut into stages for several processes.
+
+    Raises:
+        UsageError: the rule cannot be cut, with the reason.
+    """
+    stages = rule._stages(net, phase)
+    if isinstance(stages, str):
+        raise UsageError(
+            f"{rule.name} cannot be trained layer-parallel: {stages}; use a local rule such as mono-forward, or --parallel data"
+        )
+    if rule.upkeep():
+        raise UsageError(f"{rule.name} cannot be trained layer-parallel: its periodic work reads the whole net; use one process")
+    return stages
 
 
 def cost_of(rule: Algorithm[Any], net: Chain, n: int, phase: Phase) -> Cost | None:

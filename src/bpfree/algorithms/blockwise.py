@@ -85,7 +85,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import ClassVar, final
+from typing import Any, ClassVar, final
 
 import torch
 from torch import Tensor
@@ -97,6 +97,7 @@ from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import natural, number
 from bpfree.algorithms._gather import gathered
 from bpfree.algorithms._heads import at_head, new_head, output_head
+from bpfree.algorithms._stages import Stages, in_turn
 from bpfree.algorithms._state import HeadSlot, Slot, State
 from bpfree.data import Batch
 from bpfree.nets import Chain
@@ -146,18 +147,14 @@ class Blockwise(BlockGradients[State[Slot]]):
     @gathered
     def learn(self, net: Chain, state: State[Slot], batch: Batch, phase: Phase) -> Tensor:
         """Update all groups; returns a loss for each of them."""
-        carry: Tensor | None = batch.x
-        losses: list[Tensor] = []
-        for group in self._groups(len(net)):
-            assert carry is not None  # None only after the last group
-            slot = state.slot(group[-1])
-            assert isinstance(slot, HeadSlot)  # a border has one
-            carry, loss = self._learn_group(net, group, slot, carry, batch)
-            losses.append(loss)
-        return torch.stack(losses)
+        return in_turn(self._stages(net, phase), net, state, batch)
 
-    def _learn_group(self, net: Chain, group: range, slot: HeadSlot, carry: Tensor, batch: Batch) -> tuple[Tensor | None, Tensor]:
+    def _learn_group(
+        self, net: Chain, group: range, state: State[Slot], carry: Tensor, batch: Batch
+    ) -> tuple[Tensor | None, Tensor]:
         """One step of a group from its input; what the next group receives (None after the last), and the loss (0-D)."""
+        slot = state.slot(group[-1])
+        assert isinstance(slot, HeadSlot)  # a border has one
         x, activities = carry, []
         for k in group:
             x, saved = block_forward(net[k], x, self.maths)
@@ -176,6 +173,9 @@ class Blockwise(BlockGradients[State[Slot]]):
             del by_input
         slot.optimiser.step([*_parameters(net, group), slot.projection], [*gradients, *of_head])
         return after, loss
+
+    def _stages(self, net: Chain, phase: Phase) -> Stages[Tensor]:
+        return _GroupStages(tuple(self._groups(len(net))), self)
 
     def scores(self, net: Chain, state: State[Slot], x: Tensor, phase: Phase) -> Tensor:
         for block in net:
@@ -206,6 +206,19 @@ class Blockwise(BlockGradients[State[Slot]]):
             yield gradients, before + stored + delta + activity + (handed_on if k < last else 0)
             gradients += s.blocks[k].parameters
             yield gradients, before + stored + delta + handed_on + (s.input(k) if k > group[0] else 0)
+
+
+@dataclass(frozen=True)
+class _GroupStages(Stages[Tensor]):
+    """The groups, one a stage."""
+
+    rule: Blockwise
+
+    def enter(self, net: Chain, state: State[Any], batch: Batch) -> Tensor:
+        return batch.x
+
+    def run(self, index: int, net: Chain, state: State[Any], batch: Batch, carry: Tensor) -> tuple[Tensor | None, Tensor]:
+        return self.rule._learn_group(net, self.blocks[index], state, carry, batch)
 
 
 def _parameters(net: Chain, group: range) -> list[Tensor]:

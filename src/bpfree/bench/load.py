@@ -15,9 +15,12 @@ LEAST_BUSY_S = 0.5
 
 @dataclass(frozen=True)
 class Load:
-    """Processor seconds of this process, and the share of other processes in the busy time (None: too short to tell)."""
+    """Processor seconds of this process, and the share of other processes in the busy time (None: too short to tell).
 
-    cpu_s: float
+    Both are None where several processes train together: those of one say little, and the rest are not other programs.
+    """
+
+    cpu_s: float | None
     others: float | None
 
 

@@ -11,7 +11,7 @@ from bpfree.algorithms import Algorithm, State, Value
 from bpfree.bench.arm import Arm
 from bpfree.bench.causes import says
 from bpfree.bench.cost import StepCost, step_cost, warm_up
-from bpfree.bench.load import LoadWatch
+from bpfree.bench.load import Load, LoadWatch
 from bpfree.bench.record import Ended, broken, record_of, with_test, with_tuning
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.data import Dataset
@@ -151,6 +151,7 @@ def run_once(
                 clock=window,
                 checkpoint=checkpoint,
                 identity=identity,
+                passes=setting.together.passes if setting.together else None,
             ):
                 history.append(progress.entry)
                 steps, examples, stops = progress.steps, progress.examples, list(progress.stops)
@@ -161,7 +162,7 @@ def run_once(
             raise
         if window.reading is None:  # Ctrl-C while the window was being closed
             window.close(failed=True)
-    load = watch.stop()
+    load = watch.stop() if setting.together is None else Load(None, None)  # the other ranks are neither of them
     assert window is not None
     reading = window.reading
     assert reading is not None

@@ -98,7 +98,9 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         reasons |= dict.fromkeys(("eval_time_s", "forward_passes", "steps", "examples_seen"), why)
     if run.study is None:
         reasons["study"] = NO_STUDY
-    if run.load.others is None:
+    if setting.together is not None:
+        reasons |= dict.fromkeys(("cpu_s", "other_load"), f"several processes trained together ({setting.together.words})")
+    elif run.load.others is None:
         reasons["other_load"] = f"the processor was busy for less than {LEAST_BUSY_S:g} s, which is too short to tell"
     traits = run.algorithm.traits(run.net)
     co2e, carbon = _carbon(run, reasons)
@@ -165,6 +167,7 @@ def record_of(run: Ended, problem: BaseException | None) -> Record:
         memory=run.cost.memory.model_copy(update={"allocator_peak": allocator.allocated_bytes}),
         health=health,
         tier=run.setting.ruleset.plan.tier,
+        parallel=setting.together.words if setting.together else None,
         maths=maths_used(run.algorithm, run.net),
         history=_with_flops(run),
         environment_digest=environment.digest(setting.facts),

@@ -22,8 +22,28 @@ from bpfree.models import Model
 from bpfree.nets import Chain, named
 from bpfree.rulesets import Ruleset
 from bpfree.train import check_tier
+from bpfree.train.passes import Passes
 
-__all__ = ["Setting", "check_runnable", "check_supported"]
+__all__ = ["Setting", "Together", "check_runnable", "check_supported"]
+
+
+@dataclass(frozen=True)
+class Together:
+    """Several processes that make the steps of a run together.
+
+    Attributes:
+        kind: how they share the work, such as ``"layers"``.
+        ranks: how many they are.
+    """
+
+    passes: Passes
+    kind: str
+    ranks: int
+
+    @property
+    def words(self) -> str:
+        """For a record."""
+        return f"{self.kind}, {self.ranks} ranks"
 
 
 @dataclass
@@ -35,6 +55,7 @@ class Setting:
         net: specification, such as ``"mlp:2x256"``.
         costs: of a step, by arm; filled as runs are measured (they depend neither on the seed nor on tuned values).
         split_seed: with which the data were split.
+        together: the processes that make the steps; None for this one alone.
     """
 
     ruleset: Ruleset
@@ -47,6 +68,7 @@ class Setting:
     facts: environment.Environment
     costs: dict[str, StepCost] = field(default_factory=dict)
     split_seed: int = 0
+    together: Together | None = None
 
     def build_net(self) -> Chain:
         """A new net for the data."""

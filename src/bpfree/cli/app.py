@@ -118,6 +118,9 @@ def train(
         list[str] | None, typer.Option("--set", help="Hyper-parameter, such as --set lr=1e-3; may be repeated.")
     ] = None,
     seed: Seed = 0,
+    parallel: Annotated[
+        str | None, typer.Option(metavar="layers", help="Under torchrun: each rank trains some of the blocks.")
+    ] = None,
     column: ShortTarget = None,
     rules: RuleOptions,
     meter: MeterOptions,
@@ -133,7 +136,9 @@ def train(
     from bpfree.cli.train import train_command
 
     request = Request(data.with_target(column), rules, meter, carbon)
-    return train_command(request, algorithm=algorithm, settings=settings or [], seed=seed, place=place, output=output)
+    return train_command(
+        request, algorithm=algorithm, settings=settings or [], seed=seed, place=place, output=output, parallel=parallel
+    )
 
 
 @app.command()

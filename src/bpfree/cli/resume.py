@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from collections.abc import Sequence
@@ -21,7 +22,13 @@ def remember(directory: Path) -> None:
 
 def command_line() -> str:
     """The command as the user gave it."""
-    return readable(shlex.join(["bpfree", *sys.argv[1:]]))
+    return readable(shlex.join([*_program(), *sys.argv[1:]]))
+
+
+def _program() -> list[str]:
+    """How this process was started: by its name, or by torchrun, which sets the variable."""
+    ranks = os.environ.get("LOCAL_WORLD_SIZE")
+    return ["bpfree"] if ranks is None else ["torchrun", "--nproc-per-node", ranks, "-m", "bpfree"]
 
 
 def where_it_is() -> str:
@@ -40,7 +47,7 @@ def hint(what: str = "interrupted") -> str:
     words = sys.argv[1:]
     if "--out" not in words and not any(word.startswith("--out=") for word in words):
         words = [*words, "--out", str(_current[0])]
-    return f"{what}; what was finished is in {_current[0]}. Resume with: {shlex.join(['bpfree', *words])}"
+    return f"{what}; what was finished is in {_current[0]}. Resume with: {shlex.join([*_program(), *words])}"
 
 
 def fail_interrupted(reasons: Sequence[str]) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import typer
@@ -14,7 +15,7 @@ from bpfree.bench.directory import cell_name
 from bpfree.bench.runs import measure_into
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
-from bpfree.cli.session import Session, check, open_directory
+from bpfree.cli.session import Checked, Session, check, open_directory
 from bpfree.cli.setting import Request
 from bpfree.errors import UsageError, unknown_name
 from bpfree.files import writing
@@ -34,9 +35,19 @@ def _settings(pairs: list[str]) -> dict[str, str]:
 
 
 def train_command(
-    request: Request, *, algorithm: str, settings: list[str], seed: int, place: DirectoryOptions, output: OutputOptions
+    request: Request,
+    *,
+    algorithm: str,
+    settings: list[str],
+    seed: int,
+    place: DirectoryOptions,
+    output: OutputOptions,
+    parallel: str | None = None,
 ) -> int:
     """Train once; 1 if the run diverged or failed.
+
+    Args:
+        parallel: how the ranks of a torchrun share the work, see :mod:`bpfree.cli.train_parallel`; None for this process alone.
 
     Raises:
         RunInterruptedError: memory ran out, or the device was lost.
@@ -46,7 +57,16 @@ def train_command(
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}")
     arm = Arm.parse(":".join([algorithm, *(f"{key}={value}" for key, value in _settings(settings).items())]))
-    checked = check(request, "train", [arm], [seed])
+    if parallel is not None:
+        from bpfree.cli.train_parallel import in_ranks
+
+        return in_ranks(parallel, request, arm, seed, lambda ready: _train(ready, arm, seed, place, output))
+    if (ranks := os.environ.get("WORLD_SIZE", "1")) != "1" and "LOCAL_RANK" in os.environ:
+        raise UsageError(f"torchrun started {ranks} processes that would all train the same; add --parallel layers")
+    return _train(check(request, "train", [arm], [seed]), arm, seed, place, output)
+
+
+def _train(checked: Checked, arm: Arm, seed: int, place: DirectoryOptions, output: OutputOptions) -> int:
     setting = checked.setting
     model_path: Path | None = None
     with open_directory(checked, place, f"{arm.algorithm}-{checked.dataset}", quiet=output.quiet) as (directory, session):

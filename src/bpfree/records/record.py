@@ -35,7 +35,7 @@ SINCE_2 = frozenset({
 })  # fmt: skip
 """Paths that a record of version 1 need not give a reason for."""
 
-ADDED = frozenset({"by_class", "by_class.labels", "compile_time_s"})
+ADDED = frozenset({"by_class", "by_class.labels", "compile_time_s", "parallel"})
 """Fields that were added within version 2: a line without them need not say why."""
 
 CONTROL_SEEDS = 500_000_000
@@ -113,6 +113,7 @@ class Record(RecordPart):
     memory: Memory | None
     health: Health = Field(default_factory=Health)
     tier: str
+    parallel: str | None = None
     maths: str
     history: list[HistoryEntry]
     environment_digest: str

@@ -123,9 +123,14 @@ def environments(material: Material) -> list[Machine]:
         described = {"environment": f"not described (digest {digest[:16]})", "versions": runs[0].versions}
         known = dict(material.environments.get(digest, described))
         heading = f"{'This machine' if len(digests) == 1 else f'Machine {number}'}: {len(runs)} runs"
-        executed = "; ".join(dict.fromkeys(f"{run.tier}{_compiling(runs, run.tier)}, {run.maths} gradients" for run in runs))
+        executed = "; ".join(dict.fromkeys(_executed(run, runs) for run in runs))
         made.append(Machine(heading, tuple(_flat(known | {"execution": executed}))))
     return made
+
+
+def _executed(run: Record, runs: Sequence[Record]) -> str:
+    together = "" if run.parallel is None else f" ({run.parallel})"
+    return f"{run.tier}{_compiling(runs, run.tier)}{together}, {run.maths} gradients"
 
 
 def _compiling(runs: Sequence[Record], tier: str) -> str:

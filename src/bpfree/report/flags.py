@@ -57,7 +57,7 @@ def _unequal(table: Table, material: Material) -> Iterator[Flag]:
     if any(replicates != pairs[0] for replicates in pairs):
         sets = "; ".join(f"{row.label} {number_words(numbers_of(row.runs), noun_of(row.runs))}" for row in table.rows)
         yield Flag("different-seeds", f"the arms have different seeds ({sets}); a difference uses those that both arms have.")
-    tiers = sorted({run.tier for run in table.runs})
+    tiers = sorted({run.tier if run.parallel is None else f"{run.tier} in {run.parallel}" for run in table.runs})
     if len(tiers) > 1:
         text = f"the arms were executed in different ways ({', '.join(tiers)}); times and energies differ by that too."
         yield Flag("different-execution", text)

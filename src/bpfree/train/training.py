@@ -8,19 +8,17 @@ from __future__ import annotations
 
 import math
 import os
-from collections.abc import Generator, Iterator
+from collections.abc import Generator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
-from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State, check_net, check_precision, check_weights, warn_of_weaknesses
-from bpfree.data import Batch, Dataset
+from bpfree.data import Dataset
 from bpfree.nets import Chain
 from bpfree.nets.layout import lay_out
 from bpfree.numerics.products import products_in
-from bpfree.numerics.streams import stream_key
 from bpfree.records import HistoryEntry, PhaseEnd
 from bpfree.rulesets.stopping import StopRule, Watch, end_reason, phase_cap, stop_in
 from bpfree.train.checkpoint import Snapshot
@@ -31,8 +29,9 @@ from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
 from bpfree.train.given import as_checkpoint, check_given, check_mode, check_pair, check_whole, in_format_of
 from bpfree.train.identity import identity_of
+from bpfree.train.passes import Passes, Work, passes_for
 from bpfree.train.schedules import LR_SCHEDULES
-from bpfree.train.tiers import Stepper, check_tier, stepper
+from bpfree.train.tiers import check_tier
 
 __all__ = ["BATCH_SIZE", "Progress", "initialise", "training"]
 
@@ -134,6 +133,7 @@ def training(
     clock: Clock | None = None,
     checkpoint: str | os.PathLike[str] | None = None,
     identity: dict[str, Any] | None = None,
+    passes: Passes | None = None,
 ) -> Generator[Progress, bool | None, None]:
     """Train ``net`` by ``algorithm`` and yield after each pass.
 
@@ -155,6 +155,8 @@ def training(
             :func:`bpfree.train.identity.identity_of`); a higher ``max_passes`` makes a training of one phase and a constant
             learning rate longer.
         identity: further JSON values that must agree between a checkpoint and this call.
+        passes: where steps are made, such as :class:`bpfree.parallel.LayerPasses`; by default in this process. Others make them
+            in the tier ``eager``.
 
     Raises:
         UsageError: the rule cannot train this net or read the data's class weights, the net's shapes do not fit the data, there
@@ -185,8 +187,10 @@ def training(
         _take_up(cursor, phases, stop, snapshot)
     started_s, resumed = cursor.time_s, bool(cursor.history)
     lrs = tuple(float(optimiser.lr) for optimiser in state.optimisers())
-    take_step = stepper(tier, algorithm, net, state, precision)
-    run = _Run(algorithm, net, state, data, batch_size, seed, clock or WallClock(), lrs, take_step, precision)
+    work = Work(algorithm, net, state, data, batch_size, seed, precision)
+    passes = passes_for(passes, tier, work)
+    passes.begin(work)
+    run = _Run(work, clock or WallClock(), lrs, passes)
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
     while cursor.phase < len(phases) and not cursor.ended:
@@ -250,20 +254,12 @@ class _Run:
 
     Attributes:
         lrs: the learning rates at its start, of all optimisers of the state.
-        step: in the tier that was asked for.
-        precision: of products.
     """
 
-    algorithm: Algorithm
-    net: Chain
-    state: State
-    data: Dataset
-    batch_size: int
-    seed: int
+    work: Work
     clock: Clock
     lrs: tuple[float, ...]
-    step: Stepper
-    precision: str
+    passes: Passes
 
     def learn(self, cursor: Cursor, phase: Phase, inputs: Dataset, reader: Phase, factor: float) -> float:
         """One pass over the training split, counted and checked; the mean loss.
@@ -272,24 +268,23 @@ class _Run:
             inputs, reader: what the phase reads, and the phase that reads it.
             factor: of every learning rate.
         """
-        self.state.scale_lr(factor)
-        batches = inputs.batches("train", self.batch_size, pass_index=cursor.passes, seed=self.seed)
-        draws = stream_key(self.seed, cursor.passes)
-        with products_in(self.precision):
-            train_loss, steps, examples = _one_pass(self.step, batches, reader, draws, self.net.device)
-        check_pass(self.algorithm, self.data, self.batch_size, steps, examples)
-        check_schedule(self.algorithm, self.state, [lr * factor for lr in self.lrs])
-        cursor.steps, cursor.examples = cursor.steps + steps, cursor.examples + examples
-        with products_in(self.precision):
-            self.algorithm.close(self.net, self.state, phase)
-        return train_loss
+        work = self.work
+        work.state.scale_lr(factor)
+        done = self.passes.one_pass(inputs, phase, reader, cursor.passes)
+        check_pass(work.algorithm, work.data, work.batch_size, done.steps, done.examples)
+        check_schedule(work.algorithm, work.state, [lr * factor for lr in self.lrs])
+        cursor.steps, cursor.examples = cursor.steps + done.steps, cursor.examples + done.examples
+        with products_in(work.precision):
+            work.algorithm.close(work.net, work.state, phase)
+        return done.loss
 
     def validate(self, cursor: Cursor, inputs: Dataset, reader: Phase, *, with_loss: bool) -> Evaluation:
         """The validation split after a pass; its seconds are counted."""
         before_s = self.clock.elapsed_s()
-        with products_in(self.precision):
+        work = self.work
+        with products_in(work.precision):
             result = evaluate(
-                self.algorithm, self.net, self.state, inputs, "validation", reader, with_loss=with_loss, choosing=True
+                work.algorithm, work.net, work.state, inputs, "validation", reader, with_loss=with_loss, choosing=True
             )
         cursor.eval_time_s += self.clock.elapsed_s() - before_s
         cursor.passes += 1
@@ -306,39 +301,3 @@ def _take_up(cursor: Cursor, phases: tuple[Phase, ...], stop: StopRule, snapshot
             cursor.reopen()
     if cursor.watch is None:
         snapshot.restore()
-
-
-def _one_pass(
-    take_step: Stepper, batches: Iterator[Batch], phase: Phase, draws: int, device: torch.device
-) -> tuple[float, int, int]:
-    """One sweep over the training split: the mean loss (the only value that is waited for), steps, and examples.
-
-    Args:
-        draws: seed of torch's global generator during the pass.
-    """
-    losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
-    sizes: list[int] = []
-    # Modules of a user (dropout) draw from torch's global generator: the same numbers on resume; the caller's is left unchanged.
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        _seed(draws, device)
-        for batch in batches:
-            losses.append(take_step(batch, phase).mean())  # a tensor of its own
-            sizes.append(len(batch.y))
-    return _mean_loss(losses, sizes), len(sizes), sum(sizes)
-
-
-def _mean_loss(losses: list[Tensor], sizes: list[int]) -> float:
-    """Of a pass, weighted by the examples of each step; summed in float64 at its end, where the device is waited for once."""
-    of_steps = torch.stack(losses).double()
-    return float(of_steps @ torch.tensor(sizes, dtype=torch.float64, device=of_steps.device)) / sum(sizes)
-
-
-def _seed(draws: int, device: torch.device) -> None:
-    """As ``torch.manual_seed``, for the processor and one GPU.
-
-    That one queues a call for every device of torch, each with the caller's stack as text, and loads torch's compiler.
-    """
-    torch.default_generator.manual_seed(draws)
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(draws)

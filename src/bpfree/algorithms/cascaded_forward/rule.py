@@ -128,9 +128,11 @@ from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, natural, number
 from bpfree.algorithms._gather import gathered
+from bpfree.algorithms._stages import in_turn
 from bpfree.algorithms._state import State
 from bpfree.algorithms.cascaded_forward import cost
 from bpfree.algorithms.cascaded_forward.slot import CascadeSlot, RidgeSums
+from bpfree.algorithms.cascaded_forward.stages import CascadeStages
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
@@ -254,17 +256,21 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
     def learn(self, net: Chain, state: State[CascadeSlot], batch: Batch, phase: Phase) -> Tensor:
         if phase.name == BLOCKS:
             return self._train_blocks(net, state, batch)
-        if phase.name == STATISTICS:
-            x = batch.x
-            for block in net:
-                x = block_activity(block, x, statistics="update")
-            return torch.zeros(1, device=x.device)
+        if not phase.cached:
+            return in_turn(CascadeStages.of(net, phase, self._train_predictor), net, state, batch)
         losses = [
             self._train_predictor(state.slot(k), h, batch)
             for k, h in enumerate(_features(net, batch.x, phase))
             if k in phase.learning
         ]
         return torch.stack(losses)
+
+    def _stages(self, net: Chain, phase: Phase) -> CascadeStages | str:
+        if phase.name == BLOCKS:
+            return "blocks=dfa waits for the error of the output"
+        if phase.frozen:
+            return "cache_features=true reads a cache of all blocks; leave it out"
+        return CascadeStages.of(net, phase, self._train_predictor)
 
     def _train_predictor(self, slot: CascadeSlot, h: Tensor, batch: Batch) -> Tensor:
         y, weight = batch.y, batch.weight

@@ -1,0 +1,91 @@
+"""Keeping net and state of all ranks the same: who changed a tensor sends it to the others.
+
+What was changed is seen by sums over the bits, so nothing is assumed about which rank owns what, and a rule that is not as local
+as it says is noticed: no tensor may have been changed by two ranks. (torch's own count of writes misses fused kernels.)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms import State, named_tensors
+from bpfree.errors import UsageError
+from bpfree.nets import Chain
+from bpfree.parallel.group import Ranks
+
+__all__ = ["Replica", "sums_of_bits"]
+
+COLUMNS = 1024
+"""Sums that are taken of a tensor, each over every so many numbers."""
+
+_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
+
+
+class Replica:
+    """Net and state of this rank, and what they were when all ranks last had the same."""
+
+    def __init__(self, ranks: Ranks, net: Chain, state: State[Any]) -> None:
+        self._ranks = ranks
+        self._tensors = dict(named_tensors(net, state))
+        self._steps = next(name for name, tensor in self._tensors.items() if tensor.data_ptr() == state.count.steps.data_ptr())
+        self._known: dict[str, Tensor] = {}
+        self._see(self._tensors)
+
+    def changed(self) -> list[str]:
+        """Names of the tensors that differ from what all ranks last had."""
+        return [name for name, tensor in self._tensors.items() if not torch.equal(sums_of_bits(tensor), self._known[name])]
+
+    def spread_first(self) -> None:
+        """Give what the first rank has changed to all others."""
+        names = self._ranks.broadcast(self.changed() if self._ranks.leads else [])
+        self._send(dict.fromkeys(names, 0))
+
+    def spread_all(self) -> None:
+        """Give everything that the first rank has to all others."""
+        self._send(dict.fromkeys(self._tensors, 0))
+
+    def spread(self) -> None:
+        """Give what each rank has changed to all others.
+
+        Raises:
+            UsageError: two ranks changed the same tensor.
+        """
+        owners: dict[str, int] = {}
+        for rank, names in enumerate(self._ranks.gather(self.changed())):
+            for name in names:
+                if name == self._steps:  # every rank counts the same steps
+                    continue
+                if name in owners:
+                    raise UsageError(
+                        f"ranks {owners[name]} and {rank} both changed {name}: the rule is not local, so it cannot be trained "
+                        "layer-parallel"
+                    )
+                owners[name] = rank
+        self._send(owners)
+        self._see([self._steps])
+
+    def _send(self, owners: dict[str, int]) -> None:
+        for name, rank in owners.items():
+            self._ranks.broadcast_tensor(self._tensors[name], rank)
+        self._see(owners)
+
+    def _see(self, names: Iterable[str]) -> None:
+        for name in names:
+            self._known[name] = sums_of_bits(self._tensors[name])
+
+
+def sums_of_bits(tensor: Tensor) -> Tensor:
+    """(at most 1024,) int64: sums over the numbers at every 1024th place, read as integers; they wrap.
+
+    A tensor that was trained on has other sums, but for a chance of about one in 2³² for each of them.
+    """
+    numbers = tensor.detach().view(_INTEGERS[tensor.element_size()]).reshape(-1)
+    rest = len(numbers) % COLUMNS
+    whole = numbers[: len(numbers) - rest].reshape(-1, COLUMNS)
+    sums = whole.sum(0, dtype=torch.int64) if len(whole) else torch.zeros(COLUMNS, dtype=torch.int64, device=tensor.device)
+    sums[:rest] += numbers[len(numbers) - rest :]
+    return sums

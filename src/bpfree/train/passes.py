@@ -1,0 +1,138 @@
+"""One pass over the training split: in this process, or wherever else steps are made."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms import Algorithm, Phase, State
+from bpfree.data import Batch, Dataset
+from bpfree.errors import UsageError
+from bpfree.nets import Chain
+from bpfree.numerics.products import products_in
+from bpfree.numerics.streams import stream_key
+from bpfree.train.tiers import Stepper, stepper
+
+__all__ = ["PassResult", "Passes", "SerialPasses", "Work", "batches_of", "mean_loss", "passes_for", "seeded"]
+
+
+@dataclass(frozen=True)
+class Work:
+    """What all passes of a training have in common.
+
+    Attributes:
+        precision: of products.
+    """
+
+    algorithm: Algorithm[Any]
+    net: Chain
+    state: State[Any]
+    data: Dataset
+    batch_size: int
+    seed: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class PassResult:
+    """What a pass came to.
+
+    Attributes:
+        loss: mean over the training split of the learning blocks' losses.
+        steps, examples: as they were counted.
+    """
+
+    loss: float
+    steps: int
+    examples: int
+
+
+class Passes(Protocol):
+    """Makes the passes of a training."""
+
+    def begin(self, work: Work) -> None:
+        """Called once, before the first pass, with net and state as they are then."""
+
+    def one_pass(self, inputs: Dataset, phase: Phase, reader: Phase, pass_index: int) -> PassResult:
+        """Train on every batch of the training split once.
+
+        Args:
+            inputs, reader: what the phase reads, and the phase that reads it, see :func:`bpfree.train.features.read_by`.
+            pass_index: of all passes, from 0.
+        """
+        ...
+
+
+class SerialPasses:
+    """Batch after batch in this process.
+
+    Args:
+        take_step: in the tier that was asked for.
+    """
+
+    def __init__(self, take_step: Stepper) -> None:
+        self._take_step = take_step
+
+    def begin(self, work: Work) -> None:
+        """Note what is trained."""
+        self._work = work
+
+    def one_pass(self, inputs: Dataset, phase: Phase, reader: Phase, pass_index: int) -> PassResult:
+        """See :class:`Passes`."""
+        work = self._work
+        losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
+        sizes: list[int] = []
+        with seeded(work, pass_index), products_in(work.precision):
+            for batch in batches_of(work, inputs, pass_index):
+                losses.append(self._take_step(batch, reader).mean())  # a tensor of its own
+                sizes.append(len(batch.y))
+        return PassResult(mean_loss(losses, sizes), len(sizes), sum(sizes))
+
+
+def passes_for(passes: Passes | None, tier: str, work: Work) -> Passes:
+    """``passes``, or those of this process in a tier.
+
+    Raises:
+        UsageError: others are asked for a tier that they do not have, or one that this device does not have.
+    """
+    if passes is None:
+        return SerialPasses(stepper(tier, work.algorithm, work.net, work.state, work.precision))
+    if tier != "eager":
+        raise UsageError(f"steps in several processes are made in the tier eager, and {tier} was asked for; use --tier eager")
+    return passes
+
+
+def batches_of(work: Work, inputs: Dataset, pass_index: int) -> Iterator[Batch]:
+    """Of the training split, in the order of this pass."""
+    return inputs.batches("train", work.batch_size, pass_index=pass_index, seed=work.seed)
+
+
+@contextmanager
+def seeded(work: Work, pass_index: int) -> Iterator[None]:
+    """Modules of a user (dropout) draw from torch's global generator: the same on resume; the caller's is left unchanged."""
+    device = work.net.device
+    with torch.random.fork_rng([device] if device.type == "cuda" else []):
+        _seed(stream_key(work.seed, pass_index), device)
+        yield
+
+
+def mean_loss(losses: list[Tensor], sizes: list[int]) -> float:
+    """Of a pass, weighted by the examples of each step; summed in float64 at its end, where the device is waited for once."""
+    of_steps = torch.stack(losses).double()
+    return float(of_steps @ torch.tensor(sizes, dtype=torch.float64, device=of_steps.device)) / sum(sizes)
+
+
+def _seed(draws: int, device: torch.device) -> None:
+    """As ``torch.manual_seed``, for the processor and one GPU.
+
+    That one queues a call for every device that torch knows, each with the caller's stack as text, and loads torch's compiler.
+    """
+    torch.default_generator.manual_seed(draws)
+    if device.type == "cuda":
+        index = torch.cuda.current_device() if device.index is None else device.index
+        torch.cuda.default_generators[index].manual_seed(draws)

@@ -1,0 +1,170 @@
+"""``--parallel layers``: the command of the first rank, with others that follow it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from socket import socket
+from types import SimpleNamespace
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from bpfree.cli import run
+from bpfree.cli.train_parallel import meter_of
+from bpfree.meter import Meter
+
+COMMAND = ["train", "mono-forward", "--net", "mlp:2x16", "--seed", "1"]
+LONG = ["train", "mono-forward", "--net", "mlp:2x16", "--max-passes", "100000", "--patience", "100000"]
+
+
+def _start(size: int, options: list[str]) -> list[subprocess.Popen[str]]:
+    """Ranks as torchrun starts them."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(size)}
+    command = [sys.executable, "-m", "bpfree", *options]
+    return [
+        subprocess.Popen(
+            command,
+            env={**os.environ, **here, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        for rank in range(size)
+    ]
+
+
+def _ended(processes: list[subprocess.Popen[str]], timeout_s: float = 120) -> list[SimpleNamespace]:
+    try:
+        texts = [each.communicate(timeout=timeout_s) for each in processes]
+    finally:
+        for each in processes:
+            each.kill()
+    return [SimpleNamespace(code=each.returncode, out=out, err=err) for each, (out, err) in zip(processes, texts, strict=True)]
+
+
+def test_a_run_in_two_ranks_is_that_of_one(tmp_path: Path) -> None:
+    options = [*COMMAND, "--max-passes", "2"]
+    first, second = _ended(_start(2, [*options, "--parallel", "layers", "--out", str(tmp_path / "two")]))
+    assert (first.code, second.code) == (0, 0), first.err + second.err
+    assert (second.out, second.err) == ("", "")
+    assert "test accuracy" in first.out
+    assert run([*options, "--out", str(tmp_path / "one"), "--quiet"]) == 0
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("one", "two"))
+    assert one.keys() == two.keys()
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+    records = [json.loads((tmp_path / name / "records.jsonl").read_text()) for name in ("one", "two")]
+    assert [record["parallel"] for record in records] == [None, "layers, 2 ranks"]
+    for key in ("test_accuracy", "val_accuracy", "steps", "examples_seen", "params", "flops", "ruleset_digest", "data_digest"):
+        assert records[0][key] == records[1][key], key
+    assert records[1]["cpu_s"] is None
+    assert "several processes" in records[1]["reasons"]["cpu_s"]
+
+
+@pytest.mark.slow
+def test_a_killed_rank_ends_the_others_and_the_run_resumes_in_one(tmp_path: Path) -> None:
+    """To what an undisturbed run comes to."""
+    options = [*COMMAND, "--max-passes", "400", "--patience", "400"]
+    processes = _start(2, [*options, "--parallel", "layers", "--out", str(tmp_path / "killed")])
+    checkpoints = tmp_path / "killed" / "checkpoints"
+    _wait(lambda: checkpoints.is_dir() and any(checkpoints.glob("*.safetensors")), processes)
+    processes[1].send_signal(signal.SIGKILL)
+    begin_s = time.monotonic()
+    first, second = _ended(processes, timeout_s=30)
+    assert time.monotonic() - begin_s < 30
+    assert second.code == -signal.SIGKILL
+    assert first.code == 1
+    assert "another rank is gone" in first.err
+    assert "Resume with: torchrun --nproc-per-node 2 -m bpfree train mono-forward" in first.err
+    assert "Traceback" not in first.err
+    assert run([*options, "--out", str(tmp_path / "killed"), "--quiet"]) == 0  # in one process
+    assert run([*options, "--out", str(tmp_path / "whole"), "--quiet"]) == 0
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("killed", "whole"))
+    assert all(torch.equal(tensor, two[name]) for name, tensor in one.items())
+
+
+@pytest.mark.slow
+def test_the_first_rank_interrupted(tmp_path: Path) -> None:
+    """Ctrl-C of the command: the others end by themselves."""
+    processes = _start(2, [*LONG, "--parallel", "layers", "--out", str(tmp_path / "R")])
+    _wait(lambda: (tmp_path / "R" / "checkpoints").is_dir(), processes)
+    processes[0].send_signal(signal.SIGINT)
+    first, second = _ended(processes, timeout_s=30)
+    assert first.code == 130, first.err
+    assert second.code in (0, 1)  # between two passes, or within one
+    assert second.code == 0 or "another rank is gone" in second.err
+
+
+def _wait(there, processes: list[subprocess.Popen[str]]) -> None:
+    for _ in range(600):
+        if there():
+            return
+        assert all(each.poll() is None for each in processes)
+        time.sleep(0.1)
+    raise AssertionError("nothing was trained")
+
+
+@pytest.mark.slow
+def test_torchrun(tmp_path: Path) -> None:
+    """The command of the documentation."""
+    torchrun = Path(sys.executable).with_name("torchrun")
+    command = [str(torchrun), "--nproc-per-node", "2", "-m", "bpfree", *COMMAND, "--max-passes", "2", "--parallel", "layers"]
+    ended = subprocess.run([*command, "--out", str(tmp_path / "R")], capture_output=True, text=True, timeout=200)
+    assert ended.returncode == 0, ended.stderr
+    assert "test accuracy" in ended.stdout
+
+
+@pytest.mark.slow
+def test_a_mistake_is_one_line_of_one_rank(tmp_path: Path) -> None:
+    for options, line in (
+        (["train", "backprop"], "backprop cannot be trained layer-parallel"),
+        (["train", "mono-forward", "--net", "mlp:2xfoo"], "mlp:2xfoo"),
+        (["train", "mono-forward", "--tier", "compiled", "--net", "mlp:2x16"], "tier eager"),
+    ):
+        ended = _ended(_start(2, [*options, "--parallel", "layers", "--out", str(tmp_path / "R")]))
+        assert [each.code for each in ended] == [2, 2], ended[0].err
+        texts = "".join(each.err for each in ended).splitlines()
+        lines = [text for text in texts if text.startswith("bpfree: ") and "warning" not in text]
+        assert len(lines) == 1
+        assert line in lines[0]
+        assert not (tmp_path / "R").exists()
+
+
+def test_without_torchrun_and_by_another_name(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    assert run([*COMMAND, "--parallel", "layers"]) == 2
+    assert "torchrun --nproc-per-node 2 -m bpfree train" in capsys.readouterr().err
+    assert run([*COMMAND, "--parallel", "blocks"]) == 2
+    assert "unknown --parallel 'blocks'; choose from layers" in capsys.readouterr().err
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    monkeypatch.setenv("LOCAL_RANK", "0")
+    assert run(COMMAND) == 2
+    assert "torchrun started 2 processes that would all train the same; add --parallel layers" in capsys.readouterr().err
+
+
+class _Source:
+    """A counter of one board."""
+
+    scope, method, period_s, measured, poll_s = "gpu-board", "counter", 0.0, True, None
+
+    def __init__(self, name: str, scope: str = "gpu-board") -> None:
+        self.name, self.scope = name, scope
+
+
+def test_boards_add_up_and_the_processor_counts_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = {
+        "cuda:0": Meter("cpu", [_Source("nvml:A"), _Source("rapl:package-0", "cpu-package")]),
+        "cuda:1": Meter("cpu", [_Source("nvml:B"), _Source("rapl:package-0", "cpu-package")]),
+    }
+    monkeypatch.setattr(Meter, "detect", lambda device, estimate=False: made[device])
+    monkeypatch.setattr(Meter, "measure_idle", lambda self, seconds: {})
+    together = meter_of(["cuda:0", "cuda:1"], made["cuda:0"])
+    assert [source.name for source in together.sources] == ["nvml:A", "rapl:package-0", "nvml:B"]
+    assert meter_of(["cuda:0"], made["cuda:0"]) is made["cuda:0"]

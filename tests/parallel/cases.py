@@ -1,0 +1,98 @@
+"""What is trained in the tests of several ranks: run by ``python -m tests.parallel.cases OUT CASE ...`` in each rank."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from socket import socket
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bpfree.algorithms import Algorithm, make, named_tensors
+from bpfree.data import Dataset, load
+from bpfree.nets import Chain, build
+from bpfree.parallel import LayerPasses, Ranks, follow, joined
+from bpfree.train import Patience, initialise, training
+from bpfree.train.passes import Passes, Work
+
+PASSES = 2
+
+
+def data_for(net: str) -> Dataset:
+    """Digits; few of them for nets of images."""
+    digits = load("digits")
+    return (digits if net.startswith("mlp") else digits.limited(200)).without_test()
+
+
+def made(case: str) -> tuple[Algorithm[Any], Chain, Dataset]:
+    """``RULE[:key=value...]@NET``."""
+    rule, _, net = case.partition("@")
+    name, *pairs = rule.split(":")
+    data = data_for(net)
+    return make(name, dict(pair.split("=") for pair in pairs)), build(net, data.in_shape, data.n_classes), data
+
+
+def trained(case: str, passes: Passes | None = None) -> tuple[dict[str, Tensor], list[float]]:
+    """Every tensor of net and state after training, and the losses of the passes."""
+    rule, net, data = made(case)
+    stop = Patience(9, max_passes=PASSES * len(rule.phases(net)))
+    state = initialise(rule, net, 0)
+    history = list(training(rule, net, data, stop, batch_size=64, state=state, passes=passes))
+    return {name: tensor.clone() for name, tensor in named_tensors(net, state)}, [each.train_loss for each in history]
+
+
+def run_ranks(size: int, out: Path, cases: Sequence[str], timeout_s: float = 120) -> list[subprocess.CompletedProcess[str]]:
+    """Start the ranks as torchrun does (whose own start takes some seconds), and wait for them."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
+    command = [sys.executable, "-m", "tests.parallel.cases", str(out), *cases]
+    processes = [
+        subprocess.Popen(
+            command, env={**os.environ, **here, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        )
+        for rank in range(size)
+    ]
+    ended = []
+    for process in processes:
+        try:
+            out_text, err_text = process.communicate(timeout=timeout_s)
+        except subprocess.TimeoutExpired:
+            for each in processes:
+                each.kill()
+            raise
+        ended.append(subprocess.CompletedProcess(command, process.returncode, out_text, err_text))
+    return ended
+
+
+def _train_case(ranks: Ranks, case: str, out: Path) -> None:
+    if ranks.leads:
+        passes = LayerPasses(ranks)
+        tensors, losses = trained(case, passes)
+        passes.end()
+        save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, out / f"{case.replace(':', '+')}.safetensors")
+        (out / f"{case.replace(':', '+')}.json").write_text(json.dumps(losses))
+    else:
+        rule, net, data = made(case)
+        state = initialise(rule, net, 99)  # other values than those of the first rank, which must replace them
+        follow(ranks, Work(rule, net, state, data, 64, 0, "float32"))
+
+
+def main(out: str, *cases: str) -> None:
+    """Train every case in this rank."""
+    torch.set_num_threads(1)
+    with joined(torch.device("cpu")) as ranks:
+        for case in cases:
+            _train_case(ranks, case, Path(out))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
