@@ -7,7 +7,7 @@ often, and what is reported apart, each rule declares (:meth:`bpfree.algorithms.
 from __future__ import annotations
 
 import copy
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,7 @@ __all__ = [
     "evaluation_flops",
     "every_step",
     "features_flops",
+    "live_call",
     "live_step",
     "step_flops",
     "twins",
@@ -141,15 +142,20 @@ def every_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, pha
 
 
 def live_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> LiveStep:
-    """Follow what every training step does. A gradient is a tensor that an optimiser of the state is handed in the step."""
+    """Follow what every training step does, on twins."""
     twin, twin_state = twins(net, state)
+    return live_call(lambda: every_step(algorithm, twin, twin_state, batch, phase), twin_state)
+
+
+def live_call(step: Callable[[], object], state: State) -> LiveStep:
+    """Follow a step that uses and changes ``state``. A gradient is a tensor that an optimiser of the state is handed in the step."""
     labels = Labels()
 
     def label(gradients: Sequence[Tensor]) -> None:
         labels.name(list(gradients), GRADIENTS)
 
-    for optimiser in twin_state.optimisers():
+    for optimiser in state.optimisers():
         optimiser.observer = label
-    live = live_memory(lambda: every_step(algorithm, twin, twin_state, batch, phase), labels=labels)
+    live = live_memory(step, labels=labels)
     gradients = live.labelled_bytes.get(GRADIENTS, 0)
     return LiveStep(gradients, live.peak_bytes - gradients)
