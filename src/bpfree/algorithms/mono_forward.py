@@ -151,7 +151,6 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Carry], ChoosesReadout[Mon
     weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("schedule=staged",)
     savings: ClassVar[tuple[str, ...]] = (
-        "chunk=128",
         "chunk=64",
         "chunk=32",
         "chunk=16",

@@ -148,7 +148,7 @@ def live_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phas
 
 
 def live_call(step: Callable[[], object], state: State) -> LiveStep:
-    """Follow a step that uses and changes ``state``. A gradient is a tensor that an optimiser of the state is handed in the step."""
+    """Follow a step that changes ``state``. A gradient is a tensor that an optimiser of the state is handed in the step."""
     labels = Labels()
 
     def label(gradients: Sequence[Tensor]) -> None:

@@ -14,6 +14,8 @@ from bpfree.units import MISSING, format_bytes, format_count, format_energy, for
 
 __all__ = ["plan_command"]
 
+NO_WAY = "No smaller batch, setting, narrower net or number of passes fits."
+
 
 def plan_command(
     data: DataOptions,
@@ -96,10 +98,8 @@ def _lines(made: Plan) -> list[str]:
         if row.prediction.refusal is not None:
             lines.append(f"{arm} was left out: {row.prediction.refusal}")
         elif row.fits is False:
-            ways = "; or ".join(map(str, row.changes)) or "no smaller batch, setting, narrower net or number of passes fits"
-            lines.append(
-                f"{arm} needs {row.too_much}. What fits: {ways}" if row.changes else f"{arm} needs {row.too_much}; {ways}"
-            )
+            ways = "; or ".join(map(str, row.changes))
+            lines.append(f"{arm} needs {row.too_much}. " + (f"What fits: {ways}" if row.changes else NO_WAY))
     if (nearest := made.nearest) is not None:
         line = f"Nothing fits. Nearest is {nearest.prediction.arm} on {nearest.prediction.net}: {nearest.too_much}."
         if (way := made.way_out) is not None:
@@ -109,8 +109,9 @@ def _lines(made: Plan) -> list[str]:
     lines += [f"{MISSING} {_WORDS[key]}: {why}" for why, key in reasons.items()]
     lines += [f"energy by {words}" for words in dict.fromkeys(row.prediction.power for row in made.rows) if words]
     lines.append(
-        f"Beside these bytes: data {format_bytes(made.data_bytes)}, which this process ({format_bytes(made.process_bytes)} with its "
-        "libraries) holds already. A pass is its steps and its validation; early stopping makes a run shorter."
+        f"Beside these bytes come the data ({format_bytes(made.data_bytes)}) and the process with its libraries "
+        f"({format_bytes(made.process_bytes)} now, data included). A pass is its steps and its validation; early stopping makes a "
+        "run shorter."
     )
     return lines
 

@@ -40,8 +40,8 @@ class Change:
 def changes(predictor: Predictor, budget: Budget, prediction: Prediction) -> tuple[Change, ...]:
     """One change of each kind that lets the training fit; changes of two kinds at once only where no single one does.
 
-    A smaller batch is the largest of half, a quarter, ... that fits; a setting the first that fits of those that the rule declares
-    (``Algorithm.savings``); a net the widest of half, a quarter, ... of the widths; fewer passes are the most that fit.
+    A smaller batch is the largest of half, a quarter, ... that fits; a setting the first that fits of the rule's
+    ``savings``; a net the widest of half, a quarter, ... of the widths; fewer passes are the most that fit.
     """
     one = tuple(_distinct(_single(predictor, budget, prediction)))
     return one or tuple(_distinct(_double(predictor, budget, prediction)))[:1]

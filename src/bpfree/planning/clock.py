@@ -111,8 +111,7 @@ class Clock:
 
 
 def now() -> float:
-    """Seconds: of the processor where torch uses one thread (on an idle machine those of the wall), so that other processes do not
-    count; else of the wall."""
+    """Seconds, of the processor where torch uses one thread, so that other processes count less; else of the wall."""
     return time.thread_time() if torch.get_num_threads() == 1 else time.perf_counter()
 
 

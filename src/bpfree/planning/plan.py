@@ -148,8 +148,8 @@ def plan(
     """Predict bytes, multiply-adds, seconds and joules of training by each rule on this machine's processor: ``bpfree plan``.
 
     No step is run on numbers: steps are followed on tensors without content, and each of their operations is timed by itself, for
-    some seconds in all; what was timed is kept in the user's cache. As in :func:`bpfree.compare`, torch's number of threads is set
-    for the size of the net, and stays so.
+    some seconds in all; what was timed is kept in the user's cache. As in :func:`bpfree.compare`, torch's number of threads is
+    set for the size of the net, and stays so.
 
     Args:
         rules: arms, such as ``"mono-forward:chunk=32"``; every rule by default.

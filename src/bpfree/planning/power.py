@@ -40,7 +40,7 @@ class MeteredPower:
     reason: str = NONE_HERE
 
     def of(self, arm: str, net: str) -> tuple[float | None, str]:
-        """Watts, and in words whose they are: of the same arm on the same net, else of the arm, else of all; None with the reason."""
+        """Watts of the arm on the net, else of the arm, else of all runs, and in words whose they are; None with the reason."""
         if not self.runs:
             return None, self.reason
         alike = [run for run in self.runs if run.arm == arm]

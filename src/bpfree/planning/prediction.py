@@ -20,6 +20,7 @@ from bpfree.planning.power import MeteredPower
 from bpfree.planning.work import PhaseWork, RuleWork, Work, step_bytes, work_of
 from bpfree.rulesets.stopping import Patience, phase_cap
 from bpfree.train import initialise
+from bpfree.units import format_bytes
 
 __all__ = ["Prediction", "Predictor"]
 
@@ -156,16 +157,15 @@ class Predictor:
         """
         try:
             with torch.device("meta"):
-                count = sum(
-                    p.numel() * p.element_size() for p in named(spec, self.data.in_shape, self.data.n_classes).parameters()
-                )
+                parameters = named(spec, self.data.in_shape, self.data.n_classes).parameters()
+                least = LEAST_TIMES * sum(p.numel() * p.element_size() for p in parameters)
         except (BpfreeError, RuntimeError, NotImplementedError):
             return  # a net that has to be computed with to be built; if it is too large, building it says so
         free = psutil.virtual_memory().available
-        if LEAST_TIMES * count > free:
+        if least > free:
             raise UsageError(
-                f"parameters and moments of {spec} take at least {LEAST_TIMES * count / 2**30:.3g} GiB, and {free / 2**30:.3g} GiB "
-                "are free; choose a smaller net"
+                f"parameters and moments of {spec} take at least {format_bytes(least)}, and {format_bytes(free)} are free; choose a "
+                "smaller net"
             )
 
     def _steps(self, batch_size: int) -> float:
