@@ -110,8 +110,8 @@ def _lines(made: Plan) -> list[str]:
     lines += [f"energy by {words}" for words in dict.fromkeys(row.prediction.power for row in made.rows) if words]
     lines.append(
         f"Beside these bytes come the data ({format_bytes(made.data_bytes)}) and the process with its libraries "
-        f"({format_bytes(made.process_bytes)} now, data included). A pass is its steps and its validation; early stopping makes a "
-        "run shorter."
+        f"({format_bytes(made.process_bytes)} now, data included). A pass is its steps and its validation; early stopping "
+        "makes a run shorter."
     )
     return lines
 

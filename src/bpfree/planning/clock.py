@@ -11,8 +11,7 @@ import hashlib
 import json
 import math
 import time
-from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import pooch
@@ -30,11 +29,14 @@ from bpfree.train import initialise
 
 __all__ = ["BETWEEN", "Clock", "NotTimedError"]
 
-WINDOW_S, WINDOWS = 3e-4, 5
+WINDOW_S, WINDOWS = 3e-4, 3
 """Calls of one operation fill windows of at least so long; the least of so many windows counts."""
 
-LONG_S, LONG_CALLS = 0.02, 2
-"""An operation that takes longer is called so many times in all."""
+LONG_S = 0.02
+"""An operation that takes longer is called once in a round."""
+
+ROUNDS = 3
+"""All new operations are timed so many times, one after another, so that no burst of other work falls on all windows of one."""
 
 BETWEEN = "between two operations"
 """Key of the fixed time an operation."""
@@ -60,6 +62,7 @@ class Clock:
         self._known: dict[str, float] = {} if path is None or fresh else _read(path)
         self.measured_s = 0.0
         self._n_new = 0
+        self._new: dict[str, Operation] = {}
 
     @classmethod
     def of_machine(cls, *, fresh: bool = False) -> Clock:
@@ -69,21 +72,29 @@ class Clock:
         name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         return cls(Path(pooch.os_cache("bpfree")) / "plan" / f"{name}.json", fresh=fresh)
 
-    def seconds(self, operations: Counter[Operation]) -> float:
+    def seconds(self, operations: Mapping[Operation, float]) -> float:
         """Seconds of these operations one after another, with what lies between them.
 
         Raises:
             NotTimedError: see :class:`NotTimedError`.
         """
+        return sum(count * self._alone(operation) for operation, count in operations.items()) + self.between_s(operations)
+
+    def between_s(self, operations: Mapping[Operation, float]) -> float:
+        """Seconds between these operations, whatever their shapes."""
         if BETWEEN not in self._known:
             self._keep(BETWEEN, _between(self._alone))
-        between = self._known[BETWEEN]
-        return sum(count * (self._alone(operation) + between) for operation, count in operations.items())
+        return self._known[BETWEEN] * sum(operations.values())
 
-    def again(self, operations: Counter[Operation]) -> None:
-        """Measure these operations once more and keep the least: what a busy machine disturbed the first time."""
-        for operation in operations:
-            self._keep(operation.text, min(_least_s(operation.prepared()), self._known.get(operation.text, math.inf)))
+    def settle(self, rounds: int = ROUNDS - 1) -> None:
+        """Time what is new in further rounds and keep the least: a busy machine disturbs single windows."""
+        begin = time.perf_counter()
+        for _ in range(rounds):
+            for operation in self._new.values():
+                self._keep(operation.text, min(self._known[operation.text], _least_s(operation.prepared())))
+            if self._new:
+                self._keep(BETWEEN, min(self._known.get(BETWEEN, math.inf), _between(self._alone)))
+        self.measured_s += time.perf_counter() - begin
 
     def save(self) -> None:
         """Write what was measured into the cache; a cache that cannot be written is done without."""
@@ -101,6 +112,7 @@ class Clock:
             if operation.argument_bytes * 3 > psutil.virtual_memory().available:
                 raise NotTimedError("an operation needs more memory than is free, so it cannot be timed")
             begin = time.perf_counter()
+            self._new[operation.text] = operation
             self._keep(operation.text, _least_s(operation.prepared()))
             self.measured_s += time.perf_counter() - begin
         return self._known[operation.text]
@@ -129,7 +141,7 @@ def _least_s(call: Callable[[], object]) -> float:
     call()  # loads the kernel
     least = _window_s(call, 1)
     if least > LONG_S:
-        return min([least, *(_window_s(call, 1) for _ in range(LONG_CALLS - 2))])
+        return least
     calls = max(1, round(WINDOW_S / max(least, 1e-7)))
     return min(_window_s(call, calls) for _ in range(WINDOWS))
 

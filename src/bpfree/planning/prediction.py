@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
@@ -20,12 +21,13 @@ from bpfree.planning.power import MeteredPower
 from bpfree.planning.work import PhaseWork, RuleWork, Work, step_bytes, work_of
 from bpfree.rulesets.stopping import Patience, phase_cap
 from bpfree.train import initialise
+from bpfree.train.evaluation import EVALUATION_BATCH
 from bpfree.units import format_bytes
 
 __all__ = ["Prediction", "Predictor"]
 
-DRAWN = 8
-"""Batches that are drawn to time the drawing."""
+DRAWN, DRAWS = 8, 5
+"""Batches that are drawn to time the drawing, and how often."""
 
 LEAST_TIMES = 3
 """Weights, and two moments of each or a gradient and one: what training needs of every parameter at least."""
@@ -164,8 +166,8 @@ class Predictor:
         free = psutil.virtual_memory().available
         if least > free:
             raise UsageError(
-                f"parameters and moments of {spec} take at least {format_bytes(least)}, and {format_bytes(free)} are free; choose a "
-                "smaller net"
+                f"parameters and moments of {spec} take at least {format_bytes(least)}, and {format_bytes(free)} are free; "
+                "choose a smaller net"
             )
 
     def _steps(self, batch_size: int) -> float:
@@ -174,20 +176,19 @@ class Predictor:
 
     def _with_seconds(self, known: Prediction, work: RuleWork) -> Prediction:
         try:
-            first_s, next_s = self._draw_s(known.batch_size)
             steps = self._steps(known.batch_size)
-            scoring_s = self.clock.seconds(work.scoring.operations)
+            drawing_s, scored_s = self._draw_s(known.batch_size)
+            scoring_s = self.clock.seconds(work.scoring.operations) + scored_s
             in_phase = [
-                (passes, self.clock.seconds(each.step.operations), self.clock.seconds(each.close.operations), each)
+                (passes, self.clock.seconds(each.step.operations), self._rest_s(each, steps), each)
                 for passes, each in _passes(work.phases, known.passes)
             ]
             begin_s = sum(self.clock.seconds(each.features.operations) for passes, *_, each in in_phase if passes)
         except NotTimedError as error:
             return dataclasses.replace(known, reasons=known.reasons | dict.fromkeys(("step_s", "pass_s", "run_s"), str(error)))
         total = sum(passes for passes, *_ in in_phase)
-        drawing_s = first_s + next_s * steps
         step_s = sum(passes * s for passes, s, *_ in in_phase) / total
-        pass_s = sum(passes * (steps * s + close) for passes, s, close, _ in in_phase) / total + drawing_s + scoring_s
+        pass_s = sum(passes * (steps * s + rest) for passes, s, rest, _ in in_phase) / total + drawing_s + scoring_s
         return dataclasses.replace(known, step_s=step_s, pass_s=pass_s, run_s=total * pass_s + begin_s)
 
     def _with_energy(self, known: Prediction) -> Prediction:
@@ -197,21 +198,29 @@ class Predictor:
             return dataclasses.replace(known, reasons=known.reasons | {"joules": why})
         return dataclasses.replace(known, joules=watts * known.run_s, power=words)
 
+    def _rest_s(self, work: PhaseWork, steps: float) -> float:
+        """Seconds of a pass beyond its share of full steps: Python's time for the rest of the last batch, and the closing."""
+        last = math.ceil(steps) - steps
+        return last * self.clock.between_s(work.step.operations) + self.clock.seconds(work.close.operations)
+
     def _draw_s(self, batch_size: int) -> tuple[float, float]:
-        """Seconds at the begin of a pass, and of a batch: the least of a few."""
+        """Seconds in which the batches of a pass are drawn, and those of its validation: each timed a few times, the least."""
         if batch_size not in self._draws_s:
-            firsts, others = [], []
-            for index in range(3):
-                begin = now()
-                batches = self.data.batches("train", batch_size, pass_index=index)
-                next(batches)
-                between = now()
-                firsts.append(between - begin)
-                count = sum(1 for _, _ in zip(range(DRAWN), batches, strict=False))
-                others.append((now() - between) / max(count, 1))
-            self._draws_s[batch_size] = min(firsts), min(others)
-        first_s, next_s = self._draws_s[batch_size]
-        return max(first_s - next_s, 0.0), next_s
+            training = [self._drawn_s("train", batch_size, index) for index in range(DRAWS)]
+            size = min(EVALUATION_BATCH, self.data.n("train"))
+            validation = [self._drawn_s("validation", size, 0) for _ in range(DRAWS)]
+            self._draws_s[batch_size] = min(training), min(validation)
+        return self._draws_s[batch_size]
+
+    def _drawn_s(self, split: str, batch_size: int, index: int) -> float:
+        """The first batches are timed, and stand for the others."""
+        begin = now()
+        batches = self.data.batches(split, batch_size, pass_index=index, shuffle=split == "train")
+        next(batches)
+        between = now()
+        count = sum(1 for _, _ in zip(range(DRAWN), batches, strict=False))
+        each_s = (now() - between) / count if count else 0.0
+        return between - begin + each_s * (math.ceil(self.data.n(split) / batch_size) - 1)
 
 
 def _passes(phases: Sequence[PhaseWork], passes: int) -> list[tuple[int, PhaseWork]]:

@@ -196,12 +196,19 @@ def _scoring(mode: FakeTensorMode, rule: Algorithm, net: Chain, state: State, da
     batch, phase = _batch(mode, data, size, data.in_shape), rule.phases(net)[-1]
 
     def scored() -> object:
+        """As :func:`bpfree.train.evaluate`, which reads its result, so that it cannot be followed itself."""
         if isinstance(rule, ChoosesReadout):
             every = rule.candidates(twin, twin_state, batch.x, phase)
         else:
             every = rule.scores(twin, twin_state, batch.x, phase).unsqueeze(0)
         predicted = every.amax(2).isfinite()
-        return (every.argmax(2) == batch.y) & predicted
+        known, correct = predicted.all(1), (every.argmax(2) == batch.y) & predicted
+        hits, finite, y = torch.cat([correct], 1), torch.stack([known]).all(0), torch.cat([batch.y])
+        best = torch.where(finite, hits.sum(1), hits.sum(1) - hits.shape[1] - 1).argmax()
+        counts = torch.zeros(2, data.n_classes, dtype=torch.int64)
+        for row in counts:
+            row.index_add_(0, y, torch.ones_like(y))
+        return best, hits[0].double().mean(), counts
 
     works: list[Work] = []
     with mode, torch.no_grad():
