@@ -111,10 +111,9 @@ def _seconds(call: Callable[[], object]) -> float:
     return now() - begin
 
 
-def measured_case(
-    spec: str, dataset: str, batch_size: int, each: int, arms: Sequence[str], rounds: int
-) -> Iterator[dict[str, Any]]:
+def measured_case(case: Case, arms: Sequence[str], rounds: int) -> Iterator[dict[str, Any]]:
     """The rows of one net."""
+    spec, dataset, batch_size, each = case
     loaded = data.load(dataset).without_test()
     clock = Clock()
     predictor = Predictor(loaded, clock, MeteredPower(()))
