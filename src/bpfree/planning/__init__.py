@@ -2,7 +2,7 @@
 
 from bpfree.planning.budgets import Budget
 from bpfree.planning.changes import Change
-from bpfree.planning.plan import Plan, PlanRow, plan
+from bpfree.planning.planner import Plan, PlanRow, plan
 from bpfree.planning.prediction import Prediction
 
 __all__ = ["Budget", "Change", "Plan", "PlanRow", "Prediction", "plan"]
