@@ -15,6 +15,7 @@ import json
 import math
 import os
 import sys
+import textwrap
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
@@ -153,11 +154,11 @@ def measured_case(case: Case, arms: Sequence[str], rounds: int) -> Iterator[dict
 def part(found: dict[str, Any]) -> str:
     """The Markdown between the marks of docs/plan.md."""
     facts, load = found["environment"], found["load"]
-    lines = [
-        "",
+    made = (
         f"{found['measured_at'][:10]}, {facts['processor']}, one thread, torch {facts['versions']['torch']}; load {load[0]:.1f} "
-        f"before and {load[1]:.1f} after; {found['rounds']} rounds.",
-    ]
+        f"before and {load[1]:.1f} after; {found['rounds']} rounds."
+    )
+    lines = ["", *textwrap.wrap(made, 128, break_long_words=False, break_on_hyphens=False)]
     for net in dict.fromkeys(row["net"] for row in found["rows"]):
         rows = [row for row in found["rows"] if row["net"] == net]
         about = f"{rows[0]['dataset']}, batch {rows[0]['batch_size']}"
