@@ -117,17 +117,17 @@ def measured_case(case: Case, arms: Sequence[str], rounds: int) -> Iterator[dict
     spec, dataset, batch_size, each = case
     loaded = data.load(dataset).without_test()
     clock = Clock()
-    predictor = Predictor(loaded, clock, MeteredPower(()))
+    forecasts = Predictor(loaded, clock, MeteredPower(()))
     able = []
     for text in arms:
-        passes = max(1, len(Arm.parse(text).build({}).phases(predictor.net(spec))))
-        prediction = predictor.predict(Arm.parse(text), spec, batch_size, passes)
+        passes = max(1, len(Arm.parse(text).build({}).phases(forecasts.net(spec))))
+        prediction = forecasts.predict(Arm.parse(text), spec, batch_size, passes)
         if prediction.refusal is not None:
             say(f"{text} on {spec}: {prediction.refusal}")
             continue
         able.append((text, passes, Measured(text, spec, loaded, batch_size)))
     clock.settle()
-    first = {text: predictor.predict(Arm.parse(text), spec, batch_size, passes) for text, passes, _ in able}
+    first = {text: forecasts.predict(Arm.parse(text), spec, batch_size, passes) for text, passes, _ in able}
     calibration_s = clock.measured_s
     for number in range(rounds):
         say(f"{spec}: round {number + 1} of {rounds}")
@@ -136,7 +136,7 @@ def measured_case(case: Case, arms: Sequence[str], rounds: int) -> Iterator[dict
             for _ in range(each):
                 real.round()
     for text, passes, real in able:
-        last = predictor.predict(Arm.parse(text), spec, batch_size, passes)
+        last = forecasts.predict(Arm.parse(text), spec, batch_size, passes)
         assert last.memory is not None
         yield {
             "net": spec,

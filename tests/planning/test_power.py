@@ -16,7 +16,6 @@ from bpfree.planning.power import metered_power
 from bpfree.records import append_record
 from tests.report.conftest import make_record
 
-
 FACTS = environment.facts(torch.device("cpu"))
 
 

@@ -37,71 +37,71 @@ class Change:
         return f"{self.options}: {', '.join(filter(None, amounts))}"
 
 
-def changes(predictor: Predictor, budget: Budget, prediction: Prediction) -> tuple[Change, ...]:
+def changes(forecasts: Predictor, budget: Budget, prediction: Prediction) -> tuple[Change, ...]:
     """One change of each kind that lets the training fit; changes of two kinds at once only where no single one does.
 
     A smaller batch is the largest of half, a quarter, ... that fits; a setting the first that fits of the rule's
     ``savings``; a net the widest of half, a quarter, ... of the widths; fewer passes are the most that fit.
     """
-    one = tuple(_distinct(_single(predictor, budget, prediction)))
-    return one or tuple(_distinct(_double(predictor, budget, prediction)))[:1]
+    one = tuple(_distinct(_single(forecasts, budget, prediction)))
+    return one or tuple(_distinct(_double(forecasts, budget, prediction)))[:1]
 
 
-def _single(predictor: Predictor, budget: Budget, start: Prediction) -> Iterator[Change]:
-    for candidate in (_fewer_passes(predictor, budget, start), *_memory_changes(predictor, budget, start)):
-        if candidate is not None and (fitting := _with_fewer_passes(predictor, budget, candidate)) is not None:
+def _single(forecasts: Predictor, budget: Budget, start: Prediction) -> Iterator[Change]:
+    for candidate in (_fewer_passes(forecasts, budget, start), *_memory_changes(forecasts, budget, start)):
+        if candidate is not None and (fitting := _with_fewer_passes(forecasts, budget, candidate)) is not None:
             yield _change(start, fitting)
 
 
-def _double(predictor: Predictor, budget: Budget, start: Prediction) -> Iterator[Change]:
+def _double(forecasts: Predictor, budget: Budget, start: Prediction) -> Iterator[Change]:
     """A setting or a narrower net, each with a smaller batch; of the nets the widest for which a batch fits."""
     for arm in _settings(Arm.parse(start.arm)):
-        yield from _with_batch(predictor, budget, start, arm, start.net)
-    for spec in narrower(start.net, predictor.net):
-        fitting = list(_with_batch(predictor, budget, start, Arm.parse(start.arm), spec))
+        yield from _with_batch(forecasts, budget, start, arm, start.net)
+    for spec in narrower(start.net, forecasts.net):
+        fitting = list(_with_batch(forecasts, budget, start, Arm.parse(start.arm), spec))
         yield from fitting
         if fitting:
             return
 
 
-def _with_batch(predictor: Predictor, budget: Budget, start: Prediction, arm: Arm, spec: str) -> Iterator[Change]:
-    changed = _predicted(predictor, arm, spec, start.batch_size, start.passes)
+def _with_batch(forecasts: Predictor, budget: Budget, start: Prediction, arm: Arm, spec: str) -> Iterator[Change]:
+    changed = _predicted(forecasts, arm, spec, start.batch_size, start.passes)
     if changed is None:
         return
-    for candidate in (changed, _smaller_batch(predictor, budget, changed)):
-        if candidate is not None and (fitting := _with_fewer_passes(predictor, budget, candidate)) is not None:
+    for candidate in (changed, _smaller_batch(forecasts, budget, changed)):
+        if candidate is not None and (fitting := _with_fewer_passes(forecasts, budget, candidate)) is not None:
             yield _change(start, fitting)
             return
 
 
-def _memory_changes(predictor: Predictor, budget: Budget, start: Prediction) -> Iterator[Prediction | None]:
+def _memory_changes(forecasts: Predictor, budget: Budget, start: Prediction) -> Iterator[Prediction | None]:
     """Changes that let the bytes fit, where they do not; then the narrower net that is quick enough, where time is short."""
     if budget.memory_bytes is not None and (start.peak_bytes or 0) > budget.memory_bytes:
-        yield _smaller_batch(predictor, budget, start)
+        yield _smaller_batch(forecasts, budget, start)
         for arm in _settings(Arm.parse(start.arm)):
-            changed = _predicted(predictor, arm, start.net, start.batch_size, start.passes)
+            changed = _predicted(forecasts, arm, start.net, start.batch_size, start.passes)
             if changed is not None and _bytes_fit(budget, changed):
                 yield changed
                 break
-    for spec in narrower(start.net, predictor.net):
-        changed = _predicted(predictor, Arm.parse(start.arm), spec, start.batch_size, start.passes)
+    for spec in narrower(start.net, forecasts.net):
+        changed = _predicted(forecasts, Arm.parse(start.arm), spec, start.batch_size, start.passes)
         if changed is not None and budget.fits(changed):
             yield changed
             return
 
 
-def _smaller_batch(predictor: Predictor, budget: Budget, start: Prediction) -> Prediction | None:
+def _smaller_batch(forecasts: Predictor, budget: Budget, start: Prediction) -> Prediction | None:
     """The training with the largest of half, a quarter, ... of its batch whose bytes fit; None where none does."""
     limit, arm = budget.memory_bytes, Arm.parse(start.arm)
     if limit is None or (start.scoring_bytes or 0) > limit:  # scoring does not depend on the batch
         return None
-    if (least := predictor.step_bytes(arm, start.net, 1)) is None or least > limit:
+    if (least := forecasts.step_bytes(arm, start.net, 1)) is None or least > limit:
         return None
     size = start.batch_size
     while (size := size // 2) >= 1:
-        needed = predictor.step_bytes(arm, start.net, size)
+        needed = forecasts.step_bytes(arm, start.net, size)
         if needed is not None and needed <= limit:
-            return _predicted(predictor, arm, start.net, size, start.passes)
+            return _predicted(forecasts, arm, start.net, size, start.passes)
     return None
 
 
@@ -114,11 +114,11 @@ def _settings(arm: Arm) -> Iterator[Arm]:
             yield Arm.parse(other)
 
 
-def _fewer_passes(predictor: Predictor, budget: Budget, start: Prediction) -> Prediction | None:
+def _fewer_passes(forecasts: Predictor, budget: Budget, start: Prediction) -> Prediction | None:
     return start if _bytes_fit(budget, start) else None
 
 
-def _with_fewer_passes(predictor: Predictor, budget: Budget, start: Prediction) -> Prediction | None:
+def _with_fewer_passes(forecasts: Predictor, budget: Budget, start: Prediction) -> Prediction | None:
     """The training, with fewer passes if need be; None where not even one fits, or the bytes do not."""
     if budget.fits(start):
         return start
@@ -126,9 +126,9 @@ def _with_fewer_passes(predictor: Predictor, budget: Budget, start: Prediction) 
         return None
     passes = start.passes
     while passes > 1:
-        share = max((value for name, value in budget.shares(predictor.with_passes(start, passes)).items() if name != "memory"))
+        share = max((value for name, value in budget.shares(forecasts.with_passes(start, passes)).items() if name != "memory"))
         passes = min(passes - 1, max(1, int(passes / share)))
-        changed = predictor.with_passes(start, passes)
+        changed = forecasts.with_passes(start, passes)
         if budget.fits(changed):
             return changed
     return None
@@ -138,9 +138,9 @@ def _bytes_fit(budget: Budget, prediction: Prediction) -> bool:
     return budget.memory_bytes is None or (prediction.peak_bytes is not None and prediction.peak_bytes <= budget.memory_bytes)
 
 
-def _predicted(predictor: Predictor, arm: Arm, spec: str, batch_size: int, passes: int) -> Prediction | None:
+def _predicted(forecasts: Predictor, arm: Arm, spec: str, batch_size: int, passes: int) -> Prediction | None:
     try:
-        prediction = predictor.predict(arm, spec, batch_size, passes)
+        prediction = forecasts.predict(arm, spec, batch_size, passes)
     except UsageError:
         return None
     return None if prediction.refusal is not None else prediction

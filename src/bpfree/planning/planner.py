@@ -110,13 +110,13 @@ def plain_rules() -> tuple[str, ...]:
     return tuple(text for text in main_arms() if ":" not in text)
 
 
-def _row(predictor: Predictor, budget: Budget, prediction: Prediction) -> PlanRow:
+def _row(forecasts: Predictor, budget: Budget, prediction: Prediction) -> PlanRow:
     if prediction.refusal is not None or budget.is_empty:
         return PlanRow(prediction)
     excess = budget.excess(prediction)
     if excess <= 1:
         return PlanRow(prediction, True, excess)
-    return PlanRow(prediction, False, excess, budget.words(prediction), changes(predictor, budget, prediction))
+    return PlanRow(prediction, False, excess, budget.words(prediction), changes(forecasts, budget, prediction))
 
 
 def _at_least_1(option: str, value: int) -> int:
@@ -176,20 +176,20 @@ def plan(
     arms = parse_arms(",".join(plain_rules() if rules is None else rules))
     loaded = datasets.load_any(data, data_dir=None if data_dir is None else Path(data_dir), channels=channels)
     spec = nets.text_of(net, loaded.in_shape, loaded.n_classes)
-    predictor = Predictor(loaded, Clock(), power)
+    forecasts = Predictor(loaded, Clock(), power)
     loaded.batches("train", size)  # refuses a batch larger than the split
-    predictor.check_size(spec)
-    environment.configure_torch(sum(p.numel() for p in predictor.net(spec).parameters()), size, torch.device("cpu"))
-    clock = predictor.clock = Clock.of_machine(fresh=calibrate)
+    forecasts.check_size(spec)
+    environment.configure_torch(sum(p.numel() for p in forecasts.net(spec).parameters()), size, torch.device("cpu"))
+    clock = forecasts.clock = Clock.of_machine(fresh=calibrate)
     for arm in arms:
         on_row(arm.label)
-        predictor.predict(arm, spec, size, passes)
+        forecasts.predict(arm, spec, size, passes)
     on_row("timing operations")
     clock.settle()
     rows = []
     for arm in arms:
         on_row(arm.label)
-        rows.append(_row(predictor, budget, predictor.predict(arm, spec, size, passes)))
+        rows.append(_row(forecasts, budget, forecasts.predict(arm, spec, size, passes)))
     clock.save()
     return Plan(
         loaded.name,
