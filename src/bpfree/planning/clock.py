@@ -88,12 +88,13 @@ class Clock:
 
     def settle(self, rounds: int = ROUNDS - 1) -> None:
         """Time what is new in further rounds and keep the least: a busy machine disturbs single windows."""
+        if not self._new:
+            return
         begin = time.perf_counter()
         for _ in range(rounds):
             for operation in self._new.values():
                 self._keep(operation.text, min(self._known[operation.text], _least_s(operation.prepared())))
-            if self._new:
-                self._keep(BETWEEN, min(self._known.get(BETWEEN, math.inf), _between(self._alone)))
+            self._keep(BETWEEN, min(self._known.get(BETWEEN, math.inf), _between(self._alone)))
         self.measured_s += time.perf_counter() - begin
 
     def save(self) -> None:
@@ -102,7 +103,7 @@ class Clock:
             return
         try:
             self._path.parent.mkdir(parents=True, exist_ok=True)
-            write_atomic(self._path, json.dumps(self._known, indent=0) + "\n")
+            write_atomic(self._path, json.dumps(_read(self._path) | self._known, indent=0) + "\n")
         except (OSError, BpfreeError):
             return
         self._n_new = 0
