@@ -13,12 +13,13 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pooch
 import psutil
 import torch
 
-from bpfree.algorithms import Backprop, step
+from bpfree.algorithms import Algorithm, Backprop, step
 from bpfree.bench import environment
 from bpfree.data import Batch
 from bpfree.errors import BpfreeError
@@ -156,7 +157,8 @@ def _window_s(call: Callable[[], object], calls: int) -> float:
 
 def _between(alone: Callable[[Operation], float]) -> float:
     """Seconds an operation that the step of a tiny net takes beyond its operations."""
-    rule, net = Backprop(), mlp(SMALL_WIDTHS[0], SMALL_WIDTHS, 2)
+    rule: Algorithm[Any] = Backprop()
+    net = mlp(SMALL_WIDTHS[0], SMALL_WIDTHS, 2)
     state = initialise(rule, net, 0)
     batch = Batch(torch.rand(SMALL_BATCH, SMALL_WIDTHS[0]), torch.zeros(SMALL_BATCH, dtype=torch.int64), torch.tensor(0))
     (phase,) = rule.phases(net)

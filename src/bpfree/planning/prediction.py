@@ -6,6 +6,7 @@ import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 import psutil
 import torch
@@ -73,7 +74,7 @@ class Prediction:
             return None
         return max(self.memory.peak + (self.feature_cache_bytes or 0), self.scoring_bytes or 0)
 
-    def as_json(self) -> dict[str, object]:
+    def as_json(self) -> dict[str, Any]:
         """Plain values."""
         return dataclasses.asdict(self) | {"peak_bytes": self.peak_bytes}
 
