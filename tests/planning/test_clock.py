@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from bpfree.planning.clock import BETWEEN, Clock
-from bpfree.planning.operations import operations_of
+from bpfree.planning.clock import BETWEEN, Clock, NotTimedError
+from bpfree.planning.operations import Operation, operations_of
 
 
 def test_an_operation_is_known_by_kernel_and_shapes_and_a_view_by_its_kernel() -> None:
@@ -58,3 +58,17 @@ def test_a_damaged_cache_is_measured_again(tmp_path: Path, content: str) -> None
     clock.seconds(operations_of(lambda: torch.zeros(2)))
     clock.save()
     assert BETWEEN in path.read_text()
+
+
+def test_an_expanded_tensor_can_be_made_again() -> None:
+    (operation,) = [each for each in operations_of(lambda: torch.rand(3, 1).expand(3, 4).exp()) if "exp.default" in each.text]
+    result = operation.prepared()()
+    assert isinstance(result, torch.Tensor)
+    assert result.shape == (3, 4)
+
+
+def test_an_operation_that_refuses_random_numbers_is_named() -> None:
+    clock = Clock()
+    refusing = Operation("aten.refused(1)", lambda: torch.zeros(2, 3) @ torch.zeros(2, 3), ((), {}))
+    with pytest.raises(NotTimedError, match=r"aten\.refused cannot be timed by itself"):
+        clock.seconds({refusing: 1})

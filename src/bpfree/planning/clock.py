@@ -47,7 +47,7 @@ SMALL_BATCH, SMALL_WIDTHS = 8, (8, 8, 8)
 
 
 class NotTimedError(BpfreeError):
-    """An operation whose arguments do not fit into the memory that is free."""
+    """An operation that cannot be timed by itself: its arguments do not fit into memory, or it refuses random numbers."""
 
 
 class Clock:
@@ -114,8 +114,12 @@ class Clock:
             if operation.argument_bytes * 3 > psutil.virtual_memory().available:
                 raise NotTimedError("an operation needs more memory than is free, so it cannot be timed")
             begin = time.perf_counter()
+            try:
+                self._keep(operation.text, _least_s(operation.prepared()))
+            except (RuntimeError, IndexError) as error:
+                name = operation.text.partition("(")[0]
+                raise NotTimedError(f"{name} cannot be timed by itself ({str(error).splitlines()[0]})") from error
             self._new[operation.text] = operation
-            self._keep(operation.text, _least_s(operation.prepared()))
             self.measured_s += time.perf_counter() - begin
         return self._known[operation.text]
 

@@ -64,8 +64,11 @@ class Like:
 
     def real(self) -> Tensor:
         """Such a tensor: numbers near 0.5, which no kernel treats apart; integers and truth values are 0, an index everywhere."""
-        tensor = torch.empty_strided(self.shape, self.stride, dtype=self.dtype)
-        return tensor.uniform_(0.25, 0.75) if self.dtype.is_floating_point else tensor.zero_()
+        last = sum((n - 1) * step for n, step in zip(self.shape, self.stride, strict=True)) if 0 not in self.shape else 0
+        numbers = torch.zeros(last + 1, dtype=self.dtype)  # of an expanded tensor fewer than it shows
+        if self.dtype.is_floating_point:
+            numbers.uniform_(0.25, 0.75)
+        return numbers.as_strided(self.shape, self.stride)
 
 
 @dataclass(frozen=True, eq=False)
