@@ -13,13 +13,12 @@ import math
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pooch
 import psutil
 import torch
 
-from bpfree.algorithms import Algorithm, Backprop, step
+from bpfree.algorithms import Backprop, make, step
 from bpfree.bench import environment
 from bpfree.data import Batch
 from bpfree.errors import BpfreeError
@@ -161,7 +160,7 @@ def _window_s(call: Callable[[], object], calls: int) -> float:
 
 def _between(alone: Callable[[Operation], float]) -> float:
     """Seconds an operation that the step of a tiny net takes beyond its operations."""
-    rule: Algorithm[Any] = Backprop()
+    rule = make(Backprop.name, {})
     net = mlp(SMALL_WIDTHS[0], SMALL_WIDTHS, 2)
     state = initialise(rule, net, 0)
     batch = Batch(torch.rand(SMALL_BATCH, SMALL_WIDTHS[0]), torch.zeros(SMALL_BATCH, dtype=torch.int64), torch.tensor(0))
