@@ -1,4 +1,4 @@
-"""bench, analysis, models and report name no rule and no hyper-parameter of one: what is true of a rule, they ask the rule.
+"""bench, analysis, models, planning and report name no rule and no hyper-parameter of one: what is true of a rule, they ask the rule.
 
 Read are the sources of these packages: texts in the code (docstrings are for people), attributes, arguments, classes and imports,
 and the templates of the report. Ranges of a search (spaces.yaml), suites and published tables are data about rules by name, and
@@ -21,7 +21,7 @@ import bpfree
 from bpfree.algorithms import Algorithm, registry
 
 SOURCE = Path(bpfree.__file__).parent
-PACKAGES = ("bench", "analysis", "models", "report")
+PACKAGES = ("bench", "analysis", "models", "report", "planning")
 OURS = {name: rule for name, rule in registry().items() if rule.__module__.startswith("bpfree.")}
 
 BASELINE = "backprop"

@@ -9,6 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bpfree import units
+from bpfree.errors import UsageError
+from bpfree.units import check_limit, parse_bytes
 
 
 def test_joules_to_kilowatt_hours() -> None:
@@ -89,3 +91,33 @@ def test_what_is_read_is_what_was_meant(energy_j: float) -> None:
     assert float(number) * _PREFIXES[unit.removesuffix("J")] == pytest.approx(energy_j, rel=0.006)
     assert "e" not in number
     assert len(number.partition(".")[0]) <= 3 or energy_j >= 999.5e9
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2GiB", 2**31),
+        ("1.5 GB", 1_500_000_000),
+        ("800kib", 800 * 1024),
+        ("12", 12),
+        ("3 B", 3),
+        (".5MiB", 2**19),
+        ("1TB", 10**12),
+    ],
+)
+def test_bytes_are_read_with_their_unit(text: str, expected: int) -> None:
+    assert parse_bytes(text) == expected
+
+
+@pytest.mark.parametrize("text", ["2 bananas", "", "GiB", "-1GiB", "0", "1e9", "2 Gi B", "0.1B"])
+def test_what_is_no_amount_of_bytes_is_refused(text: str) -> None:
+    with pytest.raises(UsageError, match="--max-memory must be bytes above 0 with a unit"):
+        parse_bytes(text)
+
+
+@pytest.mark.parametrize("value", [0.0, -1.0, float("nan"), float("inf")])
+def test_a_limit_that_nothing_keeps_is_refused(value: float) -> None:
+    check_limit("max_seconds", None)
+    check_limit("max_seconds", 1e-9)
+    with pytest.raises(UsageError, match="--max-seconds must be above 0"):
+        check_limit("max_seconds", value)

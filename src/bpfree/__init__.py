@@ -18,12 +18,14 @@ from bpfree._version import __version__
 if TYPE_CHECKING:
     from bpfree import algorithms, data, meter, models, nets, sklearn
     from bpfree.comparison import Comparison, compare
+    from bpfree.planning import Plan, plan
     from bpfree.train import FitResult, Patience, Progress, fit, training
 
 __all__ = [
     "Comparison",
     "FitResult",
     "Patience",
+    "Plan",
     "Progress",
     "__version__",
     "algorithms",
@@ -33,11 +35,12 @@ __all__ = [
     "meter",
     "models",
     "nets",
+    "plan",
     "sklearn",
     "training",
 ]
 
-_FROM = {"Comparison": "comparison", "compare": "comparison"} | dict.fromkeys(
+_FROM = {"Comparison": "comparison", "compare": "comparison", "Plan": "planning", "plan": "planning"} | dict.fromkeys(
     ("FitResult", "Patience", "Progress", "fit", "training"), "train"
 )
 _MODULES = {"algorithms", "data", "meter", "models", "nets", "sklearn"}

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import math
+import re
+
+from bpfree.errors import UsageError
 
 __all__ = [
     "J_PER_WH",
+    "check_limit",
     "format_bytes",
     "format_co2",
     "format_count",
@@ -13,6 +17,7 @@ __all__ = [
     "format_percent",
     "format_time",
     "j_to_kwh",
+    "parse_bytes",
 ]
 
 J_PER_WH = 3600.0
@@ -80,3 +85,35 @@ def format_co2(mass_g: float | None) -> str:
 def format_percent(fraction: float | None, digits: int = 2) -> str:
     """A fraction as per cent, ``0.9785`` to ``"97.85"`` (the column says that it is per cent)."""
     return MISSING if fraction is None else f"{100 * fraction:.{digits}f}"
+
+
+_BYTES = {"b": 1} | {
+    f"{prefix}{unit}": base**power for power, prefix in enumerate("kmgt", 1) for unit, base in (("ib", 1024), ("b", 1000))
+}
+
+
+def parse_bytes(text: str, option: str = "--max-memory") -> int:
+    """``"2GiB"``, ``"1.5 GB"`` or ``"800MiB"`` as bytes; a number alone is bytes.
+
+    Raises:
+        UsageError: something else, or nothing above 0; ``option`` names what was asked.
+    """
+    match = re.fullmatch(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([a-zA-Z]*)\s*", text)
+    factor = _BYTES.get((match[2] or "b").lower()) if match else None
+    if match is None or factor is None or round(float(match[1]) * factor) < 1:
+        raise UsageError(f"{option} must be bytes above 0 with a unit (B, kB, MB, GB, KiB, MiB, GiB), such as 2GiB, got {text!r}")
+    return round(float(match[1]) * factor)
+
+
+def check_limit(name: str, value: float | None) -> None:
+    """Refuse a limit that nothing can keep.
+
+    Args:
+        name: of the option, such as ``"max_seconds"``.
+        value: None for no limit.
+
+    Raises:
+        UsageError: not a finite number above 0.
+    """
+    if value is not None and not (math.isfinite(value) and value > 0):
+        raise UsageError(f"--{name.replace('_', '-')} must be above 0, got {value:g}")

@@ -55,6 +55,8 @@ class Algorithm(ABC, Generic[S]):
     name: ClassVar[str]
     variants: ClassVar[tuple[str, ...]] = ()
     """Settings beside the plain rule that cost something else (``"update=in-sweep"``), for tables of costs."""
+    savings: ClassVar[tuple[str, ...]] = ()
+    """Settings that take less memory (``"chunk=64"``), the mildest first, or other arms that do, for a plan."""
     weighs_classes: ClassVar[bool] = False
     """Whether ``learn`` counts each example ``batch.weight`` times; data with class weights are refused otherwise."""
     search_space: ClassVar[Mapping[str, Any]] = {}

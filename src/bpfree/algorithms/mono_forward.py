@@ -150,6 +150,13 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Carry], ChoosesReadout[Mon
     name: ClassVar[str] = "mono-forward"
     weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("schedule=staged",)
+    savings: ClassVar[tuple[str, ...]] = (
+        "chunk=64",
+        "chunk=32",
+        "chunk=16",
+        "schedule=staged",
+        "schedule=staged:chunk=16",
+    )
     lr: float = number(4.7e-4, above=0.0)
     schedule: str = choice("joint", ("joint", "staged"))
     readout: str = choice("last", (*READOUTS, BEST_PREFIX), readout=True)

@@ -30,7 +30,7 @@ from bpfree.records import Flops, Memory
 from bpfree.train import evaluate, read_by
 from bpfree.train.evaluation import EVALUATION_BATCH
 
-__all__ = ["StepCost", "n_parameters", "step_cost", "warm_up"]
+__all__ = ["StepCost", "auxiliary_bytes", "n_parameters", "step_cost", "used_parameters", "warm_up"]
 
 FLOPS_METHOD = "FlopCounterMode on one eager step, 2 per multiply-add"
 MEMORY_METHOD = "live tensor bytes of one eager step (dispatch mode)"
@@ -133,8 +133,8 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
     examples = data.n("train") + data.n("validation")
     cache_bytes = max((given.x[0].nbytes * examples for given, phase in read if phase.cached), default=0)
     memory = Memory(
-        weights=tensor_bytes(_used_parameters(algorithm, net)),
-        auxiliary=_auxiliary_bytes(net, state),
+        weights=tensor_bytes(used_parameters(algorithm, net)),
+        auxiliary=auxiliary_bytes(net, state),
         gradients=live.gradients_bytes,
         optimiser=tensor_bytes([moment for optimiser in state.optimisers() for moment in optimiser.moments()]),
         activations=live.activations_bytes,
@@ -187,7 +187,7 @@ def _flops_method(counts: _Counts) -> str:
     return words
 
 
-def _auxiliary_bytes(net: Chain, state: State) -> int:
+def auxiliary_bytes(net: Chain, state: State) -> int:
     """What the rule keeps beside net and moments: heads, feedback, mirrors, sums; scalars left out."""
     elsewhere = {id(tensor) for tensor in net.parameters()}
     elsewhere |= {id(moment) for optimiser in state.optimisers() for moment in optimiser.moments()}
@@ -212,7 +212,7 @@ def _cached(algorithm: Algorithm, net: Chain, data: Dataset, batch_size: int) ->
     return cached
 
 
-def _used_parameters(algorithm: Algorithm, net: Chain) -> list[Tensor]:
+def used_parameters(algorithm: Algorithm, net: Chain) -> list[Tensor]:
     """Parameters of the net that the rule trains and uses (the output only where it does)."""
     parameters = [parameter for block in net for parameter in block.parameters()]
     return [*parameters, *(net.output.parameters() if algorithm.traits(net).trains_output else ())]
@@ -220,4 +220,4 @@ def _used_parameters(algorithm: Algorithm, net: Chain) -> list[Tensor]:
 
 def n_parameters(algorithm: Algorithm, net: Chain) -> int:
     """How many of them there are."""
-    return sum(parameter.numel() for parameter in _used_parameters(algorithm, net))
+    return sum(parameter.numel() for parameter in used_parameters(algorithm, net))

@@ -7,6 +7,7 @@ often, and what is reported apart, each rule declares (:meth:`bpfree.algorithms.
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -24,6 +25,7 @@ __all__ = [
     "evaluation_flops",
     "every_step",
     "features_flops",
+    "live_call",
     "live_step",
     "step_flops",
     "twins",
@@ -152,13 +154,18 @@ def every_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, pha
 
 
 def live_step(algorithm: Algorithm, net: Chain, state: State, batch: Batch, phase: Phase) -> LiveStep:
-    """Follow what every training step does. A gradient is a tensor that an optimiser of the state is given in the step."""
+    """Follow what every training step does, on twins."""
     twin, twin_state = twins(net, state)
+    return live_call(lambda: every_step(algorithm, twin, twin_state, batch, phase), twin_state)
+
+
+def live_call(step: Callable[[], object], state: State) -> LiveStep:
+    """Follow a step that changes ``state``. A gradient is a tensor that an optimiser of the state is handed in the step."""
     labels = Labels()
-    for optimiser in twin_state.optimisers():
+    for optimiser in state.optimisers():
         optimiser.observer = labels.naming(GRADIENTS)
     with followed_memory(labels) as followed:
-        every_step(algorithm, twin, twin_state, batch, phase)
+        step()
     live = followed.memory
     gradients = live.labelled_bytes.get(GRADIENTS, 0)
     return LiveStep(gradients, live.peak_bytes - gradients)

@@ -13,6 +13,7 @@ from bpfree.cli.measure import measure_app
 from bpfree.cli.notices import one_line_warnings
 from bpfree.cli.options import (
     Arms,
+    BatchSize,
     CarbonOptions,
     Channels,
     DataDir,
@@ -23,6 +24,7 @@ from bpfree.cli.options import (
     Jobs,
     Json,
     MaxHours,
+    MaxPasses,
     MeterOptions,
     OutputOptions,
     RuleOptions,
@@ -106,6 +108,42 @@ def compare(
         "control": with_control or None,
     }
     return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, jobs=jobs, place=place, output=output)
+
+
+@app.command()
+@grouped
+def plan(
+    *,
+    data: DataOptions,
+    arms: Arms = None,
+    batch_size: BatchSize = None,
+    max_passes: MaxPasses = None,
+    max_memory: Annotated[
+        str | None, typer.Option(help="Most bytes of tensors, such as 2GiB; process and data come on top.")
+    ] = None,
+    max_seconds: Annotated[float | None, typer.Option(help="Most seconds of a run, validation included.")] = None,
+    max_joules: Annotated[float | None, typer.Option(help="Most joules of a run; needs runs metered on this machine.")] = None,
+    measured: Annotated[
+        Path | None,
+        typer.Option(help="Run directory whose metered runs say what watts this machine takes; by default those in runs/."),
+    ] = None,
+    calibrate: Annotated[
+        bool, typer.Option("--calibrate", help="Time all operations again, whatever the user's cache holds of this machine.")
+    ] = False,
+    as_json: Json = False,
+) -> int:
+    """Predict bytes, multiply-adds, seconds and joules of every rule, say which fit a budget, and what to change.
+
+    No step is run: its operations are followed without numbers, and each is timed by itself, for some seconds in all.
+
+    Example: bpfree plan --dataset mnist --net mlp:3x1000 --max-memory 64MiB --max-seconds 600
+    """
+    from bpfree.cli.plan import plan_command
+
+    return plan_command(
+        data, arms=arms, batch_size=batch_size, max_passes=max_passes, max_memory=max_memory, max_seconds=max_seconds,
+        max_joules=max_joules, measured=measured, calibrate=calibrate, as_json=as_json,
+    )  # fmt: skip
 
 
 @app.command()

@@ -11,9 +11,10 @@ from typing import Any
 
 from bpfree import catalogue
 from bpfree.cli.target import is_column, parse_target
-from bpfree.errors import DataError, RunDirectoryError
+from bpfree.errors import DataError, RunDirectoryError, UsageError
 from bpfree.functions import is_function_text
 from bpfree.sources import check_file, file_kind
+from bpfree.units import check_limit, parse_bytes
 
 __all__ = ["refuse"]
 
@@ -33,10 +34,22 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
     target = options.get("target")
     if not is_column(target, options.get("dataset"), options.get("target_column")):
         parse_target(target)
+    if command == "plan":
+        _budget(options)
     if isinstance(rule := options.get("algorithm"), str):
         _rule(rule, options.get("settings") or ())
     if (ruleset := options.get("ruleset")) is not None:
         _ruleset(ruleset, command, {name: options.get(name) for name in _RULES})
+
+
+def _budget(options: Mapping[str, Any]) -> None:
+    if (memory := options.get("max_memory")) is not None:
+        parse_bytes(memory)
+    for name in ("max_seconds", "max_joules"):
+        check_limit(name, options.get(name))
+    for name in ("batch_size", "max_passes"):
+        if (value := options.get(name)) is not None and value < 1:
+            raise UsageError(f"--{name.replace('_', '-')} must be at least 1, got {value}")
 
 
 def _rule(name: str, settings: Sequence[str]) -> None:

@@ -144,6 +144,14 @@ class Backprop(BlockGradients[NetState[Any]]):
         "checkpoint_every=6",
         "checkpoint_every=6:update=in-sweep",
     )
+    savings: ClassVar[tuple[str, ...]] = (
+        "update=in-sweep",
+        "checkpoint_every=2",
+        "checkpoint_every=2:update=in-sweep",
+        "checkpoint_every=6:update=in-sweep",
+        "blockwise:reach=2",
+        "blockwise:reach=1",
+    )
     lr: float = number(2.2e-4, above=0.0)
     checkpoint_every: int = natural(0, low=0)
     update: str = choice("after-sweep", ("after-sweep", "in-sweep"))

@@ -177,6 +177,7 @@ class Foton(Algorithm[FotonState]):
     name: ClassVar[str] = "foton"
     weighs_classes: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("memory=low",)
+    savings: ClassVar[tuple[str, ...]] = ("memory=low",)
     lr: float = number(0.0, low=0.0)
     optimiser: str = choice("by-depth", ("by-depth", "adam", "sgd", "rms"))
     eps: float = number(1.0, above=0.0)
