@@ -208,7 +208,7 @@ class Examples(torch.utils.data.Dataset[Any]):
         (argument(0, nn.Linear(2, 2)), "got a Linear; use fit(algorithm, net, data, stop) takes the rule first"),
         (argument(0, torch.optim.SGD([X.requires_grad_()], lr=1.0)), "got a SGD; use bpfree.algorithms.Backprop(lr=1e-3)"),
         (argument(1, by_autograd()), "net must be a bpfree.nets.Chain, got a Sequential; split it into blocks first: bpfree.ne"),
-        (argument(1, nn.GRU(2, 2)), "got a GRU; wrap its parts: Chain([ModuleBlock(shape, part), ...], n_classes)"),
+        (argument(1, nn.GRU(2, 2)), "got a GRU; split it into blocks first: bpfree.nets.from_module(net, data.in_shape, stages=[...])"),
         (argument(1, "mlp:2x8"), "got 'mlp:2x8'; bpfree.nets.build('mlp:2x8', data.in_shape, data.n_classes)"),
         (argument(1, None), "got None; build one with bpfree.nets.mlp("),
         (argument(2, TensorDataset(X, Y)), "data must be a bpfree Dataset, got a TensorDataset; bpfree.data.from_arrays(*data"),

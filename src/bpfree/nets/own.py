@@ -26,7 +26,8 @@ def named(text: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     """A net of what a user wrote: a text of :func:`bpfree.nets.build`, or ``module:function``, which is imported and called.
 
     Args:
-        text: the function takes (in_shape, n_classes) and returns a :class:`Chain` or an ``nn.Sequential``.
+        text: the function takes (in_shape, n_classes) and returns a :class:`Chain`, an ``nn.Sequential``, or a pair of any module
+            and its stages (see :func:`from_module`).
 
     Raises:
         UsageError: as :func:`bpfree.nets.build`; or the function is missing, raises, or returns a net of other shapes.
@@ -48,14 +49,16 @@ def text_of(net: Any, in_shape: tuple[int, ...], n_classes: int) -> str:
     """The text by which :func:`named` makes a net like ``net``, in this process; the same text for the same net in every process.
 
     Args:
-        net: such a text; a function of (in_shape, n_classes); or a :class:`Chain` or ``nn.Sequential``, of which copies are
-            trained.
+        net: such a text; a function of (in_shape, n_classes); or a :class:`Chain`, an ``nn.Sequential`` or a pair (module,
+            stages), of which copies are trained.
 
     Raises:
         UsageError: something else, or a module that cannot be split.
     """
     if isinstance(net, str):
         return net
+    if _is_pair(net):
+        net = from_module(net[0], in_shape, stages=net[1])
     if isinstance(net, nn.Module):
         chain = net if isinstance(net, Chain) else from_module(net, in_shape)
         if chain.spec is not None and repr(build(chain.spec, in_shape, n_classes)) == repr(chain):
@@ -68,7 +71,8 @@ def text_of(net: Any, in_shape: tuple[int, ...], n_classes: int) -> str:
         _GIVEN[text] = net
         return text
     raise UsageError(
-        f"net must be a text such as 'mlp:2x256', a Chain, an nn.Sequential or a function of (in_shape, n_classes), got {net!r}"
+        "net must be a text such as 'mlp:2x256', a Chain, an nn.Sequential, a pair (module, stages) or a function of (in_shape, "
+        f"n_classes), got {net!r}"
     )
 
 
@@ -91,11 +95,20 @@ def _digest(chain: Chain) -> str:
     return sha.hexdigest()[:8]
 
 
+def _is_pair(net: Any) -> bool:
+    """Whether it is a module with its stages."""
+    return isinstance(net, tuple) and len(net) == 2 and isinstance(net[0], nn.Module)
+
+
 def _checked(net: Any, text: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
-    if isinstance(net, nn.Module) and not isinstance(net, Chain):
+    if _is_pair(net):
+        net = from_module(net[0], in_shape, stages=net[1])
+    elif isinstance(net, nn.Module) and not isinstance(net, Chain):
         net = from_module(net, in_shape)
     if not isinstance(net, Chain):
-        raise UsageError(f"{text} must return a bpfree.nets.Chain or an nn.Sequential, got a {type(net).__name__}")
+        raise UsageError(
+            f"{text} must return a bpfree.nets.Chain, an nn.Sequential or a pair (module, stages), got a {type(net).__name__}"
+        )
     if net.in_shape != tuple(in_shape) or net.n_classes != n_classes:
         raise UsageError(
             f"the net of {text} takes {net.in_shape} and has {net.n_classes} classes, but the data have examples of "

@@ -73,7 +73,7 @@ def _check_net(net: object) -> None:
     if isinstance(net, nn.Sequential):
         cure = "split it into blocks first: bpfree.nets.from_module(net, data.in_shape)"
     elif isinstance(net, nn.Module):
-        cure = "wrap its parts: Chain([ModuleBlock(shape, part), ...], n_classes), or give from_module an nn.Sequential"
+        cure = "split it into blocks first: bpfree.nets.from_module(net, data.in_shape, stages=[...])"
     elif isinstance(net, str):
         cure = f"bpfree.nets.build({net!r}, data.in_shape, data.n_classes)"
     raise UsageError(f"net must be a bpfree.nets.Chain, got {_a(net)}; {cure}")
