@@ -262,9 +262,9 @@ def linear() -> nn.Linear:
             ["a", "bilinear", "head"],
             "gives bilinear Bilinear 2 tensors, but a stage takes the one",
         ),
-        (Net(lambda n, x: n.head(n.a(x)).softmax(1), a=linear(), head=linear()), ["a", "head"], "returns something else than its"),
+        (Net(lambda n, x: n.head(n.a(x)).softmax(1), a=linear(), head=linear()), ["a", "head"], "returns something else than"),
         (Net(lambda n, x: n.head(n.a(x) + x), a=linear(), head=linear()), ["a", "head"], "between a Linear and head Linear"),
-        (Net(lambda n, x: n.head(x), a=linear(), head=linear()), ["a", "head"], "uses a Linear never, and the stages list it once"),
+        (Net(lambda n, x: n.head(x), a=linear(), head=linear()), ["a", "head"], "uses a Linear never, and the stages list it"),
         (Net(lambda n, x: (n.head(n.a(x)), x), a=linear(), head=linear()), ["a", "head"], "the net returns a tuple"),
         (Net(lambda n, x: n.head(n.a(x)), a=linear(), head=linear()), ["a"], "leave out the parameter 'head.weight'"),
         (

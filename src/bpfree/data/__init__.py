@@ -10,6 +10,7 @@
 from bpfree.data.arrays import from_arrays
 from bpfree.data.axes import ChannelsWarning
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
+from bpfree.data.loaders import Loader, from_loaders
 from bpfree.data.new_examples import new_examples
 from bpfree.data.npz import load_examples
 from bpfree.data.own import Source, function_of, load_any
@@ -20,11 +21,13 @@ __all__ = [
     "ChannelsWarning",
     "Dataset",
     "Examples",
+    "Loader",
     "Source",
     "TestSplitError",
     "check_name",
     "describe",
     "from_arrays",
+    "from_loaders",
     "function_of",
     "load",
     "load_any",

@@ -287,8 +287,7 @@ def check_gradients(net: nn.Module, composed: nn.Module, stages: list[Stage], in
     for (name, _), theirs, ours in zip(named, *both, strict=True):
         if theirs is None and ours is not None:
             raise UsageError(
-                f"the net's forward stops the gradient behind {name!r} (detach, or no_grad), which its stages one after the other "
-                "do not; drop that"
+                f"the net's forward stops the gradient behind {name!r} (detach, or no_grad), which its stages do not; drop that"
             )
         if theirs is not None and (ours is None or not _alike(theirs, ours, largest)):
             raise UsageError(

@@ -67,8 +67,8 @@ def as_net(net: Any, hidden: Sequence[int], activation: str, in_shape: tuple[int
     if isinstance(net, tuple) and len(net) == 2 and isinstance(net[0], nn.Module):
         return nets.from_module(net[0], in_shape, stages=net[1])
     raise UsageError(
-        "net must be a text such as 'mlp:2x256', a bpfree.nets.Chain, an nn.Sequential, a pair (module, stages), or a function of "
-        f"(in_shape, n_classes) that returns one, got a {type(net).__name__}"
+        "net must be a text such as 'mlp:2x256', a bpfree.nets.Chain, an nn.Sequential, a pair (module, stages), or a function "
+        f"of (in_shape, n_classes) that returns one, got a {type(net).__name__}"
     )
 
 

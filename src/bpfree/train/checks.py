@@ -55,7 +55,7 @@ def check_pass(algorithm: Algorithm, data: Dataset, batch_size: int, steps: int,
         UsageError: it was not.
     """
     n = data.n("train")
-    if (steps, examples) != (math.ceil(n / batch_size), n):
+    if (steps, examples) != (data.n_batches("train", batch_size), n):
         raise UsageError(
             f"{algorithm.name} took {steps} steps over {examples} examples in a pass over {n} training examples in batches of "
             f"{batch_size}; a pass must read every example once"
