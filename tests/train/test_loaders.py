@@ -19,7 +19,7 @@ from bpfree.errors import BpfreeError, DataError, UsageError
 from bpfree.models import load
 from bpfree.nets import Chain, from_module, mlp
 from bpfree.testing.bench import blobs
-from bpfree.train import FitResult, Patience, fit, initialise, training
+from bpfree.train import FitResult, Patience, compiling, fit, initialise, training
 
 SIZE = 48
 
@@ -179,6 +179,15 @@ def test_the_result_predicts_evaluates_saves_and_resumes(data: Dataset, tmp_path
     other = [(x, y) for x, y in train][:1]
     with pytest.raises(UsageError, match="belongs to a run with training data"):
         fit(Backprop(), table(8)(), other, Patience(None, 4), validation=validation, checkpoint=path)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_steps_are_compiled_for_the_batches_of_a_loader(data: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiling, "BACKEND", "eager")  # the compiler itself takes seconds
+    calls, stop = AsResident(data, "train"), Patience(None, 2)
+    ours = fit(Backprop(), table(8)(), calls, stop, validation=AsResident(data, "validation"), tier="compiled")
+    check_equal(ours, fit(Backprop(), table(8)(), data, stop, batch_size=SIZE, tier="compiled"))
+    assert calls.read == 3  # counted once, and a pass each: compiling reads the sample
 
 
 @pytest.mark.filterwarnings("ignore")

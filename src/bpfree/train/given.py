@@ -25,6 +25,7 @@ __all__ = [
     "batch_size_of",
     "check_callbacks",
     "check_data",
+    "check_fits",
     "check_given",
     "check_mode",
     "check_options",
@@ -78,9 +79,24 @@ def _check_net(net: object) -> None:
         cure = "split it into blocks first: bpfree.nets.from_module(net, data.in_shape)"
     elif isinstance(net, nn.Module):
         cure = "split it into blocks first: bpfree.nets.from_module(net, data.in_shape, stages=[...])"
+    elif isinstance(getattr(net, "net", None), Chain):
+        cure = "give its net: .net"
     elif isinstance(net, str):
         cure = f"bpfree.nets.build({net!r}, data.in_shape, data.n_classes)"
     raise UsageError(f"net must be a bpfree.nets.Chain, got {_a(net)}; {cure}")
+
+
+def check_fits(net: Chain, data: Dataset) -> None:
+    """Refuse data of other shapes or classes than those of the net.
+
+    Raises:
+        UsageError: naming both.
+    """
+    if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
+        raise UsageError(
+            f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
+            f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
+        )
 
 
 def check_data(data: object) -> None:
