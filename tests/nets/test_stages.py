@@ -11,7 +11,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from bpfree.algorithms import make, names
+from bpfree.algorithms import make, names, step
+from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ConvBlock, DenseBlock, MeanOverTokens, from_module, text_of
 from bpfree.nets.own import named
@@ -85,7 +86,8 @@ def test_the_chain_computes_what_the_net_does_and_shares_its_parameters() -> Non
     assert {id(each) for each in chain.parameters()} == {id(each) for each in net.parameters()}
     x = torch.randn(5, *SHAPE)
     for mode in (True, False):
-        net.train(mode), chain.train(mode)
+        net.train(mode)
+        chain.train(mode)
         torch.testing.assert_close(chain(x), net(x))
     twin = copy.deepcopy(chain)
     assert {id(each) for each in twin.parameters()} == {id(each) for each in twin.to_module().parameters()}
@@ -312,3 +314,56 @@ def test_a_pair_of_module_and_stages_is_a_net_by_text_and_by_object() -> None:
     assert named(text, SHAPE, 4).describe() == a_resnet().describe()
     by_function = text_of(lambda in_shape, n_classes: (ResNet(), STAGES), SHAPE, 4)
     assert named(by_function, SHAPE, 4).describe() == a_resnet().describe()
+
+
+class Reads(nn.Module):
+    """Token ids to vectors."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Embedding(7, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x.long().clamp(0, 6))
+
+
+class LastState(nn.Module):
+    """A recurrent layer, as the message on its tuple has it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.GRU(8, 6, batch_first=True)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)[0]
+
+
+def a_reader() -> nn.Module:
+    parts = {"words": Reads(), "norm": nn.LayerNorm(8), "gru": LastState(), "head": nn.Linear(6, 4)}
+    return Net(lambda n, x: n.head(n.gru(n.norm(n.words(x))).mean(1)), **parts)
+
+
+@pytest.mark.parametrize(
+    ("build", "stages", "shape"),
+    [(ResNet, STAGES, SHAPE), (a_reader, ["words", "norm", "gru", "head"], (5,))],
+    ids=["batch norms and residuals", "embedding, layer norm and recurrence"],
+)
+def test_backprop_on_the_blocks_is_torchs_own_training_of_the_module(
+    build: Any, stages: list[str], shape: tuple[int, ...]
+) -> None:
+    torch.manual_seed(0)
+    module = build().double()
+    twin = copy.deepcopy(module)
+    chain = from_module(module, shape, stages=stages, keep_weights=True)
+    generator = torch.Generator().manual_seed(1)
+    batches = [(torch.randn(6, *shape, generator=generator).double() * 3, torch.arange(6) % 4) for _ in range(3)]
+    rule = make("backprop", {"lr": 0.01})
+    state = rule.init(chain, generator)
+    adam = torch.optim.Adam(twin.parameters(), lr=0.01)
+    for k, (x, y) in enumerate(batches):
+        step(rule, chain, state, Batch(x.clone(), y, torch.tensor(k)), rule.phases(chain)[0])
+        adam.zero_grad()
+        F.cross_entropy(twin(x), y).backward()
+        adam.step()
+    for name, value in twin.state_dict().items():
+        torch.testing.assert_close(module.state_dict()[name], value, rtol=1e-6, atol=1e-6)

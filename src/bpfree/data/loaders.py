@@ -297,7 +297,7 @@ class _Stream:
 def _generators_unchanged(loader: object) -> Iterator[None]:
     """The loader's own generators afterwards as they were: counting does not change what training sees."""
     parts = [loader, loader.sampler, loader.batch_sampler] if isinstance(loader, DataLoader) else [loader]
-    generators = [part.generator for part in parts if isinstance(getattr(part, "generator", None), torch.Generator)]
+    generators = [each for part in parts if isinstance(each := getattr(part, "generator", None), torch.Generator)]
     states = [generator.get_state() for generator in generators]
     try:
         yield

@@ -54,7 +54,8 @@ def fit(
     Args:
         net: its number format (float32, float64, bfloat16) is that of the training.
         data: a data set; or a ``DataLoader``, or anything that can be read again and again, of batches (x, y) with ``validation``
-            beside it. They are taken as given: no normalisation, no augmentation, the loader's order and batch size.
+            beside it. They are taken as given: no normalisation, no augmentation, the loader's order and batch size; they are
+            moved to the device of the net.
         validation: the second loader, where ``data`` is one.
         stop: by default patience 10 and at most 100 passes, more on small sets (:func:`bpfree.train.default_stop`).
         callbacks: each is called with the :class:`Progress` of every pass; one that returns True ends training, and the best
