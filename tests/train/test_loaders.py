@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, IterableDataset, TensorDataset
 
 from bpfree.algorithms import Backprop, CascadedForward, MonoForward, make, names
-from bpfree.data import Dataset, TestSplitError, from_loaders
+from bpfree.data import Dataset, TestSplitError, from_loaders, load_any
 from bpfree.errors import BpfreeError, DataError, UsageError
 from bpfree.models import load
 from bpfree.nets import Chain, from_module, mlp
@@ -282,6 +282,11 @@ def test_what_cannot_be_learned_from_is_one_line(what: str, data: Dataset) -> No
         (lambda net, data: fit(Backprop(), net, GOOD, validation=(X, Y)), "must give batches (x, y), got a tuple"),
         (lambda net, data: fit(Backprop(), net, GOOD, validation=GOOD, batch_size=3), "batch_size is 3, but loader gives"),
         (lambda net, data: from_loaders(GOOD, GOOD).augmented("crop-flip"), "taken as given; augment by crop-flip in the loader"),
+        (
+            lambda net, data: load_any(from_loaders(GOOD, GOOD)),
+            "a comparison draws them, the same for every arm and seed; give arr",
+        ),
+        (lambda net, data: load_any(lambda: from_loaders(GOOD, GOOD)), "loader gives batches of its own"),
         (lambda net, data: from_loaders(GOOD, GOOD).limited(4), "cannot be limited to 4 examples here; give a shorter loader"),
     ],
 )

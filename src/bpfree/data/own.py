@@ -66,7 +66,7 @@ def load_any(
         DataError: arrays that cannot be learned from.
     """
     if isinstance(source, Dataset):
-        return source
+        return _resident(source)
     maker = function_of(source)
     if maker is None:
         assert isinstance(source, str | Path)
@@ -75,6 +75,7 @@ def load_any(
     function, name = maker
     made = called(function, name)
     if isinstance(made, Dataset):
+        made = _resident(made)
         return dataclasses.replace(made, name=name) if made.name == "arrays" else made
     if isinstance(made, Mapping):
         return from_arrays(**made, name=name, split_seed=split_seed, split=split, channels=channels)
@@ -84,3 +85,17 @@ def load_any(
         f"{name} must return a bpfree Dataset, a pair (x, y), or the named arrays of bpfree.data.from_arrays, got a "
         f"{type(made).__name__}"
     )
+
+
+def _resident(data: Dataset) -> Dataset:
+    """The data, if they are in memory; loaders have no test split, and batches of their own.
+
+    Raises:
+        UsageError: they are loaders.
+    """
+    if data.fixed_batch_size is not None:
+        raise UsageError(
+            f"{data.name} gives batches of its own, and a comparison draws them, the same for every arm and seed; give arrays: "
+            "bpfree.data.from_arrays(x, y)"
+        )
+    return data
