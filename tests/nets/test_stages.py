@@ -175,6 +175,12 @@ def _dropped(net: ResNet, x: Tensor) -> Tensor:
     return F.dropout(x, 0.5, net.training)
 
 
+def _raises_in_training(net: ResNet, x: Tensor) -> Tensor:
+    if net.training:
+        raise KeyError("aux")
+    return x
+
+
 def _scaled_back(_net: ResNet, x: Tensor) -> Tensor:
     """The values of x, and twice its gradient."""
     return 2.0 * x - x.detach()
@@ -194,6 +200,7 @@ def _scaled_back(_net: ResNet, x: Tensor) -> Tensor:
             "forward uses layer1.1 Basic twice, and the stages list it once; give each use a module",
         ),
         (_dropped, r"^in training mode, between layer1.1 Basic and layer2.0 Basic .*nn.Dropout for F.dropout"),
+        (_raises_in_training, "^the net raised KeyError: 'aux'; correct its forward"),
         (_detached, r"stops the gradient behind 'conv1.weight' \(detach, or no_grad\)"),
         (_scaled_back, "gives 'conv1.weight' another gradient than its stages"),
     ],

@@ -17,9 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bpfree.errors import UsageError, unknown_name
-from bpfree.nets.probe import N_EXAMPLES, evaluating, infer_out_shape
+from bpfree.nets.probe import N_EXAMPLES, called, evaluating, infer_out_shape
 
-__all__ = ["Stage", "Stages", "check_forward", "check_gradients", "stages_of", "without_traces"]
+__all__ = ["Stage", "Stages", "check_forward", "check_gradients", "stages_of"]
 
 Stage = tuple[str, nn.Module]
 """A module with its name in the user's net; ``+ReLU`` for one that the user put between the net's own."""
@@ -125,7 +125,7 @@ class _Call:
 def check_forward(net: nn.Module, stages: list[Stage], in_shape: tuple[int, ...], *, whole: bool) -> None:
     """Refuse a net whose forward is not its stages one after the other, in evaluation or in training.
 
-    Between the last stage and an ``nn.Linear`` before it, flattening and the mean over tokens are allowed: a chain does that.
+    Before a last stage that is an ``nn.Linear``, flattening and the mean over tokens are allowed: a chain does that.
 
     Args:
         whole: the last stage gives what the net returns.
@@ -134,13 +134,13 @@ def check_forward(net: nn.Module, stages: list[Stage], in_shape: tuple[int, ...]
         UsageError: with the place: the stage that is used another number of times, in another order or with other inputs, or the
             two stages between which something else happens.
     """
-    infer_out_shape(net, in_shape, "the net")
+    out_shape = infer_out_shape(net, in_shape, "the net")
     tensor = next(net.parameters(), torch.empty(0))
     x = torch.randn(N_EXAMPLES, *in_shape, generator=torch.Generator().manual_seed(0)).to(tensor.device, tensor.dtype)
     for training in (False, True):
-        with torch.no_grad(), without_traces(net), evaluating(net):
+        with torch.no_grad(), _without_traces(net), evaluating(net):
             net.train(training)
-            calls, returned = _traced(net, [module for _, module in stages], x)
+            calls, returned = _traced(net, [module for _, module in stages], x, out_shape)
             for name, extra in stages:
                 if name.startswith("+"):
                     extra.train(training)
@@ -148,7 +148,7 @@ def check_forward(net: nn.Module, stages: list[Stage], in_shape: tuple[int, ...]
             _follow(stages, calls, x, returned if whole else None, unlisted, "in training mode, " if training else "")
 
 
-def _traced(net: nn.Module, modules: list[nn.Module], x: Tensor) -> tuple[list[_Call], Any]:
+def _traced(net: nn.Module, modules: list[nn.Module], x: Tensor, out_shape: tuple[int, ...]) -> tuple[list[_Call], Tensor]:
     """Every call of the modules in one forward; copies, since a later stage may write into what an earlier one returned."""
     calls: list[_Call] = []
     running: list[_Call] = []
@@ -165,7 +165,7 @@ def _traced(net: nn.Module, modules: list[nn.Module], x: Tensor) -> tuple[list[_
     handles = [module.register_forward_pre_hook(before, with_kwargs=True) for module in distinct]
     handles += [module.register_forward_hook(after) for module in distinct]
     try:
-        return calls, net(x)
+        return calls, called(net, x, out_shape, "the net")
     finally:
         for handle in handles:
             handle.remove()
@@ -178,7 +178,9 @@ def _unlisted(net: nn.Module, stages: list[Stage]) -> dict[str, nn.Module]:
     return {f"{name} {type(each).__name__}": each for name, each in others if next(each.parameters(), None) is None}
 
 
-def _follow(stages: list[Stage], calls: list[_Call], x: Tensor, returned: Any, unlisted: dict[str, nn.Module], mode: str) -> None:
+def _follow(
+    stages: list[Stage], calls: list[_Call], x: Tensor, returned: Tensor | None, unlisted: dict[str, nn.Module], mode: str
+) -> None:
     """Go through the stages as a chain does, beside the calls of the net's own forward."""
     _check_counts(stages, calls)
     value, before, rest = x, "the input", iter(calls)
@@ -278,7 +280,7 @@ def check_gradients(net: nn.Module, composed: nn.Module, stages: list[Stage], in
     named = [(f"{stage}.{name}", each) for stage, module in stages for name, each in module.named_parameters()]
     both: list[tuple[Tensor | None, ...]] = []
     for module in (net, composed):
-        with torch.enable_grad(), without_traces(net), evaluating(net):
+        with torch.enable_grad(), _without_traces(net), evaluating(net):
             module.train()
             y = module(x)
             towards = torch.randn(y.shape, generator=torch.Generator().manual_seed(1)).to(y.device, y.dtype)
@@ -303,7 +305,7 @@ def _alike(theirs: Tensor, ours: Tensor, largest: float) -> bool:
 
 
 @contextmanager
-def without_traces(net: nn.Module) -> Iterator[None]:
+def _without_traces(net: nn.Module) -> Iterator[None]:
     """What runs within it draws the same random numbers each time, and leaves buffers and torch's generators as they were."""
     buffers = [(buffer, buffer.clone()) for buffer in net.buffers()]
     cuda = {tensor.device for tensor in itertools.chain(net.parameters(), net.buffers()) if tensor.device.type == "cuda"}
