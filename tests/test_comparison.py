@@ -137,7 +137,7 @@ REFUSED: list[tuple[Callable[[], Any], type[BpfreeError], str]] = [
     (lambda: compare(ARMS, "mpl:1x8", a_dataset), UsageError, "unknown net 'mpl'; did you mean mlp"),
     (lambda: compare(ARMS, 3, a_dataset), UsageError, "net must be a text such as 'mlp:2x256', a Chain, an nn.Sequential"),
     (lambda: compare(ARMS, mlp(5, (8,), 3), a_dataset, batch_size=9), UsageError, "takes (5,) and has 3 classes"),
-    (lambda: compare(ARMS, lambda s, n: 3, a_dataset), UsageError, "must return a bpfree.nets.Chain or an nn.Sequential"),
+    (lambda: compare(ARMS, lambda s, n: 3, a_dataset), UsageError, "must return a bpfree.nets.Chain, an nn.Sequential or a"),
     (lambda: compare(ARMS, "mlp:1x8", lambda: 3), UsageError, "must return a bpfree Dataset or Table, a pair (x, y)"),
     (lambda: compare(ARMS, "mlp:1x8", a_dataset().without_test(), batch_size=9), UsageError, "has no test split"),
     (lambda: compare(ARMS, stages, a_dataset, jobs=2), UsageError, "jobs=2 was asked, and other processes cannot make the net"),

@@ -1,4 +1,4 @@
-"""bench, analysis, models, planning and report name no rule and no hyper-parameter of one: what is true of a rule, they ask the rule.
+"""bench, analysis, models, planning and report name no rule and no hyper-parameter of one: they ask the rule.
 
 Read are the sources of these packages: texts in the code (docstrings are for people), attributes, arguments, classes and imports,
 and the templates of the report. Ranges of a search (spaces.yaml), suites and published tables are data about rules by name, and

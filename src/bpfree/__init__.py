@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from bpfree._version import __version__
 
 if TYPE_CHECKING:
-    from bpfree import algorithms, data, meter, models, nets, sklearn
+    from bpfree import algorithms, data, meter, models, nets, sklearn, train
     from bpfree.comparison import Comparison, compare
     from bpfree.planning import Plan, plan
     from bpfree.train import FitResult, Patience, Progress, fit, training
@@ -37,13 +37,14 @@ __all__ = [
     "nets",
     "plan",
     "sklearn",
+    "train",
     "training",
 ]
 
 _FROM = {"Comparison": "comparison", "compare": "comparison", "Plan": "planning", "plan": "planning"} | dict.fromkeys(
     ("FitResult", "Patience", "Progress", "fit", "training"), "train"
 )
-_MODULES = {"algorithms", "data", "meter", "models", "nets", "sklearn"}
+_MODULES = {"algorithms", "data", "meter", "models", "nets", "sklearn", "train"}
 
 
 def __getattr__(name: str) -> Any:

@@ -34,6 +34,21 @@ def make(in_shape, n_classes):
 def wider(in_shape, n_classes):
     return nn.Sequential(nn.Linear(in_shape[0], 9), nn.GELU(), nn.Linear(9, n_classes))
 
+class Staged(nn.Module):
+    def __init__(self, n, n_classes):
+        super().__init__()
+        self.stem, self.head = nn.Linear(n, 8), nn.Linear(7, n_classes)
+        self.body = nn.Sequential(nn.GELU(), nn.Linear(8, 7), nn.Tanh())
+
+    def forward(self, x):
+        return self.head(self.body(self.stem(x)))
+
+def staged(in_shape, n_classes):
+    return Staged(in_shape[0], n_classes), ["stem", "body", "head"]
+
+def unlisted(in_shape, n_classes):
+    return Staged(in_shape[0], n_classes), ["stem", "head"]
+
 def load():
     y = np.arange(90) % 3
     return np.random.default_rng(0).normal(size=(90, 6)) + 2 * np.eye(3, 6)[y], y
@@ -79,6 +94,14 @@ def test_a_net_and_data_of_ones_own_are_trained_and_predict(bpfree: Command, own
     answers = bpfree("predict", "R/model.safetensors", "--data", "new.npz", "--net", f"{place}:make")
     assert answers.code == 0, answers.err
     assert len(list(csv.DictReader(io.StringIO(answers.out)))) == 2
+
+
+def test_a_module_with_its_stages_is_a_net(bpfree: Command, own: str) -> None:
+    outcome = bpfree(*TRAIN, "--net", f"{own}:staged", "--dataset", f"{own}:load", "--out", "R", "--json")
+    assert outcome.code == 0, outcome.err
+    assert json.loads(outcome.out)["n_params"] == 6 * 8 + 8 + 8 * 7 + 7 + 7 * 3 + 3
+    refused = bpfree(*TRAIN, "--net", f"{own}:unlisted", "--dataset", f"{own}:load", "--out", "S")
+    assert "the stages leave out the parameter 'body.1.weight' of the net" in refused.one_line()
 
 
 def test_a_comparison_with_own_splits(bpfree: Command, own: str) -> None:

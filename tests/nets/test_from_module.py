@@ -190,7 +190,7 @@ def test_a_net_in_evaluation_mode_is_trained_all_the_same():
 @pytest.mark.parametrize(
     ("net", "in_shape", "words"),
     [
-        (Residual(3), (3, 8, 8), "only an nn.Sequential can be split into blocks, got Residual; wrap its parts"),
+        (Residual(3), (3, 8, 8), r"a Residual does not say what comes after .*: stages=\['conv', 'norm'\]"),
         (nn.Sequential(nn.Flatten(), nn.Linear(16, 3)), (1, 4, 4), "no hidden block"),
         (nn.Sequential(), (4,), "the net ends in"),
         (nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3), nn.Softmax(1)), (4,), "ends in 2 Softmax, not in an nn.Linear.*drop"),

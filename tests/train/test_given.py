@@ -9,6 +9,7 @@ import pickle
 import re
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,7 @@ def test_half_precision_is_refused_with_the_reason(rule: str, of_data: torch.dty
 BROKEN: dict[str, tuple[Callable[[Chain], object], str]] = {
     "one block": (lambda net: net[1].double(), "block 1 .DenseBlock.: linear.weight is float64 and the output is float32"),
     "output": (lambda net: net.output.double(), "block 0 .DenseBlock.: linear.weight is float32 and the output is float64"),
+    "meta": (lambda net: net.to("meta"), "block 0 .DenseBlock.: linear.weight is on the meta device, which holds no values"),
     "complex": (lambda net: net.to(torch.complex64), "is complex64; a net is trained in float32, float64, bfloat16"),
     "frozen": (lambda net: net[0].requires_grad_(False), "block 0 .DenseBlock.: linear.weight is frozen"),
     "frozen bias": (lambda net: net.output.bias.requires_grad_(False), "the output: bias is frozen"),
@@ -193,6 +195,9 @@ def argument(place: int, value: object) -> Callable[[Chain, Dataset], list[objec
     return arguments
 
 
+FITTED = SimpleNamespace(net=mlp(16, (8,), 4))
+"""As a result or a model: it has a net."""
+
 X, Y = torch.randn(12, 16), torch.arange(12) % 4
 
 
@@ -208,11 +213,12 @@ class Examples(torch.utils.data.Dataset[Any]):
         (argument(0, nn.Linear(2, 2)), "got a Linear; use fit(algorithm, net, data, stop) takes the rule first"),
         (argument(0, torch.optim.SGD([X.requires_grad_()], lr=1.0)), "got a SGD; use bpfree.algorithms.Backprop(lr=1e-3)"),
         (argument(1, by_autograd()), "net must be a bpfree.nets.Chain, got a Sequential; split it into blocks first: bpfree.ne"),
-        (argument(1, nn.GRU(2, 2)), "got a GRU; wrap its parts: Chain([ModuleBlock(shape, part), ...], n_classes)"),
+        (argument(1, nn.GRU(2, 2)), "got a GRU; split it into blocks first: bpfree.nets.from_module(net, data.in_shape, stages"),
         (argument(1, "mlp:2x8"), "got 'mlp:2x8'; bpfree.nets.build('mlp:2x8', data.in_shape, data.n_classes)"),
+        (argument(1, FITTED), "got a SimpleNamespace; give its net: .net"),
         (argument(1, None), "got None; build one with bpfree.nets.mlp("),
         (argument(2, TensorDataset(X, Y)), "data must be a bpfree Dataset, got a TensorDataset; bpfree.data.from_arrays(*data"),
-        (argument(2, DataLoader(TensorDataset(X, Y))), "got a DataLoader; every rule must see the same batches"),
+        (argument(2, DataLoader(TensorDataset(X, Y))), "a loader needs a second one, which ends training"),
         (argument(2, Examples()), "got an Examples; stack its examples"),
         (argument(2, np.zeros((4, 2))), "got a ndarray; make one of arrays: bpfree.data.from_arrays(x, y)"),
         (argument(2, (X, Y)), "got a tuple; make one of arrays"),

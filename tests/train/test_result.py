@@ -149,6 +149,8 @@ def test_evaluate_reads_any_split(results: dict[str, FitResult]) -> None:
         result.evaluate("tset")
     with pytest.raises(UsageError, match="data must be a bpfree Dataset, got a ndarray"):
         result.evaluate("test", np.zeros((2, 6)))  # pyright: ignore[reportArgumentType]
+    with pytest.raises(UsageError, match=r"the net takes \(6,\) and has 3 classes, but blobs has .* \(16,\) and 4 classes"):
+        result.evaluate("validation", blobs(60))
 
 
 @pytest.mark.parametrize("rule", ["mono-forward", "forward-forward"])
@@ -239,6 +241,18 @@ def test_a_callback_sees_every_pass_and_ends_training_at_the_best_state() -> Non
     assert [passes for passes, _ in seen] == [1, 2, 3] == [entry.passes for entry in result.history]
     assert result.val_accuracy == max(accuracy for _, accuracy in seen)
     assert result.evaluate().accuracy == result.val_accuracy
+
+
+def test_callbacks_and_the_generator_change_nothing() -> None:
+    """Neither one that logs and draws random numbers, nor a loop of the user's own."""
+    data = blobs(120).without_test()
+    plain = fitted(MonoForward(lr=0.02), data, passes=3)
+    logged = fitted(MonoForward(lr=0.02), data, passes=3, callbacks=[lambda progress: print(progress.passes, torch.rand(2))])
+    net = mlp(data.in_shape, (8, 6), data.n_classes)
+    *_, last = training(MonoForward(lr=0.02), net, data, Patience(None, 3), batch_size=16)
+    for one, other, third in zip(plain.net.parameters(), logged.net.parameters(), last.net.parameters(), strict=True):
+        assert torch.equal(one, other) and torch.equal(one, third)
+    assert [entry.val_accuracy for entry in plain.history] == [entry.val_accuracy for entry in logged.history]
 
 
 def test_a_loop_that_ends_by_send_is_left_at_the_best_state(script: Any) -> None:

@@ -13,6 +13,7 @@ from bpfree.data.columns import Column, Columns
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
 from bpfree.data.example_files import load_examples, load_labels
 from bpfree.data.labels import ClassNames
+from bpfree.data.loaders import Loader, from_loaders
 from bpfree.data.new_examples import new_examples
 from bpfree.data.own import Source, function_of, load_any
 from bpfree.data.registry import check_name, describe, load, names
@@ -26,12 +27,14 @@ __all__ = [
     "Columns",
     "Dataset",
     "Examples",
+    "Loader",
     "Source",
     "Table",
     "TestSplitError",
     "check_name",
     "describe",
     "from_arrays",
+    "from_loaders",
     "from_table",
     "function_of",
     "load",

@@ -117,7 +117,7 @@ class Dataset:
     columns: Columns | None = None
 
     def __repr__(self) -> str:
-        sizes = ", ".join(f"{split} {len(examples.y)}" for split, examples in self.splits.items())
+        sizes = ", ".join(f"{split} {self.n(split)}" for split in self.splits)
         return f"Dataset({self.name}: {sizes}; {self.in_shape}, {self.n_classes} classes, on {self.device})"
 
     @property
@@ -143,6 +143,28 @@ class Dataset:
             TestSplitError: see :meth:`without_test`.
         """
         return len(self._examples(split).y)
+
+    def n_batches(self, split: str, size: int) -> int:
+        """How many batches of ``size`` examples a pass has, the last one perhaps smaller.
+
+        Raises:
+            UnknownNameError, TestSplitError: as :meth:`n`.
+        """
+        return math.ceil(self.n(split) / size)
+
+    @property
+    def fixed_batch_size(self) -> int | None:
+        """Examples in a batch where the data decide that; None where the caller of :meth:`batches` does."""
+        return None
+
+    @property
+    def varies(self) -> bool:
+        """Whether the values of a training example may differ from pass to pass, so that no feature of it can be stored."""
+        return self.augmentation != "none"
+
+    def stored(self) -> Dataset:
+        """The examples that are in memory: here all."""
+        return self
 
     def to(self, device: torch.device | str, dtype: torch.dtype = torch.float32) -> Dataset:
         """The same data on another device, giving batches of another floating type.

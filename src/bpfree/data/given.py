@@ -15,7 +15,7 @@ from bpfree.functions import called
 from bpfree.rulesets import Split
 from bpfree.text import key_values
 
-__all__ = ["dataset_of", "of_extension", "of_table"]
+__all__ = ["dataset_of", "of_extension", "of_table", "resident"]
 
 
 def dataset_of(made: Any, name: str, split_seed: int, split: Split | None, channels: str) -> Dataset:
@@ -26,6 +26,7 @@ def dataset_of(made: Any, name: str, split_seed: int, split: Split | None, chann
         DataError: arrays that cannot be learned from.
     """
     if isinstance(made, Dataset):
+        made = resident(made)
         return dataclasses.replace(made, name=name) if made.name == "arrays" else made
     if isinstance(made, Table):
         return of_table(made, name, split_seed, split)
@@ -37,6 +38,20 @@ def dataset_of(made: Any, name: str, split_seed: int, split: Split | None, chann
         f"{name} must return a bpfree Dataset or Table, a pair (x, y), or the named arrays of bpfree.data.from_arrays, got a "
         f"{type(made).__name__}"
     )
+
+
+def resident(data: Dataset) -> Dataset:
+    """The data, if they are in memory; loaders have no test split, and batches of their own.
+
+    Raises:
+        UsageError: they are loaders.
+    """
+    if data.fixed_batch_size is not None:
+        raise UsageError(
+            f"{data.name} gives batches of its own, and a comparison draws them, the same for every arm and seed; give arrays: "
+            "bpfree.data.from_arrays(x, y)"
+        )
+    return data
 
 
 def of_table(table: Table, name: str | None, split_seed: int, split: Split | None) -> Dataset:

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from bpfree.data.dataset import Dataset
-from bpfree.data.given import dataset_of, of_table
+from bpfree.data.given import dataset_of, of_table, resident
 from bpfree.data.registry import check_name, load, names
 from bpfree.data.tables import Table
 from bpfree.errors import UsageError, unknown_name
@@ -67,7 +67,7 @@ def load_any(
         DataError: arrays that cannot be learned from.
     """
     if isinstance(source, Dataset):
-        return source
+        return resident(source)
     if isinstance(source, Table):
         if channels != "auto":
             raise UsageError(f"channels {channels} was asked, but a table has no images; leave it out")

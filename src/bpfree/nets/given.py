@@ -13,7 +13,12 @@ from bpfree.nets.chain import Chain
 from bpfree.nets.spec import Spec
 from bpfree.nets.split import from_module
 
-__all__ = ["checked", "of_extension"]
+__all__ = ["checked", "is_pair", "of_extension"]
+
+
+def is_pair(net: Any) -> bool:
+    """Whether it is a module with its stages."""
+    return isinstance(net, tuple) and len(net) == 2 and isinstance(net[0], nn.Module)
 
 
 def checked(net: Any, text: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
@@ -22,10 +27,14 @@ def checked(net: Any, text: str, in_shape: tuple[int, ...], n_classes: int) -> C
     Raises:
         UsageError: something else than a net, or one of other shapes.
     """
-    if isinstance(net, nn.Module) and not isinstance(net, Chain):
+    if is_pair(net):
+        net = from_module(net[0], in_shape, stages=net[1])
+    elif isinstance(net, nn.Module) and not isinstance(net, Chain):
         net = from_module(net, in_shape)
     if not isinstance(net, Chain):
-        raise UsageError(f"{text} must return a bpfree.nets.Chain or an nn.Sequential, got a {type(net).__name__}")
+        raise UsageError(
+            f"{text} must return a bpfree.nets.Chain, an nn.Sequential or a pair (module, stages), got a {type(net).__name__}"
+        )
     if net.in_shape != tuple(in_shape) or net.n_classes != n_classes:
         raise UsageError(
             f"the net of {text} takes {net.in_shape} and has {net.n_classes} classes, but the data have examples of "

@@ -12,7 +12,7 @@ from torch import nn
 from bpfree.errors import UsageError, unknown_name
 from bpfree.functions import called, function_named, is_function_text, name_of
 from bpfree.nets.chain import Chain
-from bpfree.nets.given import checked
+from bpfree.nets.given import checked, is_pair
 from bpfree.nets.spec import Spec
 from bpfree.nets.split import from_module
 from bpfree.nets.zoo import build, names
@@ -27,7 +27,8 @@ def named(text: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     """A net of what a user wrote: a text of :func:`bpfree.nets.build`, or ``module:function``, which is imported and called.
 
     Args:
-        text: the function takes (in_shape, n_classes) and returns a :class:`Chain` or an ``nn.Sequential``.
+        text: the function takes (in_shape, n_classes) and returns a :class:`Chain`, an ``nn.Sequential``, or a pair of any module
+            and its stages (see :func:`from_module`).
 
     Raises:
         UsageError: as :func:`bpfree.nets.build`; or the function is missing, raises, or returns a net of other shapes.
@@ -49,14 +50,16 @@ def text_of(net: Any, in_shape: tuple[int, ...], n_classes: int) -> str:
     """The text by which :func:`named` makes a net like ``net``, in this process; the same text for the same net in every process.
 
     Args:
-        net: such a text; a function of (in_shape, n_classes); or a :class:`Chain` or ``nn.Sequential``, of which copies are
-            trained.
+        net: such a text; a function of (in_shape, n_classes); or a :class:`Chain`, an ``nn.Sequential`` or a pair (module,
+            stages), of which copies are trained.
 
     Raises:
         UsageError: something else, or a module that cannot be split.
     """
     if isinstance(net, str):
         return net
+    if is_pair(net):
+        net = from_module(net[0], in_shape, stages=net[1])
     if isinstance(net, nn.Module):
         chain = net if isinstance(net, Chain) else from_module(net, in_shape)
         if chain.spec is not None and repr(build(chain.spec, in_shape, n_classes)) == repr(chain):
@@ -69,7 +72,8 @@ def text_of(net: Any, in_shape: tuple[int, ...], n_classes: int) -> str:
         _GIVEN[text] = net
         return text
     raise UsageError(
-        f"net must be a text such as 'mlp:2x256', a Chain, an nn.Sequential or a function of (in_shape, n_classes), got {net!r}"
+        "net must be a text such as 'mlp:2x256', a Chain, an nn.Sequential, a pair (module, stages) or a function of (in_shape, "
+        f"n_classes), got {net!r}"
     )
 
 

@@ -210,6 +210,12 @@ def _stage_that_fails(module: nn.Module, x: Tensor) -> str | None:
 def _cause(module: nn.Module, x: Tensor, error: Exception) -> str:
     """Why it failed, and the cure: known for the commonest mistakes, else the first line of the exception."""
     first = next((part for part in module.modules() if next(part.parameters(recurse=False), None) is not None), None)
+    if isinstance(first, nn.Embedding | nn.EmbeddingBag):
+        return (
+            f": its {type(first).__name__} takes whole numbers, and examples come as floating ones; wrap it in a module with "
+            f"forward(self, x): return self.inner(x.long().clamp(0, {first.num_embeddings - 1})), and give the data as a loader, "
+            "whose values are not standardised"
+        )
     if isinstance(first, nn.Conv2d) and x.dim() == 4 and x.shape[1] != first.in_channels:
         cure = f"build it with in_channels={x.shape[1]}"
         if x.shape[1] == 1:

@@ -1,9 +1,9 @@
-"""A user's ``nn.Sequential`` as a chain: where it is cut into blocks, and which pieces have a closed form."""
+"""A user's module as a chain: where it is cut into blocks, and which pieces have a closed form."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from numbers import Integral
 
@@ -17,6 +17,7 @@ from bpfree.nets.conv import ConvBlock
 from bpfree.nets.exact import why_hooked, why_not_exact
 from bpfree.nets.module import ModuleBlock
 from bpfree.nets.probe import check_parameters, evaluating
+from bpfree.nets.stages import Stage, Stages, check_forward, check_gradients, stages_of
 from bpfree.numerics.activations import LEAKY_SLOPE
 from bpfree.numerics.conv import STAGES
 
@@ -49,10 +50,15 @@ def from_module(
     in_shape: tuple[int, ...],
     n_classes: int | None = None,
     *,
+    stages: Stages | None = None,
+    cut: Callable[[str, nn.Module], bool] | None = None,
     open_nested: bool = True,
     keep_weights: bool = False,
 ) -> Chain:
-    """Split a user's ``nn.Sequential`` into blocks that share its parameters: the net is trained in place.
+    """Split a user's module into blocks that share its parameters: the net is trained in place.
+
+    An ``nn.Sequential`` says itself what comes after what. Of any other module ``stages`` says it, and its own forward is
+    compared with them, in evaluation and in training mode, values and gradients: what it does between two stages is refused.
 
     A block starts at each module with parameters; what has none (activation, pooling, dropout) and normalisations join the
     block before them. The last ``nn.Linear`` becomes the output. Blocks with a closed form are recognised; the others use
@@ -62,7 +68,11 @@ def from_module(
     Args:
         in_shape: of one example.
         n_classes: only where the net does not end in its output: a new linear output is then appended.
-        open_nested: whether an ``nn.Sequential`` inside is split too; if not, it is one block.
+        stages: what the forward calls, in its order: dotted names (``"layer1.0"``) or submodules, or a function of the net that
+            returns them. A module without parameters may stand for a function (``nn.Flatten()`` for ``x.flatten(1)``).
+        cut: called with the name and the module of every stage before the output: whether a block starts there. By default one
+            starts at each with parameters that is no normalisation.
+        open_nested: whether an ``nn.Sequential`` inside is split too; if not, it is one stage.
         keep_weights: start every run from the weights that the net has now. Forward-Forward draws those of dense blocks
             all the same.
 
@@ -76,22 +86,27 @@ def from_module(
         True
 
     Raises:
-        UsageError: a net that is no ``nn.Sequential``, that has no hidden block or no output, or whose parts cannot be
-            blocks (naming the part and the cure).
+        UsageError: a net that has no hidden block or no output, whose parts cannot be blocks, or whose forward is not its
+            stages one after the other (naming the place and the cure).
     """
     if not _is_shape(in_shape):
         got = repr(in_shape) if isinstance(in_shape, int | str | Sequence) else f"a {type(in_shape).__name__}"
         raise UsageError(f"in_shape must be the shape of one example, such as (1, 8, 8), got {got}; give data.in_shape")
     in_shape = tuple(in_shape)
-    if not _is_sequence(net):
+    if not isinstance(net, nn.Module):  # pyright: ignore[reportUnnecessaryIsInstance]  # what a user may pass
+        raise UsageError(f"from_module takes (net, in_shape), got a {type(net).__name__} as net; give an nn.Module")
+    if stages is None and not _is_sequence(net):
         raise UsageError(
-            f"only an nn.Sequential can be split into blocks, got {type(net).__name__}; "
-            "wrap its parts yourself: Chain([ModuleBlock(shape, part), ...], n_classes)"
+            f"a {type(net).__name__} does not say what comes after what, as an nn.Sequential does; give its stages in the order "
+            f"of its forward: stages={_example(net)}"
         )
     check_parameters(net, "the net")
-    leaves = _leaves(net, "", open_nested)
+    listed = list(net._modules.items()) if stages is None else stages_of(net, stages, complete=n_classes is None)
+    leaves = _leaves(listed, open_nested)
     output = _output(leaves, n_classes)
-    pieces = _pieces(leaves[:-1] if output is not None else leaves)
+    if stages is not None:
+        check_forward(net, leaves, in_shape, whole=output is not None)
+    pieces = _pieces(leaves[:-1] if output is not None else leaves, cut)
     if not pieces:
         raise UsageError("the net has no hidden block: nothing with parameters stands before its output; add a layer")
     blocks: list[Block] = []
@@ -116,6 +131,8 @@ def from_module(
         chain.output.to(next(net.parameters()))
     else:
         _check_equal(net, chain)
+        if stages is not None:
+            check_gradients(net, chain, leaves, in_shape)
     chain.train()  # parts that the user had put into evaluation mode would not agree with their blocks
     return chain
 
@@ -129,20 +146,27 @@ def _is_sequence(module: nn.Module) -> bool:
     return plain and "forward" not in vars(module)
 
 
-def _leaves(net: nn.Module, prefix: str, open_nested: bool) -> list[tuple[str, nn.Module]]:
-    leaves: list[tuple[str, nn.Module]] = []
-    for name, module in net._modules.items():  # named_children would leave out the second use of a shared activation
-        path = prefix + name
+def _example(net: nn.Module) -> str:
+    """Names of the first submodules, as a list in Python."""
+    names = [repr(name) for name, _ in net.named_children()]
+    return f"[{', '.join([*names[:4], *(['...'] if len(names) > 4 else [])])}]"
+
+
+def _leaves(modules: Sequence[tuple[str, nn.Module | None]], open_nested: bool) -> list[Stage]:
+    """The modules, and in place of an ``nn.Sequential`` those in it."""
+    leaves: list[Stage] = []
+    for name, module in modules:
         if module is None:
             continue
         if open_nested and _is_sequence(module) and why_hooked(module) is None:  # its own call would be lost
-            leaves += _leaves(module, path + ".", open_nested)
+            inner = module._modules.items()  # named_children would leave out the second use of a shared activation
+            leaves += _leaves([(f"{name}.{part}", each) for part, each in inner], open_nested)
         else:
-            leaves.append((path, module))
+            leaves.append((name, module))
     return leaves
 
 
-def _output(leaves: list[tuple[str, nn.Module]], n_classes: int | None) -> nn.Linear | None:
+def _output(leaves: list[Stage], n_classes: int | None) -> nn.Linear | None:
     """The net's own output, or None where one must be appended."""
     name, last = leaves[-1] if leaves else ("", None)
     if type(last) is nn.Linear and n_classes in (None, last.out_features):
@@ -167,8 +191,10 @@ def _output(leaves: list[tuple[str, nn.Module]], n_classes: int | None) -> nn.Li
     return None
 
 
-def _pieces(leaves: list[tuple[str, nn.Module]]) -> list[_Piece]:
+def _pieces(leaves: list[Stage], cut: Callable[[str, nn.Module], bool] | None) -> list[_Piece]:
     """Cut before each module with parameters. A flattening goes forward, to the block that needs it, where there is one."""
+    if cut is not None:
+        return _cut_pieces(leaves, cut)
     pieces: list[_Piece] = []
     waiting = _Piece()
     for name, module in leaves:
@@ -184,6 +210,16 @@ def _pieces(leaves: list[tuple[str, nn.Module]]) -> list[_Piece]:
     if pieces:
         for name, module in zip(waiting.names, waiting.modules, strict=True):
             pieces[-1].add(name, module)
+    return pieces
+
+
+def _cut_pieces(leaves: list[Stage], cut: Callable[[str, nn.Module], bool]) -> list[_Piece]:
+    """Cut where the user says; the first stage begins the first block anyhow."""
+    pieces: list[_Piece] = []
+    for name, module in leaves:
+        if cut(name, module) or not pieces:
+            pieces.append(_Piece())
+        pieces[-1].add(name, module)
     return pieces
 
 

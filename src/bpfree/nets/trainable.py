@@ -21,9 +21,14 @@ def check_parameters(net: Chain) -> None:
 
     Raises:
         UsageError: a number format in which no net is trained, formats that differ, a parameter that is frozen
-            (``requires_grad=False``) or that was made under ``torch.inference_mode``; naming the block and the cure.
+            (``requires_grad=False``), that holds no values (``meta``) or that was made under ``torch.inference_mode``; naming the
+            block and the cure.
     """
     for place, parameter in _named(net):
+        if parameter.is_meta:
+            raise UsageError(
+                f"{place} is on the meta device, which holds no values; use net.to_empty(device='cpu'), or build it on another"
+            )
         if parameter.dtype == torch.float16:
             raise UsageError(
                 f"{place} is float16, in which small gradients become 0 and large activities infinite without loss scaling, "

@@ -46,8 +46,8 @@ def as_net(net: Any, hidden: Sequence[int], activation: str, in_shape: tuple[int
     """A new net; what the user gave is copied.
 
     Args:
-        net: None for an MLP of ``hidden``; the text of :func:`bpfree.nets.build`; a Chain or an ``nn.Sequential``; or a function
-            of (in_shape, n_classes) that returns one.
+        net: None for an MLP of ``hidden``; the text of :func:`bpfree.nets.build`; a Chain, an ``nn.Sequential`` or a pair
+            (module, stages); or a function of (in_shape, n_classes) that returns one.
 
     Raises:
         UsageError: something else, or a net that cannot be built.
@@ -56,17 +56,19 @@ def as_net(net: Any, hidden: Sequence[int], activation: str, in_shape: tuple[int
         return nets.mlp(in_shape, _widths(hidden), n_classes, activation)
     if isinstance(net, str):
         return nets.build(net, in_shape, n_classes)
-    if isinstance(net, nn.Module):
-        net = copy.deepcopy(net)
+    if isinstance(net, nn.Module | tuple):
+        net = copy.deepcopy(net)  # a pair at once: its stages may be submodules
     elif callable(net):
         net = net(in_shape, n_classes)
     if isinstance(net, Chain):
         return net
     if isinstance(net, nn.Module):
         return nets.from_module(net, in_shape)
+    if isinstance(net, tuple) and len(net) == 2 and isinstance(net[0], nn.Module):
+        return nets.from_module(net[0], in_shape, stages=net[1])
     raise UsageError(
-        f"net must be a text such as 'mlp:2x256', a bpfree.nets.Chain, an nn.Sequential, or a function of (in_shape, n_classes) "
-        f"that returns one, got a {type(net).__name__}"
+        "net must be a text such as 'mlp:2x256', a bpfree.nets.Chain, an nn.Sequential, a pair (module, stages), or a function "
+        f"of (in_shape, n_classes) that returns one, got a {type(net).__name__}"
     )
 
 

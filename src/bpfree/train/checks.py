@@ -9,7 +9,7 @@ from bpfree.data import Dataset
 from bpfree.errors import UsageError, unknown_name
 from bpfree.nets import Chain
 from bpfree.rulesets.stopping import StopRule, stop_in
-from bpfree.train.given import check_mode, check_whole
+from bpfree.train.given import check_fits, check_mode, check_whole
 from bpfree.train.schedules import LR_SCHEDULES
 
 __all__ = ["check_budget", "check_pass", "check_schedule", "check_values"]
@@ -26,11 +26,7 @@ def check_values(net: Chain, data: Dataset, batch_size: int, seed: int, lr_sched
     if lr_schedule not in LR_SCHEDULES:
         raise unknown_name("lr_schedule", lr_schedule, LR_SCHEDULES)
     check_mode(data.device)
-    if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
-        raise UsageError(
-            f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
-            f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
-        )
+    check_fits(net, data)
     net.check_batches(data.n("train"), batch_size)
 
 
@@ -55,7 +51,7 @@ def check_pass(algorithm: Algorithm, data: Dataset, batch_size: int, steps: int,
         UsageError: it was not.
     """
     n = data.n("train")
-    if (steps, examples) != (math.ceil(n / batch_size), n):
+    if (steps, examples) != (data.n_batches("train", batch_size), n):
         raise UsageError(
             f"{algorithm.name} took {steps} steps over {examples} examples in a pass over {n} training examples in batches of "
             f"{batch_size}; a pass must read every example once"

@@ -132,8 +132,9 @@ def _compiled() -> Callable[..., Tensor]:
 
 def _batches(net: Chain, data: Dataset, phase: Phase, batch_size: int) -> tuple[list[Batch], Phase]:
     """A batch of each size that a pass of the phase has, and the phase that reads them."""
-    few = {name: Examples(each.x[:batch_size], each.y[:batch_size]) for name, each in data.splits.items()}
-    inputs, reader = read_by(net, dataclasses.replace(data, splits=few), phase)
+    stored = data.stored()
+    few = {name: Examples(each.x[:batch_size], each.y[:batch_size]) for name, each in stored.splits.items()}
+    inputs, reader = read_by(net, dataclasses.replace(stored, splits=few), phase)
     full = next(iter(inputs.batches("train", batch_size)))
     rest = data.n("train") % batch_size
     if rest == 0:

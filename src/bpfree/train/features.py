@@ -30,7 +30,7 @@ def read_by(net: Chain, data: Dataset, phase: Phase) -> tuple[Dataset, Phase]:
     Raises:
         UsageError: the features cannot be cached, see :func:`cached_features`.
     """
-    if phase.frozen == 0 or (phase.or_examples and data.augmentation != "none"):
+    if phase.frozen == 0 or (phase.or_examples and data.varies):
         return data, phase
     return cached_features(net, data, phase.frozen, last_only=phase.last_only), dataclasses.replace(phase, cached=True)
 
@@ -46,6 +46,11 @@ def cached_features(net: Chain, data: Dataset, n_blocks: int, *, last_only: bool
         UsageError: the training batches are augmented, so no two passes see the same features, or the memory does not suffice
             (saying how many bytes are needed and free).
     """
+    if data.fixed_batch_size is not None:
+        raise UsageError(
+            f"features of {data.name} cannot be cached: a loader may give other values in each pass; set cache_features=false, "
+            "or use bpfree.data.from_arrays(x, y)"
+        )
     if data.augmentation != "none":
         raise UsageError(
             f"features of augmented examples cannot be cached ({data.name}: {data.augmentation}); set cache_features=false, "

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 
 from bpfree.algorithms import Algorithm, Phase, State
-from bpfree.data import Dataset
+from bpfree.data import Dataset, Loader
 from bpfree.meter import Meter
 from bpfree.models import Model
 from bpfree.nets import Chain
@@ -22,7 +22,7 @@ from bpfree.train.bar import Bar, bar
 from bpfree.train.budget import ShortBudgetWarning, default_stop, short_budget
 from bpfree.train.compiling import compile_steps
 from bpfree.train.cursor import past
-from bpfree.train.given import as_checkpoint, check_callbacks, check_given, check_options, check_whole
+from bpfree.train.given import as_checkpoint, as_data, batch_size_of, check_callbacks, check_given, check_options
 from bpfree.train.health import health_of, warn_of_health
 from bpfree.train.result import FitResult, best_of
 from bpfree.train.training import BATCH_SIZE, Progress, initialise, training
@@ -36,9 +36,10 @@ Callback = Callable[[Progress], object]
 def fit(
     algorithm: Algorithm,
     net: Chain,
-    data: Dataset,
+    data: Dataset | Loader,
     stop: StopRule | None = None,
     *,
+    validation: Loader | None = None,
     meter: Meter | None = None,
     seed: int = 0,
     callbacks: Sequence[Callback] = (),
@@ -52,6 +53,10 @@ def fit(
 
     Args:
         net: its number format (float32, float64, bfloat16) is that of the training.
+        data: a data set; or a ``DataLoader``, or anything that can be read again and again, of batches (x, y) with ``validation``
+            beside it. They are taken as given: no normalisation, no augmentation, the loader's order and batch size; they are
+            moved to the device of the net.
+        validation: the second loader, where ``data`` is one.
         stop: by default patience 10 and at most 100 passes, more on small sets (:func:`bpfree.train.default_stop`).
         callbacks: each is called with the :class:`Progress` of every pass; one that returns True ends training, and the best
             state is restored as at any other end.
@@ -65,8 +70,9 @@ def fit(
     check_given(algorithm, net, data, stop)
     check_options(training, options, meter)
     check_callbacks(callbacks)
-    batch_size = options.setdefault("batch_size", min(BATCH_SIZE, data.n("train")))
-    check_whole("batch_size", batch_size, 1)
+    data = as_data(data, validation, net)
+    batch_size = batch_size_of(data, options.get("batch_size"), min(BATCH_SIZE, data.n("train")))
+    options["batch_size"] = batch_size
     stop = default_stop(data.n("train"), batch_size) if stop is None else stop
     passes = stop_in(stop, algorithm.phases(net)[0]).max_passes
     if (short := short_budget(data.n("train"), batch_size, passes, data.name)) is not None:

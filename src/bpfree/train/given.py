@@ -12,7 +12,8 @@ import torch
 from torch import nn
 
 from bpfree.algorithms import Algorithm
-from bpfree.data import Dataset
+from bpfree.data import Dataset, Loader, from_loaders
+from bpfree.data.loaders import is_loader
 from bpfree.errors import UsageError, unknown_name
 from bpfree.meter import Meter
 from bpfree.nets import Chain
@@ -20,8 +21,11 @@ from bpfree.rulesets import Patience
 
 __all__ = [
     "as_checkpoint",
+    "as_data",
+    "batch_size_of",
     "check_callbacks",
     "check_data",
+    "check_fits",
     "check_given",
     "check_mode",
     "check_options",
@@ -41,7 +45,8 @@ def check_given(algorithm: object, net: object, data: object, stop: object = Non
         UsageError: naming the argument, what was got and the cure.
     """
     check_pair(algorithm, net)
-    check_data(data)
+    if not is_loader(data):
+        check_data(data)
     if not (stop is None or isinstance(stop, Patience) or callable(stop)):
         cure = f"Patience(10, max_passes={stop})" if isinstance(stop, int) else "Patience(10, max_passes=40)"
         raise UsageError(f"stop must be a bpfree.Patience, got {_a(stop)}; use bpfree.{cure}")
@@ -73,10 +78,25 @@ def _check_net(net: object) -> None:
     if isinstance(net, nn.Sequential):
         cure = "split it into blocks first: bpfree.nets.from_module(net, data.in_shape)"
     elif isinstance(net, nn.Module):
-        cure = "wrap its parts: Chain([ModuleBlock(shape, part), ...], n_classes), or give from_module an nn.Sequential"
+        cure = "split it into blocks first: bpfree.nets.from_module(net, data.in_shape, stages=[...])"
+    elif isinstance(getattr(net, "net", None), Chain):
+        cure = "give its net: .net"
     elif isinstance(net, str):
         cure = f"bpfree.nets.build({net!r}, data.in_shape, data.n_classes)"
     raise UsageError(f"net must be a bpfree.nets.Chain, got {_a(net)}; {cure}")
+
+
+def check_fits(net: Chain, data: Dataset) -> None:
+    """Refuse data of other shapes or classes than those of the net.
+
+    Raises:
+        UsageError: naming both.
+    """
+    if net.in_shape != data.in_shape or net.n_classes != data.n_classes:
+        raise UsageError(
+            f"the net takes {net.in_shape} and has {net.n_classes} classes, but {data.name} has examples of "
+            f"{data.in_shape} and {data.n_classes} classes; build the net for the data"
+        )
 
 
 def check_data(data: object) -> None:
@@ -90,13 +110,49 @@ def check_data(data: object) -> None:
     cure = "make one of arrays: bpfree.data.from_arrays(x, y)"
     if isinstance(data, torch.utils.data.TensorDataset):
         cure = "bpfree.data.from_arrays(*dataset.tensors)"
-    elif isinstance(data, torch.utils.data.DataLoader):
-        cure = "every rule must see the same batches, so bpfree draws them: bpfree.data.from_arrays(x, y) of all its examples"
+    elif is_loader(data):
+        cure = "bpfree.data.from_loaders(train, validation)"
     elif isinstance(data, torch.utils.data.Dataset):
         cure = "stack its examples: x, y = zip(*dataset), then bpfree.data.from_arrays(torch.stack(x), torch.tensor(y))"
     elif isinstance(data, str | Path):
         cure = f"bpfree.data.load({str(data)!r})"
     raise UsageError(f"data must be a bpfree Dataset, got {_a(data)}; {cure}")
+
+
+def as_data(data: Dataset | Loader, validation: Loader | None, net: Chain) -> Dataset:
+    """A data set as it is, or one of two loaders, on the device of the net.
+
+    Raises:
+        UsageError: a loader without a second one, or a second one beside a data set.
+        DataError: what the loaders give cannot be learned from.
+    """
+    if isinstance(data, Dataset):
+        if validation is not None:
+            raise UsageError(f"validation is for loaders, and {data.name} has a validation split already; leave it out")
+        return data
+    if validation is None:
+        raise UsageError(
+            "a loader needs a second one, which ends training and chooses the best pass; give validation=DataLoader(...) "
+            "(torch.utils.data.random_split divides a data set)"
+        )
+    loaded = from_loaders(data, validation, in_shape=net.in_shape, n_classes=net.n_classes)
+    return loaded.to(net.device)
+
+
+def batch_size_of(data: Dataset, asked: int | None, default: int) -> int:
+    """Examples in a step: as asked, or as the data's loader gives them.
+
+    Raises:
+        UsageError: no whole number, or another size than that of the loader.
+    """
+    fixed = data.fixed_batch_size
+    size = asked if asked is not None else fixed or default
+    check_whole("batch_size", size, 1)
+    if fixed is not None and size != fixed:
+        raise UsageError(
+            f"batch_size is {size}, but {data.name} gives batches of {fixed}; set it in the loader, and leave it out"
+        )
+    return size
 
 
 def _a(value: object) -> str:

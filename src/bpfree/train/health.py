@@ -79,7 +79,7 @@ def health_of(algorithm: Algorithm, net: Chain, state: State, data: Dataset, pha
     Args:
         data: with its training and validation splits; the same examples for every rule and seed.
     """
-    data = in_format_of(net, data)
+    data = in_format_of(net, data.stored())
     widest = max(block.n_features for block in net)
     n = max(1, min(MOST_EXAMPLES, MOST_NUMBERS // widest))
     train, validation = (_some(data, split, n) for split in ("train", "validation"))

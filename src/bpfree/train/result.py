@@ -19,7 +19,7 @@ from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.drawing import as_chart, as_html
 from bpfree.train.evaluation import Evaluation, evaluate
-from bpfree.train.given import check_data
+from bpfree.train.given import check_data, check_fits
 from bpfree.train.health import Health
 
 if TYPE_CHECKING:
@@ -105,9 +105,11 @@ class FitResult:
         Raises:
             UnknownNameError: there is no such split.
             TestSplitError: the test split was asked of data that do not hold it.
+            UsageError: data of other shapes or classes than those of the net.
         """
         data = self.data if data is None else data
         check_data(data)
+        check_fits(self.net, data)
         mode = self.net.training
         with products_in(self.model.precision):
             result = evaluate(self.algorithm, self.net, self.state, data, split, self.model.phase, with_loss=True)

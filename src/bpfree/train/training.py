@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from bpfree.algorithms import Algorithm, Phase, State, check_net, check_precision, check_weights, warn_of_weaknesses
-from bpfree.data import Dataset
+from bpfree.data import Dataset, Loader
 from bpfree.nets import Chain
 from bpfree.nets.layout import lay_out
 from bpfree.numerics.products import products_in
@@ -27,7 +27,16 @@ from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
 from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
-from bpfree.train.given import as_checkpoint, check_given, check_mode, check_pair, check_whole, in_format_of
+from bpfree.train.given import (
+    as_checkpoint,
+    as_data,
+    batch_size_of,
+    check_given,
+    check_mode,
+    check_pair,
+    check_whole,
+    in_format_of,
+)
 from bpfree.train.identity import identity_of
 from bpfree.train.passes import Passes, Work, passes_for
 from bpfree.train.schedules import LR_SCHEDULES
@@ -121,10 +130,11 @@ def initialise(algorithm: Algorithm, net: Chain, seed: int, device: torch.device
 def training(
     algorithm: Algorithm,
     net: Chain,
-    data: Dataset,
+    data: Dataset | Loader,
     stop: StopRule,
     *,
-    batch_size: int = BATCH_SIZE,
+    validation: Loader | None = None,
+    batch_size: int | None = None,
     seed: int = 0,
     lr_schedule: str = "constant",
     tier: str = "eager",
@@ -142,9 +152,11 @@ def training(
 
     Args:
         data: on the device of the net; a view without the test split is enough. Batches of float32 are given in the number
-            format of the net. Classes count as :meth:`bpfree.data.Dataset.weighted` says.
+            format of the net. Classes count as :meth:`bpfree.data.Dataset.weighted` says. Or a loader of batches (x, y), see
+            :func:`bpfree.data.from_loaders`: they are taken as given, in its order.
         stop: when a phase and the run end; a function of the phase where phases differ.
-        batch_size: examples in a step; the last batch of a pass may be smaller.
+        validation: the second loader, where ``data`` is one.
+        batch_size: examples in a step, by default 64; the last batch of a pass may be smaller. A loader has its own.
         seed: of initial parameters, order of batches and randomness inside steps.
         lr_schedule: a name of :data:`LR_SCHEDULES`.
         tier: how a step is executed, see :mod:`bpfree.train.tiers`.
@@ -162,9 +174,11 @@ def training(
         UsageError: the rule cannot train this net or read the data's class weights, the net's shapes do not fit the data, there
             are fewer passes than phases, the checkpoint's identity differs, the tier or precision is refused, or an argument is
             of another kind.
-        DataError: the checkpoint is damaged, or of another rule or net.
+        DataError: the checkpoint is damaged, or of another rule or net; or a loader gives what cannot be learned from.
     """
     check_given(algorithm, net, data, stop)
+    data = as_data(data, validation, net)
+    batch_size = batch_size_of(data, batch_size, BATCH_SIZE)
     checkpoint = as_checkpoint(checkpoint)
     check_weights(algorithm, data.class_weight)
     check_values(net, data, batch_size, seed, lr_schedule)
