@@ -15,6 +15,7 @@ from bpfree.errors import RulesetError, UsageError
 from bpfree.meter import CarbonFactor, Meter
 from bpfree.rulesets import Ruleset, Split
 from bpfree.rulesets.splits import ARRAYS
+from bpfree.sources import file_kind
 from bpfree.text import readable
 
 __all__ = ["other_splits", "prepare", "ready_meter"]
@@ -127,9 +128,12 @@ def _load(
 
 def _split(rules: Ruleset, dataset: data.Source) -> Split:
     """How the data are divided, if they are not yet."""
-    if isinstance(dataset, data.Dataset) or data.function_of(dataset) is not None:
+    if isinstance(dataset, data.Dataset | data.Table) or data.function_of(dataset) is not None:
         return rules.split_for(ARRAYS)
-    data.check_name(str(dataset))  # a misspelt name is reported before the ruleset is asked how it is split
+    assert isinstance(dataset, str | Path)
+    if file_kind(dataset, data.names()) is not None:
+        return rules.split_for(ARRAYS)
+    data.check_name(dataset)  # a misspelt name is reported before the ruleset is asked how it is split
     return rules.split_for(str(dataset))
 
 

@@ -54,7 +54,9 @@ class Setting:
 
     def model(self, algorithm: Algorithm, net: Chain, state: State, phase: Phase) -> Model:
         """What was trained in this setting, as a model."""
-        return Model(algorithm, net, state, phase, self.data.normalisation, precision=self.ruleset.precision)
+        classes, columns = self.data.classes, self.data.columns
+        norm, precision = self.data.normalisation, self.ruleset.precision
+        return Model(algorithm, net, state, phase, norm, precision=precision, classes=classes, columns=columns)
 
     def arm_rules(self, arm: Arm) -> ArmRules:
         """The rules of an arm in this setting."""

@@ -15,9 +15,10 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
-from bpfree.errors import DeviceError, UsageError, unknown_name
+from bpfree.errors import DeviceError, unknown_name
 from bpfree.fields import Admitted, Value, hold, read
 from bpfree.functions import is_function_text
+from bpfree.sources import check_spec
 
 __all__ = [
     "ENTRY_POINT_GROUP",
@@ -43,8 +44,6 @@ FILE = Path(__file__).with_name("catalogue.json")
 _KINDS: dict[str, type] = {kind.__name__: kind for kind in (float, int, bool, str)}
 _OTHER_DEVICES = ("mps", "xpu", "hip", "xla", "meta", "mtia", "hpu", "ipu", "vulkan", "lazy", "privateuseone")
 """Of torch."""
-
-_UNREADABLE = (".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")
 
 
 @dataclass(frozen=True)
@@ -151,16 +150,7 @@ def check_dataset(text: str) -> None:
         UnknownNameError: there is no such data set.
         UsageError: options that the data set does not take, or a file of another kind.
     """
-    if text.lower().endswith(".npz"):
-        return
-    known = [name for name in datasets() if "." not in name]
-    name, colon, options = text.partition(":")
-    if name not in known and (Path(text).is_file() or text.lower().endswith(_UNREADABLE)):
-        raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
-    if name not in known:
-        raise unknown_name("data set", name, known)
-    if colon and name != "synthetic":
-        raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
+    check_spec(text, [name for name in datasets() if name.islower()])
 
 
 def check_device(text: str) -> None:

@@ -7,7 +7,18 @@ from typing import Annotated
 
 import typer
 
-from bpfree.cli.options import Channels, DataDir, DataOptions, Dataset, Device, OutputOptions, SeriesOptions, grouped
+from bpfree.cli.options import (
+    Channels,
+    DataDir,
+    DataOptions,
+    Dataset,
+    Device,
+    OutputOptions,
+    SeriesOptions,
+    SplitColumn,
+    TargetColumn,
+    grouped,
+)
 
 __all__ = ["analyse_app"]
 
@@ -63,6 +74,8 @@ def landscape(
     dataset: Dataset = None,
     data_dir: DataDir = None,
     channels: Channels = "auto",
+    target_column: TargetColumn = None,
+    split_column: SplitColumn = None,
     ruleset: Annotated[str, typer.Option(help="Ruleset of the training; only its split is read.")] = "quick",
     split_seed: Annotated[int, typer.Option(help="Seed of the split in the training, where it was drawn.")] = 0,
     start: Annotated[
@@ -106,5 +119,5 @@ def landscape(
         seed=seed,
         double=double,
     )
-    about = LandscapeData(dataset, data_dir, channels, ruleset, split_seed)
+    about = LandscapeData(dataset, data_dir, channels, ruleset, split_seed, target_column, split_column)
     return landscape_command(models, about, plan, output, start=start, device=device, out=out)

@@ -20,6 +20,8 @@ from bpfree.cli.output import print_json, print_table
 from bpfree.cli.resume import command_line
 from bpfree.cli.session import start as start_session
 from bpfree.cli.setting import torch_device
+from bpfree.cli.sources import source_of
+from bpfree.sources import file_kind
 
 __all__ = ["LandscapeData", "landscape_command", "load_data"]
 
@@ -33,6 +35,8 @@ class LandscapeData:
     channels: str
     ruleset: str
     split_seed: int
+    target_column: str | None = None
+    split_column: str | None = None
 
 
 def landscape_command(
@@ -80,14 +84,16 @@ def load_data(minimum: Minimum, about: LandscapeData) -> data.Dataset:
     named = about.dataset or (header and header.dataset) or "digits"
     limited = re.fullmatch(r"(.+)\[(\d+)\]", named)
     name = limited[1] if limited else named
+    columns = header.columns if header and file_kind(name) == "table" else None
     rules = rulesets.load(about.ruleset)
     if about.dataset is None:  # the name in a model's file runs no code
         data.check_name(name)
-    is_function = about.dataset is not None and data.function_of(name) is not None
+    source = source_of(name, about.target_column or (columns and columns.target), about.split_column)
+    is_own = isinstance(source, data.Table) or (about.dataset is not None and data.function_of(name) is not None)
     loaded = data.load_any(
-        name,
+        source,
         data_dir=about.data_dir,
-        split=rules.split_for("arrays" if is_function else name),
+        split=rules.split_for("arrays" if is_own or file_kind(name, data.names()) else name),
         split_seed=about.split_seed,
         channels=about.channels,
     )

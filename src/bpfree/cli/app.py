@@ -28,6 +28,7 @@ from bpfree.cli.options import (
     RuleOptions,
     Seed,
     Seeds,
+    ShortTarget,
     Target,
     Trials,
     grouped,
@@ -92,8 +93,10 @@ def compare(
     """
     from bpfree.cli.compare import compare_command
     from bpfree.cli.setting import Request
-    from bpfree.cli.target import parse_target
+    from bpfree.cli.target import is_column, parse_target
 
+    if is_column(target, data.dataset, data.target_column):
+        data, target = data.with_target(target), None
     changes = {
         "trials": trials,
         "seeds": seeds,
@@ -115,6 +118,7 @@ def train(
         list[str] | None, typer.Option("--set", help="Hyper-parameter, such as --set lr=1e-3; may be repeated.")
     ] = None,
     seed: Seed = 0,
+    column: ShortTarget = None,
     rules: RuleOptions,
     meter: MeterOptions,
     carbon: CarbonOptions,
@@ -128,7 +132,7 @@ def train(
     from bpfree.cli.setting import Request
     from bpfree.cli.train import train_command
 
-    request = Request(data, rules, meter, carbon)
+    request = Request(data.with_target(column), rules, meter, carbon)
     return train_command(request, algorithm=algorithm, settings=settings or [], seed=seed, place=place, output=output)
 
 
@@ -143,6 +147,7 @@ def tune(
     ] = None,
     trials: Trials = None,
     jobs: Jobs = None,
+    column: ShortTarget = None,
     rules: RuleOptions,
     meter: MeterOptions,
     place: DirectoryOptions,
@@ -155,7 +160,7 @@ def tune(
     from bpfree.cli.setting import Request
     from bpfree.cli.tune import tune_command
 
-    request = Request(data, rules, meter, changes={"trials": trials})
+    request = Request(data.with_target(column), rules, meter, changes={"trials": trials})
     return tune_command(request, arm=":".join([algorithm, *(settings or [])]), jobs=jobs, place=place, output=output)
 
 
@@ -201,7 +206,12 @@ def reproduce(
 def predict(
     *,
     model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
-    data: Annotated[Path, typer.Option(help="A .npz file with examples x, as they were in training; labels are not needed.")],
+    data: Annotated[
+        Path,
+        typer.Option(
+            help="Examples as they were in training, without labels: a .npz file with x, a .npy file, or a .csv or .parquet file."
+        ),
+    ],
     net: Annotated[
         str | None, typer.Option(help="module:function of a net of your own, which the file does not describe.")
     ] = None,

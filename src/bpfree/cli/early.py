@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from bpfree import catalogue
-from bpfree.cli.target import parse_target
+from bpfree.cli.target import is_column, parse_target
 from bpfree.errors import DataError, RunDirectoryError
 from bpfree.functions import is_function_text
+from bpfree.sources import check_file, file_kind
 
 __all__ = ["refuse"]
 
@@ -29,6 +30,9 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
     for name, check in _CHECKS.items():
         if (value := options.get(name)) is not None:
             check(value)
+    target = options.get("target")
+    if not is_column(target, options.get("dataset"), options.get("target_column")):
+        parse_target(target)
     if isinstance(rule := options.get("algorithm"), str):
         _rule(rule, options.get("settings") or ())
     if (ruleset := options.get("ruleset")) is not None:
@@ -58,13 +62,9 @@ def _dataset(text: str) -> None:
     if is_function_text(text) and family not in catalogue.datasets():
         return
     catalogue.check_dataset(text)
-    if text.lower().endswith(".npz"):
-        _file(Path(text))
-
-
-def _file(path: Path) -> None:
-    if not path.is_file():
-        raise DataError(f"there is no file {path}; check the path, or write it with: np.savez('data.npz', x=x, y=y)")
+    kind = file_kind(text, tuple(catalogue.datasets()))
+    for path in text.split(",") if kind == "npy" else [text] if kind in ("npz", "table") else []:
+        check_file(Path(path))
 
 
 def _ruleset(text: str, command: str, changes: Mapping[str, Any]) -> None:
@@ -101,8 +101,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "device": catalogue.check_device,
     "model": _models,
     "models": _models,
-    "data": _file,
-    "target": parse_target,
+    "data": check_file,
 }
 
 _RULES = (

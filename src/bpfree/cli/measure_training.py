@@ -14,6 +14,7 @@ from bpfree.bench.preparation import ready_meter
 from bpfree.cli.options import DataOptions, MeterOptions
 from bpfree.cli.output import console, print_json, print_table
 from bpfree.cli.setting import torch_device
+from bpfree.cli.sources import source_of
 from bpfree.errors import UsageError
 from bpfree.meter.reading import FLAG
 from bpfree.nets import named
@@ -42,7 +43,8 @@ def training_command(
         raise UsageError(f"--batch-size must be at least 1, got {size}")
     where, chosen = torch_device(meter_options.device), parse_arms(arms)
     dataset, channels = data_options.dataset or "digits", data_options.channels
-    loaded = data.load_any(dataset, data_dir=data_options.data_dir, channels=channels).without_test().to(where)
+    source = source_of(dataset, data_options.target_column, data_options.split_column)
+    loaded = data.load_any(source, data_dir=data_options.data_dir, channels=channels).without_test().to(where)
     loaded.batches("train", size)  # refuses a batch larger than the set
     n_parameters = sum(p.numel() for p in named(spec, loaded.in_shape, loaded.n_classes).parameters())
     environment.configure_torch(n_parameters, size, where)

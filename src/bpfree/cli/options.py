@@ -5,11 +5,13 @@ from __future__ import annotations
 import functools
 import inspect
 from collections.abc import Callable, Iterator
-from dataclasses import MISSING, dataclass, fields, is_dataclass
+from dataclasses import MISSING, dataclass, fields, is_dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from bpfree.errors import UsageError
 
 __all__ = [
     "Arms",
@@ -35,7 +37,10 @@ __all__ = [
     "Seed",
     "Seeds",
     "SeriesOptions",
+    "ShortTarget",
+    "SplitColumn",
     "Target",
+    "TargetColumn",
     "Tier",
     "Trials",
     "grouped",
@@ -44,7 +49,7 @@ __all__ = [
 Arms = Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated.")]
 BatchSize = Annotated[int | None, typer.Option(help="Examples in a step.")]
 Channels = Annotated[
-    str, typer.Option(help="How the examples of FILE.npz with three axes are read: first, last, or auto (by their shape).")
+    str, typer.Option(help="How examples of your own with three axes are read: first, last, or auto (by their shape).")
 ]
 ClassWeight = Annotated[
     str | None, typer.Option(help="balanced: every class weighs the same in every arm's losses. none: every example does.")
@@ -55,7 +60,10 @@ DataDir = Annotated[
 ]
 Dataset = Annotated[
     str | None,
-    typer.Option(help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, FILE.npz, or module:function (your own)."),
+    typer.Option(
+        help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or your own: FILE.npz, x.npy,y.npy, a folder of them, "
+        "FILE.csv or FILE.parquet (with --target-column), module:function."
+    ),
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.")]
 Estimate = Annotated[
@@ -77,10 +85,18 @@ MaxPasses = Annotated[int | None, typer.Option(help="Cap on the passes of a run,
 Precision = Annotated[str | None, typer.Option(help="Number format of products: float32, tf32 (on a GPU), or bfloat16.")]
 Seed = Annotated[int, typer.Option(help="Of initial parameters, batches, and randomness inside steps.")]
 Seeds = Annotated[int | None, typer.Option(help="Measured runs of each arm (seeds 0 to N-1).")]
+SplitColumn = Annotated[
+    str | None, typer.Option(help="Column of FILE.csv or FILE.parquet that says train, validation or test of each row.")
+]
 Target = Annotated[
     str | None,
-    typer.Option(help="Validation accuracy (0.95, or mnist=0.97,cifar10=0.5) up to which time and energy are counted."),
+    typer.Option(
+        help="Validation accuracy (0.95, or mnist=0.97,cifar10=0.5) up to which time and energy are counted; other words are "
+        "the --target-column."
+    ),
 ]
+TargetColumn = Annotated[str | None, typer.Option(help="Column of FILE.csv or FILE.parquet that holds the labels.")]
+ShortTarget = Annotated[str | None, typer.Option("--target", help="The same as --target-column.")]
 Tier = Annotated[str | None, typer.Option(help="How a step is executed: eager, compiled, or graph (on a GPU).")]
 Trials = Annotated[int | None, typer.Option(help="Trials of the search, for each arm.")]
 
@@ -92,9 +108,23 @@ class DataOptions:
     dataset: Dataset = None
     data_dir: DataDir = None
     channels: Channels = "auto"
+    target_column: TargetColumn = None
+    split_column: SplitColumn = None
     net: Annotated[str | None, typer.Option(help="mlp:2x256, cnn3, ... (bpfree list nets), or module:function (your own).")] = (
         None
     )
+
+    def with_target(self, column: str | None) -> DataOptions:
+        """With the column that ``--target`` names, where it was given.
+
+        Raises:
+            UsageError: ``--target-column`` names another one.
+        """
+        if column is None or column == self.target_column:
+            return self
+        if self.target_column is not None:
+            raise UsageError(f"--target {column} and --target-column {self.target_column} name two columns; give one")
+        return replace(self, target_column=column)
 
 
 @dataclass(frozen=True)
@@ -182,6 +212,8 @@ class CountOptions:
     dataset: Dataset = None
     data_dir: DataDir = None
     channels: Channels = "auto"
+    target_column: TargetColumn = None
+    split_column: SplitColumn = None
 
 
 def _at_home(value: Any) -> Any:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import csv
 import json
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import typer
 
@@ -31,21 +32,29 @@ def predict_command(
         header = read_header(model_path)
         given = named(net, header.in_shape, header.n_classes)
     model = load(model_path, device=where, net=given)
-    examples = load_examples(data_path, model.net.in_shape, channels)
+    examples = load_examples(data_path, model.net.in_shape, channels, model.columns)
     rows = model.predict_proba(examples, "first" if examples.dim() == 4 else "auto").tolist()
+    names: Sequence[int | str] = model.classes or range(model.net.n_classes)
     if as_json:
-        typer.echo(json.dumps([{"class": _best(row), "probabilities": row} for row in rows]))
+        has_names = model.classes is not None
+        typer.echo(json.dumps([_answer(row, names, has_names=has_names) for row in rows]))
         return 0
     writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow(["example", "class", *(f"p{k}" for k in range(model.net.n_classes))])
-    writer.writerows(_lines(rows))
+    writer.writerow(["example", "class", *(f"p_{name}" if isinstance(name, str) else f"p{name}" for name in names)])
+    writer.writerows(_lines(rows, names))
     return 0
 
 
-def _best(row: list[float]) -> int:
-    return max(range(len(row)), key=row.__getitem__)
+def _best(row: list[float], names: Sequence[int | str]) -> int | str:
+    return names[max(range(len(row)), key=row.__getitem__)]
 
 
-def _lines(rows: list[list[float]]) -> Iterator[list[str]]:
+def _answer(row: list[float], names: Sequence[int | str], *, has_names: bool) -> dict[str, Any]:
+    """Probabilities by the name of the class where classes have names, else in their order."""
+    probabilities = {str(name): value for name, value in zip(names, row, strict=True)} if has_names else row
+    return {"class": _best(row, names), "probabilities": probabilities}
+
+
+def _lines(rows: list[list[float]], names: Sequence[int | str]) -> Iterator[list[str]]:
     for number, row in enumerate(rows):
-        yield [str(number), str(_best(row)), *(f"{value:.6g}" for value in row)]
+        yield [str(number), str(_best(row, names)), *(f"{value:.6g}" for value in row)]

@@ -12,6 +12,8 @@ from bpfree.bench.device import torch_device
 from bpfree.bench.preparation import other_splits, prepare
 from bpfree.cli.options import CarbonOptions, DataOptions, MeterOptions, RuleOptions
 from bpfree.cli.resume import command_line
+from bpfree.cli.sources import source_of
+from bpfree.data import Source
 from bpfree.meter import carbon_factor
 
 __all__ = ["Request", "torch_device"]
@@ -68,5 +70,6 @@ class Request:
         dataset = self._dataset(setting.ruleset)
         return other_splits(setting, dataset, data_dir=self.data.data_dir, channels=self.data.channels)
 
-    def _dataset(self, rules: rulesets.Ruleset) -> str:
-        return self.data.dataset or (rules.plan.datasets[0] if rules.plan.datasets else "digits")
+    def _dataset(self, rules: rulesets.Ruleset) -> Source:
+        name = self.data.dataset or (rules.plan.datasets[0] if rules.plan.datasets else "digits")
+        return source_of(name, self.data.target_column, self.data.split_column)

@@ -1,10 +1,15 @@
-"""``--target``: a validation accuracy for all data sets, or one for each."""
+"""``--target``: a validation accuracy for all data sets, or one for each; of a table, the column of the labels."""
 
 from __future__ import annotations
 
-from bpfree.errors import UsageError
+import re
 
-__all__ = ["Target", "parse_target"]
+from bpfree.errors import UsageError
+from bpfree.sources import TABLES
+
+__all__ = ["Target", "is_column", "parse_target"]
+
+_NUMBER = re.compile(r"[-+]?[\d.]+([eE][-+]?\d+)?")
 
 Target = float | dict[str, float] | None
 
@@ -23,6 +28,12 @@ def parse_target(text: str | None) -> Target:
     if any(not name.strip() or not equals for name, equals, _ in pairs):
         raise UsageError(f"cannot read --target {text!r}; write --target 0.95, or --target mnist=0.97,cifar10=0.5")
     return {name.strip(): _fraction(value) for name, _, value in pairs}
+
+
+def is_column(text: str | None, dataset: str | None, target_column: str | None) -> bool:
+    """Whether ``--target`` of ``bpfree compare`` names the column of a table: words, where no other option names it."""
+    is_table = dataset is not None and dataset.lower().endswith(TABLES)
+    return text is not None and is_table and target_column is None and "=" not in text and _NUMBER.fullmatch(text) is None
 
 
 def _fraction(text: str) -> float:

@@ -156,7 +156,8 @@ def _by_class(record: Record) -> str:
     seen = record.by_class
     if seen is None:
         return ""
-    recalls = ", ".join(format_percent(recall) for recall in seen.recall[:10]) + (", ..." if len(seen.recall) > 10 else "")
+    listed = seen.class_words([format_percent(recall) for recall in seen.recall])
+    recalls = ", ".join(listed[:10]) + (", ..." if len(listed) > 10 else "")
     return (
         f" (the most frequent class is {format_percent(seen.majority_share)} %; balanced "
         f"{format_percent(seen.balanced_accuracy)} %; recall by class {recalls})"

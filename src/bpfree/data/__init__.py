@@ -9,22 +9,30 @@
 
 from bpfree.data.arrays import from_arrays
 from bpfree.data.axes import ChannelsWarning
+from bpfree.data.columns import Column, Columns
 from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
+from bpfree.data.example_files import load_examples
+from bpfree.data.labels import ClassNames
 from bpfree.data.new_examples import new_examples
-from bpfree.data.npz import load_examples
 from bpfree.data.own import Source, function_of, load_any
 from bpfree.data.registry import check_name, describe, load, names
+from bpfree.data.tables import Table, from_table
 
 __all__ = [
     "Batch",
     "ChannelsWarning",
+    "ClassNames",
+    "Column",
+    "Columns",
     "Dataset",
     "Examples",
     "Source",
+    "Table",
     "TestSplitError",
     "check_name",
     "describe",
     "from_arrays",
+    "from_table",
     "function_of",
     "load",
     "load_any",

@@ -1,10 +1,11 @@
 """The user's own arrays: examples ``x`` and labels ``y``, divided here or by the user.
 
 ``x`` is (n, features) for a table, (n, height, width) or four axes for images: (n, channels, height, width) or (n, height, width,
-channels), by the rule of :mod:`bpfree.data.axes` or as ``channels`` says. ``y`` is (n,), whole numbers 0 to K - 1. Without splits
-of the user 70/15/15, stratified. Images of uint8 stay uint8 on the device; they are divided by 255 and standardised by one mean
-and one deviation of the training split. Everything else, tables of uint8 among it, is standardised in float64 by the training
-split's mean and deviation, per feature of a table and per channel of an image, and stored as float32; a constant value becomes 0.
+channels), by the rule of :mod:`bpfree.data.axes` or as ``channels`` says. ``y`` is (n,), strings or whole numbers, numbered from
+0 in their sorted order. Without splits of the user 70/15/15, stratified. Images of uint8 stay uint8 on the device; they are
+divided by 255 and standardised by one mean and one deviation of the training split. Everything else, tables of uint8 among it, is
+standardised in float64 by the training split's mean and deviation, per feature of a table and per channel of an image, and stored
+as float32; a constant value becomes 0.
 """
 
 from __future__ import annotations
@@ -21,11 +22,12 @@ from bpfree.data.array_kinds import Array, as_array, check_same_index
 from bpfree.data.axes import as_examples
 from bpfree.data.dataset import SPLITS, Dataset, Examples, Normalisation
 from bpfree.data.groups import check_apart, checked_groups, grouped_split
-from bpfree.data.labels import check_known_labels, class_labels
+from bpfree.data.labels import ClassNames, check_known_labels, class_labels
 from bpfree.data.splits import Indices, digest, stratified_parts, stratified_shares, train_and_validation
 from bpfree.data.standardise import Part, check_finite, pixel_normalisation, standardised
 from bpfree.errors import DataError, UsageError
 from bpfree.rulesets import Split, standard_split
+from bpfree.text import readable
 
 __all__ = ["from_arrays"]
 
@@ -61,7 +63,7 @@ def from_arrays(
 
     Args:
         x: examples, of a shape named at the top of this file; bool, whole or floating numbers.
-        y: (n,) labels, whole numbers 0 to K - 1.
+        y: (n,) labels: strings or any whole numbers; :attr:`Dataset.classes` names them where they are not 0 to K - 1.
         name: for records and messages.
         split_seed: of what is drawn.
         split: its shares, by default 70/15/15. Where the test set is given, ``validation`` is a share of the training examples.
@@ -85,12 +87,14 @@ def from_arrays(
         "test": (x_test, y_test, groups_test),
     }
     whole = plain and all(part is None for split in SPLITS[1:] for part in raw[split])
-    given = _checked({split: parts for split, parts in raw.items() if _is_given(split, parts, name)}, whole, channels, name)
+    given, classes = _checked(
+        {split: parts for split, parts in raw.items() if _is_given(split, parts, name)}, whole, channels, name
+    )
     train = given["train"]
     rows, words = _divided(given, split or standard_split("arrays"), split_seed, name)
     parts = {k: Part(given[k].x if k in given else train.x, rows.get(k)) for k in SPLITS}
     labels = {k: given[k].y if k in given else train.y for k in SPLITS}
-    split_digest = _digest(given, rows)  # before anything is stored: moved channels are copied for it
+    split_digest = _digest(given, rows, classes)  # before anything is stored: moved channels are copied for it
     stored, normalisation, prepared = _stored(parts, name)
     n = sum(len(part) for part in parts.values())
     return Dataset(
@@ -105,6 +109,7 @@ def from_arrays(
         },
         normalisation=normalisation,
         prepared=prepared,
+        classes=classes,
     )
 
 
@@ -123,19 +128,21 @@ def _is_given(split: str, parts: tuple[Any, Any, Any], name: str) -> bool:
     return True
 
 
-def _checked(raw: Mapping[str, tuple[Any, Any, Any]], whole: bool, channels: str, name: str) -> dict[str, _Given]:
+def _checked(
+    raw: Mapping[str, tuple[Any, Any, Any]], whole: bool, channels: str, name: str
+) -> tuple[dict[str, _Given], ClassNames | None]:
     given: dict[str, _Given] = {}
-    n_classes = 0
+    n_classes, classes = 0, None
     for split, (x, y, groups) in raw.items():
         suffix = "" if whole else f"_{split}"
         check_same_index(x, y, name)
         x, y = as_array(x, f"x{suffix}", name), as_array(y, f"y{suffix}", name)
         _check_lengths(x, y, suffix, name)
         if split == "train":
-            y = class_labels(y, name, f"y{suffix}")
+            y, classes = class_labels(y, name, f"y{suffix}")
             n_classes = int(y.max()) + 1
         else:
-            y = check_known_labels(y, n_classes, name, f"y{suffix}")
+            y = check_known_labels(y, classes, n_classes, name, f"y{suffix}")
         x = as_examples(x, channels, name)
         check_finite(x, name, f"x{suffix}")
         if groups is not None:
@@ -143,7 +150,7 @@ def _checked(raw: Mapping[str, tuple[Any, Any, Any]], whole: bool, channels: str
         given[split] = _Given(x, y, groups)
     for split, part in given.items():
         _check_alike(given["train"].x, part.x, split, name)
-    return given
+    return given, classes
 
 
 def _check_lengths(x: Array, y: Array, suffix: str, name: str) -> None:
@@ -198,13 +205,14 @@ def _divided(given: Mapping[str, _Given], split: Split, seed: int, name: str) ->
     return grouped_split(train.y, train.groups, shares, seed, name=name), f"{words}, no group in two splits"
 
 
-def _digest(given: Mapping[str, _Given], rows: Mapping[str, Indices]) -> str:
-    """Of contents and division; where the user gave no splits, of x, y and the three lists of rows alone."""
+def _digest(given: Mapping[str, _Given], rows: Mapping[str, Indices], classes: ClassNames | None) -> str:
+    """Of contents and division; where the user gave no splits, of x, y and the three lists of rows alone; of names of classes."""
     parts: list[str | NDArray[Any]] = [given["train"].x, given["train"].y]
     for split in SPLITS[1:]:
         if split in given:
             parts += [split, given[split].x, given[split].y]
-    return digest(*parts, *rows.values())
+    named = [] if classes is None else ["classes", *(readable(str(each)) for each in classes)]
+    return digest(*parts, *rows.values(), *named)
 
 
 def _stored(

@@ -19,6 +19,8 @@ from torch import Tensor
 
 from bpfree.data.augment import augment, check_augmentation
 from bpfree.data.class_weights import ClassWeight, as_class_weight, weights_of
+from bpfree.data.columns import Columns
+from bpfree.data.labels import ClassNames
 from bpfree.data.splits import digest, stratified_order
 from bpfree.errors import DataError, DeviceError, UsageError, unknown_name
 from bpfree.numerics.streams import stream_key
@@ -86,7 +88,7 @@ class Dataset:
 
     Attributes:
         name: for records, such as ``"mnist"`` or ``"mnist[10000]"``.
-        n_classes: labels are 0 to n_classes - 1.
+        n_classes: labels in batches are 0 to n_classes - 1.
         in_shape: of one example: (channels, height, width), or (features,) for a table.
         split_digest: sha256 of contents and split, in hexadecimal; it is in every record, beside :attr:`data_digest`.
         note: one line for the report.
@@ -95,6 +97,8 @@ class Dataset:
         prepared: the normalisation of the stored values, to apply to new examples; None where nothing was done to them.
         dtype: floating, of the batches.
         augmentation: of the training batches, ``"none"`` or ``"crop-flip"``.
+        classes: labels as the user has them, in the order of their numbers; None where they are 0 to n_classes - 1.
+        columns: how rows of a table become examples; None where the data were no table.
         class_weight: of the training batches: ``"balanced"``, a number for each class, or None, see :meth:`weighted`.
     """
 
@@ -109,6 +113,8 @@ class Dataset:
     dtype: torch.dtype = torch.float32
     augmentation: str = "none"
     class_weight: ClassWeight = None
+    classes: ClassNames | None = None
+    columns: Columns | None = None
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {len(examples.y)}" for split, examples in self.splits.items())

@@ -12,16 +12,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 
 from bpfree.data.array_kinds import Array
 from bpfree.data.arrays import from_arrays
 from bpfree.data.dataset import Dataset
-from bpfree.data.new_examples import new_examples
 from bpfree.errors import DataError
 from bpfree.rulesets import Split
+from bpfree.sources import check_file
 
-__all__ = ["load_examples", "load_npz"]
+__all__ = ["load_npz", "objects_refused", "read_npz", "wanted_arrays"]
 
 _SPLIT = tuple(f"{what}_{split}" for split in ("train", "validation", "test") for what in "xy")
 _NAMES = ("x", "y", "groups", *_SPLIT, "groups_validation", "groups_test")
@@ -39,34 +38,36 @@ def load_npz(path: Path | str, split_seed: int = 0, split: Split | None = None, 
         DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see :func:`from_arrays`.
     """
     path = Path(path)
-
-    def wanted(present: Sequence[str]) -> list[str]:
-        for key in present:
-            if key not in _NAMES and key.startswith(_BEGINNINGS):
-                raise DataError(f"{path} has an array {key}, which bpfree does not read; it reads: {', '.join(_NAMES)}")
-        least = ("x_train", "y_train") if {"x_train", "y_train"} & set(present) else ("x", "y")
-        return [*least, *(key for key in present if key in _NAMES and key not in least)]
-
-    return from_arrays(**_read(path, wanted), name=path.name, split_seed=split_seed, split=split, channels=channels)
+    arrays = read_npz(path, lambda present: wanted_arrays(present, str(path)))
+    return from_arrays(**arrays, name=path.name, split_seed=split_seed, split=split, channels=channels)
 
 
-def load_examples(path: Path | str, in_shape: tuple[int, ...] | None = None, channels: str = "auto") -> torch.Tensor:
-    """The examples of a ``.npz`` file that needs no labels: (n, features) or (n, c, h, w), as they are stored.
+def wanted_arrays(present: Sequence[str], where: str) -> list[str]:
+    """Of the arrays that files have, those that make a data set; what must be there is among them in any case.
 
     Args:
-        in_shape: what a model takes; it decides how four axes are read where ``channels`` does not and only one way gives it.
-        channels: see :func:`from_arrays`.
+        where: the files, for messages.
 
     Raises:
-        DataError: there is no such file, it is not a .npz, ``x`` is missing or pickled, or holds what no example can.
+        DataError: an array whose name may be a misspelt one.
     """
-    path = Path(path)
-    return new_examples(_read(path, lambda _: ["x"])["x"], path.name, in_shape, channels)
+    for key in present:
+        if key not in _NAMES and key.startswith(_BEGINNINGS):
+            raise DataError(f"{where} has an array {key}, which bpfree does not read; it reads: {', '.join(_NAMES)}")
+    least = ("x_train", "y_train") if {"x_train", "y_train"} & set(present) else ("x", "y")
+    return [*least, *(key for key in present if key in _NAMES and key not in least)]
 
 
-def _read(path: Path, wanted: Callable[[Sequence[str]], list[str]]) -> dict[str, Array]:
-    if not path.is_file():
-        raise DataError(f"there is no file {path}; check the path, or {_SAVE}")
+def read_npz(path: Path, wanted: Callable[[Sequence[str]], list[str]]) -> dict[str, Array]:
+    """Some arrays of a file.
+
+    Args:
+        wanted: of the names of all arrays, those that are to be read.
+
+    Raises:
+        DataError: there is no such file, it is not a .npz, an array is missing or holds Python objects.
+    """
+    check_file(path)
     if not zipfile.is_zipfile(path):
         raise DataError(f"{path} is not a .npz file (a .npz is a zip archive; this is not, or is cut off); {_SAVE}")
     try:
@@ -93,8 +94,17 @@ def _member(archive: Any, key: str, path: Path) -> Array:
         return archive[key]
     except ValueError as error:
         if "pickle" in str(error):
-            raise DataError(
-                f"{key} in {path} holds Python objects, which bpfree does not load (unpickling runs code); give numbers in one "
-                f"rectangular array: np.stack(list({key})) before np.savez"
-            ) from error
+            raise objects_refused(key, str(path), "np.savez") from error
         raise DataError(f"{key} in {path} cannot be read ({error}); write the file again") from error
+
+
+def objects_refused(key: str, where: str, saved_by: str) -> DataError:
+    """The error of an array that would have to be unpickled.
+
+    Args:
+        saved_by: the function of numpy that wrote it.
+    """
+    return DataError(
+        f"{key} in {where} holds Python objects, which bpfree does not load (unpickling runs code); give numbers in one "
+        f"rectangular array: np.stack(list({key})) before {saved_by}, and labels of text as y.astype(str)"
+    )

@@ -10,11 +10,15 @@ from bpfree.data.cifar import load_cifar
 from bpfree.data.dataset import Dataset
 from bpfree.data.digits import load_digits
 from bpfree.data.idx import load_idx
+from bpfree.data.npy import load_folder, load_pair
 from bpfree.data.npz import load_npz
 from bpfree.data.splits import check_seed
 from bpfree.data.synthetic import load_synthetic, parse_synthetic
-from bpfree.errors import UsageError, unknown_name
+from bpfree.data.tables import from_table
+from bpfree.errors import UsageError
 from bpfree.rulesets import Split, standard_split
+from bpfree.rulesets.splits import ARRAYS
+from bpfree.sources import check_spec, file_kind
 
 __all__ = ["check_name", "describe", "load", "names"]
 
@@ -40,7 +44,9 @@ def describe() -> dict[str, str]:
         "cifar10": "60,000 colour pictures of 32 x 32 in 10 classes; likewise",
         "cifar100": "60,000 colour pictures of 32 x 32 in 100 classes; likewise",
         "synthetic": "a teacher network's labels, for scaling tests: synthetic:n=5000:inputs=64:classes=10",
-        "FILE.npz": "your own: arrays x (examples first) and y (labels 0 to K-1); x_train, y_train, x_test, y_test; groups",
+        "FILE.npz": "your own: arrays x (examples first) and y (text or whole numbers); x_train, y_train, x_test, y_test; groups",
+        "X.npy,Y.npy": "likewise, as a pair of files; or the path of a folder that holds x.npy and y.npy, x_train.npy, ...",
+        "FILE.csv": "your own table, or FILE.parquet, with --target-column COLUMN: numbers as they are, text one-hot",
     }
 
 
@@ -51,19 +57,7 @@ def check_name(spec: str | Path) -> None:
         UnknownNameError: there is no such data set.
         UsageError: options that the data set does not take, or a file of another kind.
     """
-    text = str(spec)
-    if text.lower().endswith(".npz"):
-        return
-    name, colon, options = text.partition(":")
-    if isinstance(spec, Path) or (
-        name not in names()
-        and (Path(text).is_file() or text.lower().endswith((".csv", ".npy", ".pt", ".parquet", ".mat", ".h5")))
-    ):
-        raise UsageError(f"cannot read {text}: bpfree reads .npz files; np.savez('data.npz', x=x, y=y) writes one")
-    if name not in names():
-        raise unknown_name("data set", name, names())
-    if colon and name != "synthetic":
-        raise UsageError(f"data set {name} takes no options, got {options!r}; only synthetic does")
+    check_spec(spec, names())
 
 
 def load(
@@ -78,13 +72,15 @@ def load(
     """Load a data set onto the CPU.
 
     Args:
-        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, or the path of a ``.npz`` file.
+        spec: a name (see :func:`names`), ``synthetic:n=5000:inputs=64:classes=10``, the path of a
+            ``.npz`` file, a pair ``x.npy,y.npy``, or the path of a folder of .npy files; for a table see
+            :func:`bpfree.data.from_table`.
         data_dir: folder that holds ``mnist/``, ``fashion-mnist/``, ``cifar-10-batches-py/``, ``cifar-100-python/``; by default
             the environment variable ``BPFREE_DATA``. What is not there is downloaded to the user's cache.
         download: false refuses to use the network.
         split_seed: of the splits that are drawn (by default all but MNIST's, and the official test splits).
         split: how it is divided; by default as under ``splits: standard`` of a ruleset.
-        channels: of a ``.npz`` file whose examples have three axes, see :func:`bpfree.data.from_arrays`.
+        channels: of files whose examples have three axes, see :func:`bpfree.data.from_arrays`.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -95,10 +91,17 @@ def load(
     check_name(spec)
     check_seed(split_seed)
     text = str(spec)
-    split = split or standard_split(text)
-    if text.lower().endswith(".npz"):
+    kind = file_kind(spec, names())
+    split = split or standard_split(text if kind is None else ARRAYS)
+    if kind == "npz":
         return load_npz(text, split_seed, split, channels)
+    if kind == "npy":
+        return load_pair(text, split_seed, split, channels)
+    if kind == "folder":
+        return load_folder(Path(spec), split_seed, split, channels)
     check_channels(channels)
+    if kind == "table":  # refused: nobody said which column holds the labels
+        return from_table(spec, None)
     if channels != "auto":
         raise UsageError(f"channels {channels} was asked, but the order of channels in {text} is known; leave it out")
     name, _, options = text.partition(":")

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from bpfree.data import ClassNames, Columns
 from bpfree.numerics.products import Precision
 
 __all__ = ["SCHEMA", "ModelHeader"]
@@ -25,6 +26,8 @@ class ModelHeader(BaseModel):
         pixels: stored values are whole, from 0 to 255.
         val_accuracy: of these weights, a fraction; null where it was not said.
         seed: of the training, from which the initial weights can be drawn again; null where it was not said.
+        classes: labels as the user has them, in the order of the scores; null where they are 0 to n_classes - 1.
+        columns: how rows of a table become examples; null where it was trained on arrays.
         precision: of products, in training and since (:mod:`bpfree.numerics.products`).
     """
 
@@ -45,4 +48,14 @@ class ModelHeader(BaseModel):
     val_accuracy: float | None
     seed: int | None = None
     precision: Precision = "float32"
+    classes: ClassNames | None = None
+    columns: Columns | None = None
     versions: dict[str, str]
+
+    @model_validator(mode="after")
+    def _parts_fit(self) -> ModelHeader:
+        if self.classes is not None and (len(self.classes) != self.n_classes or len(set(self.classes)) != self.n_classes):
+            raise ValueError(f"{self.n_classes} classes need as many names, all different, got {len(self.classes)}")
+        if self.columns is not None and self.in_shape != (self.columns.n_features,):
+            raise ValueError(f"examples of shape {self.in_shape} cannot come from {self.columns.n_features} features of a table")
+        return self

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State
-from bpfree.data import new_examples
+from bpfree.data import ClassNames, Columns, new_examples
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import DataError
 from bpfree.models.header import ModelHeader
@@ -38,7 +38,8 @@ class Model:
     """A rule, a net and a state that were trained together, ready to predict.
 
     :meth:`predict`, :meth:`predict_proba` and :meth:`scores` take examples as they come: numpy arrays, tensors, tables or lists
-    of the values that the data set was made of. They are normalised as in training.
+    of the values that the data set was made of. They are normalised as in training. A model that was trained on a table of pandas
+    takes one with the same columns, and encodes it as that.
 
     Attributes:
         phase: whose scores are given.
@@ -46,6 +47,8 @@ class Model:
         header: as it stood in the file; None for a model that was never in one.
         precision: of the products in :meth:`scores`.
         pixels: the model was trained on whole pixel values of uint8.
+        classes: labels as the user has them, in the order of the scores; None where they are 0 to classes - 1.
+        columns: how rows of a table become examples; None where the model was trained on arrays.
     """
 
     algorithm: Algorithm
@@ -56,9 +59,13 @@ class Model:
     header: ModelHeader | None = field(default=None, repr=False)
     precision: Precision = "float32"
     pixels: bool = False
+    classes: ClassNames | None = None
+    columns: Columns | None = field(default=None, repr=False)
 
     def predict(self, x: Any, channels: str = "auto") -> Answer:
-        """Classes (n,) int64 of raw examples x.
+        """Classes (n,) of raw examples x: int64, or the names of the classes where they have any.
+
+        Names that are strings come as a numpy array, for a tensor too.
 
         Args:
             channels: how four axes are read where the shape of an example does not tell, see :func:`bpfree.data.from_arrays`.
@@ -66,7 +73,12 @@ class Model:
         Raises:
             DataError: examples of another shape or kind, or one that has no prediction, since its scores are not finite.
         """
-        return _as_given(self._finite_scores(x, channels).argmax(1), x)
+        numbers = self._finite_scores(x, channels).argmax(1)
+        if self.classes is None:
+            return _as_given(numbers, x)
+        if isinstance(x, Tensor) and isinstance(self.classes[0], int):
+            return torch.tensor(self.classes, device=numbers.device)[numbers]
+        return np.asarray(self.classes)[numbers.cpu().numpy()]
 
     def predict_proba(self, x: Any, channels: str = "auto") -> Answer:
         """Softmax of the scores, (n, classes) float64; how well it is calibrated depends on the rule.
@@ -132,6 +144,8 @@ class Model:
             )
 
     def _scores(self, x: Any, channels: str) -> Tensor:
+        if self.columns is not None and hasattr(x, "columns") and hasattr(x, "dtypes"):
+            x = self.columns.encode(x, "predict")
         stored = new_examples(x, "predict", self.net.in_shape, channels)
         return torch.cat([self.normalised_scores(self.normalise(part)) for part in stored.split(BATCH)])
 

@@ -58,7 +58,7 @@ def save(
         spec: the text that :func:`bpfree.nets.build` makes the net of; by default that of the net (``net.spec``). A net that has
             none must be given to :func:`load`.
         phase: index of the phase whose scores count; by default the last.
-        data: what it was trained on: its name, split and normalisation are kept.
+        data: what it was trained on: its name, split, normalisation, class names and columns of a table are kept.
         seed: with which it was trained.
         precision: of products, in which it was trained.
 
@@ -84,6 +84,8 @@ def save(
         val_accuracy=val_accuracy,
         seed=seed,
         precision=precision,
+        classes=None if data is None else data.classes,
+        columns=None if data is None else data.columns,
         versions={"bpfree": __version__, "python": platform.python_version(), "torch": torch.__version__},
     )
     write_tensors(Path(path), tensors, KIND, header.model_dump(mode="json"))
@@ -160,7 +162,8 @@ def load(path: Path | str, *, device: torch.device | str = "cpu", net: Chain | N
     net.to(device)
     state.to(device)
     net.eval()
-    model = Model(algorithm, net, state, phases[header.phase], normalisation, header, header.precision, header.pixels)
+    about = (header.precision, header.pixels, header.classes, header.columns)
+    model = Model(algorithm, net, state, phases[header.phase], normalisation, header, *about)
     model.guard_net()
     return model
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, WithJsonSchema, model_serializer
+
+from bpfree.text import readable
 
 __all__ = [
     "ByClass",
@@ -178,6 +181,7 @@ class PhaseEnd(RecordPart):
 class ByClass(RecordPart):
     """The test split by class: ``n`` examples and ``recall`` (null where there are none) of each, in the order of the labels.
 
+    ``labels`` names the classes; it is left out where they are 0, 1, 2 and so on.
     ``balanced_accuracy`` is the mean of the recalls, ``majority_share`` what always naming the most frequent class would score.
     """
 
@@ -185,3 +189,17 @@ class ByClass(RecordPart):
     recall: list[float | None]
     balanced_accuracy: float
     majority_share: float
+    labels: list[int] | list[str] | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_null_labels(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        plain = serialise(self)
+        if self.labels is None:
+            del plain["labels"]
+        return plain
+
+    def class_words(self, values: Sequence[str]) -> list[str]:
+        """A text for each class, with the name of the class before it where it has one."""
+        if self.labels is None:
+            return list(values)
+        return [f"{readable(str(label))}: {value}" for label, value in zip(self.labels, values, strict=True)]

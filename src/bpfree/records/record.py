@@ -35,7 +35,7 @@ SINCE_2 = frozenset({
 })  # fmt: skip
 """Paths that a record of version 1 need not give a reason for."""
 
-ADDED = frozenset({"by_class", "compile_time_s"})
+ADDED = frozenset({"by_class", "by_class.labels", "compile_time_s"})
 """Fields that were added within version 2: a line without them need not say why."""
 
 CONTROL_SEEDS = 500_000_000

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from bpfree.records import ByClass, Record
 from bpfree.report.audit import Flag
 from bpfree.report.model import ArmRow, Table
+from bpfree.text import readable
 
 __all__ = ["class_fields", "class_flags", "class_words", "majority_words"]
 
@@ -22,10 +23,12 @@ def _by_class(runs: Sequence[Record]) -> list[ByClass]:
     return known if len(known) == len(seen) else []
 
 
-def _recalls(seen: Sequence[ByClass]) -> list[float]:
-    """Mean recall of each class that occurs in the test split."""
-    by_label = zip(*(each.recall for each in seen), strict=True)
-    return [statistics.fmean(known) for values in by_label if (known := [value for value in values if value is not None])]
+def _recalls(seen: Sequence[ByClass]) -> dict[str, float]:
+    """Mean recall of each class that occurs in the test split, by its name (its number, where it has none)."""
+    labels = seen[0].labels or range(len(seen[0].recall))
+    by_label = zip(labels, *(each.recall for each in seen), strict=True)
+    known = {readable(str(label)): [value for value in values if value is not None] for label, *values in by_label}
+    return {label: statistics.fmean(values) for label, values in known.items() if values}
 
 
 def _percent(fraction: float) -> str:
@@ -47,8 +50,11 @@ def class_words(row: ArmRow) -> str:
     words = f"{majority_words(row)}, balanced {_percent(statistics.fmean(each.balanced_accuracy for each in seen))}"
     if statistics.fmean(each.majority_share for each in seen) * len(recalls) < 1.5:
         return words
+    named = seen[0].labels is not None
     listed = (
-        ", ".join(map(_percent, recalls)) if len(recalls) <= _SHOWN else f"{_percent(min(recalls))} to {_percent(max(recalls))}"
+        ", ".join(f"{label}: {_percent(recall)}" if named else _percent(recall) for label, recall in recalls.items())
+        if len(recalls) <= _SHOWN
+        else f"{_percent(min(recalls.values()))} to {_percent(max(recalls.values()))}"
     )
     return f"{words}, recall by class {listed}"
 
@@ -59,7 +65,7 @@ def class_fields(row: ArmRow) -> dict[str, str | float | None]:
     return {
         "mean_balanced_accuracy_fraction": statistics.fmean(each.balanced_accuracy for each in seen) if seen else None,
         "mean_majority_share_fraction": statistics.fmean(each.majority_share for each in seen) if seen else None,
-        "mean_recall_by_class_fraction": " ".join(f"{recall:.6g}" for recall in _recalls(seen)) if seen else None,
+        "mean_recall_by_class_fraction": " ".join(f"{recall:.6g}" for recall in _recalls(seen).values()) if seen else None,
     }
 
 

@@ -11,6 +11,7 @@ import yaml
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from bpfree.rulesets.numbers import Fraction, number
+from bpfree.sources import SUFFIXES
 
 __all__ = ["ARRAYS", "Split", "kind_of", "standard_split", "standard_splits"]
 
@@ -71,7 +72,7 @@ class Split(BaseModel):
 def kind_of(dataset: str) -> str:
     """The entry that holds for a data set: ``"mnist"`` of ``"mnist[10000]"``, ``"arrays"`` of ``"my.npz"``."""
     name = re.sub(r"\[\d+\]$", "", dataset)  # not any bracket: a file may be called so
-    return ARRAYS if name.lower().endswith(".npz") else name.partition(":")[0]
+    return ARRAYS if name.lower().endswith(SUFFIXES) else name.partition(":")[0]
 
 
 @cache

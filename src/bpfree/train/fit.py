@@ -140,7 +140,8 @@ def _drained(run: Generator[Progress, bool | None, None], callbacks: Sequence[Ca
 def _model(algorithm: Algorithm, net: Chain, state: State, phase: Phase, data: Dataset, precision: Any) -> Model:
     """The model, ready for raw examples."""
     pixels = data.splits["train"].x.dtype == torch.uint8
-    model = Model(algorithm, net, state, phase, data.normalisation or data.prepared, precision=precision, pixels=pixels)
+    norm, classes, columns = data.normalisation or data.prepared, data.classes, data.columns
+    model = Model(algorithm, net, state, phase, norm, precision=precision, pixels=pixels, classes=classes, columns=columns)
     net.eval()
     model.guard_net()
     return model

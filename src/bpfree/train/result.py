@@ -69,7 +69,7 @@ class FitResult:
     seed: int
 
     def predict(self, x: Any, channels: str = "auto") -> Answer:
-        """Classes (n,) int64 of raw examples x: a tensor for a tensor, else a numpy array.
+        """Classes (n,) of raw examples x: a tensor for a tensor, else a numpy array; int64, or names as in ``data.classes``.
 
         Args:
             channels: how four axes are read where the shape of an example does not tell, see :func:`bpfree.data.from_arrays`.
