@@ -15,6 +15,7 @@ from bpfree.algorithms._closed_form import block_activity, block_forward, block_
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
 from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
+from bpfree.algorithms._heads import block_scores, has_block_heads
 from bpfree.algorithms._running import (
     check_net,
     check_precision,
@@ -98,6 +99,7 @@ __all__ = [
     "block_activity",
     "block_forward",
     "block_gradients",
+    "block_scores",
     "check_net",
     "check_precision",
     "check_weights",
@@ -106,6 +108,7 @@ __all__ = [
     "features_of",
     "flag",
     "frozen_features",
+    "has_block_heads",
     "has_closed_form",
     "make",
     "maths_used",

@@ -230,6 +230,32 @@ def predict(
 
 @app.command()
 @grouped
+def export(
+    *,
+    model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
+    to: Annotated[Path, typer.Option(help="File to write: .onnx or .pt2.")],
+    format_: Annotated[str | None, typer.Option("--format", help="onnx or torch; by default as --to ends.")] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option(help="strip: the net alone. keep: the scores of every block too. By default what the rule predicts by."),
+    ] = None,
+    batch: Annotated[str, typer.Option(help="dynamic: any number of examples; or a fixed number.")] = "dynamic",
+    net: Annotated[
+        str | None, typer.Option(help="module:function of a net of your own, which the file does not describe.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """The model as a file for other programs: raw examples in, scores and probabilities out, checked before it is written.
+
+    Example: bpfree export runs/a/model.safetensors --to model.onnx
+    """
+    from bpfree.cli.export import export_command
+
+    return export_command(model, to, format_=format_, heads=heads, batch=batch, net=net, as_json=as_json)
+
+
+@app.command()
+@grouped
 def report(
     directories: Annotated[list[Path], typer.Argument(help="Run directories with one ruleset.")],
     *,

@@ -12,6 +12,7 @@ from typing import Any
 from bpfree import catalogue
 from bpfree.cli.target import is_column, parse_target
 from bpfree.errors import DataError, RunDirectoryError
+from bpfree.extras import check_format
 from bpfree.functions import is_function_text
 from bpfree.sources import check_file, file_kind
 
@@ -35,6 +36,8 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
         parse_target(target)
     if isinstance(rule := options.get("algorithm"), str):
         _rule(rule, options.get("settings") or ())
+    if command == "export":
+        check_format(options["format_"], options["to"])
     if (ruleset := options.get("ruleset")) is not None:
         _ruleset(ruleset, command, {name: options.get(name) for name in _RULES})
 
