@@ -1,5 +1,6 @@
 """Trained models: one file to keep each in, and what using one costs."""
 
+from bpfree.models.card import card_path
 from bpfree.models.exporting import Exported, export
 from bpfree.models.header import ModelHeader
 from bpfree.models.inference import BATCH_SIZES, InferenceCost, measure_inference
@@ -14,6 +15,7 @@ __all__ = [
     "Model",
     "ModelHeader",
     "all_readouts",
+    "card_path",
     "export",
     "load",
     "measure_inference",

@@ -105,9 +105,10 @@ def export(
         for size in (1, _SEVERAL) if n is None else (n,):
             apart = max(apart, _apart(model, graph, run, size))
         if not apart <= EQUAL:
+            other = next(each for each in FORMATS if each != kind)
             raise DataError(
                 f"{path} would give scores that differ by {apart:.1e} from those of bpfree (at most {EQUAL:.0e} is rounding), "
-                f"so it is not written; use the other format ({' or '.join(each for each in FORMATS if each != kind)}), and report this"
+                f"so it is not written; use --format {other}, and report this"
             )
     held = "outputs" if graph.output_names[-1] == "block_scores" else "none" if graph.net_alone else "inside"
     return Exported(path, kind, apart, _input(graph, n), graph.output_names, held)
