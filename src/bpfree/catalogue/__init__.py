@@ -15,6 +15,7 @@ from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from typing import Any
 
+from bpfree.catalogue.spec import Spec
 from bpfree.errors import DeviceError, unknown_name
 from bpfree.fields import Admitted, Value, hold, read
 from bpfree.functions import is_function_text
@@ -34,6 +35,7 @@ __all__ = [
     "nets",
     "others",
     "rules",
+    "suites",
 ]
 
 ENTRY_POINT_GROUP = "bpfree.algorithms"
@@ -102,6 +104,11 @@ def nets() -> dict[str, str]:
     return dict(_content()["nets"])
 
 
+def suites() -> dict[str, dict[str, Any]]:
+    """Name of each suite to its ``title``, ``paper`` and ``rows``, as :mod:`bpfree.bench.suites.listing` makes them."""
+    return dict(_content()["suites"])
+
+
 def datasets() -> dict[str, str]:
     """Name of each data set to one line of help."""
     return dict(_content()["datasets"])
@@ -133,14 +140,21 @@ def check_arm(text: str) -> None:
 
 
 def check_net(text: str) -> None:
-    """Refuse a net of an unknown family; its options are not looked at.
+    """Refuse a net of an unknown family, and a text that its family does not read.
 
     Raises:
         UnknownNameError: with the nearest names.
+        UsageError: as building the net would.
     """
     family = text.partition(":")[0]
-    if family not in nets() and not is_function_text(text):
+    if family not in nets():
+        if is_function_text(text):
+            return
         raise unknown_name("net", family, nets())
+    spec = Spec(text)
+    for method, arguments, named in _content()["net_texts"][family]:
+        getattr(spec, method)(*arguments, **named)
+    spec.close()
 
 
 def check_dataset(text: str) -> None:
@@ -172,6 +186,6 @@ def check_suite(text: str) -> None:
     Raises:
         UnknownNameError: with the nearest names.
     """
-    names = sorted(path.stem for path in (FILE.parents[1] / "bench" / "suites").glob("*.yaml"))
+    names = list(suites())
     if text not in names and "/" not in text and not text.endswith(".yaml"):
         raise unknown_name("suite", text, names)

@@ -189,11 +189,13 @@ def reproduce(
 
     Example: bpfree reproduce spyra2025 --scale 0.02 --seeds 1
     """
-    from bpfree.cli.reproduce import MachineOptions, dry_run_command, reproduce_command
-    from bpfree.cli.suites import choose_rows, list_command
-
     if suite is None or list_:
+        from bpfree.cli.suite_list import list_command
+
         return list_command(suite, list_=list_, as_json=output.as_json)
+    from bpfree.cli.reproduce import MachineOptions, dry_run_command, reproduce_command
+    from bpfree.cli.suites import choose_rows
+
     chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours)
     machine = MachineOptions(meter, carbon, data_dir, jobs)
     if dry_run:

@@ -11,6 +11,7 @@ from typing import Any
 
 from bpfree import catalogue
 from bpfree.cli.target import is_column, parse_target
+from bpfree.countries import carbon_table, check_country
 from bpfree.errors import DataError, RunDirectoryError
 from bpfree.extras import check_format
 from bpfree.functions import is_function_text
@@ -94,6 +95,11 @@ def _directories(paths: Sequence[Path]) -> None:
             raise RunDirectoryError(f"{path} is not a directory; run directories are made by: bpfree compare --out DIR")
 
 
+def _country(text: str) -> None:
+    if table := carbon_table():
+        check_country(text, table)
+
+
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "suite": catalogue.check_suite,
     "directories": _directories,
@@ -101,6 +107,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "rule": catalogue.check_arm,
     "dataset": _dataset,
     "net": _net,
+    "country": _country,
     "device": catalogue.check_device,
     "model": _models,
     "models": _models,

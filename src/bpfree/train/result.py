@@ -123,7 +123,7 @@ class FitResult:
             raise DataError(f"{data.name} has examples of shape {data.in_shape}, the net takes {ours.in_shape}; give such ones")
         if data.n_classes > ours.n_classes:
             raise DataError(
-                f"{data.name} has {data.n_classes} classes, the net was trained on {ours.n_classes}; leave out the examples of the "
+                f"{data.name} has {data.n_classes} classes, the net was trained on {ours.n_classes}; leave out those of the "
                 "others, or train a net for all of them"
             )
         if data.classes is not None and data.classes != (ours.classes or ())[: data.n_classes]:
