@@ -60,7 +60,7 @@ ERRORS = {
     "compare --arms backprop,foo": "unknown algorithm 'foo'",
     "compare --dataset mnits": "unknown data set 'mnits'",
     "compare --dataset digits:n=3": "data set digits takes no options",
-    "compare --dataset my.csv": "cannot read my.csv",
+    "compare --dataset my.csv": "there is no file my.csv",
     "compare --dataset absent.npz": "there is no file absent.npz",
     "compare --net mpl:2x8": "unknown net 'mpl'",
     "compare --net mlp:2xfoo": "cannot read the net 'mlp:2xfoo'; write mlp:DEPTHxWIDTH",

@@ -32,6 +32,7 @@ __all__ = [
     "check_rule",
     "check_suite",
     "datasets",
+    "net_options",
     "nets",
     "others",
     "rules",
@@ -102,6 +103,11 @@ def others() -> dict[str, EntryPoint]:
 def nets() -> dict[str, str]:
     """Name of each family of nets to one line of help."""
     return dict(_content()["nets"])
+
+
+def net_options(family: str) -> tuple[str, ...]:
+    """Keys of the options that a family of nets reads."""
+    return tuple(arguments[0] for method, arguments, _ in _content()["net_texts"][family] if method in ("word", "natural"))
 
 
 def suites() -> dict[str, dict[str, Any]]:

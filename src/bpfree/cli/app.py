@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bpfree._version import __version__
+from bpfree.cli import completion
 from bpfree.cli.analyse import analyse_app
 from bpfree.cli.measure import measure_app
 from bpfree.cli.notices import one_line_warnings
@@ -41,7 +42,6 @@ app = typer.Typer(
     help="Train deep networks without backpropagation, and measure, fairly and in joules, what that costs and gains.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -111,7 +111,9 @@ def compare(
 @app.command()
 @grouped
 def train(
-    algorithm: Annotated[str, typer.Argument(help="A rule, such as mono-forward (bpfree list rules).")],
+    algorithm: Annotated[
+        str, typer.Argument(autocompletion=completion.rules, help="A rule, such as mono-forward (bpfree list rules).")
+    ],
     *,
     data: DataOptions,
     settings: Annotated[
@@ -139,7 +141,9 @@ def train(
 @app.command()
 @grouped
 def tune(
-    algorithm: Annotated[str, typer.Argument(help="A rule or an arm, such as mono-forward:schedule=staged.")],
+    algorithm: Annotated[
+        str, typer.Argument(autocompletion=completion.rules, help="A rule or an arm, such as mono-forward:schedule=staged.")
+    ],
     *,
     data: DataOptions,
     settings: Annotated[
@@ -168,7 +172,9 @@ def tune(
 @grouped
 def reproduce(
     *,
-    suite: Annotated[str | None, typer.Argument(help="A suite (bpfree reproduce --list) or a YAML file.")] = None,
+    suite: Annotated[
+        str | None, typer.Argument(autocompletion=completion.suites, help="A suite (bpfree reproduce --list) or a YAML file.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="The suites, or the rows of one.")] = False,
     scale: Annotated[float, typer.Option(help="Multiplies examples, trials and passes, each at least 1; stamped SCALED.")] = 1.0,
     datasets: Annotated[str | None, typer.Option(help="Only rows on these, comma-separated.")] = None,
@@ -283,7 +289,10 @@ def report(
 @grouped
 def doctor(
     *,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default cuda where there is a GPU.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda; by default cuda where there is a GPU.", autocompletion=completion.devices),
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Check the meter as well: idle, constant load, counter against integral.")
     ] = False,
@@ -306,7 +315,10 @@ def doctor(
 @app.command("list")
 def list_(
     what: Annotated[
-        str | None, typer.Argument(help="algorithms (or rules), nets, datasets or rulesets; all if left out.")
+        str | None,
+        typer.Argument(
+            autocompletion=completion.list_words, help="algorithms (or rules), nets, datasets or rulesets; all if left out."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -321,7 +333,7 @@ def list_(
 
 @app.command()
 def cite(
-    algorithms: Annotated[list[str], typer.Argument(help="Rules to cite.")],
+    algorithms: Annotated[list[str], typer.Argument(help="Rules to cite.", autocompletion=completion.rules)],
 ) -> int:
     """BibTeX of the papers that introduced the rules.
 
