@@ -41,8 +41,8 @@ THREE_LETTERS = {pair[:2]: pair[3:] for pair in _CODES.split()} | {"UK": "GBR", 
 
 def carbon_table() -> dict[str, Any]:
     """CodeCarbon's table by codes of three letters, read without importing it (seconds); empty where it is not found."""
-    found = importlib.util.find_spec("codecarbon")
-    for folder in (found.submodule_search_locations or ()) if found is not None else ():
+    package = importlib.util.find_spec("codecarbon")
+    for folder in (package.submodule_search_locations or ()) if package is not None else ():
         if (path := Path(folder) / _TABLE).is_file():
             return json.loads(path.read_text(encoding="utf-8"))
     return {}

@@ -21,7 +21,7 @@ from bpfree.errors import DataError
 from bpfree.files import replacing
 
 CHECKSUM = "crc32"
-"""Key of the checksum in the metadata; files of older versions have none."""
+"""Key of the checksum in the header; files of older versions have none."""
 
 __all__ = ["fill_tensors", "read_metadata", "read_tensors", "write_tensors"]
 
@@ -37,19 +37,22 @@ def write_tensors(path: Path, tensors: Mapping[str, Tensor], kind: str, header: 
         StorageError: the disk is full, read-only or not permitted; an older file stays whole.
     """
     stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    metadata = {kind: json.dumps(header)}
-    metadata[CHECKSUM] = _checksum(metadata, stored.items())
+    plain = json.loads(json.dumps(header))  # as it will be read
+    plain[CHECKSUM] = _checksum(plain, stored.items())
     # Not synced: a checkpoint is written after every pass, within the measured time, and a damaged one is noticed when read.
     with replacing(path, part=path.with_name(path.name + ".part"), sync=False) as part:
         try:
-            save_file(stored, part, metadata=metadata)
+            save_file(stored, part, metadata={kind: json.dumps(plain)})
         except SafetensorError as error:  # it wraps the system's message; the error number is lost on the way
             raise OSError(_errno_of(str(error)), str(error)) from error
 
 
-def _checksum(metadata: Mapping[str, str], tensors: Iterable[tuple[str, Tensor]]) -> str:
-    """Of names, types, shapes and bytes. CRC-32 is fast: a checkpoint is written after every pass, within the measured time."""
-    total = zlib.crc32(json.dumps({key: text for key, text in metadata.items() if key != CHECKSUM}, sort_keys=True).encode())
+def _checksum(header: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) -> str:
+    """Of the header, and of names, types, shapes and bytes.
+
+    CRC-32 is fast: a checkpoint is written after every pass, within the measured time.
+    """
+    total = zlib.crc32(json.dumps({key: value for key, value in header.items() if key != CHECKSUM}, sort_keys=True).encode())
     parts = {}
     for name, tensor in tensors:
         content = tensor.contiguous().flatten().view(torch.uint8).numpy()
@@ -86,10 +89,11 @@ def _why_unreadable(path: Path, error: Exception) -> str:
     """In words, for a pickle, which is never loaded, and a file that is cut off; else the library's own."""
     try:
         with path.open("rb") as file:
-            start = file.read(2)
+            start = file.read(9)
     except OSError:
         return str(error)
-    if start == b"PK" or start[:1] == b"\x80":  # a zip archive, as torch.save writes it, or a plain pickle
+    # A zip archive, as torch.save writes it, or a plain pickle; a safetensors file has a brace behind the length of its header.
+    if start[8:] != b"{" and (start[:2] == b"PK" or start[:1] == b"\x80"):
         return "it is a pickle or an archive of torch.save, which is never loaded, since that runs code"
     if any(words in str(error) for words in ("not fully covered", "invalid header length", "header too small")):
         return f"it is cut off or damaged: {path.stat().st_size} bytes are left"
@@ -121,15 +125,23 @@ def fill_tensors(path: Path, targets: Mapping[str, Tensor]) -> None:
 
 def _check_content(path: Path) -> None:
     with safe_open(path, framework="pt") as file:
-        metadata = file.metadata() or {}
-        if CHECKSUM not in metadata:
-            return
-        found = _checksum(metadata, ((name, file.get_tensor(name)) for name in file.keys()))  # noqa: SIM118 - no mapping
-    if found != metadata[CHECKSUM]:
-        raise DataError(
-            f"{path} is damaged or was changed (its checksum is {found}, it says {metadata[CHECKSUM]}); copy it again, or "
-            "train again"
-        )
+        for header in map(_as_header, (file.metadata() or {}).values()):
+            if CHECKSUM not in header:
+                continue
+            computed = _checksum(header, ((name, file.get_tensor(name)) for name in file.keys()))  # noqa: SIM118 - no mapping
+            if computed != header[CHECKSUM]:
+                raise DataError(
+                    f"{path} is damaged or was changed (its checksum is {computed}, it says {header[CHECKSUM]}); copy it "
+                    "again, or train again"
+                )
+
+
+def _as_header(text: str) -> dict[str, Any]:
+    try:
+        header = json.loads(text)
+    except ValueError:
+        return {}
+    return header if isinstance(header, dict) else {}
 
 
 def read_tensors(path: Path, names: Sequence[str]) -> Iterator[Tensor]:

@@ -110,7 +110,7 @@ def export(
                 f"{path} would give scores that differ by {apart:.1e} from those of bpfree (at most {EQUAL:.0e} is rounding), "
                 f"so it is not written; use --format {other}, and report this"
             )
-    held = "outputs" if graph.output_names[-1] == "block_scores" else "none" if graph.net_alone else "inside"
+    held = "outputs" if graph.every_block else "none" if graph.net_alone else "inside"
     return Exported(path, kind, apart, _input(graph, n), graph.output_names, held)
 
 
@@ -155,11 +155,11 @@ def _graph(model: Model, heads: str | None) -> ModelGraph:
             f"{name} does not predict by the output of the net, so the net alone would not give its classes; leave --heads out: "
             "the file then holds what the rule predicts by"
         )
-    blocks = heads == "keep"
-    if blocks and not has_block_heads(model.net, model.state, model.phase):
+    every_block = heads == "keep"
+    if every_block and not has_block_heads(model.net, model.state, model.phase):
         raise UsageError(f"{name} has no heads on the blocks of this net whose scores could be kept; leave --heads out")
     model.net.eval()
-    return ModelGraph(model, net_alone=net_alone, blocks=blocks).eval()
+    return ModelGraph(model, net_alone=net_alone, every_block=every_block).eval()
 
 
 def _metadata(model: Model, graph: ModelGraph) -> str:
@@ -192,7 +192,7 @@ Run = Callable[[Tensor], list[Tensor]]
 def _program(graph: ModelGraph, n: int | None) -> tuple[Any, Tensor]:
     x = graph.examples(_SEVERAL if n is None else n)
     shapes = ({0: torch.export.Dim("n", min=1)},) if n is None else None
-    with graph.traceable():
+    with graph.model.net.plain_to_tracers(), torch.no_grad():
         return torch.export.export(graph, (x,), dynamic_shapes=shapes), x
 
 

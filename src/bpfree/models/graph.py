@@ -6,9 +6,6 @@ rule predicts by the output of the net, it can be the net alone.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
-
 import torch
 from torch import Tensor, nn
 
@@ -33,14 +30,14 @@ class ModelGraph(nn.Module):
     Args:
         model: on the CPU, in evaluation mode.
         net_alone: give the output of the net, in place of the rule's scores.
-        blocks: give the scores of every block too; the rule must have heads on its blocks.
+        every_block: give the scores of every block too; the rule must have heads on its blocks.
     """
 
-    def __init__(self, model: Model, *, net_alone: bool, blocks: bool) -> None:
+    def __init__(self, model: Model, *, net_alone: bool, every_block: bool) -> None:
         super().__init__()
-        self.net, self.state = model.net, nn.Module() if net_alone and not blocks else model.state
+        self.net, self.state = model.net, nn.Module() if net_alone and not every_block else model.state
         self._model = (model,)  # a tuple: the tracer gives registered modules other types, by which rules choose formulas
-        self.net_alone, self._blocks = net_alone, blocks
+        self.net_alone, self.every_block = net_alone, every_block
         self.in_shape = model.net.in_shape
         self.in_dtype = raw_dtype(model)
         self._work = working_dtype(model, self.in_dtype)
@@ -49,13 +46,18 @@ class ModelGraph(nn.Module):
         self.register_buffer("factor", None if norm is None else norm.factor.to("cpu", self._work))
 
     @property
+    def model(self) -> Model:
+        """What the graph is of."""
+        return self._model[0]
+
+    @property
     def output_names(self) -> tuple[str, ...]:
         """Of what :meth:`forward` returns."""
-        return ("scores", "probabilities", "block_scores") if self._blocks else ("scores", "probabilities")
+        return ("scores", "probabilities", "block_scores") if self.every_block else ("scores", "probabilities")
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
         """Scores and probabilities of raw examples, as the class says."""
-        model = self._model[0]
+        model = self.model
         x = x.to(self._work, copy=True)  # a rule may write over its examples
         if self.shift is not None and self.factor is not None:
             x = x.sub(self.shift).mul(self.factor)
@@ -65,24 +67,13 @@ class ModelGraph(nn.Module):
         else:
             scores = model.algorithm.scores(model.net, model.state, x.clone(), model.phase)
         answers = (scores, torch.softmax(scores, dim=1))
-        if not self._blocks:
+        if not self.every_block:
             return answers
         return (*answers, block_scores(model.net, model.state, x, model.phase))
 
-    @contextmanager
-    def traceable(self) -> Iterator[None]:
-        """Within it a tracer sees the net's blocks as they are, see ``_model``."""
-        net = self._model[0].net
-        net.__dict__["blocks"] = net.blocks  # found before nn.Module's attribute access, which the tracer replaces
-        try:
-            with torch.no_grad():
-                yield
-        finally:
-            del net.__dict__["blocks"]
-
     def examples(self, n: int) -> Tensor:
         """Raw examples (n, \\*in_shape) like those of the training: normal noise, normalised backwards."""
-        net = self._model[0].net
+        net = self.model.net
         x = torch.randn(n, *net.in_shape, generator=torch.Generator().manual_seed(n), dtype=torch.float64)
         if self.shift is not None and self.factor is not None:
             x = x.div(self.factor.double().clamp_min(1e-12)).add(self.shift.double())
