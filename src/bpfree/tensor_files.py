@@ -56,7 +56,7 @@ def _checksum(header: Mapping[str, Any], tensors: Iterable[tuple[str, Tensor]]) 
     parts = {}
     for name, tensor in tensors:
         content = tensor.contiguous().flatten().view(torch.uint8).numpy()
-        parts[name] = (str(tensor.dtype), list(tensor.shape), zlib.crc32(content))
+        parts[name] = (str(tensor.dtype), list(tensor.shape), zlib.crc32(content.data))
     return f"{zlib.crc32(json.dumps(parts, sort_keys=True).encode(), total):08x}"
 
 

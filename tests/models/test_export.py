@@ -26,11 +26,10 @@ NETS = {
 
 QUICK = (
     ("backprop", "vit"),
-    ("mono-forward:readout=sum", "cnn"),
-    ("cascaded-forward", "images"),
+    ("cascaded-forward", "cnn"),
     ("spatial-goodness", "mlp"),
 )
-"""A rule of each kind of read-out: the net's output, heads, predictors, goodness as a vector; that of K labellings is below."""
+"""Kinds of read-out: the net's output, predictors, goodness as a vector; heads and the goodness of K labellings are below."""
 
 
 def raw(n: int, shape: tuple[int, ...], seed: int = 3) -> np.ndarray[Any, Any]:
@@ -72,15 +71,16 @@ def test_a_program_of_torch_answers_as_the_rule(arm: str, net: str, tmp_path: Pa
     assert {"bpfree", "torch"} <= metadata["versions"].keys()
 
 
-def test_onnx_takes_pixels_as_they_are_stored(tmp_path: Path) -> None:
-    """Forward-Forward's K labellings, normalisation and names of classes are in one file, which another runtime reads."""
+@pytest.mark.parametrize(("arm", "ending"), [("forward-forward", ".pt2"), ("mono-forward:readout=sum", ".onnx")])
+def test_pixels_are_taken_as_they_are_stored(arm: str, ending: str, tmp_path: Path) -> None:
+    """Heads or K labellings, normalisation and names of classes are in one file, which another runtime reads."""
     digits = data.load("digits")
-    kept = trained("forward-forward", "mlp:9-7", IMAGE)
+    kept = trained(arm, "mlp:9-7", IMAGE)
     save(tmp_path / "model.safetensors", kept.algorithm, kept.net, kept.state, data=digits)
     model = load(tmp_path / "model.safetensors")
-    made = export(model, tmp_path / "model.onnx")
+    made = export(model, tmp_path / f"model{ending}")
     assert made.input == "uint8 (n, 1, 8, 8)"
-    metadata = check_alike(model, tmp_path / "model.onnx", digits.splits["validation"].x[:9].numpy())
+    metadata = check_alike(model, tmp_path / f"model{ending}", digits.splits["validation"].x[:9].numpy())
     assert (metadata["dataset"], metadata["split_digest"]) == ("digits", digits.split_digest)
 
 

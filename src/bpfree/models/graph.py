@@ -33,6 +33,9 @@ class ModelGraph(nn.Module):
         every_block: give the scores of every block too; the rule must have heads on its blocks.
     """
 
+    shift: Tensor | None
+    factor: Tensor | None
+
     def __init__(self, model: Model, *, net_alone: bool, every_block: bool) -> None:
         super().__init__()
         self.net, self.state = model.net, nn.Module() if net_alone and not every_block else model.state
