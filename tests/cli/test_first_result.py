@@ -6,6 +6,7 @@ import dataclasses
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -40,6 +41,9 @@ COMMANDS = (
     "cite mono-forward forward-forward",
     "list",
     "list rules --json",
+    "reproduce --list",
+    "reproduce spyra2025 --list",
+    "reproduce mf2025 --list --json",
 )
 
 ERRORS = {
@@ -57,6 +61,20 @@ ERRORS = {
     "compare --dataset my.csv": "there is no file my.csv",
     "compare --dataset absent.npz": "there is no file absent.npz",
     "compare --net mpl:2x8": "unknown net 'mpl'",
+    "compare --net mlp:2xfoo": "cannot read the net 'mlp:2xfoo'; write mlp:DEPTHxWIDTH",
+    "compare --net mlp:0x8": "has a depth or width below 1",
+    "compare --net mlp": "cannot read the net 'mlp'",
+    "train backprop --net cnn3:4-x": "write whole numbers of at least 1, such as cnn3",
+    "train backprop --net vit:depth=0": "depth must be a whole number of at least 1, got '0'",
+    "train backprop --net vit:3": "the net 'vit:3' takes no '3'",
+    "train backprop --net mlp:2x8:activatoin=tanh": "unknown option 'activatoin'; known: activation",
+    "train backprop --net mlp:2x8:": "has nothing behind a colon",
+    "compare --country POLAND": "a country is given by its two or three letters: POL for POLAND",
+    "doctor --country XYZ": "unknown country 'XYZ'",
+    "reproduce": "name a suite: foton2025",
+    "export a.safetensors --to a.xyz": "a.xyz says no format; use --format onnx or --format torch",
+    "export a.safetensors --to a.onnx --format coreml": "unknown format 'coreml'",
+    "export absent --to a.onnx": "absent cannot be read as a model",
     "compare --ruleset quik": "unknown ruleset 'quik'",
     "compare --seeds 0": "--seeds must be at least 1",
     "compare --max-passes 0": "budget.max_passes",
@@ -102,8 +120,26 @@ def test_the_catalogue_is_read_as_the_code_has_it() -> None:
     assert {*catalogue.rules(), *catalogue.other_rules()} == set(registry())
     assert catalogue.nets() == nets.describe()
     assert catalogue.datasets() == data.describe()
-    for suite in suites.names():
-        catalogue.check_suite(suite)
+    assert list(catalogue.suites()) == list(suites.names())
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("mlp:2x8", "mlp:8-4:activation=tanh", "mlp:ax8", "mlp:0x8", "mlp:8-0", "mlp", "mlp:2x8:", "mlp:2x8:depth=3"),
+        *("cnn3:4-x", "cnn3", "lenet5:3", "pepita-conv:4-4", "vit:depth=x", "vit:heads=1:heads=2", "mixer:words", "resnet8:0"),
+        "patches:overlap=-1",
+    ],
+)
+def test_texts_of_nets_are_refused_as_by_building_them(text: str) -> None:
+    def answer(check: Callable[..., object], *arguments: object) -> str:
+        try:
+            check(text, *arguments)
+        except BpfreeError as error:
+            return f"{type(error).__name__} {error}"
+        return "taken"
+
+    assert answer(catalogue.check_net) == answer(nets.build, (3, 32, 32), 10)
 
 
 @pytest.mark.parametrize(

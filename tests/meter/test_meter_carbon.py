@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from meter_fakes import Clock
 
+from bpfree.countries import THREE_LETTERS
 from bpfree.errors import UnknownNameError, UsageError
 from bpfree.meter import Meter, ReplaySource, carbon_factor, co2e_g
-from bpfree.meter.countries import THREE_LETTERS
 from bpfree.meter.tracker import codecarbon_window
 
 # g/kWh of 2023 in CodeCarbon 3's table: Our World in Data, from Ember and the Energy Institute.

@@ -18,6 +18,7 @@ from bpfree.algorithms._declared import Phase, Traits, Upkeep
 from bpfree.algorithms._documentation import bibtex_of, documentation, has_no_paper
 from bpfree.algorithms._fields import Value, choice, flag, natural, number, numeric, params, parse, readout_field
 from bpfree.algorithms._gather import update_at_end
+from bpfree.algorithms._heads import block_scores, has_block_heads
 from bpfree.algorithms._running import (
     check_net,
     check_precision,
@@ -104,6 +105,7 @@ __all__ = [
     "block_activity",
     "block_forward",
     "block_gradients",
+    "block_scores",
     "check_net",
     "check_precision",
     "check_weights",
@@ -113,6 +115,7 @@ __all__ = [
     "features_of",
     "flag",
     "frozen_features",
+    "has_block_heads",
     "has_closed_form",
     "has_no_paper",
     "make",

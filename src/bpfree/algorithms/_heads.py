@@ -10,6 +10,7 @@ import math
 import torch
 from torch import Tensor, nn
 
+from bpfree.algorithms._declared import Phase
 from bpfree.algorithms._state import ProjectionSlot, State
 from bpfree.nets import Block, Chain
 from bpfree.nets.layout import activity_of, features_in_memory, head_in_memory, head_of
@@ -17,7 +18,18 @@ from bpfree.numerics.handover import Handover, taken
 from bpfree.numerics.local import class_scores
 from bpfree.numerics.losses import loss_and_residual
 
-__all__ = ["READOUTS", "at_head", "each_heads_scores", "head_scores", "n_head_parameters", "new_head", "new_heads", "output_head"]
+__all__ = [
+    "READOUTS",
+    "at_head",
+    "block_scores",
+    "each_heads_scores",
+    "has_block_heads",
+    "head_scores",
+    "n_head_parameters",
+    "new_head",
+    "new_heads",
+    "output_head",
+]
 
 READOUTS = ("last", "sum")
 """Which heads decide: the last block's alone, or the sum of all."""
@@ -55,6 +67,17 @@ def each_heads_scores(net: Chain, state: State[ProjectionSlot], x: Tensor, last:
         x = net[k](x)
         scores.append(net[k].features(x) @ state.slot(k).projection.t())
     return torch.stack(scores)
+
+
+def has_block_heads(net: Chain, state: State, phase: Phase) -> bool:
+    """Whether every block that has learned by the end of ``phase`` has a head on its features."""
+    slots = list(state.slots)[: max(phase.learning, default=-1) + 1]
+    return bool(slots) and all(isinstance(slot, ProjectionSlot) and slot.reads_features for slot in slots)
+
+
+def block_scores(net: Chain, state: State, x: Tensor, phase: Phase) -> Tensor:
+    """Class scores (blocks, n, classes) of each head of a state that :func:`has_block_heads`."""
+    return each_heads_scores(net, state, x, max(phase.learning))
 
 
 def head_scores(net: Chain, state: State[ProjectionSlot], x: Tensor, last: int, readout: str) -> Tensor:

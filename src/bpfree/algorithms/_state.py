@@ -7,7 +7,7 @@ and addresses are stable for compiled and captured steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -187,6 +187,9 @@ class LearningSlot(Slot):
 
 class ProjectionSlot(Slot):
     """A slot with the block's head, a parameter (classes, features)."""
+
+    reads_features: ClassVar[bool] = True
+    """Whether the head is applied to the block's features; else to what the rule makes of its activity."""
 
     def __init__(self, projection: nn.Parameter) -> None:
         super().__init__()

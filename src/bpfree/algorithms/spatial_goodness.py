@@ -122,6 +122,8 @@ def _width(block: Block, grid: int) -> int:
 class SpatialSlot(HeadSlot):
     """A head, and the grid P that it reads."""
 
+    reads_features: ClassVar[bool] = False
+
     def __init__(self, optimiser: Optimiser, projection: nn.Parameter, grid: int) -> None:
         super().__init__(optimiser, projection)
         self.grid = grid

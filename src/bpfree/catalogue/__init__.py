@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from bpfree.catalogue.extensions import GROUPS, Extension, Kind, extensions, options_read
+from bpfree.catalogue.spec import Spec
 from bpfree.errors import DeviceError, unknown_name
 from bpfree.fields import Admitted, Value, hold, read
 from bpfree.functions import is_function_text
@@ -33,6 +34,7 @@ __all__ = [
     "check_rule",
     "check_suite",
     "datasets",
+    "net_options",
     "nets",
     "options_read",
     "other_datasets",
@@ -40,6 +42,7 @@ __all__ = [
     "other_rules",
     "other_spaces",
     "rules",
+    "suites",
 ]
 
 FILE = Path(__file__).with_name("catalogue.json")
@@ -123,6 +126,16 @@ def nets() -> dict[str, str]:
     return dict(_content()["nets"])
 
 
+def net_options(family: str) -> tuple[str, ...]:
+    """Keys of the options that a family of nets reads."""
+    return tuple(arguments[0] for method, arguments, _ in _content()["net_texts"][family] if method in ("word", "natural"))
+
+
+def suites() -> dict[str, dict[str, Any]]:
+    """Name of each suite to its ``title``, ``paper`` and ``rows``, as :mod:`bpfree.bench.suites.listing` makes them."""
+    return dict(_content()["suites"])
+
+
 def datasets() -> dict[str, str]:
     """Name of each data set to one line of help."""
     return dict(_content()["datasets"])
@@ -154,14 +167,21 @@ def check_arm(text: str) -> None:
 
 
 def check_net(text: str) -> None:
-    """Refuse a net of an unknown family; its options are not looked at.
+    """Refuse a net of an unknown family, and a text that its family does not read.
 
     Raises:
         UnknownNameError: with the nearest names.
+        UsageError: as building the net would.
     """
     family = text.partition(":")[0]
-    if family not in nets() and not is_function_text(text) and family not in other_nets():
+    if family not in nets():
+        if is_function_text(text) or family in other_nets():
+            return
         raise unknown_name("net", family, [*nets(), *other_nets()])
+    spec = Spec(text)
+    for method, arguments, named in _content()["net_texts"][family]:
+        getattr(spec, method)(*arguments, **named)
+    spec.close()
 
 
 def check_dataset(text: str) -> None:
@@ -193,6 +213,6 @@ def check_suite(text: str) -> None:
     Raises:
         UnknownNameError: with the nearest names.
     """
-    names = sorted(path.stem for path in (FILE.parents[1] / "bench" / "suites").glob("*.yaml"))
+    names = list(suites())
     if text not in names and "/" not in text and not text.endswith(".yaml"):
         raise unknown_name("suite", text, names)

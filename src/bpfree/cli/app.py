@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from bpfree._version import __version__
+from bpfree.cli import completion
 from bpfree.cli.analyse import analyse_app
 from bpfree.cli.measure import measure_app
 from bpfree.cli.notices import one_line_warnings
@@ -43,7 +44,6 @@ app = typer.Typer(
     help="Train deep networks without backpropagation, and measure, fairly and in joules, what that costs and gains.",
     no_args_is_help=True,
     pretty_exceptions_enable=False,
-    add_completion=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -149,7 +149,9 @@ def plan(
 @app.command()
 @grouped
 def train(
-    algorithm: Annotated[str, typer.Argument(help="A rule, such as mono-forward (bpfree list rules).")],
+    algorithm: Annotated[
+        str, typer.Argument(autocompletion=completion.rules, help="A rule, such as mono-forward (bpfree list rules).")
+    ],
     *,
     data: DataOptions,
     settings: Annotated[
@@ -182,7 +184,9 @@ def train(
 @app.command()
 @grouped
 def tune(
-    algorithm: Annotated[str, typer.Argument(help="A rule or an arm, such as mono-forward:schedule=staged.")],
+    algorithm: Annotated[
+        str, typer.Argument(autocompletion=completion.rules, help="A rule or an arm, such as mono-forward:schedule=staged.")
+    ],
     *,
     data: DataOptions,
     settings: Annotated[
@@ -211,7 +215,9 @@ def tune(
 @grouped
 def reproduce(
     *,
-    suite: Annotated[str | None, typer.Argument(help="A suite (bpfree reproduce --list) or a YAML file.")] = None,
+    suite: Annotated[
+        str | None, typer.Argument(autocompletion=completion.suites, help="A suite (bpfree reproduce --list) or a YAML file.")
+    ] = None,
     list_: Annotated[bool, typer.Option("--list", help="The suites, or the rows of one.")] = False,
     scale: Annotated[float, typer.Option(help="Multiplies examples, trials and passes, each at least 1; stamped SCALED.")] = 1.0,
     datasets: Annotated[str | None, typer.Option(help="Only rows on these, comma-separated.")] = None,
@@ -232,11 +238,13 @@ def reproduce(
 
     Example: bpfree reproduce spyra2025 --scale 0.02 --seeds 1
     """
-    from bpfree.cli.reproduce import MachineOptions, dry_run_command, reproduce_command
-    from bpfree.cli.suites import choose_rows, list_command
-
     if suite is None or list_:
+        from bpfree.cli.suite_list import list_command
+
         return list_command(suite, list_=list_, as_json=output.as_json)
+    from bpfree.cli.reproduce import MachineOptions, dry_run_command, reproduce_command
+    from bpfree.cli.suites import choose_rows
+
     chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours)
     machine = MachineOptions(meter, carbon, data_dir, jobs)
     if dry_run:
@@ -277,6 +285,32 @@ def predict(
 
 @app.command()
 @grouped
+def export(
+    *,
+    model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
+    to: Annotated[Path, typer.Option(help="File to write: .onnx or .pt2.")],
+    format_: Annotated[str | None, typer.Option("--format", help="onnx or torch; by default as --to ends.")] = None,
+    heads: Annotated[
+        str | None,
+        typer.Option(help="strip: the net alone. keep: the scores of every block too. By default what the rule predicts by."),
+    ] = None,
+    batch: Annotated[str, typer.Option(help="dynamic: any number of examples; or a fixed number.")] = "dynamic",
+    net: Annotated[
+        str | None, typer.Option(help="module:function of a net of your own, which the file does not describe.")
+    ] = None,
+    as_json: Json = False,
+) -> int:
+    """The model as a file for other programs: raw examples in, scores and probabilities out, checked before it is written.
+
+    Example: bpfree export runs/a/model.safetensors --to model.onnx
+    """
+    from bpfree.cli.export import export_command
+
+    return export_command(model, to, format_=format_, heads=heads, batch=batch, net=net, as_json=as_json)
+
+
+@app.command()
+@grouped
 def report(
     directories: Annotated[list[Path], typer.Argument(help="Run directories with one ruleset.")],
     *,
@@ -302,7 +336,10 @@ def report(
 @grouped
 def doctor(
     *,
-    device: Annotated[str | None, typer.Option(help="cpu or cuda; by default cuda where there is a GPU.")] = None,
+    device: Annotated[
+        str | None,
+        typer.Option(help="cpu or cuda; by default cuda where there is a GPU.", autocompletion=completion.devices),
+    ] = None,
     calibrate: Annotated[
         bool, typer.Option("--calibrate", help="Check the meter as well: idle, constant load, counter against integral.")
     ] = False,
@@ -325,7 +362,10 @@ def doctor(
 @app.command("list")
 def list_(
     what: Annotated[
-        str | None, typer.Argument(help="algorithms (or rules), nets, datasets or rulesets; all if left out.")
+        str | None,
+        typer.Argument(
+            autocompletion=completion.list_words, help="algorithms (or rules), nets, datasets or rulesets; all if left out."
+        ),
     ] = None,
     as_json: Json = False,
 ) -> int:
@@ -340,7 +380,7 @@ def list_(
 
 @app.command()
 def cite(
-    algorithms: Annotated[list[str], typer.Argument(help="Rules to cite.")],
+    algorithms: Annotated[list[str], typer.Argument(help="Rules to cite.", autocompletion=completion.rules)],
 ) -> int:
     """BibTeX of the papers that introduced the rules.
 

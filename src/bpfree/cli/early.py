@@ -11,7 +11,9 @@ from typing import Any
 
 from bpfree import catalogue
 from bpfree.cli.target import is_column, parse_target
+from bpfree.countries import carbon_table, check_country
 from bpfree.errors import DataError, RunDirectoryError, UsageError
+from bpfree.extras import check_format
 from bpfree.functions import is_function_text
 from bpfree.sources import check_file, file_kind
 from bpfree.units import check_limit, parse_bytes
@@ -38,6 +40,8 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
         _budget(options)
     if isinstance(rule := options.get("algorithm"), str):
         _rule(rule, options.get("settings") or ())
+    if command == "export":
+        check_format(options["format_"], options["to"])
     if (ruleset := options.get("ruleset")) is not None:
         _ruleset(ruleset, command, {name: options.get(name) for name in _RULES})
 
@@ -104,6 +108,11 @@ def _directories(paths: Sequence[Path]) -> None:
             raise RunDirectoryError(f"{path} is not a directory; run directories are made by: bpfree compare --out DIR")
 
 
+def _country(text: str) -> None:
+    if table := carbon_table():
+        check_country(text, table)
+
+
 _CHECKS: dict[str, Callable[[Any], object]] = {
     "suite": catalogue.check_suite,
     "directories": _directories,
@@ -111,6 +120,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "rule": catalogue.check_arm,
     "dataset": _dataset,
     "net": _net,
+    "country": _country,
     "device": catalogue.check_device,
     "model": _models,
     "models": _models,

@@ -11,6 +11,7 @@ from typing import Annotated, Any, get_type_hints
 
 import typer
 
+from bpfree.cli import completion
 from bpfree.errors import UsageError
 
 __all__ = [
@@ -48,7 +49,7 @@ __all__ = [
     "grouped",
 ]
 
-ARMS = typer.Option(help="name or name:key=value, comma-separated.")
+ARMS = typer.Option(autocompletion=completion.arms, help="name or name:key=value, comma-separated.")
 
 Arms = Annotated[str | None, ARMS]
 
@@ -70,11 +71,12 @@ DataDir = Annotated[
 Dataset = Annotated[
     str | None,
     typer.Option(
+        autocompletion=completion.datasets,
         help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or your own: FILE.npz, x.npy,y.npy, a folder of them, "
-        "FILE.csv or FILE.parquet (with --target-column), module:function."
+        "FILE.csv or FILE.parquet (with --target-column), module:function.",
     ),
 ]
-Device = Annotated[str, typer.Option(help="cpu or cuda.")]
+Device = Annotated[str, typer.Option(help="cpu or cuda.", autocompletion=completion.devices)]
 Estimate = Annotated[
     bool,
     typer.Option("--estimate-energy", help="Where nothing measures the processor's energy, estimate it (labelled)."),
@@ -119,9 +121,12 @@ class DataOptions:
     channels: Channels = "auto"
     target_column: TargetColumn = None
     split_column: SplitColumn = None
-    net: Annotated[str | None, typer.Option(help="mlp:2x256, cnn3, ... (bpfree list nets), or module:function (your own).")] = (
-        None
-    )
+    net: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=completion.nets, help="mlp:2x256, cnn3, ... (bpfree list nets), or module:function (your own)."
+        ),
+    ] = None
 
     def with_target(self, column: str | None) -> DataOptions:
         """With the column that ``--target`` names, where it was given.
@@ -140,7 +145,9 @@ class DataOptions:
 class RuleOptions:
     """A ruleset, and changes to it; None where it stays as it is. Names as in :data:`bpfree.rulesets.ruleset.ALIASES`."""
 
-    ruleset: Annotated[str, typer.Option(help="A name (bpfree list rulesets) or a YAML file.")] = "quick"
+    ruleset: Annotated[
+        str, typer.Option(help="A name (bpfree list rulesets) or a YAML file.", autocompletion=completion.rulesets)
+    ] = "quick"
     max_passes: MaxPasses = None
     patience: Annotated[int | None, typer.Option(help="Passes without improvement before a phase ends.")] = None
     batch_size: BatchSize = None
@@ -196,7 +203,13 @@ class SeriesOptions:
 
     rule: Annotated[
         str,
-        typer.Option("--rule", "--arm", help="A rule, or an arm with fixed hyper-parameters: name:key=value.", show_default=True),
+        typer.Option(
+            "--rule",
+            "--arm",
+            autocompletion=completion.rules,
+            help="A rule, or an arm with fixed hyper-parameters: name:key=value.",
+            show_default=True,
+        ),
     ] = "foton"
     max_passes: MaxPasses = None
     every: Annotated[int, typer.Option(help="Passes between two points; the start and the end are always points.")] = 1
@@ -212,9 +225,15 @@ class CountOptions:
     """Whose training steps are counted. Nothing is trained."""
 
     net: Annotated[
-        list[str] | None, typer.Option("--net", help="May be repeated. By default mlp:3x256, mlp:8x256, mlp:32x256.")
+        list[str] | None,
+        typer.Option(
+            "--net", autocompletion=completion.nets, help="May be repeated. By default mlp:3x256, mlp:8x256, mlp:32x256."
+        ),
     ] = None
-    arms: Annotated[str | None, typer.Option(help="name or name:key=value, comma-separated. By default every rule.")] = None
+    arms: Annotated[
+        str | None,
+        typer.Option(autocompletion=completion.arms, help="name or name:key=value, comma-separated. By default every rule."),
+    ] = None
     batch_size: BatchSize = 128
     dataset: Dataset = None
     data_dir: DataDir = None

@@ -10,15 +10,29 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 import typer
 
 from bpfree.cli.setting import torch_device
 from bpfree.data import load_examples, load_labels
-from bpfree.models import load, read_header
+from bpfree.models import Model, load, read_header
 from bpfree.nets import named
 from bpfree.units import format_percent
 
-__all__ = ["predict_command"]
+__all__ = ["load_model", "predict_command"]
+
+
+def load_model(path: Path, device: torch.device | str, net: str | None) -> Model:
+    """The model of a file.
+
+    Args:
+        net: ``module:function`` of the net, where the file does not describe it.
+    """
+    given = None
+    if net is not None:
+        header = read_header(path)
+        given = named(net, header.in_shape, header.n_classes)
+    return load(path, device=device, net=given)
 
 
 def predict_command(
@@ -37,11 +51,7 @@ def predict_command(
         target: column of a table that holds the labels; the accuracy is then said on standard error.
         net: ``module:function`` of the net, where the file does not describe it.
     """
-    where, given = torch_device(device), None
-    if net is not None:
-        header = read_header(model_path)
-        given = named(net, header.in_shape, header.n_classes)
-    model = load(model_path, device=where, net=given)
+    model = load_model(model_path, torch_device(device), net)
     examples = load_examples(data_path, model.net.in_shape, channels, model.columns)
     rows = model.predict_proba(examples, "first" if examples.dim() == 4 else "auto").tolist()
     if target is not None:

@@ -19,7 +19,7 @@ from bpfree.cli.session import Checked, Session, check, open_directory
 from bpfree.cli.setting import Request
 from bpfree.errors import UsageError, unknown_name
 from bpfree.files import writing
-from bpfree.models import Model, save
+from bpfree.models import Model, card_path, save
 from bpfree.records import Record, read_records
 from bpfree.text import key_values
 from bpfree.train import Progress, initialise
@@ -89,6 +89,8 @@ def _train(checked: Checked, arm: Arm, seed: int, place: DirectoryOptions, outpu
                 phase=model.phase.index,
                 data=setting.data,
                 val_accuracy=record.val_accuracy,
+                test_accuracy=record.test_accuracy,
+                ruleset_digest=record.ruleset_digest,
                 seed=record.seed,
                 precision=model.precision,
             )
@@ -165,7 +167,7 @@ def _print(record: Record, path: Path, model_path: Path | None) -> None:
         "record": str(path / "records.jsonl"),
     }
     if model_path is not None:
-        rows["model"] = str(model_path)
+        rows |= {"model": str(model_path), "model card": str(card_path(model_path))}
     width = max(map(len, rows))
     for name, value in rows.items():
         typer.echo(f"{name:<{width}}  {value}")

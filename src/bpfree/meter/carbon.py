@@ -10,8 +10,8 @@ import math
 from dataclasses import dataclass
 from importlib.metadata import version
 
-from bpfree.errors import UsageError, unknown_name
-from bpfree.meter.countries import THREE_LETTERS
+from bpfree.countries import check_country
+from bpfree.errors import UsageError
 from bpfree.meter.quiet import quiet_codecarbon
 from bpfree.units import j_to_kwh
 
@@ -48,15 +48,7 @@ def carbon_factor(country: str | None = None, grid_g_per_kwh: float | None = Non
         from codecarbon.input import DataSource  # slow to import
 
         table = DataSource().get_global_energy_mix_data()
-    # An entry without an intensity would make CodeCarbon compute one, or take the world mean.
-    known = [code for code, entry in table.items() if entry.get("carbon_intensity") is not None]
-    code = country.strip().upper()
-    code = THREE_LETTERS.get(code, code)
-    if code not in known:
-        by_name = {table[entry]["country_name"].casefold(): entry for entry in known}
-        if (named := by_name.get(country.strip().casefold())) is not None:
-            raise UsageError(f"a country is given by its two or three letters: {named} for {country.strip()}")
-        raise unknown_name("country", country, known)
+    code = check_country(country, table)
     entry = table[code]
     source = f"codecarbon {version('codecarbon')} table, {code}"
     return CarbonFactor(float(entry["carbon_intensity"]), source, int(entry["year"]), code)

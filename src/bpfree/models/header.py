@@ -24,7 +24,11 @@ class ModelHeader(BaseModel):
         dataset, split_digest: what it was trained on; null where that is unknown.
         normalised: the file has the numbers by which stored values are normalised; if not, they are taken as they are.
         pixels: stored values are whole, from 0 to 255.
+        data_note: one line about data and split. data_digest: of contents, split and normalisation.
+        n_train, n_validation: examples of the training; null where data were not given.
         val_accuracy: of these weights, a fraction; null where it is unknown.
+        test_accuracy, n_test: of these weights on the test split; null where it was not read.
+        ruleset_digest: of the rules under which it was trained; null for a training under none.
         seed: of the training, from which the initial weights can be drawn again; null where it is unknown.
         classes: labels as the user has them, in the order of the scores; null where they are 0 to n_classes - 1.
         columns: how rows of a table become examples; null where it was trained on arrays.
@@ -46,6 +50,13 @@ class ModelHeader(BaseModel):
     normalised: bool
     pixels: bool
     val_accuracy: float | None
+    data_note: str | None = None
+    data_digest: str | None = None
+    n_train: int | None = None
+    n_validation: int | None = None
+    test_accuracy: float | None = None
+    n_test: int | None = None
+    ruleset_digest: str | None = None
     seed: int | None = None
     precision: Precision = "float32"
     classes: ClassNames | None = None

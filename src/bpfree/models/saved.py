@@ -27,6 +27,7 @@ from bpfree.data import Dataset
 from bpfree.data.dataset import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
 from bpfree.functions import is_function_text
+from bpfree.models.card import write_card
 from bpfree.models.header import SCHEMA, ModelHeader
 from bpfree.models.model import Model
 from bpfree.nets import Chain
@@ -49,16 +50,20 @@ def save(
     phase: int | None = None,
     data: Dataset | None = None,
     val_accuracy: float | None = None,
+    test_accuracy: float | None = None,
+    ruleset_digest: str | None = None,
     seed: int | None = None,
     precision: Precision = "float32",
 ) -> None:
-    """Write a model atomically.
+    """Write a model atomically, and its card (``model.md`` beside ``model.safetensors``).
 
     Args:
         spec: the text that :func:`bpfree.nets.build` makes the net of; by default that of the net (``net.spec``). A net that has
             none must be given to :func:`load`.
         phase: index of the phase whose scores count; by default the last.
         data: what it was trained on: its name, split, normalisation, class names and columns of a table are kept.
+        val_accuracy, test_accuracy: of these weights, fractions; the number of examples comes from ``data``.
+        ruleset_digest: of the rules under which it was trained.
         seed: with which it was trained.
         precision: of products, in which it was trained.
 
@@ -82,6 +87,13 @@ def save(
         normalised=normalisation is not None,
         pixels=data is not None and data.splits["train"].x.dtype == torch.uint8,
         val_accuracy=val_accuracy,
+        data_note=None if data is None else data.note,
+        data_digest=None if data is None else data.data_digest,
+        n_train=None if data is None else data.n("train"),
+        n_validation=None if data is None else data.n("validation"),
+        test_accuracy=test_accuracy,
+        n_test=None if data is None or test_accuracy is None else data.n("test"),
+        ruleset_digest=ruleset_digest,
         seed=seed,
         precision=precision,
         classes=None if data is None else data.classes,
@@ -89,6 +101,7 @@ def save(
         versions={"bpfree": __version__, "python": platform.python_version(), "torch": torch.__version__},
     )
     write_tensors(Path(path), tensors, KIND, header.model_dump(mode="json"))
+    write_card(Path(path), header)
 
 
 def read_header(path: Path | str) -> ModelHeader:

@@ -185,6 +185,18 @@ class Chain(nn.Module):
                 data.copy_(parameter.data)
                 parameter.data = data
 
+    @contextmanager
+    def plain_to_tracers(self) -> Iterator[None]:
+        """Within it ``torch.export`` sees the blocks with their own types, by which rules choose their formulas.
+
+        Its tracer replaces nn.Module's attribute access, and gives objects of derived types.
+        """
+        self.__dict__["blocks"] = self.blocks  # an attribute of the object comes before nn.Module's
+        try:
+            yield
+        finally:
+            del self.__dict__["blocks"]
+
     def given_weights(self) -> Mapping[str, Tensor]:
         """The tensors that every run starts from, by name; none of a net that is drawn again."""
         return self._given

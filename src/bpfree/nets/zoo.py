@@ -15,7 +15,7 @@ from bpfree.nets.residual import RESNET_FAMILIES
 from bpfree.nets.spec import Spec
 from bpfree.nets.tokens import TOKEN_FAMILIES
 
-__all__ = ["build", "describe", "mlp", "names"]
+__all__ = ["build", "describe", "family_named", "mlp", "names"]
 
 
 def mlp(inputs: int | tuple[int, ...], widths: Sequence[int], n_classes: int, activation: str = "relu") -> Chain:
@@ -49,19 +49,7 @@ def mlp(inputs: int | tuple[int, ...], widths: Sequence[int], n_classes: int, ac
 
 
 def _mlp(spec: Spec, in_shape: tuple[int, ...], n_classes: int) -> Chain:
-    try:
-        if "x" in spec.words:
-            depth, width = (int(number) for number in spec.words.split("x"))
-            widths = [width] * depth
-        else:
-            depth, widths = 1, [int(number) for number in spec.words.split("-")]
-    except ValueError:
-        raise UsageError(
-            f"cannot read the net {spec.text!r}; write mlp:DEPTHxWIDTH (mlp:3x2000) or mlp:WIDTH-WIDTH-... (mlp:512-256-128)"
-        ) from None
-    if depth < 1 or min(widths, default=0) < 1:
-        raise UsageError(f"the net {spec.text!r} has a depth or width below 1; each must be at least 1")
-    return mlp(in_shape, widths, n_classes, spec.word("activation", "relu"))
+    return mlp(in_shape, spec.layers(), n_classes, spec.word("activation", "relu"))
 
 
 _FAMILIES: dict[str, tuple[Callable[[Spec, tuple[int, ...], int], Chain], str]] = {
@@ -83,6 +71,17 @@ def describe() -> dict[str, str]:
     return {name: words for name, (_, words) in sorted(_FAMILIES.items())}
 
 
+def family_named(name: str) -> Callable[[Spec, tuple[int, ...], int], Chain]:
+    """What makes a net of a family of its text, the shape of an example and the number of classes.
+
+    Raises:
+        UnknownNameError: with the nearest names.
+    """
+    if name not in _FAMILIES:
+        raise unknown_name("net", name, names())
+    return _FAMILIES[name][0]
+
+
 def build(spec: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
     """Build the net that ``spec`` names for examples of ``in_shape``.
 
@@ -95,12 +94,10 @@ def build(spec: str, in_shape: tuple[int, ...], n_classes: int) -> Chain:
             that the net cannot take (naming the block), or another package's net that fails (naming the package).
     """
     read = Spec(spec)
-    if read.family in _FAMILIES:
-        net = _FAMILIES[read.family][0](read, tuple(in_shape), n_classes)
-    elif read.family in other_nets():
+    if read.family in other_nets() and read.family not in _FAMILIES:
         net = of_extension(other_nets()[read.family], read, tuple(in_shape), n_classes)
     else:
-        raise unknown_name("net", read.family, names())
+        net = family_named(read.family)(read, tuple(in_shape), n_classes)
     read.close()
     net.spec = spec
     return net

@@ -12,7 +12,11 @@ from typing import Any
 
 from bpfree import catalogue, data, nets
 from bpfree.algorithms import Algorithm, registry
+from bpfree.bench import suites
+from bpfree.bench.suites.listing import listed
+from bpfree.catalogue.spec import Spec
 from bpfree.files import write_atomic
+from bpfree.nets.zoo import family_named
 
 __all__ = ["as_text", "content", "documentation", "main"]
 
@@ -25,7 +29,54 @@ def documentation(rule: type) -> str:
 def content() -> dict[str, Any]:
     """What the catalogue must hold, of the code."""
     ours = {name: rule for name, rule in sorted(registry().items()) if rule.__module__.startswith("bpfree.")}
-    return {"rules": {name: _entry(rule) for name, rule in ours.items()}, "nets": nets.describe(), "datasets": data.describe()}
+    return {
+        "rules": {name: _entry(rule) for name, rule in ours.items()},
+        "nets": nets.describe(),
+        "net_texts": {family: _reading(family) for family in nets.names()},
+        "datasets": data.describe(),
+        "suites": {name: listed(suites.load(name)) for name in suites.names()},
+    }
+
+
+class _Recording(Spec):
+    """Notes how a family reads its text, so that it can be read again without building the net."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.calls: list[list[Any]] = []
+
+    def word(self, key: str, default: str) -> str:
+        self.calls.append(["word", [key, default], {}])
+        return super().word(key, default)
+
+    def natural(self, key: str, default: int, *, least: int = 1) -> int:
+        value = super().natural(key, default, least=least)
+        self.calls[-1] = ["natural", [key, default], {"least": least}]  # in the place of the word that it is
+        return value
+
+    def widths(self, default: tuple[int, ...], example: str) -> tuple[int, ...]:
+        self.calls.append(["widths", [list(default), example], {}])
+        return super().widths(default, example)
+
+    def width(self, default: int, example: str) -> int:
+        value = super().width(default, example)
+        self.calls[-1] = ["width", [default, example], {}]  # in the place of the widths
+        return value
+
+    def layers(self) -> list[int]:
+        self.calls.append(["layers", [], {}])
+        return super().layers()
+
+    def no_words(self) -> None:
+        self.calls.append(["no_words", [], {}])
+        super().no_words()
+
+
+def _reading(family: str) -> list[list[Any]]:
+    """The calls by which a family reads its text."""
+    spec = _Recording(f"{family}:1x4" if family == "mlp" else family)
+    family_named(family)(spec, (3, 32, 32), 10)
+    return spec.calls
 
 
 def _entry(rule: type[Algorithm[Any]]) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from bpfree.algorithms import Algorithm, State
 from bpfree.data import Dataset
-from bpfree.errors import UsageError
+from bpfree.errors import DataError, UsageError
 from bpfree.models import Model, save
 from bpfree.models.model import Answer
 from bpfree.nets import Chain
@@ -19,7 +19,7 @@ from bpfree.records import HistoryEntry
 from bpfree.rulesets import Patience
 from bpfree.train.drawing import as_chart, as_html
 from bpfree.train.evaluation import Evaluation, evaluate
-from bpfree.train.given import check_data, check_fits
+from bpfree.train.given import check_data
 from bpfree.train.health import Health
 
 if TYPE_CHECKING:
@@ -105,19 +105,37 @@ class FitResult:
         Raises:
             UnknownNameError: there is no such split.
             TestSplitError: the test split was asked of data that do not hold it.
-            UsageError: data of other shapes or classes than those of the net.
+            DataError: other data with examples of another shape, or with classes that were not trained.
         """
         data = self.data if data is None else data
         check_data(data)
-        check_fits(self.net, data)
+        if data is not self.data:
+            self._check_alike(data)
         mode = self.net.training
         with products_in(self.model.precision):
             result = evaluate(self.algorithm, self.net, self.state, data, split, self.model.phase, with_loss=True)
         self.net.train(mode)
         return result
 
+    def _check_alike(self, data: Dataset) -> None:
+        ours = self.data
+        if data.in_shape != ours.in_shape:
+            raise DataError(f"{data.name} has examples of shape {data.in_shape}, the net takes {ours.in_shape}; give such ones")
+        if data.n_classes > ours.n_classes:
+            raise DataError(
+                f"{data.name} has {data.n_classes} classes, the net was trained on {ours.n_classes}; leave out those of the "
+                "others, or train a net for all of them"
+            )
+        if data.classes is not None and data.classes != (ours.classes or ())[: data.n_classes]:
+            named = "numbers" if ours.classes is None else ", ".join(map(str, ours.classes))
+            raise DataError(
+                f"{data.name} has the classes {', '.join(map(str, data.classes))}, in training they were {named}; name them alike"
+            )
+
     def save(self, path: str | os.PathLike[str]) -> Path:
         """Write the model as one safetensors file, which :func:`bpfree.models.load` and ``bpfree predict`` read.
+
+        Beside it a model card of facts is written, ``model.md`` for ``model.safetensors``.
 
         A net that :func:`bpfree.nets.build` or :func:`bpfree.nets.mlp` did not make is not described in it: ``load`` must be
         given one of the same architecture.

@@ -113,8 +113,11 @@ def class_goodness(
 
 
 def _labels_at_once(net: Chain, x: Tensor) -> int:
-    """How many labels of all examples go through the net together; all of them where BatchNorm takes its statistics of them."""
-    if x.device.type != "cpu" or net.training:
+    """How many labels of all examples go through the net together.
+
+    All of them where BatchNorm takes its statistics of them, and in an exported graph, which serves any number of examples.
+    """
+    if x.device.type != "cpu" or net.training or torch.compiler.is_exporting():
         return net.n_classes
     a_label = x.shape[0] * max(math.prod(block.out_shape) for block in net) * x.element_size()
     return min(net.n_classes, max(1, ROWS_BYTES // a_label))

@@ -6,7 +6,18 @@ are the European Union's codes for ``GB`` and ``GR``.
 
 from __future__ import annotations
 
-__all__ = ["THREE_LETTERS"]
+import importlib.util
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bpfree.errors import UsageError, unknown_name
+
+__all__ = ["THREE_LETTERS", "carbon_table", "check_country"]
+
+_TABLE = "data/private_infra/global_energy_mix.json"
+"""In CodeCarbon."""
 
 _CODES = """
 AE:ARE AF:AFG AG:ATG AL:ALB AM:ARM AO:AGO AR:ARG AS:ASM AT:AUT AU:AUS AW:ABW AZ:AZE BA:BIH BB:BRB BD:BGD BE:BEL BF:BFA
@@ -26,3 +37,35 @@ VG:VGB VI:VIR VN:VNM VU:VUT WS:WSM YE:YEM ZA:ZAF ZM:ZMB ZW:ZWE
 
 THREE_LETTERS = {pair[:2]: pair[3:] for pair in _CODES.split()} | {"UK": "GBR", "EL": "GRC"}
 """Two letters to three."""
+
+
+def carbon_table() -> dict[str, Any]:
+    """CodeCarbon's table by codes of three letters, read without importing it (seconds); empty where it is not found."""
+    package = importlib.util.find_spec("codecarbon")
+    for folder in (package.submodule_search_locations or ()) if package is not None else ():
+        if (path := Path(folder) / _TABLE).is_file():
+            return json.loads(path.read_text(encoding="utf-8"))
+    return {}
+
+
+def check_country(country: str, table: Mapping[str, Any]) -> str:
+    """The code of three letters of a country.
+
+    Args:
+        country: a code of two or three letters.
+        table: CodeCarbon's.
+
+    Raises:
+        UnknownNameError: a country that the table does not hold; the nearest codes are offered.
+        UsageError: the name of a country, with its code.
+    """
+    # An entry without an intensity would make CodeCarbon compute one, or take the world mean.
+    known = [code for code, entry in table.items() if entry.get("carbon_intensity") is not None]
+    code = country.strip().upper()
+    code = THREE_LETTERS.get(code, code)
+    if code not in known:
+        by_name = {table[entry]["country_name"].casefold(): entry for entry in known}
+        if (named := by_name.get(country.strip().casefold())) is not None:
+            raise UsageError(f"a country is given by its two or three letters: {named} for {country.strip()}")
+        raise unknown_name("country", country, known)
+    return code
