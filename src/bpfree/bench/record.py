@@ -208,7 +208,7 @@ def with_test(record: Record, setting: Setting, model: Model) -> Record:
             recall=[right / n if n else None for n, right in zip(tested.n_by_class, tested.correct_by_class, strict=True)],
             balanced_accuracy=tested.balanced_accuracy,
             majority_share=max(tested.n_by_class) / sum(tested.n_by_class),
-            labels=None if setting.data.classes is None else list(setting.data.classes),
+            labels=setting.data.classes,
         ),
         correct=base64.b64encode(bits.tobytes()).decode("ascii"),
         inference=_inference(record.arm, setting, replace(model, normalisation=None), reasons),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 
 from bpfree import catalogue
 
@@ -12,15 +12,15 @@ Offer = tuple[str, str]
 """A value, and one line of help that some shells show."""
 
 
-def _starting(offers: Mapping[str, str] | Iterable[Offer], incomplete: str) -> Iterator[Offer]:
-    for value, words in offers.items() if isinstance(offers, Mapping) else offers:
+def _starting(offers: Iterable[Offer], incomplete: str) -> Iterator[Offer]:
+    for value, words in offers:
         if value.startswith(incomplete):
             yield value, words
 
 
 def _rules() -> dict[str, str]:
     ours = {name: entry.words for name, entry in catalogue.rules().items()}
-    return ours | {name: point.value for name, point in catalogue.others().items()}
+    return ours | {name: other.distribution for name, other in catalogue.other_rules().items()}
 
 
 def rules(incomplete: str) -> Iterator[Offer]:
@@ -28,7 +28,7 @@ def rules(incomplete: str) -> Iterator[Offer]:
     name, colon, setting = incomplete.rpartition(":")
     entry = catalogue.rules().get(name.partition(":")[0])
     if not colon or entry is None:
-        yield from _starting(_rules(), incomplete)
+        yield from _starting(_rules().items(), incomplete)
         return
     key, equals, _ = setting.partition("=")
     if equals:
@@ -52,12 +52,15 @@ def nets(incomplete: str) -> Iterator[Offer]:
         before = incomplete.rpartition(":")[0]
         yield from _starting(((f"{before}:{option}=", "") for option in catalogue.net_options(family)), incomplete)
     else:
-        yield from _starting(catalogue.nets(), incomplete)
+        others = {name: other.distribution for name, other in catalogue.other_nets().items()}
+        yield from _starting({**catalogue.nets(), **others}.items(), incomplete)
 
 
 def datasets(incomplete: str) -> Iterator[Offer]:
     """Names of data sets."""
-    yield from _starting({name: words for name, words in catalogue.datasets().items() if "." not in name}, incomplete)
+    others = {name: other.distribution for name, other in catalogue.other_datasets().items()}
+    own = {name: words for name, words in catalogue.datasets().items() if "." not in name}
+    yield from _starting({**own, **others}.items(), incomplete)
 
 
 def rulesets(incomplete: str) -> Iterator[Offer]:
@@ -69,12 +72,12 @@ def rulesets(incomplete: str) -> Iterator[Offer]:
 
 def suites(incomplete: str) -> Iterator[Offer]:
     """Names of suites."""
-    yield from _starting({name: suite["title"] for name, suite in catalogue.suites().items()}, incomplete)
+    yield from _starting({name: suite["title"] for name, suite in catalogue.suites().items()}.items(), incomplete)
 
 
 def devices(incomplete: str) -> Iterator[Offer]:
     """The processor and the GPU."""
-    yield from _starting({"cpu": "", "cuda": ""}, incomplete)
+    yield from _starting([("cpu", ""), ("cuda", "")], incomplete)
 
 
 def list_words(incomplete: str) -> Iterator[Offer]:

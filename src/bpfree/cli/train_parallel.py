@@ -9,7 +9,7 @@ from dataclasses import replace
 
 import torch
 
-from bpfree import __version__
+from bpfree._version import __version__
 from bpfree.bench import Arm
 from bpfree.bench.checked import Checked
 from bpfree.bench.preparation import IDLE_S

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from torch import Tensor
@@ -30,6 +30,15 @@ __all__ = ["LayerPasses", "check_layers", "follow"]
 
 COUNTED = 8
 """Examples of the batch on which stages are counted to balance them."""
+
+
+@dataclass(frozen=True)
+class _Order:
+    """What the first rank tells the others to do next; ``phase`` and ``pass_index`` are those of a pass."""
+
+    what: Literal["begin", "pass", "end"]
+    phase: int = 0
+    pass_index: int = 0
 
 
 @dataclass(frozen=True)
@@ -156,7 +165,7 @@ class LayerPasses:
         """
         self._pipeline = _Pipeline(self._ranks, work)
         self._within = True
-        self._ranks.broadcast("begin")
+        self._ranks.broadcast(_Order("begin"))
         self._pipeline.replica.spread_all()
         self._pipeline.plan(0)
         self._within = False
@@ -166,7 +175,7 @@ class LayerPasses:
         del inputs, reader  # those of a phase without frozen blocks, which others have no stages
         assert self._pipeline is not None  # begin comes first
         self._within = True
-        self._ranks.broadcast((phase.index, pass_index))
+        self._ranks.broadcast(_Order("pass", phase.index, pass_index))
         self._pipeline.replica.spread_first()
         result = self._pipeline.one_pass(phase.index, pass_index)
         self._within = False
@@ -175,7 +184,7 @@ class LayerPasses:
     def end(self) -> None:
         """Let the others go. Where a pass was broken off they are not waiting for it, and see that this process ends."""
         if not self._within:
-            self._ranks.broadcast("end")
+            self._ranks.broadcast(_Order("end"))
 
 
 def follow(ranks: Ranks, work: Work) -> None:
@@ -185,15 +194,15 @@ def follow(ranks: Ranks, work: Work) -> None:
         work: as the first rank has it; net and state of the same shapes, whatever their values.
     """
     pipeline: _Pipeline | None = None
-    while (order := ranks.broadcast("")) != "end":
-        if order == "begin":
+    while (order := ranks.broadcast(_Order("end"))).what != "end":
+        if order.what == "begin":
             pipeline = _Pipeline(ranks, work)
             pipeline.replica.spread_all()
             pipeline.plan(0)
         else:
             assert pipeline is not None  # begin comes first
             pipeline.replica.spread_first()
-            pipeline.one_pass(*order)
+            pipeline.one_pass(order.phase, order.pass_index)
 
 
 @contextmanager

@@ -190,7 +190,7 @@ class ByClass(RecordPart):
     recall: list[float | None]
     balanced_accuracy: float
     majority_share: float
-    labels: list[int] | list[str] | None = None
+    labels: tuple[int, ...] | tuple[str, ...] | None = None
 
     @model_serializer(mode="wrap")
     def _without_null_labels(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
