@@ -11,7 +11,7 @@ from bpfree.units import format_percent
 
 __all__ = ["card", "card_path", "write_card"]
 
-_MARK = "<!-- model card, written by bpfree beside the model; it is written anew with it -->"
+_MARK = "<!-- model card, written by bpfree beside the model; it is written again with it -->"
 """First line of every card: another file of that name is left alone."""
 
 
