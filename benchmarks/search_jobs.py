@@ -7,8 +7,9 @@
 
 The search is that of ruleset ``quick`` on the digits (``mlp:2x256``, eight trials for each arm). The further processes are there
 when it begins, since the command starts them while it imports torch itself; with ``--late`` their start is in the time, as on a
-machine that meters energy. All must find the same. Other programs decide the wall time: look at the load. The processor time of the process that
-starts the others is less disturbed; where each process has a core for itself, the ratio of these times is that of the wall times.
+machine that meters energy. All must find the same. Other programs decide the wall time: look at the load. The processor time of
+the process that starts the others is less disturbed; where each process has a core for itself, the ratio of these times is that
+of the wall times.
 """
 
 from __future__ import annotations
@@ -26,7 +27,6 @@ from bpfree.bench.jobs import cores
 from bpfree.bench.preparation import prepare
 from bpfree.cli.setting import torch_device
 from bpfree.early_processes import SEARCH, start_early
-
 
 IMPORT_S = 4.0
 """What a process takes to be ready."""

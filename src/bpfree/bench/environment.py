@@ -39,16 +39,16 @@ CODE = "bpfree code"
 """Key of :func:`code_digest` among the versions."""
 
 COUNTED = (
-    "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "records", "rulesets", "stats", "train",
-    "bits.py", "ends.py", "fields.py", "tensor_files.py", "units.py",
+    "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "parallel", "records", "rulesets", "stats",
+    "train", "bits.py", "countries.py", "ends.py", "fields.py", "tensor_files.py", "units.py",
 )  # fmt: skip
 """Parts of the package whose code can change a recorded number: what is searched and trained, how it is metered and evaluated,
-how long a target took (``stats``), what a joule is in grams (``units.py``), and what a checkpoint gives back."""
+how long a target took (``stats``), what a joule is in grams (``countries.py``), and what a checkpoint gives back."""
 
 NOT_COUNTED = (
-    "analysis", "catalogue", "cli", "published", "report", "sklearn", "testing",
-    "__init__.py", "__main__.py", "_version.py", "comparison.py", "errors.py", "files.py", "functions.py", "text.py",
-    "yaml_files.py",
+    "analysis", "catalogue", "cli", "planning", "published", "report", "sklearn", "testing",
+    "__init__.py", "__main__.py", "_version.py", "comparison.py", "early_processes.py", "errors.py", "extras.py", "files.py",
+    "functions.py", "sources.py", "text.py", "yaml_files.py",
 )  # fmt: skip
 """Parts whose code changes no record: they call the others, show what was recorded, or write files and messages."""
 
