@@ -120,7 +120,9 @@ def test_another_process_makes_the_net_too(bpfree: Command, own: str) -> None:
     """What a process of a search is sent names the function; it imports the module itself."""
     device = torch.device("cpu")
     setting = prepare(rulesets.load("quick"), f"{own}:load", f"{own}:make", device, meter=Meter(device))
-    sent: Setting = pickle.loads(packed(setting))
+    sent: Setting
+    sent, threads = pickle.loads(packed(setting, 3))
+    assert threads == 3
     del sys.modules[own]
     assert [block.out_shape for block in sent.build_net()] == [(8,)]
 
