@@ -24,6 +24,7 @@ from bpfree.cli.options import (
     Estimate,
     Jobs,
     Json,
+    LaunchOptions,
     MaxHours,
     MaxPasses,
     MeterOptions,
@@ -72,6 +73,7 @@ def _root(
 @grouped
 def compare(
     *,
+    context: typer.Context,
     data: DataOptions,
     arms: Arms = None,
     seeds: Seeds = None,
@@ -85,6 +87,7 @@ def compare(
     meter: MeterOptions,
     carbon: CarbonOptions,
     place: DirectoryOptions,
+    launch: LaunchOptions,
     output: OutputOptions,
 ) -> int:
     """Tune every arm under one ruleset, train it on fresh seeds, meter it, write records and a report.
@@ -107,7 +110,13 @@ def compare(
         "split_seeds": split_seeds,
         "control": with_control or None,
     }
-    return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, jobs=jobs, place=place, output=output)
+    request = Request(data, rules, meter, carbon, changes)
+    if launch.launcher is not None:
+        from bpfree.cli.launch.compare import FOLDED, launch_command
+        from bpfree.cli.launch.words import options_given
+
+        return launch_command(request, options_given(context, FOLDED), arms=arms, launch=launch, place=place, output=output)
+    return compare_command(request, arms=arms, jobs=jobs, place=place, output=output)
 
 
 @app.command()
