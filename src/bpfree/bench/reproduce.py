@@ -31,7 +31,8 @@ from bpfree.bench.suites import Row, Section, Suite
 from bpfree.bench.suites.directory import check_place
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
 from bpfree.bench.suites.scale import scaled_data, split_seed
-from bpfree.bench.suites.sizes import KNOWN, Size
+from bpfree.bench.suites.images import images_of
+from bpfree.bench.suites.sizes import FROM_FOLDER, KNOWN, Size
 from bpfree.data import Dataset
 from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError
 from bpfree.files import write_atomic, writing
@@ -79,6 +80,7 @@ class Reproduction:
         data: loaded and scaled, by ruleset's key and data set; filled by :meth:`load`.
         only_arms: what ``--arms`` named; empty for all.
         interrupted: what was left out because memory ran out, with the reason; the same command tries again.
+        folder: of images, for the rows whose data are no name of a loader.
     """
 
     suite: Suite
@@ -88,6 +90,7 @@ class Reproduction:
     only_arms: tuple[str, ...] = ()
     interrupted: list[str] = field(default_factory=list)
     data: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+    folder: Path | None = None
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -137,8 +140,10 @@ class Reproduction:
                 try:
                     split, seed = rules.split_for(name), split_seed(rules)
                     if (name, split, seed) not in whole:
-                        whole[name, split, seed] = datasets.load(
-                            name, data_dir=data_dir, download=download, split=split, split_seed=seed
+                        whole[name, split, seed] = (
+                            images_of(name, self.folder, split, seed)
+                            if name in FROM_FOLDER
+                            else datasets.load(name, data_dir=data_dir, download=download, split=split, split_seed=seed)
                         )
                     part = scaled_data(whole[name, split, seed], rules, self.batch_size(key))
                     self.data[key, name] = part.augmented(rules.augmentation_for(name)).weighted(rules.weighted_by)
