@@ -30,8 +30,8 @@ from bpfree.bench.observer import Observer, SilentObserver
 from bpfree.bench.suites import Row, Section, Suite
 from bpfree.bench.suites.directory import check_place
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
-from bpfree.bench.suites.scale import scaled_data, split_seed
 from bpfree.bench.suites.images import images_of
+from bpfree.bench.suites.scale import scaled_data, split_seed
 from bpfree.bench.suites.sizes import FROM_FOLDER, KNOWN, Size
 from bpfree.data import Dataset
 from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError

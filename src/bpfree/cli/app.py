@@ -236,8 +236,17 @@ def reproduce(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be run, with an estimate of hours and joules.")
     ] = False,
+    flops_per_second: Annotated[
+        float | None,
+        typer.Option(
+            help="With --dry-run: predict hours for a device of this speed (2 FLOPs a multiply-add), bytes and multiply-adds too."
+        ),
+    ] = None,
     jobs: Jobs = None,
     data_dir: DataDir = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dataset", metavar="DIR", help="Folder of images for the rows of imagenet-plan.")
+    ] = None,
     meter: MeterOptions,
     carbon: CarbonOptions,
     place: DirectoryOptions,
@@ -251,13 +260,14 @@ def reproduce(
         from bpfree.cli.suite_list import list_command
 
         return list_command(suite, list_=list_, as_json=output.as_json)
-    from bpfree.cli.reproduce import MachineOptions, dry_run_command, reproduce_command
+    from bpfree.cli.dry_run import dry_run_command
+    from bpfree.cli.reproduce import MachineOptions, reproduce_command
     from bpfree.cli.suites import choose_rows
 
-    chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours)
+    chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours, folder=folder)
     machine = MachineOptions(meter, carbon, data_dir, jobs)
     if dry_run:
-        return dry_run_command(chosen, machine, as_json=output.as_json)
+        return dry_run_command(chosen, machine, flops_per_second=flops_per_second, as_json=output.as_json)
     return reproduce_command(chosen, machine, place=place, output=output)
 
 

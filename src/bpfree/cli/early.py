@@ -39,6 +39,10 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
         parse_target(target)
     if command == "plan":
         _budget(options)
+    if options.get("flops_per_second") is not None:
+        check_limit("flops_per_second", options["flops_per_second"])
+        if not options.get("dry_run"):
+            raise UsageError("--flops-per-second predicts hours and runs nothing; give --dry-run too")
     if options.get("slurm") and options.get("launcher") is None:
         raise UsageError(f"--slurm {options['slurm'][0]} is for jobs of a cluster; give --launcher slurm too")
     if isinstance(rule := options.get("algorithm"), str):

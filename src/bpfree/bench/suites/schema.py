@@ -186,7 +186,12 @@ class Suite(_SuitePart):
 
 def _none(row: Row, why: str) -> Number:
     return Number(
-        table="suite", dataset=row.dataset, net=row.net, algorithm=row.algorithm, second_hand=False, source=f"not published: {why}"
+        table="suite",
+        dataset=row.dataset,
+        net=row.net,
+        algorithm=row.algorithm,
+        second_hand=False,
+        source=f"not published: {why}",
     )
 
 

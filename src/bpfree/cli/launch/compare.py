@@ -31,8 +31,10 @@ from bpfree.text import slug
 __all__ = ["FOLDED", "launch_command"]
 
 FOLDED = frozenset(
-    ["ruleset", "max_passes", "patience", "batch_size", "max_hours", "class_weight", "tier", "precision", "trials", "seeds"]
-    + ["studies", "split_seeds", "with_control", "arms", "launcher", "slurm", "out", "as_json", "quiet"]
+    [
+        *("ruleset", "max_passes", "patience", "batch_size", "max_hours", "class_weight", "tier", "precision", "trials", "seeds"),
+        *("studies", "split_seeds", "with_control", "arms", "launcher", "slurm", "out", "as_json", "quiet"),
+    ]
 )
 """Parameters of ``compare`` that a job gets from the ruleset's file, or in its own words, or not at all."""
 
@@ -59,7 +61,6 @@ def launch_command(
     directory = RunDirectory(place.out or fresh_path(name))
     with directory.opened(rules, environment.facts(torch.device("cpu")), accept_other_code=place.accept_other_code):
         session = start(directory.path, quiet=output.quiet)
-
 
         def say(line: str) -> None:
             directory.log(line)

@@ -38,8 +38,8 @@ def check_launcher(name: str) -> None:
     absent = [program for program in ("sbatch", "srun") if shutil.which(program) is None]
     if name == "slurm" and absent:
         raise UsageError(
-            f"--launcher slurm was asked, and this machine has no {absent[0]}; give the command on a login node of the cluster, or "
-            "try the jobs on this machine with --launcher local"
+            f"--launcher slurm was asked, and this machine has no {absent[0]}; give the command on a login node of the cluster, "
+            "or try the jobs on this machine with --launcher local"
         )
 
 
@@ -68,7 +68,8 @@ def parameters_of(launcher: str, pieces: Sequence[str]) -> dict[str, Any]:
         parameters[name if name in everywhere else f"slurm_{name}"] = value
     if launcher == "slurm" and not {"timeout_min", "slurm_time"} & parameters.keys():
         raise UsageError(
-            "--launcher slurm needs the longest time of a job in minutes, more than the longest run takes: --slurm timeout_min=240"
+            "--launcher slurm needs the longest time of a job in minutes, more than the longest run takes: --slurm "
+            "timeout_min=240"
         )
     return parameters
 
