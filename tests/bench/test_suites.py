@@ -165,7 +165,7 @@ def no_training(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(reproducing, "time_steps", timed)
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", [name for name in NAMES if name != "imagenet-plan"])  # it is predicted, not timed
 def test_every_suite_can_be_planned_without_data(name: str, no_training: None) -> None:
     chosen = choose(suites.load(name))
     chosen.check()

@@ -74,11 +74,11 @@ def test_a_cell_is_its_steps_its_validations_and_its_test() -> None:
 
 
 def test_a_phase_that_learns_from_stored_features_pays_for_them_once() -> None:
-    rules = under("mono-forward:schedule=staged", "mlp:2x7", **{"budget.per": "phase"})
+    rules = under("cascaded-forward:cache_features=true", "mlp:2x7", **{"budget.per": "phase"})
     work = followed(rules.arm, rules.net, SIZE, 10)
-    features = 120 * 192 * 7  # of training and validation, by the first block
-    assert [phase.features.macs for phase in work.phases] == [0, features]
-    longer = under("mono-forward:schedule=staged", "mlp:2x7", **{"max_passes": 8, "budget.per": "phase"})
+    features = 120 * (192 * 7 + 7 * 7)  # of training and validation, by both random blocks
+    assert [phase.features.macs for phase in work.phases] == [features]
+    longer = under("cascaded-forward:cache_features=true", "mlp:2x7", **{"max_passes": 8, "budget.per": "phase"})
     four, eight = (search_and_run_macs(each, SIZE, work) for each in (rules, longer))
     assert four is not None
     assert eight is not None

@@ -37,7 +37,7 @@ from bpfree.data import Dataset
 from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError
 from bpfree.files import write_atomic, writing
 from bpfree.meter import CarbonFactor, Meter
-from bpfree.nets import build
+from bpfree.nets import Chain, build
 from bpfree.published import Number
 from bpfree.rulesets import Ruleset, Split
 
@@ -91,6 +91,7 @@ class Reproduction:
     interrupted: list[str] = field(default_factory=list)
     data: dict[tuple[str, str], Dataset] = field(default_factory=dict)
     folder: Path | None = None
+    _nets: dict[tuple[str, tuple[int, ...], int], Chain] = field(default_factory=dict, repr=False)
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -171,9 +172,16 @@ class Reproduction:
             if size is not None:
                 line.reason = self._refusal(line, size)
 
+    def _net(self, spec: str, size: Size) -> Chain:
+        """The same for every row that trains it; only looked at."""
+        key = (spec, size.in_shape, size.n_classes)
+        if key not in self._nets:
+            self._nets[key] = build(*key)
+        return self._nets[key]
+
     def _refusal(self, line: Line, size: Size) -> str:
         try:
-            net = build(line.row.net, size.in_shape, size.n_classes)
+            net = self._net(line.row.net, size)
             arm = self.arm_rules(line)
             check_supported(arm.ruleset, [arm.arm], net)
             check_net(arm.chosen.build({}), net)
