@@ -131,7 +131,7 @@ def predict(macs: Sequence[int], sent: Sequence[int], ranks: int, steps: int, ma
         "wire_s": max(wire_s, default=0.0),
         "balance": sum(compute_s) / ranks / max(compute_s),
         "speed_up": full * sum(compute_s) / step_s,
-        "backprop_speed_up": micro / (micro + ranks - 1) * sum(compute_s) / max(compute_s),
+        "backprop_speed_up": micro / (micro + ranks - 1) * sum(compute_s) / max([*compute_s, *(2 * each for each in wire_s)]),
     }
 
 
