@@ -105,8 +105,8 @@ def _jobs(root: Path, rules: Ruleset, arms: Sequence[Arm], words: Sequence[str])
     for arm in plain:
         folder = root.absolute() / "jobs" / _folder_name(arm.label)
         control = ["--with-control"] if arm is baseline and len(plain) < len(arms) else []
-        own = [f"--ruleset={file}", f"--arms={arm.label}", f"--out={folder}", "--quiet"]
-        jobs.append(Job(arm.label, folder, ["compare", *words, *control, *own]))
+        ending = [f"--ruleset={file}", f"--arms={arm.label}", f"--out={folder}", "--quiet"]
+        jobs.append(Job(arm.label, folder, ["compare", *words, *control, *ending]))
     return jobs
 
 
