@@ -177,6 +177,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.Monkey
     return folder
 
 
+@pytest.mark.slow
 def test_on_a_cluster_the_arms_are_one_array_and_are_found_again(cluster: Path, bpfree: Command, tmp_path: Path) -> None:
     """Two jobs that import torch: some seconds."""
     words = ("compare", *TINY, "--out", "run", "--launcher", "slurm", "--slurm", "timeout_min=30", "--slurm", "partition=short")

@@ -102,8 +102,8 @@ def test_hours_are_flops_over_speed_or_the_cap_on_a_run() -> None:
     assert (cost.trials, cost.runs, cost.cells) == (8, 3, 11)
     assert cost.macs is not None
     assert cost.hours == pytest.approx(2 * cost.macs / 1e13 / 3600)
-    capped = choose(of_package.load("imagenet-plan"), dataset_names=("imagenet-64",), arms=("spatial-goodness",), max_hours=0.5)
-    assert cells_of(capped, 1e13).hours == pytest.approx(11 * 0.5)
+    capped = choose(of_package.load("imagenet-plan"), dataset_names=("imagenet-64",), arms=("spatial-goodness",), max_hours=0.05)
+    assert cells_of(capped, 1e13).hours == pytest.approx(11 * 0.05)
 
 
 def test_the_speed_of_this_machine_is_that_of_a_step_of_backprop(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -122,9 +122,9 @@ def test_the_plan_for_imagenet_is_printed_without_data(
     plan = json.loads(capsys.readouterr().out)
     (arm,) = plan["arms"]
     assert plan["cells"] == arm["cells"] == 11
-    assert plan["macs"] == arm["macs"] > 1e17
+    assert plan["macs"] == arm["macs"] > 1e16
     assert plan["hours"] == pytest.approx(2 * plan["macs"] / 1e13 / 3600)
-    assert arm["peak_bytes"] > 10**9
+    assert arm["peak_bytes"] > 10**8
     assert "imagenet-64 is a folder of images of 64 x 64" in plan["absent_data"]
     assert plan["not_run"] == []
     assert list(tmp_path.iterdir()) == []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -24,7 +24,6 @@ from bpfree.cli.output import print_json
 from bpfree.cli.report import print_tables
 from bpfree.cli.session import check, start
 from bpfree.cli.setting import Request
-from bpfree.errors import RunInterruptedError
 from bpfree.rulesets import Ruleset, save
 from bpfree.text import slug
 
@@ -70,16 +69,21 @@ def launch_command(
         failed = run_jobs(launch.launcher, parameters, jobs, directory.path, say)
         folders = [job.folder for job in jobs if (job.folder / "records.jsonl").exists()]
         if not folders:
-            raise RunInterruptedError(next(iter(failed.values()), "no job has measured anything"), "jobs")
+            return _fail(failed)
         paths = report.build(folders, directory.path / "report", accept_other_code=place.accept_other_code)
     if output.as_json:
         print_json(report.summarise(folders, accept_other_code=place.accept_other_code))
     elif not output.quiet:
         print_tables(folders, accept_other_code=place.accept_other_code)
         typer.echo(f"report: {paths.page}")
+    return _fail(failed) if failed else 0
+
+
+def _fail(failed: Mapping[str, str]) -> int:
+    """Say why jobs failed; returns the exit code."""
     for arm, why in failed.items():
         print(f"bpfree: {arm}: {why}", file=sys.stderr, flush=True)  # noqa: T201 - an error, as in main
-    return 1 if failed else 0
+    return 1
 
 
 def _checked(request: Request, arms: str | None) -> tuple[Ruleset, Sequence[Arm], str]:
