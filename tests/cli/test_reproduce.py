@@ -148,7 +148,7 @@ def test_a_dry_run_writes_nothing_and_counts_everything(bpfree: Command, tmp_pat
 
 def test_the_suites_and_their_rows_are_listed(bpfree: Command) -> None:
     assert set(json.loads(bpfree("reproduce", "--list", "--json").out)) == {
-        "foton2025", "mf2025", "pepita2022", "spyra2025", "spyra2026",
+        "foton2025", "imagenet-plan", "mf2025", "pepita2022", "spyra2025", "spyra2026",
     }  # fmt: skip
     rows = json.loads(bpfree("reproduce", "foton2025", "--list", "--json").out)["rows"]
     assert len(rows) == 4
@@ -163,6 +163,11 @@ REFUSALS = [
     (("mine.yaml", "--scale", "0"), "scale must lie above 0"),
     (("mine.yaml", "--scale", "2"), "scale must lie above 0"),
     (("mine.yaml", "--seeds", "0"), "--seeds must be at least 1"),
+    (("mine.yaml", "--flops-per-second", "1e12"), "runs nothing; give --dry-run too"),
+    (("mine.yaml", "--dry-run", "--flops-per-second", "0"), "--flops-per-second must be above 0"),
+    (("mine.yaml", "--dataset", "images"), "the rows of mine have data sets of their own"),
+    (("imagenet-plan",), "give --dataset DIR, or --dry-run"),
+    (("imagenet-plan", "--dataset", "absent"), "absent/train holds no folder of a class"),
     (("mine.yaml", "--datasets", "digit"), "did you mean digits"),
     (("mine.yaml", "--arms", "backprp"), "did you mean backprop"),
     (("mine.yaml", "--max-hours", "-1"), "max_hours"),

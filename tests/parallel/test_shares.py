@@ -33,6 +33,11 @@ def test_the_most_loaded_rank_has_as_little_as_possible(costs: list[int], n_rank
     assert max(sum(costs[index] for index in share) for share in shares) == least
 
 
+def test_hundreds_of_stages_are_shared_at_once() -> None:
+    assert shares_of([3] * 2000, 8) == [range(250 * k, 250 * (k + 1)) for k in range(8)]
+    assert shares_of([1] * 512, 512) == [range(k, k + 1) for k in range(512)]
+
+
 def test_no_stage_and_no_rank() -> None:
     assert shares_of([], 2) == [range(0), range(0)]
     with pytest.raises(UsageError, match="at least one rank"):

@@ -30,13 +30,14 @@ from bpfree.bench.observer import Observer, SilentObserver
 from bpfree.bench.suites import Row, Section, Suite
 from bpfree.bench.suites.directory import check_place
 from bpfree.bench.suites.estimate import Estimate, Timing, estimate, time_steps
+from bpfree.bench.suites.images import images_of
 from bpfree.bench.suites.scale import scaled_data, split_seed
-from bpfree.bench.suites.sizes import KNOWN, Size
+from bpfree.bench.suites.sizes import FROM_FOLDER, KNOWN, Size
 from bpfree.data import Dataset
 from bpfree.errors import BpfreeError, DataError, RulesetError, RunDirectoryError, StorageError, UsageError
 from bpfree.files import write_atomic, writing
 from bpfree.meter import CarbonFactor, Meter
-from bpfree.nets import build
+from bpfree.nets import Chain, build
 from bpfree.published import Number
 from bpfree.rulesets import Ruleset, Split
 
@@ -79,6 +80,7 @@ class Reproduction:
         data: loaded and scaled, by ruleset's key and data set; filled by :meth:`load`.
         only_arms: what ``--arms`` named; empty for all.
         interrupted: what was left out because memory ran out, with the reason; the same command tries again.
+        folder: of images, for the rows whose data are no name of a loader.
     """
 
     suite: Suite
@@ -88,6 +90,8 @@ class Reproduction:
     only_arms: tuple[str, ...] = ()
     interrupted: list[str] = field(default_factory=list)
     data: dict[tuple[str, str], Dataset] = field(default_factory=dict)
+    folder: Path | None = None
+    _nets: dict[tuple[str, tuple[int, ...], int], Chain] = field(default_factory=dict, repr=False)
 
     @property
     def stamps(self) -> tuple[str, ...]:
@@ -137,8 +141,10 @@ class Reproduction:
                 try:
                     split, seed = rules.split_for(name), split_seed(rules)
                     if (name, split, seed) not in whole:
-                        whole[name, split, seed] = datasets.load(
-                            name, data_dir=data_dir, download=download, split=split, split_seed=seed
+                        whole[name, split, seed] = (
+                            images_of(name, self.folder, split, seed)
+                            if name in FROM_FOLDER
+                            else datasets.load(name, data_dir=data_dir, download=download, split=split, split_seed=seed)
                         )
                     part = scaled_data(whole[name, split, seed], rules, self.batch_size(key))
                     self.data[key, name] = part.augmented(rules.augmentation_for(name)).weighted(rules.weighted_by)
@@ -166,9 +172,16 @@ class Reproduction:
             if size is not None:
                 line.reason = self._refusal(line, size)
 
+    def _net(self, spec: str, size: Size) -> Chain:
+        """The same for every row that trains it; only looked at."""
+        key = (spec, size.in_shape, size.n_classes)
+        if key not in self._nets:
+            self._nets[key] = build(*key)
+        return self._nets[key]
+
     def _refusal(self, line: Line, size: Size) -> str:
         try:
-            net = build(line.row.net, size.in_shape, size.n_classes)
+            net = self._net(line.row.net, size)
             arm = self.arm_rules(line)
             check_supported(arm.ruleset, [arm.arm], net)
             check_net(arm.chosen.build({}), net)

@@ -24,6 +24,7 @@ from bpfree.cli.options import (
     Estimate,
     Jobs,
     Json,
+    LaunchOptions,
     MaxHours,
     MaxPasses,
     MeterOptions,
@@ -84,6 +85,7 @@ def _start_early(jobs: int | None, meter: MeterOptions, ruleset: str | Path | No
 @grouped
 def compare(
     *,
+    context: typer.Context,
     data: DataOptions,
     arms: Arms = None,
     seeds: Seeds = None,
@@ -97,6 +99,7 @@ def compare(
     meter: MeterOptions,
     carbon: CarbonOptions,
     place: DirectoryOptions,
+    launch: LaunchOptions,
     output: OutputOptions,
 ) -> int:
     """Tune every arm under one ruleset, train it on fresh seeds, meter it, write records and a report.
@@ -120,7 +123,13 @@ def compare(
         "split_seeds": split_seeds,
         "control": with_control or None,
     }
-    return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, jobs=jobs, place=place, output=output)
+    request = Request(data, rules, meter, carbon, changes)
+    if launch.launcher is not None:
+        from bpfree.cli.launch.compare import FOLDED, launch_command
+        from bpfree.cli.launch.words import options_given
+
+        return launch_command(request, options_given(context, FOLDED), arms=arms, launch=launch, place=place, output=output)
+    return compare_command(request, arms=arms, jobs=jobs, place=place, output=output)
 
 
 @app.command()
@@ -241,8 +250,17 @@ def reproduce(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Print what would be run, with an estimate of hours and joules.")
     ] = False,
+    flops_per_second: Annotated[
+        float | None,
+        typer.Option(
+            help="With --dry-run: predict hours for a device of this speed (2 FLOPs a multiply-add), bytes and multiply-adds too."
+        ),
+    ] = None,
     jobs: Jobs = None,
     data_dir: DataDir = None,
+    folder: Annotated[
+        Path | None, typer.Option("--dataset", metavar="DIR", help="Folder of images for the rows of imagenet-plan.")
+    ] = None,
     meter: MeterOptions,
     carbon: CarbonOptions,
     place: DirectoryOptions,
@@ -256,13 +274,14 @@ def reproduce(
         from bpfree.cli.suite_list import list_command
 
         return list_command(suite, list_=list_, as_json=output.as_json)
-    from bpfree.cli.reproduce import MachineOptions, dry_run_command, reproduce_command
+    from bpfree.cli.dry_run import dry_run_command
+    from bpfree.cli.reproduce import MachineOptions, reproduce_command
     from bpfree.cli.suites import choose_rows
 
-    chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours)
+    chosen = choose_rows(suite, scale=scale, datasets=datasets, arms=arms, seeds=seeds, max_hours=max_hours, folder=folder)
     machine = MachineOptions(meter, carbon, data_dir, jobs)
     if dry_run:
-        return dry_run_command(chosen, machine, as_json=output.as_json)
+        return dry_run_command(chosen, machine, flops_per_second=flops_per_second, as_json=output.as_json)
     return reproduce_command(chosen, machine, place=place, output=output)
 
 

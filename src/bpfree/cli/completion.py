@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator
 
 from bpfree import catalogue
 
-__all__ = ["arms", "datasets", "devices", "list_words", "nets", "rules", "rulesets", "suites"]
+__all__ = ["arms", "datasets", "devices", "launchers", "list_words", "nets", "rules", "rulesets", "suites"]
 
 Offer = tuple[str, str]
 """A value, and one line of help that some shells show."""
@@ -78,6 +78,11 @@ def suites(incomplete: str) -> Iterator[Offer]:
 def devices(incomplete: str) -> Iterator[Offer]:
     """The processor and the GPU."""
     yield from _starting([("cpu", ""), ("cuda", "")], incomplete)
+
+
+def launchers(incomplete: str) -> Iterator[Offer]:
+    """A cluster, and two ways to try its jobs here."""
+    yield from _starting([("slurm", "an array of jobs"), ("local", "on this machine"), ("debug", "in this process")], incomplete)
 
 
 def list_words(incomplete: str) -> Iterator[Offer]:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from bpfree import catalogue
+from bpfree.cli.launch.options import check_launcher
 from bpfree.cli.target import is_column, parse_target
 from bpfree.countries import carbon_table, check_country
 from bpfree.errors import DataError, RunDirectoryError, UsageError
@@ -38,6 +39,12 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
         parse_target(target)
     if command == "plan":
         _budget(options)
+    if options.get("flops_per_second") is not None:
+        check_limit("flops_per_second", options["flops_per_second"])
+        if not options.get("dry_run"):
+            raise UsageError("--flops-per-second predicts hours and runs nothing; give --dry-run too")
+    if options.get("slurm") and options.get("launcher") is None:
+        raise UsageError(f"--slurm {options['slurm'][0]} is for jobs of a cluster; give --launcher slurm too")
     if isinstance(rule := options.get("algorithm"), str):
         _rule(rule, options.get("settings") or ())
     if command == "export":
@@ -125,6 +132,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "model": _models,
     "models": _models,
     "data": check_file,
+    "launcher": check_launcher,
 }
 
 _RULES = (

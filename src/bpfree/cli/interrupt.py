@@ -1,4 +1,7 @@
-"""Ctrl-C, SIGTERM (preemption) and SIGHUP (a closed terminal), none of which is lost.
+"""Ctrl-C, SIGTERM and SIGUSR1 or SIGUSR2 (preemption) and SIGHUP (a closed terminal), none of which is lost.
+
+A scheduler tells a job by one of these signals that its time is over (``sbatch --signal=USR1@90``), and some send it to every
+process of the job.
 
 Python raises ``KeyboardInterrupt`` wherever it happens to be; in a destructor or in the callback of a weak reference the
 exception is printed and *ignored*, and the run would not stop. The handler therefore also sets a flag, and the observer of a
@@ -15,7 +18,7 @@ from bpfree.train import Progress
 
 __all__ = ["QuietObserver", "exit_code", "raise_if_asked", "watch_for_interrupts"]
 
-SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 
 _asked: list[int] = []
 """The signals that came."""

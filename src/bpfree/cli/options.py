@@ -31,6 +31,7 @@ __all__ = [
     "FigureDirectory",
     "Jobs",
     "Json",
+    "LaunchOptions",
     "MaxHours",
     "MaxPasses",
     "MeterOptions",
@@ -187,6 +188,24 @@ class DirectoryOptions:
         bool,
         typer.Option("--accept-other-code", help="Resume a directory made by another version of bpfree; the report says so."),
     ] = False
+
+
+@dataclass(frozen=True)
+class LaunchOptions:
+    """Where the jobs of a comparison run; without a launcher it runs in this process."""
+
+    launcher: Annotated[
+        str | None,
+        typer.Option(
+            autocompletion=completion.launchers,
+            metavar="slurm|local|debug",
+            help="Each arm is a job, by submitit: slurm, an array on a cluster; local and debug try it on this machine.",
+        ),
+    ] = None
+    slurm: Annotated[
+        list[str] | None,
+        typer.Option(help="With --launcher: a parameter of submitit, such as --slurm timeout_min=240; may be repeated."),
+    ] = None
 
 
 @dataclass(frozen=True)

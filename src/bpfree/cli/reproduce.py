@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import typer
 from rich.console import Console
@@ -14,19 +13,15 @@ from bpfree.bench import fresh_path
 from bpfree.bench.jobs import check_jobs
 from bpfree.bench.preparation import ready_meter
 from bpfree.bench.reproduce import Reproduction
-from bpfree.bench.suites.estimate import METHOD
-from bpfree.bench.suites.sizes import KNOWN
 from bpfree.cli.options import CarbonOptions, DirectoryOptions, MeterOptions, OutputOptions
 from bpfree.cli.output import print_json, print_table
 from bpfree.cli.resume import command_line, fail_interrupted
 from bpfree.cli.session import start
 from bpfree.cli.setting import torch_device
-from bpfree.errors import DataError
-from bpfree.meter import Meter, carbon_factor
+from bpfree.meter import carbon_factor
 from bpfree.report.published import SuiteFacts, SuiteRow, build_suite, suite_summary, suite_tables
-from bpfree.units import format_energy, format_time
 
-__all__ = ["MachineOptions", "dry_run_command", "reproduce_command"]
+__all__ = ["MachineOptions", "reproduce_command"]
 
 
 @dataclass(frozen=True)
@@ -37,91 +32,6 @@ class MachineOptions:
     carbon: CarbonOptions
     data_dir: Path | None
     jobs: int | None = 1
-
-
-def dry_run_command(chosen: Reproduction, machine: MachineOptions, *, as_json: bool) -> int:
-    """Print the arms that would be run, with their cost; the data need not be here."""
-    device = torch_device(machine.meter.device)
-    check_jobs(machine.jobs, device)
-    absent_data = ""
-    try:
-        chosen.load(machine.data_dir, download=False)
-    except DataError as error:
-        if not all(line.row.dataset in KNOWN for line in chosen.lines):
-            raise
-        absent_data = str(error)
-    chosen.check()
-    estimates = chosen.estimates(device, Meter.detect(device, estimate=machine.meter.estimate_energy))
-    arms = [
-        {
-            "ruleset": key,
-            "dataset": dataset,
-            "net": net,
-            "arm": arm,
-            "search_hours": e.search_s / 3600,
-            "hours": e.hours,
-            "joules": e.joules,
-            "joules_reason": e.joules_reason or None,
-        }
-        for (key, dataset, net, arm), e in estimates.items()
-    ]
-    not_run = [
-        {
-            "ruleset": line.section.ruleset,
-            "dataset": line.row.dataset,
-            "net": line.row.net,
-            "arm": line.row.arm,
-            "reason": line.reason,
-        }
-        for line in chosen.lines
-        if line.reason
-    ]
-    joules, reason = _all_joules(arms)
-    plan: dict[str, Any] = {
-        "suite": chosen.suite.name,
-        "scale": chosen.scale,
-        "stamps": list(chosen.stamps),
-        "method": METHOD,
-        "hours": sum(arm["hours"] for arm in arms),
-        "joules": joules,
-        "joules_reason": reason,
-        "absent_data": absent_data or None,
-        "arms": arms,
-        "not_run": not_run,
-    }
-    if as_json:
-        print_json(plan)
-    else:
-        _print_plan(plan)
-    return 0
-
-
-def _all_joules(arms: list[dict[str, Any]]) -> tuple[float | None, str | None]:
-    """The sum, or None with a reason where it is not known of every arm."""
-    known = [arm["joules"] for arm in arms if arm["joules"] is not None]
-    if known and len(known) == len(arms):
-        return sum(known), None
-    return None, next((arm["joules_reason"] for arm in arms if arm["joules_reason"]), "nothing is to be run")
-
-
-def _print_plan(plan: dict[str, Any]) -> None:
-    rows = [
-        (f"{c['dataset']} {c['net']}\n{c['arm']}", c["ruleset"], _hours(c["hours"]), format_energy(c["joules"]))
-        for c in plan["arms"]
-    ]
-    title = ". ".join((*plan["stamps"], f"{plan['suite']}: what would be run"))
-    print_table(title, ("Arm", "Ruleset", "At most", "Energy"), rows)
-    for line in plan["not_run"]:
-        typer.echo(f"not run: {line['dataset']} {line['net']} {line['arm']}: {line['reason']}")
-    typer.echo(f"all arms: at most {_hours(plan['hours'])}; {plan['method']}.")
-    energy = f"not estimated ({plan['joules_reason']})" if plan["joules"] is None else format_energy(plan["joules"])
-    typer.echo(f"energy: {energy}.")
-    if plan["absent_data"]:
-        typer.echo(f"data: {plan['absent_data']}")
-
-
-def _hours(hours: float) -> str:
-    return format_time(3600 * hours)
 
 
 def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: DirectoryOptions, output: OutputOptions) -> int:

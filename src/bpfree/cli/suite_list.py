@@ -9,7 +9,7 @@ import typer
 from bpfree import catalogue
 from bpfree.cli.output import print_json, print_table
 from bpfree.errors import UsageError
-from bpfree.units import format_percent
+from bpfree.units import MISSING, format_percent
 
 __all__ = ["list_command"]
 
@@ -54,7 +54,10 @@ def _list_rows(name: str, suite: dict[str, Any], as_json: bool) -> int:
 
 
 def _published(row: dict[str, Any]) -> str:
-    number = f"{format_percent(row['published_accuracy'])} %"
-    if row["published_accuracy"] is None:
+    if row["published_accuracy"] is not None:
+        number = f"{format_percent(row['published_accuracy'])} %"
+    elif row["published_difference"] is not None:
         number = f"{100 * row['published_difference']:+.2f} points to backprop"
+    else:
+        number = MISSING
     return number + (", second-hand" if row["second_hand"] else "") + (f"\nnot run: {row['not_run']}" if row["not_run"] else "")

@@ -187,7 +187,11 @@ def live_memory(fn: Callable[[], object], *, labels: Labels | None = None) -> Li
 
 def tensor_bytes(tensors: Iterable[Tensor]) -> int:
     """Bytes of the storages behind ``tensors``, each storage once however many views of it there are."""
-    sizes = {storage.data_ptr() or id(storage): storage.nbytes() for storage in (t.untyped_storage() for t in tensors)}
+    storages = [t.untyped_storage() for t in tensors]
+    sizes = {  # a fake, on the device meta, has no address
+        storage._cdata if storage.device.type == "meta" else storage.data_ptr() or id(storage): storage.nbytes()
+        for storage in storages
+    }
     return sum(sizes.values())
 
 

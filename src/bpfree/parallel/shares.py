@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from typing import Any
 
@@ -54,22 +55,31 @@ def shares_of(costs: Sequence[int], n_ranks: int) -> list[range]:
     sums = [0]
     for cost in costs:
         sums.append(sums[-1] + cost)
-    least: dict[tuple[int, int], tuple[int, int]] = {
-        (n, 0): (0, n)
-    }  # (first stage, ranks left): largest sum, end of the first share
-
-    def best(first: int, left: int) -> tuple[int, int]:
-        if (first, left) not in least:
-            if left == 1:
-                least[first, left] = (sums[n] - sums[first], n)
-            else:
-                ends = range(first + 1, n - left + 2)
-                least[first, left] = min((max(sums[end] - sums[first], best(end, left - 1)[0]), end) for end in ends)
-        return least[first, left]
-
     shares, first = [], 0
     for left in range(used, 0, -1):
-        end = best(first, left)[1] if n else 0
+        end = n if left == 1 else _first_end(sums, first, left)
         shares.append(range(first, end))
         first = end
     return shares + [range(n, n)] * (n_ranks - used)
+
+
+def _first_end(sums: Sequence[int], first: int, left: int) -> int:
+    """Where the first of ``left`` shares of the stages from ``first`` on ends: as early as their least largest sum allows."""
+    n, low = len(sums) - 1, max(sums[k + 1] - sums[k] for k in range(first, len(sums) - 1))
+    high = sums[n] - sums[first]
+    while low < high:  # the least largest sum: whether one is enough is found by filling shares one after another
+        middle = (low + high) // 2
+        low, high = (low, middle) if _filled(sums, first, left, middle) else (middle + 1, high)
+    end = n
+    for _ in range(left - 1):  # the other shares, filled from the last one backwards, leave the first as little as possible
+        end = bisect_left(sums, sums[end] - low)
+    return min(max(end, first + 1), n - left + 1)
+
+
+def _filled(sums: Sequence[int], first: int, left: int, most: int) -> bool:
+    """Whether ``left`` shares of at most ``most`` hold all stages from ``first`` on."""
+    for _ in range(left):
+        first = bisect_right(sums, sums[first] + most) - 1
+        if first == len(sums) - 1:
+            return True
+    return False

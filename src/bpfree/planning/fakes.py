@@ -8,16 +8,22 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch._subclasses.fake_tensor import FakeTensorMode
+from torch._subclasses.fake_tensor import FakeTensor, FakeTensorMode
+from torch.utils._python_dispatch import TorchDispatchMode
 
-from bpfree.algorithms import State
+from bpfree.algorithms import Algorithm, State
 from bpfree.data import Batch
+from bpfree.meter.modes import eager_only
 from bpfree.nets import Chain
 
-__all__ = ["fake_batch", "fake_mode", "fake_twins"]
+__all__ = ["fake_batch", "fake_mode", "fake_state", "fake_twins"]
+
+LARGE = 2**22
+"""Elements from which a tensor of a state is not allocated: 16 MiB of float32."""
 
 
 def fake_mode() -> FakeTensorMode:
@@ -28,7 +34,41 @@ def fake_mode() -> FakeTensorMode:
 def fake_twins(mode: FakeTensorMode, net: Chain, state: State) -> tuple[Chain, State]:
     """Copies of net and state with fakes for all tensors of at least one axis; they share what the originals share."""
     tensors = {id(t): t for module in (net, state) for t in (*module.parameters(), *module.buffers()) if t.dim() > 0}
-    return copy.deepcopy((net, state), {key: mode.from_tensor(tensor) for key, tensor in tensors.items()})
+    twins = {key: t if isinstance(t, FakeTensor) else mode.from_tensor(t) for key, t in tensors.items()}
+    return copy.deepcopy((net, state), twins)
+
+
+class _LargeAreFake(TorchDispatchMode):
+    """What is allocated here is a fake where it is large; all else is computed."""
+
+    def __init__(self, mode: FakeTensorMode) -> None:
+        super().__init__()
+        self._mode = mode
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        kwargs = kwargs or {}
+        if func.overloadpacket in _ALLOCATE and torch.Size(args[0]).numel() >= LARGE:
+            with self._mode:
+                return func(*args, **kwargs)
+        return func(*args, **kwargs)
+
+
+eager_only(_LargeAreFake)
+
+_ALLOCATE = frozenset(
+    getattr(torch.ops.aten, name) for name in ("empty", "empty_strided", "zeros", "ones", "full", "rand", "randn")
+)
+
+
+def fake_state(mode: FakeTensorMode, rule: Algorithm, net: Chain) -> State:
+    """The state of a rule, of which large tensors take no memory: heads on whole maps with a thousand classes are gigabytes.
+
+    Args:
+        mode: of the twins that are made of it.
+        net: real; it is given initial parameters.
+    """
+    with _LargeAreFake(mode):
+        return rule.init(net, torch.Generator().manual_seed(0))
 
 
 def fake_batch(mode: FakeTensorMode, n: int, shape: Sequence[int], dtype: torch.dtype, *, weighted: bool = False) -> Batch:

@@ -87,14 +87,17 @@ class RuleWork:
     scoring_bytes: int
 
 
-def work_of(rule: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> RuleWork:
+def work_of(
+    rule: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int, mode: FakeTensorMode | None = None
+) -> RuleWork:
     """Follow every phase of a rule, and its scoring.
 
     Args:
         net, state: ready for training; they are not changed.
         data: only its shapes and sizes are used.
+        mode: of a state that holds fakes already (:func:`bpfree.planning.fakes.fake_state`).
     """
-    mode = fake_mode()
+    mode = fake_mode() if mode is None else mode
     phases = tuple(_phase_work(mode, rule, net, state, data, batch_size, phase) for phase in rule.phases(net))
     highest = max(phases, key=lambda each: each.gradients_bytes + each.activations_bytes)
     memory = _memory(rule, net, state, highest.gradients_bytes, highest.activations_bytes)

@@ -129,7 +129,10 @@ def _beside(facts: SuiteFacts, row: SuiteRow, of_row: tuple[Table, ArmRow] | Non
     table, measured = of_row
     both = _compared(row.number, table, measured)
     if both is None:
-        nothing = "no run finished" if measured[ACCURACY] is None else "no difference was measured"
+        unpublished = row.number.accuracy is None and row.number.difference is None
+        nothing = "nothing to compare with" if unpublished else "no difference was measured"
+        if measured[ACCURACY] is None:
+            nothing = "no run finished"
         return Beside(row, measured, nothing, nothing)
     replication = stats.compare_published(*both, table.margin)
     if facts.scale != 1.0:

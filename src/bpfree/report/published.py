@@ -106,7 +106,7 @@ def _by_section(rows: Sequence[Beside]) -> list[tuple[str, list[Beside]]]:
 def _published(beside: Beside) -> Display:
     number = beside.row.number
     if number.accuracy is None:
-        return Display(MISSING, "only a difference is published")
+        return Display(MISSING, "nothing is published" if number.difference is None else "only a difference is published")
     half = (number.spread[1] - number.spread[0]) / 2 if number.spread else None
     notes = [*([f"± {100 * half:.2f}"] if half is not None else []), *(["second-hand"] if number.second_hand else [])]
     return Display(format_percent(number.accuracy), ", ".join(notes))

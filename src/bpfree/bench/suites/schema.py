@@ -106,13 +106,17 @@ class Row(_SuitePart):
 
 
 class Section(_SuitePart):
-    """One table of the paper, under one ruleset."""
+    """One table of the paper, under one ruleset.
+
+    ``unpublished`` says why there is no number to compare with: the rows are a plan, and what is measured stands alone.
+    """
 
     title: Word
     ruleset: Word
     published: str = ""
     protocol: str = ""
     note: str = ""
+    unpublished: str = ""
     rows: tuple[Row, ...] = Field(min_length=1)
 
     def number(self, row: Row) -> Number:
@@ -123,6 +127,8 @@ class Section(_SuitePart):
         """
         if isinstance(row.published, Inline):
             return _inline(row, row.published)
+        if self.unpublished:
+            return _none(row, self.unpublished)
         table = row.published or self.published
         return find(table, row.dataset, row.net, row.algorithm, row.variant, self.protocol)
 
@@ -132,7 +138,7 @@ class Section(_SuitePart):
             source(self.published)
         seen: set[tuple[str, str, str]] = set()
         for row in self.rows:
-            if row.published is None and not self.published:
+            if row.published is None and not self.published and not self.unpublished:
                 raise ValueError(f"{' '.join(row.run_key)} has no published number; name a table with published, or write one")
             if row.run_key in seen:
                 raise ValueError(f"{' '.join(row.run_key)} is listed twice in {self.title!r}")
@@ -176,6 +182,17 @@ class Suite(_SuitePart):
     def arms(self) -> tuple[str, ...]:
         """Arms of all rows, in their order."""
         return tuple(dict.fromkeys(row.arm for section in self.sections for row in section.rows))
+
+
+def _none(row: Row, why: str) -> Number:
+    return Number(
+        table="suite",
+        dataset=row.dataset,
+        net=row.net,
+        algorithm=row.algorithm,
+        second_hand=False,
+        source=f"not published: {why}",
+    )
 
 
 def _inline(row: Row, given: Inline) -> Number:

@@ -8,7 +8,7 @@ from bpfree.bench.suites.scale import n_scaled
 from bpfree.data import Dataset
 from bpfree.rulesets import Ruleset, Split
 
-__all__ = ["KNOWN", "Size"]
+__all__ = ["FROM_FOLDER", "KNOWN", "Size"]
 
 
 @dataclass(frozen=True)
@@ -51,5 +51,13 @@ KNOWN = {
     "fashion-mnist": Size((1, 28, 28), 10, 54_000, 6_000, 10_000),
     "cifar10": Size((3, 32, 32), 10, 45_000, 5_000, 10_000),
     "cifar100": Size((3, 32, 32), 100, 45_000, 5_000, 10_000),
+    "imagenet-64": Size((3, 64, 64), 1000, 1_231_167, 50_000, 50_000),
+    "imagenet-224": Size((3, 224, 224), 1000, 1_231_167, 50_000, 50_000),
 }
-"""Under the standard splits; the loaded data set has the last word, and a test holds the two together."""
+"""Under the standard splits; the loaded data set has the last word, and a test holds the two together.
+
+ImageNet (ILSVRC 2012, Russakovsky et al., arXiv 1409.0575, table 2): 50,000 of its 1,281,167 training images validate, and its
+validation images test."""
+
+FROM_FOLDER = ("imagenet-64", "imagenet-224")
+"""Data sets that are no names of a loader: the user's folder of images, in this size, is given by ``--dataset DIR``."""
