@@ -22,6 +22,7 @@ html_theme = "furo"
 html_title = f"bpfree {__version__}"
 html_show_copyright = False
 html_copy_source = False
+smartquotes = False  # it would write an option --seeds with a dash
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 myst_fence_as_directive: list[str] = []

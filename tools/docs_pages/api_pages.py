@@ -77,7 +77,8 @@ def _entry(name: str, thing: Any) -> str:
     if callable(thing) and hasattr(thing, "__code__"):
         return _directive("function", f"{name}{_signature(thing)}", as_markdown(inspect.getdoc(thing) or ""), 8)
     shown = repr(thing)
-    return _directive("data", name, f"`{shown}`" if len(shown) <= 160 and "`" not in shown else f"A {type(thing).__name__}.", 8)
+    is_plain = len(shown) <= 160 and not set("`<") & set(shown)  # no address of an object, which differs between builds
+    return _directive("data", name, f"`{shown}`" if is_plain else f"A {type(thing).__name__}.", 8)
 
 
 def _class_body(thing: type) -> str:
