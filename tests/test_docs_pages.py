@@ -150,15 +150,19 @@ def test_the_site_builds_without_a_warning_and_a_search_finds_every_name(tmp_pat
     assert (done.returncode, done.stderr) == (0, "")
     text = (tmp_path / "searchindex.js").read_text()
     index = json.loads(text[text.index("(") + 1 : text.rindex(")")])
-    stem = SearchEnglish({}).stem
+    english = SearchEnglish({})
 
     def pages(name: str) -> set[str]:
-        """Pages that a search for the words of a name finds, as the script of the site splits them."""
-        found = []
-        for word in re.findall(r"\w+", name.lower()):
-            at = [index[where].get(stem(word), []) for where in ("terms", "titleterms")]
-            found.append({index["docnames"][number] for each in at for number in (each if isinstance(each, list) else [each])})
-        return set.intersection(*found)
+        """Pages that a search for a name finds, as the script of the site searches: by all its words, and by names of objects."""
+        words = [word for word in re.findall(r"\w+", name.lower()) if word not in english.stopwords]
+        by_word = []
+        for word in words:
+            at = [index[where].get(english.stem(word), []) for where in ("terms", "titleterms")]
+            by_word.append({number for each in at for number in (each if isinstance(each, list) else [each])})
+        numbers = set.intersection(*by_word) if by_word else set()
+        for prefix, objects in index["objects"].items():
+            numbers |= {number for number, _, _, _, last in objects if name in f"{prefix}.{last}".lower()}
+        return {index["docnames"][number] for number in numbers}
 
     sought = [(f"generated/rules/{name}", name) for name in catalogue.rules()]
     sought += [(f"generated/commands/{page}", option) for page, option in options()]

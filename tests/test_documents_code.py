@@ -66,11 +66,11 @@ def python_of(page: Path) -> list[str]:
 def commands_of(page: Path) -> Iterator[str]:
     """Commands of code blocks, fenced or indented, and those between back-quotes; lines that go on are joined."""
     text = page.read_text()
-    blocks = re.findall(r"^ *```(?:console)?\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
-    blocks += re.findall(
-        r"^    (?:bpfree|python) .*$", re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE), re.MULTILINE
-    )
-    blocks += [" ".join(inline.split()) for inline in re.findall(r"(?<!`)`((?:bpfree|python benchmarks)[^`]+)`(?!`)", text)]
+    fenced = re.findall(r"^ *```([\w{}-]*)\n(.*?)^ *```", text, re.DOTALL | re.MULTILINE)
+    blocks = [body for language, body in fenced if language in ("", "console")]
+    outside = re.sub(r"^ *```.*?^ *```", "", text, flags=re.DOTALL | re.MULTILINE)
+    blocks += re.findall(r"^    (?:bpfree|python) .*$", outside, re.MULTILINE)
+    blocks += [" ".join(inline.split()) for inline in re.findall(r"(?<!`)`((?:bpfree|python benchmarks)[^`]+)`(?!`)", outside)]
     for block in blocks:
         for line in re.sub(r" *\\\n\s*", " ", block).splitlines():
             command = line.strip().removeprefix("$ ")
