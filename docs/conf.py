@@ -45,7 +45,7 @@ def rest_of_pages(index: str) -> str:
     matched = {page.stem for pattern in re.findall(r"^([\w-]+\*)$", index, re.MULTILINE) for page in DOCS.glob(f"{pattern}.md")}
     others = {page.stem for page in DOCS.glob("*.md")} - named - matched - {"index", "design-notes"}
     left = sorted(others)
-    return "\n".join(["```{toctree}", ":caption: More", ":maxdepth: 1", "", *left, "```"]) if left else ""
+    return "\n".join(["```{toctree}", ":caption: More", ":maxdepth: 1", ":hidden:", "", *left, "```"]) if left else ""
 
 
 def only_matching(index: str) -> str:

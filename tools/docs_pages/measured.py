@@ -12,8 +12,6 @@ from typing import Any
 __all__ = ["RESULTS", "counted_costs", "curves_of", "runs", "summary_of", "table_of_runs"]
 
 RESULTS = Path(__file__).parents[2] / "benchmarks" / "results"
-LONG = 34
-"""Characters of a name in a legend."""
 
 
 @cache
@@ -49,12 +47,7 @@ def curves_of(rule: str) -> tuple[str, dict[str, list[float]]] | None:
     if not mine[best]:
         return None
     beside = {} if rule == "backprop" else {name: each for name, each in places[best].items() if name == "backprop"}
-    series = {_short(name): each for name, each in [*beside.items(), *mine[best].items()]}
-    return f"Validation accuracy in %, {best[0]}, {best[1]}", series
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= LONG else f"{name[: LONG - 1]}…"
+    return f"Validation accuracy in %, {best[0]}, {best[1]}", beside | mine[best]
 
 
 @cache
