@@ -39,8 +39,9 @@ def test_every_package_has_a_layer() -> None:
 @pytest.mark.parametrize("path", DOCUMENTS, ids=lambda path: path.name)
 def test_relative_links_lead_somewhere(path: Path) -> None:
     links = re.findall(r"\]\(([^)#]+)", path.read_text())
-    broken = [link for link in links if "://" not in link and not (path.parent / link).exists()]
-    assert broken == []
+    made = tuple(f"{folder}generated/" for folder in ("", "docs/"))  # pages that are made by make docs: tests/test_docs_pages.py
+    here = [link for link in links if "://" not in link and not link.startswith(made)]
+    assert [link for link in here if not (path.parent / link).exists()] == []
 
 
 def test_commands_of_make_exist() -> None:

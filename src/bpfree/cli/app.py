@@ -413,15 +413,20 @@ def list_(
 
 @app.command()
 def cite(
-    algorithms: Annotated[list[str], typer.Argument(help="Rules to cite.", autocompletion=completion.rules)],
+    what: Annotated[
+        list[str],
+        typer.Argument(help="Rules, or run directories of compare, train and reproduce.", autocompletion=completion.rules),
+    ],
 ) -> int:
-    """BibTeX of the papers that introduced the rules.
+    """BibTeX of the papers that introduced the rules; of a run directory also of its data, its tools and bpfree.
 
     Example: bpfree cite mono-forward forward-forward
-    """
-    from bpfree.cli.show import cite_command
 
-    return cite_command(algorithms)
+    Example: bpfree cite runs/2026-11-21-digits
+    """
+    from bpfree.cli.cite import cite_command
+
+    return cite_command(what)
 
 
 @app.command("new-rule")

@@ -1,19 +1,16 @@
-"""``list`` and ``cite``: commands that show what is available."""
+"""``list``: what is available."""
 
 from __future__ import annotations
 
 import dataclasses
 import inspect
-from collections.abc import Sequence
 from typing import Any
-
-import typer
 
 from bpfree import catalogue
 from bpfree.cli.output import console, print_indented, print_json
-from bpfree.errors import BpfreeError, UsageError, unknown_name
+from bpfree.errors import BpfreeError, unknown_name
 
-__all__ = ["cite_command", "list_command"]
+__all__ = ["list_command"]
 
 KINDS = ("algorithms", "nets", "datasets", "rulesets")
 SYNONYMS = {"rules": "algorithms"}
@@ -84,43 +81,3 @@ def _of_function(extension: catalogue.Extension) -> str:
     except BpfreeError as error:
         return str(error)
     return f"{words} (from {extension.distribution})".lstrip()
-
-
-def _bibtex(name: str) -> Sequence[str]:
-    """Of one rule; of a rule without a paper a comment that says so.
-
-    Raises:
-        UsageError: there is no entry, and its documentation does not say that there is no paper.
-    """
-    if name in catalogue.rules():
-        return _cited(name, catalogue.rules()[name].module, catalogue.rules()[name].bibtex)
-    from bpfree.algorithms import bibtex_of, has_no_paper, rule_class  # deferred: torch
-
-    rule = rule_class(name)
-    if has_no_paper(rule):
-        package = catalogue.other_rules()[name].distribution
-        return [f"% There is no paper of {name}; cite its code: {rule.__module__} of {package}"]
-    return _cited(name, rule.__module__, bibtex_of(rule))
-
-
-def _cited(name: str, module: str, entries: Sequence[str]) -> Sequence[str]:
-    if not entries:
-        raise UsageError(
-            f"{name} has no BibTeX in its docstring ({module}); add it under References, or write: There is no paper."
-        )
-    return entries
-
-
-def cite_command(algorithms: Sequence[str]) -> int:
-    """Print the BibTeX entries of the docstrings, each once.
-
-    Raises:
-        UnknownNameError: there is no such rule.
-        UsageError: a rule's docstring has no entry.
-    """
-    entries: dict[str, None] = {}
-    for name in algorithms:
-        catalogue.check_rule(name)
-        entries |= dict.fromkeys(_bibtex(name))
-    typer.echo("\n\n".join(entries))
-    return 0
