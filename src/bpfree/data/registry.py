@@ -71,6 +71,7 @@ def load(
     split_seed: int = 0,
     split: Split | None = None,
     channels: str = "auto",
+    data_in: str = "auto",
 ) -> Dataset:
     """Load a data set onto the CPU.
 
@@ -84,6 +85,7 @@ def load(
         split_seed: of the splits that are drawn (by default all but MNIST's, and the official test splits).
         split: how it is divided; by default as under ``splits: standard`` of a ruleset.
         channels: of files whose examples have three axes, see :func:`bpfree.data.from_arrays`.
+        data_in: whether examples of .npy files stay in them, see :data:`bpfree.data.storage.DATA_IN`.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -99,10 +101,12 @@ def load(
     if kind == "npz":
         return load_npz(text, split_seed, split, channels)
     if kind == "npy":
-        return load_pair(text, split_seed, split, channels)
+        return load_pair(text, split_seed, split, channels, data_in)
     if kind == "folder":
-        return load_folder(Path(spec), split_seed, split, channels)
+        return load_folder(Path(spec), split_seed, split, channels, data_in)
     check_channels(channels)
+    if data_in == "files":
+        raise UsageError(f"{text} cannot stay in files: only .npy files, folders of images and shards can; leave it out")
     if kind == "table":  # refused: nobody said which column holds the labels
         return from_table(spec, None)
     name, _, options = text.partition(":")
