@@ -14,7 +14,7 @@ from bpfree.bench.preparation import ready_meter
 from bpfree.cli.options import DataOptions, MeterOptions
 from bpfree.cli.output import console, print_json, print_table
 from bpfree.cli.setting import torch_device
-from bpfree.cli.sources import source_of
+from bpfree.cli.sources import reading_of, source_of
 from bpfree.errors import UsageError
 from bpfree.meter.reading import FLAG
 from bpfree.nets import named
@@ -43,7 +43,7 @@ def training_command(
         raise UsageError(f"--batch-size must be at least 1, got {size}")
     where, chosen = torch_device(meter_options.device), parse_arms(arms)
     dataset, channels = data_options.dataset or "digits", data_options.channels
-    source = source_of(dataset, data_options.target_column, data_options.split_column)
+    source = source_of(dataset, data_options.target_column, data_options.split_column, reading_of(data_options))
     loaded = data.load_any(source, data_dir=data_options.data_dir, channels=channels).without_test().to(where)
     loaded.batches("train", size)  # refuses a batch larger than the set
     n_parameters = sum(p.numel() for p in named(spec, loaded.in_shape, loaded.n_classes).parameters())

@@ -97,6 +97,7 @@ class Dataset:
         classes: labels as the user has them, in the order of their numbers; None where they are 0 to n_classes - 1.
         columns: how rows of a table become examples; None where the data were no table.
         class_weight: of the training batches: ``"balanced"``, a number for each class, or None, see :meth:`weighted`.
+        skipped: what was left out of the files as corrupt, one line each.
         part: (rank, world) of a training split that several processes share, see :meth:`shared`.
     """
 
@@ -113,6 +114,7 @@ class Dataset:
     class_weight: ClassWeight = None
     classes: ClassNames | None = None
     columns: Columns | None = None
+    skipped: tuple[str, ...] = ()
     part: tuple[int, int] = (0, 1)
 
     def __repr__(self) -> str:
