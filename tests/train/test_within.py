@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -176,7 +177,7 @@ def test_how_often():
 
 def test_seconds_count_from_the_last_checkpoint(monkeypatch):
     now = [100.0]
-    monkeypatch.setattr("bpfree.train.within.time.monotonic", lambda: now[0])
+    monkeypatch.setattr("bpfree.train.within.time", SimpleNamespace(monotonic=lambda: now[0]))
     written = []
     keeper = Keeper(Every(Path("run"), seconds=10.0), lambda so_far, path: written.append((so_far, path.name)))
     now[0] = 109.9

@@ -9,7 +9,7 @@ import typer
 
 from bpfree import data
 from bpfree.bench import environment, parse_arms
-from bpfree.bench.pass_cost import PassCost, pass_costs
+from bpfree.bench.pass_cost import PassCost, pass_costs, reading_per_s
 from bpfree.bench.preparation import ready_meter
 from bpfree.cli.options import DataOptions, MeterOptions
 from bpfree.cli.output import console, print_json, print_table
@@ -51,10 +51,12 @@ def training_command(
     meter = ready_meter(where, estimate=meter_options.estimate_energy)
     with console(stderr=True, quiet=as_json).status("measuring"):
         rows = pass_costs(chosen, spec, loaded, meter, batch_size=size, min_s=seconds, max_s=max_seconds)
+        read_per_s = reading_per_s(loaded, size)
     if as_json:
-        print_json([dataclasses.asdict(row) for row in rows])
+        print_json([{**dataclasses.asdict(row), "examples_per_s": row.examples_per_s, "read_per_s": read_per_s} for row in rows])
     else:
         _print(rows, f"{loaded.name}, {spec}, batch {size}: one pass")
+        typer.echo(f"data alone: {read_per_s:,.0f} training examples/s, read and normalised, without a step")
     return 0
 
 
@@ -64,8 +66,11 @@ def _print(rows: Sequence[PassCost], title: str) -> None:
         resolved = "-" if row.pass_j is None else ("yes" if row.resolved else "no")
         by = f"{row.method}, {row.scope}" if row.method is not None else "-"
         window = f"{row.n_passes} in {format_time(row.window_s)}"
-        lines.append((row.arm, row.phase, row.kind, format_time(row.pass_s), format_energy(row.pass_j), by, resolved, window))
-    headings = ("arm", "phase", "pass", "time", "energy", "by", "resolved", "passes in the window")
+        per_s = f"{row.examples_per_s:,.0f}"
+        lines.append(
+            (row.arm, row.phase, row.kind, format_time(row.pass_s), per_s, format_energy(row.pass_j), by, resolved, window)
+        )
+    headings = ("arm", "phase", "pass", "time", "examples/s", "energy", "by", "resolved", "passes in the window")
     print_table(title, headings, lines)
     for reason in dict.fromkeys(row.reasons["energy.joules"] for row in rows if row.pass_j is None):
         typer.echo(f"no energy: {reason}")

@@ -10,6 +10,7 @@ import fcntl
 import hashlib
 import json
 import math
+import multiprocessing
 import os
 import shutil
 from collections.abc import Callable, Iterator, Sequence
@@ -190,7 +191,8 @@ def _fill(path: Path, plan: Plan, row_bytes: int) -> dict[int, Damage]:
     starts = np.cumsum([0, *(chunk.n for chunk in plan.chunks)]).tolist()
     path.touch()
     n = starts[-1]
-    workers = 0 if n <= FEW else min(MOST_WORKERS, len(plan.chunks), os.cpu_count() or 1)
+    alone = n <= FEW or multiprocessing.current_process().daemon  # which may have no children
+    workers = 0 if alone else min(MOST_WORKERS, len(plan.chunks), os.cpu_count() or 1)
     filling = _Filling(path, plan, starts, row_bytes)
     damaged: dict[int, Damage] = {}
     for found in torch.utils.data.DataLoader(filling, batch_size=None, num_workers=workers, collate_fn=_as_it_is):
