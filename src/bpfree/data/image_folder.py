@@ -75,7 +75,7 @@ def _files(folder: Path) -> dict[str, list[Path]]:
     classes = sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not classes:
         raise DataError(f"the folder {readable(str(folder))} has no folders of classes; sort the images into one folder a class")
-    found = {}
+    by_class = {}
     for path in classes:
         pictures = sorted(
             Path(entry.path)
@@ -86,8 +86,8 @@ def _files(folder: Path) -> dict[str, list[Path]]:
             raise DataError(
                 f"the class folder {readable(str(path))} has no .jpg, .jpeg or .png file; put images into it, or remove it"
             )
-        found[path.name] = pictures
-    return found
+        by_class[path.name] = pictures
+    return by_class
 
 
 def _unpacked(files: dict[str, list[Path]], shape: tuple[int, ...] | None, channels: int, reading: Reading) -> Unpacked:

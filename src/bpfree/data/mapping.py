@@ -62,7 +62,7 @@ def place_of(array: Array) -> Place | None:
 
 
 def reopened(place: Place) -> Array:
-    """The array at a place, mapped anew.
+    """The array at a place, mapped again.
 
     Raises:
         OSError: the file is gone.

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfree.data.array_kinds import Array
 from bpfree.data.unpack import Damage
 from bpfree.extras import need
 
@@ -93,13 +94,13 @@ class Pictures:
         """How many there are."""
         return len(self.paths)
 
-    def read(self, shape: tuple[int, ...]) -> Iterator[NDArray[np.uint8] | Damage]:
+    def read(self, shape: tuple[int, ...]) -> Iterator[Array | Damage]:
         """Each picture."""
         for path in self.paths:
             yield of_shape(decoded(path, str(path), shape[0], self.size), shape, str(path))
 
 
-def of_shape(value: NDArray[np.generic] | Damage, shape: tuple[int, ...], where: str) -> NDArray[np.generic] | Damage:
+def of_shape(value: Array | Damage, shape: tuple[int, ...], where: str) -> Array | Damage:
     """The example, refused if it has another shape than the first."""
     if isinstance(value, Damage) or value.shape == shape:
         return value

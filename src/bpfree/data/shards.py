@@ -66,7 +66,7 @@ def _paths(pattern: str) -> list[Path]:
 
     try:
         paths = [Path(each) for each in braceexpand.braceexpand(pattern)]
-    except (braceexpand.UnbalancedBracesError, ValueError) as error:
+    except ValueError as error:
         raise DataError(f"{readable(pattern)} is no pattern of shards ({error}); use shards-{{000000..000009}}.tar") from error
     for path in paths:
         if not path.is_file():
@@ -160,11 +160,11 @@ def _where(path: Path, sample: dict[str, Any]) -> str:
 
 def _member(sample: dict[str, Any], where: str) -> str:
     """The ending of the member that is the example."""
-    found = [ending for ending in (*ENDINGS, "npy") if ending in sample]
-    if not found:
+    endings = [ending for ending in (*ENDINGS, "npy") if ending in sample]
+    if not endings:
         held = ", ".join(sorted(key for key in sample if not key.startswith("__"))) or "nothing"
         raise DataError(f"{where} has no example (.jpg, .jpeg, .png or .npy), only: {held}; write one of them")
-    return found[0]
+    return endings[0]
 
 
 def _label(sample: dict[str, Any], where: str) -> int | str:

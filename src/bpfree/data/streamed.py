@@ -119,8 +119,8 @@ class Streamed(Dataset):
 
     def without_test(self) -> Dataset:
         """See :meth:`Dataset.without_test`."""
-        kept = {name: _but_test(getattr(self, name)) for name in ("splits", "rows", "labels")}
-        return dataclasses.replace(self, **kept)
+        views = {name: _but_test(getattr(self, name)) for name in ("splits", "rows", "labels")}
+        return dataclasses.replace(self, **views)
 
     def limited(self, n_train: int) -> Dataset:
         """See :meth:`Dataset.limited`; the examples stay in their files."""

@@ -173,13 +173,13 @@ def _make(folder: Path, plan: Plan, skip: bool) -> None:
         if damaged and (not skip or any(not each.corrupt for each in damaged.values())):
             first = next(each for each in damaged.values() if not (skip and each.corrupt))
             raise DataError(f"{first.why}; {plan.advice}" if first.corrupt else first.why)
-        kept = np.setdiff1d(np.arange(n), list(damaged))
-        if not len(kept):
+        usable = np.setdiff1d(np.arange(n), list(damaged))
+        if not len(usable):
             raise DataError(f"no example can be read, the first since {next(iter(damaged.values())).why}")
-        _close_gaps(part / "x.bin", kept, row_bytes)
-        np.save(part / "y.npy", plan.labels[kept])
+        _close_gaps(part / "x.bin", usable, row_bytes)
+        np.save(part / "y.npy", plan.labels[usable])
         skipped = (*plan.skipped, *(damaged[place].why for place in sorted(damaged)))
-        about = _About(len(kept), plan.shape, plan.dtype, plan.pictures, skipped)
+        about = _About(len(usable), plan.shape, plan.dtype, plan.pictures, skipped)
         (part / "about.json").write_text(json.dumps(asdict(about)), encoding="utf-8")
         part.rename(folder)
     finally:
@@ -195,10 +195,10 @@ def _fill(path: Path, plan: Plan, row_bytes: int) -> dict[int, Damage]:
     workers = 0 if alone else min(MOST_WORKERS, len(plan.chunks), os.cpu_count() or 1)
     filling = _Filling(path, plan, starts, row_bytes)
     damaged: dict[int, Damage] = {}
-    for found in torch.utils.data.DataLoader(filling, batch_size=None, num_workers=workers, collate_fn=_as_it_is):
-        if isinstance(found, str):
-            raise StorageError(found)
-        damaged.update(found)
+    for of_chunk in torch.utils.data.DataLoader(filling, batch_size=None, num_workers=workers, collate_fn=_as_it_is):
+        if isinstance(of_chunk, str):
+            raise StorageError(of_chunk)
+        damaged.update(of_chunk)
     with path.open("r+b") as file:
         file.truncate(n * row_bytes)
     return damaged
@@ -235,17 +235,17 @@ class _Filling(torch.utils.data.Dataset[Any]):
         return damaged
 
 
-def _close_gaps(path: Path, kept: NDArray[np.int64], row_bytes: int) -> None:
-    """Move the examples that are kept together, in their order."""
-    if len(kept) == 0 or kept[-1] == len(kept) - 1:
+def _close_gaps(path: Path, usable: NDArray[np.int64], row_bytes: int) -> None:
+    """Move the examples that are usable together, in their order."""
+    if len(usable) == 0 or usable[-1] == len(usable) - 1:
         with path.open("r+b") as file:
-            file.truncate(len(kept) * row_bytes)
+            file.truncate(len(usable) * row_bytes)
         return
     with path.open("r+b") as file:
-        for place, row in enumerate(kept.tolist()):
+        for place, row in enumerate(usable.tolist()):
             if place != row:
                 _move(file, row * row_bytes, place * row_bytes, row_bytes)
-        file.truncate(len(kept) * row_bytes)
+        file.truncate(len(usable) * row_bytes)
 
 
 def _move(file: BinaryIO, source: int, target: int, n_bytes: int) -> None:
