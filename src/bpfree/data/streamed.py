@@ -37,11 +37,9 @@ SAMPLE = 4096
 
 SAMPLE_BYTES = 64 * 2**20
 
-RELEASED_BYTES = 32 * 2**20
-"""After about so many bytes were read, their pages are given back."""
-
-AROUND_BYTES = 64 * 2**10
-"""What the system maps with one page that is read: so much of the file's cache counts as memory of this process."""
+AT_ONCE = 8
+"""Rows that are read at random before their pages are given back: with one page the system maps those around it, up to 2 MiB
+where its cache has them in one piece, and all of them count as memory of this process."""
 
 
 class Rows:
@@ -55,9 +53,6 @@ class Rows:
 
     def __init__(self, x: Array, rows: Indices | None, standardiser: Standardiser | None) -> None:
         self._x, self._rows, self._standardiser = x, rows, standardiser
-        row_bytes = max(1, x.nbytes // max(1, len(x)))
-        self._touched_bytes = 0
-        self._touch_bytes = row_bytes + AROUND_BYTES
 
     def __len__(self) -> int:
         return len(self._x) if self._rows is None else len(self._rows)
@@ -88,11 +83,15 @@ class Rows:
 
     def take(self, chosen: slice | Indices) -> Array:
         """A copy of some examples of the split, as they would be kept in memory: (n, \\*shape) uint8 or float32."""
-        values = np.array(self._x[self.stored(chosen)], order="C")
-        self._touched_bytes += len(values) * self._touch_bytes
-        if self._touched_bytes > RELEASED_BYTES:
+        at = self.stored(chosen)
+        if isinstance(at, slice):
+            values = np.array(self._x[at], order="C")
             release(self._x)
-            self._touched_bytes = 0
+        else:
+            values = np.empty((len(at), *self._x.shape[1:]), self._x.dtype)
+            for start in range(0, len(at), AT_ONCE):
+                values[start : start + AT_ONCE] = self._x[at[start : start + AT_ONCE]]
+                release(self._x)
         return values if self._standardiser is None else self._standardiser.of(values)
 
     def limited(self, order: Indices) -> Rows:
