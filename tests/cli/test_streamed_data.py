@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import webdataset
 
 from bpfree.records import read_records
 from bpfree.train import within
@@ -18,6 +19,11 @@ Command = Callable[..., Outcome]
 
 Y = np.arange(120) % 3
 TRAIN = ("train", "backprop", "--net", "mlp:1x8", "--max-passes", "2", "--batch-size", "16")
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
 
 
 @pytest.fixture
@@ -65,6 +71,17 @@ def test_a_run_stopped_within_a_pass_goes_on_there(bpfree: Command, pair: str, t
     assert "interrupted and resumed" in record["reasons"]["energy.joules"]
     statuses = [each.status for each in read_records(tmp_path / "B" / "records.jsonl")]
     assert statuses == ["interrupted", "ok"]
+
+
+def test_what_was_skipped_is_counted_in_the_record(bpfree: Command, tmp_path: Path) -> None:
+    with webdataset.TarWriter(str(tmp_path / "a.tar")) as writer:
+        for row in range(60):
+            writer.write({"__key__": f"{row:03}", "npy": np.full(4, float(row)), "cls": row % 3})
+    whole = (tmp_path / "a.tar").read_bytes()
+    (tmp_path / "a.tar").write_bytes(whole[:-12_000])
+    record = run(bpfree, "--dataset", "a.tar", "--skip-corrupt", "--out", "A")
+    assert record["plan"]["skipped"]["examples"] == 1
+    assert record["plan"]["skipped"]["first"][0].startswith("the shard a.tar is damaged after 59 examples")
 
 
 @pytest.mark.parametrize(

@@ -93,6 +93,20 @@ def test_a_damaged_shard_is_named_and_skipped_only_if_asked(tmp_path):
     assert data.data_digest == from_arrays(X[kept], Y[kept]).data_digest
 
 
+@pytest.mark.parametrize(("members", "complete"), [(8, 4), (7, 3)])
+def test_a_shard_cut_off_between_two_members(tmp_path, members, complete):
+    """Of four whole examples with nothing after them, or of three and the example of a fourth without its label."""
+    spec = write_shards(tmp_path, X, Y)
+    path = tmp_path / "s-000001.tar"
+    path.write_bytes(path.read_bytes()[: 1024 * members])
+    with pytest.warns(SkippedWarning, match=rf"damaged after {complete} examples \(it has no end: it is cut off\)"):
+        data = load(spec, skip_corrupt=True)
+    kept = [*range(10 + complete), *range(20, 30)]
+    assert data.data_digest == from_arrays(X[kept], Y[kept]).data_digest
+    with pytest.raises(DataError, match="it has no end"):
+        load(spec)
+
+
 def no_archive(folder):
     (folder / "a.tar").write_bytes(b"no archive" * 100)
     return f"{folder}/a.tar"

@@ -131,18 +131,39 @@ def _look(path: Path) -> _Seen:
         DataError: an example without a label, or a label without an example.
     """
     seen = _Seen()
+    incomplete: DataError | None = None  # of the example before
+    reason = "" if _has_end(path) else "it has no end: it is cut off"
     try:
         for sample in _samples(path):
+            if incomplete is not None:
+                raise incomplete
             where = _where(path, sample)
-            _member(sample, where)
-            seen.labels.append(_label(sample, where))
+            try:
+                _member(sample, where)
+                seen.labels.append(_label(sample, where))
+            except DataError as error:
+                incomplete = error
+                continue
             seen.first = seen.first or sample
     except _BROKEN as error:
         if isinstance(error, DataError):
             raise
         reason = (str(error.args[0] if error.args else error).splitlines() or [type(error).__name__])[0].partition(" @ ")[0]
+    if incomplete is not None and not reason:
+        raise incomplete
+    if reason:
         seen.damage = f"the shard {readable(str(path))} is damaged after {len(seen.labels)} examples ({reason})"
     return seen
+
+
+def _has_end(path: Path) -> bool:
+    """Whether an archive ends with a block of zeros; where one is cut off between two members, nothing else tells."""
+    size = path.stat().st_size
+    if size < tarfile.BLOCKSIZE or size % tarfile.BLOCKSIZE:
+        return False
+    with path.open("rb") as file:
+        file.seek(size - tarfile.BLOCKSIZE)
+        return not any(file.read())
 
 
 def _samples(path: Path) -> Iterator[dict[str, Any]]:
