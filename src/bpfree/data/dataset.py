@@ -321,8 +321,7 @@ class Dataset:
         work = torch.float64 if self.dtype == torch.float64 else torch.float32
         weights = weights_of(self.class_weight, labels, self.n_classes, work) if split == "train" else None
         weights = None if weights is None else weights.to(self.device)
-        batch_bytes = size * math.prod(self.in_shape) * work.itemsize
-        groups = grouped(len(starts), begin, batches_ahead(self.device, batch_bytes))
+        groups = grouped(len(starts), begin, batches_ahead(self.device, size * math.prod(self.in_shape) * work.itemsize))
         places = [slice(starts[first], min(starts[last - 1] + size, n)) for first, last in groups]
         for (first, last), (x, y) in zip(groups, self._read(split, order, places), strict=True):
             if split == "train":
