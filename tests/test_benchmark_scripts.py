@@ -83,3 +83,14 @@ def test_steps_of_two_checkouts_are_timed_in_turns(monkeypatch: pytest.MonkeyPat
         [arm, place] for arm in ("torch", "backprop") for place in ("before", "after")
     ]
     assert all(line.endswith("1.00 of torch's") for line in lines[:2])
+
+
+@pytest.mark.slow  # three processes import torch
+def test_streaming_is_compared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    arguments = ["--gigabytes", "0.01", "--seconds", "0.2", "--rounds", "1", "--net", "mlp:1x8", "--folder", str(tmp_path)]
+    monkeypatch.setattr("sys.argv", ["streaming.py", *arguments])
+    assert script("streaming", monkeypatch).main() == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0] == "203 examples, 0.01 GB; mlp:1x8, batch 64, 1 thread"
+    assert [line.split("|")[1].strip() for line in lines[2:]] == ["examples in", "---", "memory", "npy", "shards"]
+    assert list(tmp_path.iterdir()) == []

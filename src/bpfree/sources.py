@@ -8,25 +8,34 @@ from typing import Literal
 
 from bpfree.errors import DataError, UsageError, unknown_name
 
-__all__ = ["SUFFIXES", "TABLES", "check_file", "check_spec", "file_kind"]
+__all__ = ["IMAGES", "SHARDS", "SUFFIXES", "TABLES", "check_file", "check_spec", "file_kind"]
 
 TABLES = (".csv", ".parquet")
 """Endings of tables, which pandas reads."""
 
-SUFFIXES = (".npz", ".npy", *TABLES)
-"""Endings of the user's own files; the name of their data set has one of them."""
+SHARDS = ".tar"
+"""Ending of shards of webdataset."""
+
+IMAGES = ".images"
+"""With which the name of a data set ends that is a folder of images."""
+
+SUFFIXES = (".npz", ".npy", *TABLES, SHARDS, IMAGES)
+"""Endings of the names of data sets that are the user's own files."""
 
 _UNREADABLE = (".pt", ".mat", ".h5", ".tsv", ".xlsx", ".pkl")
 
-_READS = "bpfree reads .npz, .csv and .parquet files and pairs of .npy; np.savez('data.npz', x=x, y=y) writes one"
+_READS = (
+    "bpfree reads .npz, .csv and .parquet files, pairs of .npy, folders of images and .tar shards; "
+    "np.savez('data.npz', x=x, y=y) writes one"
+)
 
 _PAIR = "give a pair, --dataset x.npy,y.npy, or a folder that holds x.npy and y.npy"
 
-Kind = Literal["npz", "npy", "table", "folder"]
+Kind = Literal["npz", "npy", "table", "shards", "folder"]
 
 
 def file_kind(spec: str | Path, names: Sequence[str] = ()) -> Kind | None:
-    """Of files: ``"npz"``, ``"npy"`` (one, or several with commas between), ``"table"``, ``"folder"``; None for anything else.
+    """Of files: ``"npz"``, ``"npy"`` or ``"shards"`` (one, or several with commas between), ``"table"``, ``"folder"``; else None.
 
     Args:
         names: registered data sets; a text that is one of them names no folder.
@@ -38,6 +47,8 @@ def file_kind(spec: str | Path, names: Sequence[str] = ()) -> Kind | None:
         return "table"
     if text.endswith(".npy"):
         return "npy"
+    if text.endswith(SHARDS):
+        return "shards"
     if text and (isinstance(spec, Path) or spec not in names) and Path(spec).is_dir():
         return "folder"
     return None

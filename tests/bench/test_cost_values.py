@@ -221,6 +221,8 @@ def test_passes_are_measured_by_kind_and_phase(monkeypatch: pytest.MonkeyPatch) 
     assert len({row.phase for row in made}) == 2
     assert made[1] == PassCost(
         "mono-forward:schedule=staged", "mlp:6-4-4", made[0].phase, "evaluation", 1.0, None, 4, 20.0, False, "m2", "s2",
-        {"energy.joules": "r2"},
+        {"energy.joules": "r2"}, SMALL.n("validation"),
     )  # fmt: skip
+    assert made[1].examples_per_s == SMALL.n("validation")  # in one second
+    assert made[2].examples_per_s == SMALL.n("train") / 1.5
     assert (made[0].pass_j, made[0].resolved) == (3.0, True)

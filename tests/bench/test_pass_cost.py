@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections.abc import Callable
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -11,7 +13,7 @@ import torch
 from bpfree import data
 from bpfree.algorithms import Algorithm, MonoForward
 from bpfree.bench import parse_arms
-from bpfree.bench.pass_cost import pass_costs
+from bpfree.bench.pass_cost import pass_costs, reading_per_s
 from bpfree.cli import run
 from bpfree.meter import Meter, ReplaySource
 
@@ -64,6 +66,17 @@ def test_windows_are_repeated_until_the_counter_resolves_them(clock: Clock, peri
         assert row.resolved
         assert row.window_s >= max(0.3, 20 * period_s)
         assert row.n_passes > 1
+
+
+def test_reading_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each look at the clock is a second: the first batch comes after one, the pass of several batches after more."""
+    now = itertools.count(0.0)
+    monkeypatch.setattr("bpfree.bench.pass_cost.time", SimpleNamespace(perf_counter=lambda: next(now)))
+    n = DIGITS.n("train")
+    assert reading_per_s(DIGITS, 128, least_s=1.0) == 128 / 2.0
+    assert reading_per_s(DIGITS, 128, least_s=2.0) == 256 / 3.0
+    n_batches = DIGITS.n_batches("train", 128)
+    assert reading_per_s(DIGITS, 128, least_s=1e9) == n / (n_batches + 1.0)
 
 
 def test_a_window_that_may_not_last_long_enough_says_that_it_is_not_resolved(clock: Clock) -> None:

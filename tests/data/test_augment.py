@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from bpfree.data import Dataset
 from bpfree.data.augment import augment
-from bpfree.data.dataset import _batches_ahead
+from bpfree.data.order import batches_ahead
 from bpfree.errors import UnknownNameError, UsageError
 from bpfree.numerics.streams import stream_key
 
@@ -113,7 +113,7 @@ def test_batches_made_ahead_are_those_made_one_by_one(
     for size in (n // 7, n // 4 if n % 4 == 0 else n // 5, n):
         singly = list(images.augmented(augmentation).batches("train", size, seed=3, pass_index=1, shuffle=shuffle))
         with monkeypatch.context() as patch:
-            patch.setattr("bpfree.data.dataset._batches_ahead", lambda *_: n_ahead)
+            patch.setattr("bpfree.data.dataset.batches_ahead", lambda *_: n_ahead)
             together = list(images.augmented(augmentation).batches("train", size, seed=3, pass_index=1, shuffle=shuffle))
         assert len(together) == len(singly)
         for one, other in zip(singly, together, strict=True):
@@ -126,6 +126,6 @@ def test_batches_made_ahead_are_those_made_one_by_one(
 def test_how_many_batches_are_made_ahead():
     """16 MiB of 128 CIFAR images: ten batches; one where a batch is larger, and on a processor."""
     of_cifar = 128 * 3072 * 4
-    assert _batches_ahead(torch.device("cuda"), of_cifar) == 10
-    assert _batches_ahead(torch.device("cuda"), 100 * of_cifar) == 1
-    assert _batches_ahead(torch.device("cpu"), of_cifar) == 1
+    assert batches_ahead(torch.device("cuda"), of_cifar) == 10
+    assert batches_ahead(torch.device("cuda"), 100 * of_cifar) == 1
+    assert batches_ahead(torch.device("cpu"), of_cifar) == 1

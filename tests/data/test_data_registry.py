@@ -29,7 +29,8 @@ def test_nothing_near():
 @pytest.mark.parametrize("spec", ["table.tsv", Path("table.xlsx"), Path("digits"), "m.PT"])
 def test_files_of_another_kind(spec):
     with pytest.raises(
-        UsageError, match=r"cannot read .*: bpfree reads .npz, .csv and .parquet files and pairs of .npy; np.savez"
+        UsageError,
+        match=r"cannot read .*: bpfree reads .npz, .csv and .parquet files, pairs of .npy, folders of images and .tar shards; np",
     ):
         load(spec)
 

@@ -185,7 +185,7 @@ def test_a_file_of_something_else_is_refused(data, tmp_path: Path) -> None:
 def test_a_file_of_a_newer_bpfree_is_refused(data, tmp_path: Path) -> None:
     path = tmp_path / "c.safetensors"
     save_file({"a": torch.zeros(1)}, path, metadata={"bpfree": json.dumps({"format": 99})})
-    with pytest.raises(DataError, match="has format 99, this bpfree reads format 3; update"):
+    with pytest.raises(DataError, match="has format 99, this bpfree reads format 4; update"):
         train(MonoForward(), new_net(data), data, path)
 
 

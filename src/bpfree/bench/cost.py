@@ -169,7 +169,7 @@ def step_cost(algorithm: Algorithm, net: Chain, state: State, data: Dataset, bat
 def _evaluation_bytes(algorithm: Algorithm, net: Chain, state: State, data: Dataset) -> int:
     """Most bytes that scoring one batch of the validation split adds."""
     twin, twin_state = twins(net, state)
-    whole = data.without_test()
+    whole = data.stored().without_test()
     few = {name: Examples(e.x[:EVALUATION_BATCH], e.y[:EVALUATION_BATCH]) for name, e in whole.splits.items()}
     small = dataclasses.replace(whole, splits=few)
     phase = algorithm.phases(net)[-1]
@@ -202,8 +202,9 @@ def _read_by_phases(algorithm: Algorithm, net: Chain, data: Dataset, batch: Batc
 
 def _cached(algorithm: Algorithm, net: Chain, data: Dataset, batch_size: int) -> dict[int, tuple[Batch, Phase]]:
     """What the phases read that read something computed once (see ``Phase.frozen``): a batch of it, by index of the phase."""
-    few = {name: Examples(e.x[:batch_size], e.y[:batch_size]) for name, e in data.without_test().splits.items()}
-    small = dataclasses.replace(data, splits=few)
+    stored = data.stored().without_test()
+    few = {name: Examples(e.x[:batch_size], e.y[:batch_size]) for name, e in stored.splits.items()}
+    small = dataclasses.replace(stored, splits=few)
     cached = {}
     for phase in algorithm.phases(net):
         inputs, reader = read_by(net, small, phase)

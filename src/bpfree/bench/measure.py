@@ -43,6 +43,7 @@ def measure(
     *,
     on_pass: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
+    checkpoint_every: int | str | None = None,
     on_trained: Callable[[Model], None] = lambda _: None,
     on_trace: Callable[[Record, Trace], None] = lambda _, __: None,
 ) -> Record:
@@ -52,6 +53,7 @@ def measure(
         tuning: what finding the values cost, None where they were given.
         checkpoint: for a single long run: written after each pass and resumed from. A comparison has none: a run that was
             killed starts again, since the energies of two sittings are never added.
+        checkpoint_every: within passes too, see :func:`bpfree.training`.
         on_trained: is given the trained model, if the run ends well; outside the window.
         on_trace: is given what the device did during the window, where anything was sampled, however the run ended.
 
@@ -63,7 +65,16 @@ def measure(
         UsageError, DataError: the checkpoint belongs to another run, or is damaged. Nothing has been run.
     """
     try:
-        record, model, trace = run_once(setting, arm, values, seed, on_pass=on_pass, checkpoint=checkpoint, on_trace=on_trace)
+        record, model, trace = run_once(
+            setting,
+            arm,
+            values,
+            seed,
+            on_pass=on_pass,
+            checkpoint=checkpoint,
+            checkpoint_every=checkpoint_every,
+            on_trace=on_trace,
+        )
     except RunFailed as failure:
         raise RunFailed(with_tuning(failure.record, tuning)) from failure.__cause__
     record = with_tuning(record, tuning)
@@ -91,6 +102,7 @@ def run_once(
     study: int | None = None,
     on_pass: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
+    checkpoint_every: int | str | None = None,
     on_trace: Callable[[Record, Trace], None] = lambda _, __: None,
 ) -> tuple[Record, Model | None, Trace | None]:
     """Train once within one window; the test split is not read.
@@ -128,7 +140,7 @@ def run_once(
     cost, compile_s, early = _before_window(setting, arm, algorithm, net, state, blind, rules)
     history = past(checkpoint) if checkpoint else []
     steps, examples, stops = counted(checkpoint) if checkpoint else (None, None, [])
-    sittings = 2 if history else 1
+    resumed = checkpoint is not None and checkpoint.exists()  # perhaps within its first pass
     problem: BaseException | None = None
     reset_device_peak(setting.device)
     window: Window | None = None
@@ -152,6 +164,7 @@ def run_once(
                 checkpoint=checkpoint,
                 identity=identity,
                 passes=setting.together.passes if setting.together else None,
+                checkpoint_every=checkpoint_every,
             ):
                 history.append(progress.entry)
                 steps, examples, stops = progress.steps, progress.examples, list(progress.stops)
@@ -167,7 +180,7 @@ def run_once(
     reading = window.reading
     assert reading is not None
     reading.reasons.update({f"timeline.{name}": why for name, why in window.trace.reasons().items()})
-    if sittings > 1:
+    if resumed:
         reading = _of_two_sittings(reading, history)
     ended = Ended(
         setting,
@@ -223,7 +236,7 @@ def _of_two_sittings(reading: Reading, history: list[HistoryEntry]) -> Reading:
     sources = dict.fromkeys(reading.sources)
     return dataclasses.replace(
         reading,
-        time_s=history[-1].time_s,
+        time_s=history[-1].time_s if history else reading.time_s,
         joules=None,
         net_joules=None,
         sources=sources,

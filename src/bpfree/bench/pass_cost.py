@@ -7,8 +7,11 @@ evaluation passes. A single pass is often far below that, and is never reported 
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+
+import torch
 
 from bpfree.algorithms import Algorithm, Phase, State, check_net, step
 from bpfree.bench.arm import Arm
@@ -17,7 +20,7 @@ from bpfree.meter import Meter, Repeated, measure_repeated
 from bpfree.nets import Chain, named
 from bpfree.train import evaluate, initialise, read_by
 
-__all__ = ["PassCost", "pass_costs", "training_pass"]
+__all__ = ["PassCost", "pass_costs", "reading_per_s", "training_pass"]
 
 
 @dataclass(frozen=True)
@@ -31,6 +34,7 @@ class PassCost:
         resolved: whether a counter was given its 20 periods; false where there is none.
         method, scope: of the joules, as in a record.
         reasons: why a quantity is ``None``, and flags, as in a record's energy.
+        examples: of a pass.
     """
 
     arm: str
@@ -45,6 +49,12 @@ class PassCost:
     method: str | None
     scope: str | None
     reasons: dict[str, str] = field(default_factory=dict)
+    examples: int = 0
+
+    @property
+    def examples_per_s(self) -> float:
+        """Of the pass, its batches read and its steps made."""
+        return self.examples / self.pass_s
 
 
 def pass_costs(
@@ -78,7 +88,8 @@ def pass_costs(
             read, reader = read_by(net, data.without_test(), phase)
             train = training_pass(rule, net, state, read, reader, batch_size)
             for kind, call in (("training", train), ("evaluation", _evaluation_pass(rule, net, state, read, reader))):
-                rows.append(_row(arm, spec, phase, kind, measure_repeated(meter, call, min_s=min_s, max_s=max_s)))
+                n = data.n("train" if kind == "training" else "validation")
+                rows.append(_row(arm, spec, phase, kind, n, measure_repeated(meter, call, min_s=min_s, max_s=max_s)))
                 on_row(rows[-1])
     return rows
 
@@ -105,7 +116,25 @@ def _evaluation_pass(rule: Algorithm, net: Chain, state: State, data: Dataset, p
     return lambda: evaluate(rule, net, state, data, "validation", phase)
 
 
-def _row(arm: Arm, spec: str, phase: Phase, kind: str, repeated: Repeated) -> PassCost:
+def reading_per_s(data: Dataset, batch_size: int, *, least_s: float = 0.5) -> float:
+    """Examples per second of the training batches alone: drawn, read, normalised and augmented, without a step.
+
+    Where that is not far above :attr:`PassCost.examples_per_s`, training waits for its data.
+
+    Args:
+        least_s: of reading, at most one pass (s).
+    """
+    n, begin_s = 0, time.perf_counter()
+    for batch in data.batches("train", batch_size):
+        n += len(batch.y)
+        if time.perf_counter() - begin_s >= least_s:
+            break
+    if data.device.type == "cuda":
+        torch.cuda.synchronize(data.device)
+    return n / (time.perf_counter() - begin_s)
+
+
+def _row(arm: Arm, spec: str, phase: Phase, kind: str, examples: int, repeated: Repeated) -> PassCost:
     reading = repeated.reading
     return PassCost(
         arm.label,
@@ -120,4 +149,5 @@ def _row(arm: Arm, spec: str, phase: Phase, kind: str, repeated: Repeated) -> Pa
         reading.method,
         reading.scope,
         dict(reading.reasons),
+        examples,
     )

@@ -80,6 +80,8 @@ def prepare(
         "device": str(device),
         "tier": rules.plan.tier,
     }
+    if loaded.skipped:
+        about["skipped"] = {"examples": len(loaded.skipped), "first": list(loaded.skipped[:10])}
     facts = environment.facts(device)
     return Setting(rules, loaded, net, device, meter, factor, {**(plan or {}), **about}, facts, split_seed=first)
 
@@ -130,6 +132,7 @@ def _split(rules: Ruleset, dataset: data.Source) -> Split:
     """How the data are divided, if they are not yet."""
     if isinstance(dataset, data.Dataset | data.Table) or data.function_of(dataset) is not None:
         return rules.split_for(ARRAYS)
+    dataset = dataset.spec if isinstance(dataset, data.Files) else dataset
     assert isinstance(dataset, str | Path)
     if file_kind(dataset, data.names()) is not None:
         return rules.split_for(ARRAYS)

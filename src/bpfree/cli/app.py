@@ -17,6 +17,7 @@ from bpfree.cli.options import (
     BatchSize,
     CarbonOptions,
     Channels,
+    CheckpointEvery,
     DataDir,
     DataOptions,
     Device,
@@ -183,6 +184,7 @@ def train(
     parallel: Annotated[
         str | None, typer.Option(metavar="layers", help="Under torchrun: each rank trains some of the blocks.")
     ] = None,
+    checkpoint_every: CheckpointEvery = None,
     column: ShortTarget = None,
     rules: RuleOptions,
     meter: MeterOptions,
@@ -190,7 +192,7 @@ def train(
     place: DirectoryOptions,
     output: OutputOptions,
 ) -> int:
-    """One metered run with given hyper-parameters, resumable after each pass.
+    """One metered run with given hyper-parameters, resumable after each pass, and within one by --checkpoint-every.
 
     Example: bpfree train mono-forward --dataset mnist --net mlp:2x1000 --max-passes 30 --set lr=5e-4
     """
@@ -199,7 +201,14 @@ def train(
 
     request = Request(data.with_target(column), rules, meter, carbon)
     return train_command(
-        request, algorithm=algorithm, settings=settings or [], seed=seed, place=place, output=output, parallel=parallel
+        request,
+        algorithm=algorithm,
+        settings=settings or [],
+        seed=seed,
+        place=place,
+        output=output,
+        parallel=parallel,
+        checkpoint_every=checkpoint_every,
     )
 
 

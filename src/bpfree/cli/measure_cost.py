@@ -14,7 +14,7 @@ from bpfree.bench import parse_arms
 from bpfree.bench.cost_table import CostRow, cost_rows, main_arms, ratios
 from bpfree.cli.options import CountOptions
 from bpfree.cli.output import console, print_json, print_table
-from bpfree.cli.sources import source_of
+from bpfree.cli.sources import reading_of, source_of
 from bpfree.errors import UsageError
 from bpfree.files import write_atomic
 from bpfree.meter import device_peak, resident_peak_bytes
@@ -39,7 +39,7 @@ def count(options: CountOptions, *, quiet: bool) -> list[CostRow]:
     if batch_size < 1:
         raise UsageError(f"--batch-size must be at least 1, got {batch_size}")
     chosen = parse_arms(options.arms if options.arms is not None else ",".join(main_arms()))
-    source = source_of(options.dataset or DATASET, options.target_column, options.split_column)
+    source = source_of(options.dataset or DATASET, options.target_column, options.split_column, reading_of(options))
     loaded = data.load_any(source, data_dir=options.data_dir, channels=options.channels).without_test()
     loaded.batches("train", batch_size)  # refuses a batch larger than the set
     with console(stderr=True, quiet=quiet).status("") as status:

@@ -9,12 +9,12 @@ import typer
 
 from bpfree import data
 from bpfree.bench import environment, parse_arms
-from bpfree.bench.pass_cost import PassCost, pass_costs
+from bpfree.bench.pass_cost import PassCost, pass_costs, reading_per_s
 from bpfree.bench.preparation import ready_meter
 from bpfree.cli.options import DataOptions, MeterOptions
 from bpfree.cli.output import console, print_json, print_table
 from bpfree.cli.setting import torch_device
-from bpfree.cli.sources import source_of
+from bpfree.cli.sources import reading_of, source_of
 from bpfree.errors import UsageError
 from bpfree.meter.reading import FLAG
 from bpfree.nets import named
@@ -43,7 +43,7 @@ def training_command(
         raise UsageError(f"--batch-size must be at least 1, got {size}")
     where, chosen = torch_device(meter_options.device), parse_arms(arms)
     dataset, channels = data_options.dataset or "digits", data_options.channels
-    source = source_of(dataset, data_options.target_column, data_options.split_column)
+    source = source_of(dataset, data_options.target_column, data_options.split_column, reading_of(data_options))
     loaded = data.load_any(source, data_dir=data_options.data_dir, channels=channels).without_test().to(where)
     loaded.batches("train", size)  # refuses a batch larger than the set
     n_parameters = sum(p.numel() for p in named(spec, loaded.in_shape, loaded.n_classes).parameters())
@@ -51,10 +51,12 @@ def training_command(
     meter = ready_meter(where, estimate=meter_options.estimate_energy)
     with console(stderr=True, quiet=as_json).status("measuring"):
         rows = pass_costs(chosen, spec, loaded, meter, batch_size=size, min_s=seconds, max_s=max_seconds)
+        read_per_s = reading_per_s(loaded, size)
     if as_json:
-        print_json([dataclasses.asdict(row) for row in rows])
+        print_json([{**dataclasses.asdict(row), "examples_per_s": row.examples_per_s, "read_per_s": read_per_s} for row in rows])
     else:
         _print(rows, f"{loaded.name}, {spec}, batch {size}: one pass")
+        typer.echo(f"data alone: {read_per_s:,.0f} training examples/s, read and normalised, without a step")
     return 0
 
 
@@ -64,8 +66,11 @@ def _print(rows: Sequence[PassCost], title: str) -> None:
         resolved = "-" if row.pass_j is None else ("yes" if row.resolved else "no")
         by = f"{row.method}, {row.scope}" if row.method is not None else "-"
         window = f"{row.n_passes} in {format_time(row.window_s)}"
-        lines.append((row.arm, row.phase, row.kind, format_time(row.pass_s), format_energy(row.pass_j), by, resolved, window))
-    headings = ("arm", "phase", "pass", "time", "energy", "by", "resolved", "passes in the window")
+        per_s = f"{row.examples_per_s:,.0f}"
+        lines.append(
+            (row.arm, row.phase, row.kind, format_time(row.pass_s), per_s, format_energy(row.pass_j), by, resolved, window)
+        )
+    headings = ("arm", "phase", "pass", "time", "examples/s", "energy", "by", "resolved", "passes in the window")
     print_table(title, headings, lines)
     for reason in dict.fromkeys(row.reasons["energy.joules"] for row in rows if row.pass_j is None):
         typer.echo(f"no energy: {reason}")

@@ -20,6 +20,7 @@ __all__ = [
     "BatchSize",
     "CarbonOptions",
     "Channels",
+    "CheckpointEvery",
     "ClassWeight",
     "CountOptions",
     "DataDir",
@@ -65,6 +66,12 @@ Channels = Annotated[
 ClassWeight = Annotated[
     str | None, typer.Option(help="balanced: every class weighs the same in every arm's losses. none: every example does.")
 ]
+CheckpointEvery = Annotated[
+    str | None,
+    typer.Option(
+        metavar="N|Ns", help="Write the checkpoint within passes too, after N steps or N seconds: a killed run goes on there."
+    ),
+]
 DataDir = Annotated[
     Path | None,
     typer.Option(envvar="BPFREE_DATA", help="Holds mnist/, fashion-mnist/, cifar-10-batches-py/, cifar-100-python/."),
@@ -74,8 +81,19 @@ Dataset = Annotated[
     typer.Option(
         autocompletion=completion.datasets,
         help="digits, mnist, fashion-mnist, cifar10, cifar100, synthetic, or your own: FILE.npz, x.npy,y.npy, a folder of them, "
-        "FILE.csv or FILE.parquet (with --target-column), module:function.",
+        "FILE.csv or FILE.parquet (with --target-column), a folder of images, 'shards-{00..09}.tar', module:function.",
     ),
+]
+DataIn = Annotated[
+    str,
+    typer.Option(
+        help="Where examples of .npy files, images and shards are kept: memory, files (batches read what they need), or auto: "
+        "files if they would take more than half of the free memory. The batches are the same."
+    ),
+]
+ImageSize = Annotated[int | None, typer.Option(help="Pixels of both sides to which images in files are resized and cropped.")]
+SkipCorrupt = Annotated[
+    bool, typer.Option("--skip-corrupt", help="Leave out images and shards that cannot be read, and count them.")
 ]
 Device = Annotated[str, typer.Option(help="cpu or cuda.", autocompletion=completion.devices)]
 Estimate = Annotated[
@@ -128,6 +146,9 @@ class DataOptions:
             autocompletion=completion.nets, help="mlp:2x256, cnn3, ... (bpfree list nets), or module:function (your own)."
         ),
     ] = None
+    data_in: DataIn = "auto"
+    image_size: ImageSize = None
+    skip_corrupt: SkipCorrupt = False
 
     def with_target(self, column: str | None) -> DataOptions:
         """With the column that ``--target`` names, where it was given.
@@ -259,6 +280,9 @@ class CountOptions:
     channels: Channels = "auto"
     target_column: TargetColumn = None
     split_column: SplitColumn = None
+    data_in: DataIn = "auto"
+    image_size: ImageSize = None
+    skip_corrupt: SkipCorrupt = False
 
 
 def _at_home(value: Any) -> Any:

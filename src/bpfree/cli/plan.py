@@ -9,6 +9,7 @@ import typer
 
 from bpfree.cli.options import DataOptions
 from bpfree.cli.output import console, print_indented, print_json, print_table
+from bpfree.cli.sources import reading_of, source_of
 from bpfree.planning import Plan, PlanRow, plan
 from bpfree.units import MISSING, format_bytes, format_count, format_energy, format_time
 
@@ -35,7 +36,7 @@ def plan_command(
         made = plan(
             None if arms is None else arms.split(","),
             data.net or "mlp:2x256",
-            data.dataset or "digits",
+            source_of(data.dataset or "digits", data.target_column, data.split_column, reading_of(data)),
             batch_size=batch_size,
             max_passes=max_passes,
             max_memory=max_memory,

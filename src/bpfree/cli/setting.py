@@ -12,7 +12,7 @@ from bpfree.bench.device import torch_device
 from bpfree.bench.preparation import other_splits, prepare
 from bpfree.cli.options import CarbonOptions, DataOptions, MeterOptions, RuleOptions
 from bpfree.cli.resume import command_line
-from bpfree.cli.sources import source_of
+from bpfree.cli.sources import reading_of, source_of
 from bpfree.data import Source
 from bpfree.meter import carbon_factor
 
@@ -72,4 +72,4 @@ class Request:
 
     def _dataset(self, rules: rulesets.Ruleset) -> Source:
         name = self.data.dataset or (rules.plan.datasets[0] if rules.plan.datasets else "digits")
-        return source_of(name, self.data.target_column, self.data.split_column)
+        return source_of(name, self.data.target_column, self.data.split_column, reading_of(self.data))

@@ -25,6 +25,7 @@ from bpfree.text import key_values
 from bpfree.train import Progress, initialise
 from bpfree.train.checkpoint import Snapshot
 from bpfree.train.checkpoint import load as load_checkpoint
+from bpfree.train.within import every_of
 from bpfree.units import format_bytes, format_co2, format_count, format_energy, format_percent, format_time
 
 __all__ = ["train_command"]
@@ -43,10 +44,12 @@ def train_command(
     place: DirectoryOptions,
     output: OutputOptions,
     parallel: str | None = None,
+    checkpoint_every: str | None = None,
 ) -> int:
     """Train once; 1 if the run diverged or failed.
 
     Args:
+        checkpoint_every: steps or seconds between checkpoints within a pass, see :func:`bpfree.training`.
         parallel: how the ranks of a torchrun share the work, see :mod:`bpfree.cli.train_parallel`; None for this process alone.
 
     Raises:
@@ -57,16 +60,21 @@ def train_command(
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}")
     arm = Arm.parse(":".join([algorithm, *(f"{key}={value}" for key, value in _settings(settings).items())]))
+    every_of(checkpoint_every, Path())  # refused before anything is loaded
     if parallel is not None:
+        if checkpoint_every is not None:
+            raise UsageError("--parallel has checkpoints after each pass alone; leave out --checkpoint-every")
         from bpfree.cli.train_parallel import in_ranks
 
         return in_ranks(parallel, request, arm, seed, lambda ready: _train(ready, arm, seed, place, output))
     if (ranks := os.environ.get("WORLD_SIZE", "1")) != "1" and "LOCAL_RANK" in os.environ:
         raise UsageError(f"torchrun started {ranks} processes that would all train the same; add --parallel layers")
-    return _train(check(request, "train", [arm], [seed]), arm, seed, place, output)
+    return _train(check(request, "train", [arm], [seed]), arm, seed, place, output, checkpoint_every)
 
 
-def _train(checked: Checked, arm: Arm, seed: int, place: DirectoryOptions, output: OutputOptions) -> int:
+def _train(
+    checked: Checked, arm: Arm, seed: int, place: DirectoryOptions, output: OutputOptions, every: str | None = None
+) -> int:
     setting = checked.setting
     model_path: Path | None = None
     with open_directory(checked, place, f"{arm.algorithm}-{checked.dataset}", quiet=output.quiet) as (directory, session):
@@ -75,7 +83,7 @@ def _train(checked: Checked, arm: Arm, seed: int, place: DirectoryOptions, outpu
         checkpoint = directory.checkpoints_path / f"{cell_name(rules.cell(seed))}.safetensors"
         trained: list[Model] = []
         if record is None:
-            record = _run(setting, rules, seed, directory, session, checkpoint, trained)
+            record = _run(setting, rules, seed, directory, session, checkpoint, trained, every)
         elif record.status == "ok" and checkpoint.exists():  # killed between the record and the model
             trained.append(_trained(setting, rules, seed, checkpoint, record))
         for model in trained:
@@ -110,6 +118,7 @@ def _run(
     session: Session,
     checkpoint: Path,
     trained: list[Model],
+    every: str | None,
 ) -> Record:
     """Run or resume; the trained model is put into ``trained`` if the run ends well."""
     with writing(directory.checkpoints_path):
@@ -122,7 +131,16 @@ def _run(
             session.console.print(_line(progress))
 
         return measure_into(
-            directory, setting, rules.arm, {}, seed, None, on_pass=on_pass, checkpoint=checkpoint, on_trained=trained.append
+            directory,
+            setting,
+            rules.arm,
+            {},
+            seed,
+            None,
+            on_pass=on_pass,
+            checkpoint=checkpoint,
+            checkpoint_every=every,
+            on_trained=trained.append,
         )
 
 

@@ -16,6 +16,7 @@ from bpfree.data.labels import ClassNames
 from bpfree.data.loaders import Loader, from_loaders
 from bpfree.data.new_examples import new_examples
 from bpfree.data.own import Source, function_of, load_any
+from bpfree.data.reading import Files, Reading
 from bpfree.data.registry import check_name, describe, load, names
 from bpfree.data.tables import Table, from_table
 
@@ -27,7 +28,9 @@ __all__ = [
     "Columns",
     "Dataset",
     "Examples",
+    "Files",
     "Loader",
+    "Reading",
     "Source",
     "Table",
     "TestSplitError",

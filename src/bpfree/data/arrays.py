@@ -10,6 +10,7 @@ as float32; a constant value becomes 0.
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -24,7 +25,16 @@ from bpfree.data.dataset import SPLITS, Dataset, Examples, Normalisation
 from bpfree.data.groups import check_apart, checked_groups, grouped_split
 from bpfree.data.labels import ClassNames, check_known_labels, class_labels
 from bpfree.data.splits import Indices, digest, stratified_parts, stratified_shares, train_and_validation
-from bpfree.data.standardise import Part, check_finite, pixel_normalisation, standardised
+from bpfree.data.standardise import (
+    Part,
+    check_finite,
+    check_standardised,
+    pixel_normalisation,
+    standardised,
+    standardiser_of,
+)
+from bpfree.data.storage import stay_in_files
+from bpfree.data.streamed import Rows, streamed
 from bpfree.errors import DataError, UsageError
 from bpfree.rulesets import Split, standard_split
 from bpfree.text import readable
@@ -58,8 +68,9 @@ def from_arrays(
     x_test: Any = None,
     y_test: Any = None,
     groups_test: Any = None,
+    data_in: str = "memory",
 ) -> Dataset:
-    """Make a data set of arrays (numpy, torch, pandas or lists); they are copied.
+    """Make a data set of arrays (numpy, torch, pandas or lists); they are copied, or left in their files.
 
     Args:
         x: examples, of a shape named at the top of this file; bool, whole or floating numbers.
@@ -73,6 +84,7 @@ def from_arrays(
         x_validation, y_validation: a validation set of the user's own, which needs a test set too.
         x_test, y_test: a test set of the user's own; without a validation set, one is drawn of the training examples.
         groups_validation, groups_test: groups of those, to be checked: none may be in two splits.
+        data_in: of arrays that bpfree has mapped from files: see :data:`bpfree.data.storage.DATA_IN`.
 
     Raises:
         DataError: in one line, what is wrong with the arrays and how to mend it.
@@ -95,22 +107,23 @@ def from_arrays(
     parts = {k: Part(given[k].x if k in given else train.x, rows.get(k)) for k in SPLITS}
     labels = {k: given[k].y if k in given else train.y for k in SPLITS}
     split_digest = _digest(given, rows, classes)  # before anything is stored: moved channels are copied for it
-    stored, normalisation, prepared = _stored(parts, name)
     n = sum(len(part) for part in parts.values())
-    return Dataset(
+    chosen = {k: torch.from_numpy(labels[k][rows[k]] if k in rows else labels[k].copy()) for k in SPLITS}
+    made = Dataset(
         name=name,
         n_classes=int(train.y.max()) + 1,
         in_shape=train.x.shape[1:],
         split_digest=split_digest,
         note=f"{name}: {n:,} examples of shape {train.x.shape[1:]}, split {words}.",
-        splits={
-            k: Examples(torch.from_numpy(stored[k]), torch.from_numpy(labels[k][rows[k]] if k in rows else labels[k].copy()))
-            for k in SPLITS
-        },
-        normalisation=normalisation,
-        prepared=prepared,
+        splits={},
         classes=classes,
     )
+    if stay_in_files(parts, data_in, name):
+        rows_of, normalisation, prepared = _in_files(parts, name)
+        return streamed(dataclasses.replace(made, normalisation=normalisation, prepared=prepared), rows_of, chosen)
+    stored, normalisation, prepared = _stored(parts, name)
+    splits = {k: Examples(torch.from_numpy(stored[k]), chosen[k]) for k in SPLITS}
+    return dataclasses.replace(made, splits=splits, normalisation=normalisation, prepared=prepared)
 
 
 def _is_given(split: str, parts: tuple[Any, Any, Any], name: str) -> bool:
@@ -219,8 +232,22 @@ def _stored(
     parts: Mapping[str, Part], name: str
 ) -> tuple[Mapping[str, NDArray[Any]], Normalisation | None, Normalisation | None]:
     """What the data set holds of each split, the normalisation of its batches, and that which has been done already."""
-    train = parts["train"]
-    if train.x.dtype == np.uint8 and train.x.ndim == 4:
-        return {split: part.values() for split, part in parts.items()}, pixel_normalisation(train), None
+    if _are_pixels(parts):
+        return {split: part.values() for split, part in parts.items()}, pixel_normalisation(parts["train"]), None
     stored, prepared = standardised(parts, name)
     return stored, None, prepared
+
+
+def _in_files(parts: Mapping[str, Part], name: str) -> tuple[dict[str, Rows], Normalisation | None, Normalisation | None]:
+    """The same of examples that stay where they are."""
+    if _are_pixels(parts):
+        rows = {split: Rows(part.x, part.rows, None) for split, part in parts.items()}
+        return rows, pixel_normalisation(parts["train"]), None
+    standardiser = standardiser_of(parts, name)
+    check_standardised(parts, standardiser, name)
+    return {split: Rows(part.x, part.rows, standardiser) for split, part in parts.items()}, None, standardiser.normalisation
+
+
+def _are_pixels(parts: Mapping[str, Part]) -> bool:
+    train = parts["train"].x
+    return train.dtype == np.uint8 and train.ndim == 4

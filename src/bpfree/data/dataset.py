@@ -21,6 +21,7 @@ from bpfree.data.augment import augment, check_augmentation
 from bpfree.data.class_weights import ClassWeight, as_class_weight, weights_of
 from bpfree.data.columns import Columns
 from bpfree.data.labels import ClassNames
+from bpfree.data.order import batches_ahead, grouped, pass_order
 from bpfree.data.splits import digest, stratified_order
 from bpfree.errors import DataError, DeviceError, UsageError, unknown_name
 from bpfree.numerics.streams import stream_key
@@ -28,10 +29,6 @@ from bpfree.numerics.streams import stream_key
 __all__ = ["SPLITS", "Batch", "Dataset", "Examples", "Normalisation", "TestSplitError"]
 
 SPLITS = ("train", "validation", "test")
-
-
-AHEAD_BYTES = 16 * 2**20
-"""Of the batches that are made at once on a GPU."""
 
 
 class TestSplitError(DataError):
@@ -100,6 +97,8 @@ class Dataset:
         classes: labels as the user has them, in the order of their numbers; None where they are 0 to n_classes - 1.
         columns: how rows of a table become examples; None where the data were no table.
         class_weight: of the training batches: ``"balanced"``, a number for each class, or None, see :meth:`weighted`.
+        skipped: what was left out of the files as corrupt, one line each.
+        part: (rank, world) of a training split that several processes share, see :meth:`shared`.
     """
 
     name: str
@@ -115,6 +114,8 @@ class Dataset:
     class_weight: ClassWeight = None
     classes: ClassNames | None = None
     columns: Columns | None = None
+    skipped: tuple[str, ...] = ()
+    part: tuple[int, int] = (0, 1)
 
     def __repr__(self) -> str:
         sizes = ", ".join(f"{split} {self.n(split)}" for split in self.splits)
@@ -142,7 +143,8 @@ class Dataset:
             UnknownNameError: the split is not one of ``train``, ``validation``, ``test``.
             TestSplitError: see :meth:`without_test`.
         """
-        return len(self._examples(split).y)
+        n, (rank, world) = len(self._labels(split)), self.part
+        return n if split != "train" else len(range(rank, n, world))
 
     def n_batches(self, split: str, size: int) -> int:
         """How many batches of ``size`` examples a pass has, the last one perhaps smaller.
@@ -188,7 +190,9 @@ class Dataset:
             dtype=dtype,
         )
 
-    def batches(self, split: str, size: int, *, pass_index: int = 0, seed: int = 0, shuffle: bool = True) -> Iterator[Batch]:
+    def batches(
+        self, split: str, size: int, *, pass_index: int = 0, seed: int = 0, shuffle: bool = True, first: int = 0
+    ) -> Iterator[Batch]:
         """One pass over a split: every example once, the last batch as small as it comes (perhaps one).
 
         Pure in its arguments: the same call gives the same batches, in another process too.
@@ -200,20 +204,21 @@ class Dataset:
             pass_index: of the pass, from 0; another pass has another order.
             seed: of the run.
             shuffle: false keeps the stored order.
+            first: batch to begin with, from 0: those before it are not read.
 
         Raises:
             UsageError: ``size`` is not from 1 to the size of the training split, or the split is unknown.
             TestSplitError: see :meth:`without_test`.
         """
-        examples = self._examples(split)
+        n = self.n(split)
         if isinstance(size, bool) or not isinstance(size, int) or size < 1:
             raise UsageError(f"batch size must be a whole number from 1, got {size!r}; 128 is usual")
-        if split == "train" and size > len(examples.y):
+        if split == "train" and size > n:
             raise UsageError(
-                f"batch size {size} is larger than the training split of {self.name}, which has {len(examples.y)} examples; "
-                f"choose --batch-size {len(examples.y)} or less"
+                f"batch size {size} is larger than the training split of {self.name}, which has {n} examples; "
+                f"choose --batch-size {n} or less"
             )
-        return self._iterate(examples, split, size, pass_index, seed, shuffle)
+        return self._iterate(split, size, pass_index, seed, shuffle, first)
 
     def without_test(self) -> Dataset:
         """A view without the test split, for the search and for training.
@@ -276,6 +281,27 @@ class Dataset:
         """
         return dataclasses.replace(self, class_weight=as_class_weight(class_weight, self.n_classes, self.name))
 
+    def shared(self, rank: int, world: int) -> Dataset:
+        """The part of one process of several that train together: every ``world``-th example of each pass's order.
+
+        Together the parts are the training split, without overlap; their sizes differ by one at most. With batches of B / world
+        examples, the batches of number k of all parts are the batch of number k of B examples that one process would read. The
+        evaluation splits stay whole.
+
+        Raises:
+            UsageError: ``rank`` is not from 0 to world - 1, or there are fewer examples than processes.
+        """
+        if not 0 <= rank < world <= len(self._labels("train")):
+            raise UsageError(
+                f"rank {rank} of {world} processes cannot share {self.name}, which has {len(self._labels('train'))} training "
+                "examples; ranks go from 0, and each needs an example"
+            )
+        return dataclasses.replace(self, part=(rank, world))
+
+    def _labels(self, split: str) -> Tensor:
+        """(n,) of a whole split."""
+        return self._examples(split).y
+
     def _examples(self, split: str) -> Examples:
         if split in self.splits:
             return self.splits[split]
@@ -286,36 +312,35 @@ class Dataset:
             )
         raise unknown_name("split", split, SPLITS)
 
-    def _iterate(self, examples: Examples, split: str, size: int, pass_index: int, seed: int, shuffle: bool) -> Iterator[Batch]:
-        n = len(examples.y)
+    def _iterate(self, split: str, size: int, pass_index: int, seed: int, shuffle: bool, begin: int) -> Iterator[Batch]:
+        labels, n = self._labels(split), self.n(split)
         starts = range(0, n, size)
-        order = None
-        if shuffle:
-            # Drawn on the CPU, whose generator gives the same order on every machine, and moved once a pass.
-            generator = torch.Generator().manual_seed(stream_key(seed, pass_index))
-            order = torch.randperm(n, generator=generator).to(self.device)
+        part = self.part if split == "train" else (0, 1)
+        order = pass_order(len(labels), stream_key(seed, pass_index), part, shuffle=shuffle)
         keys = torch.tensor([stream_key(seed, pass_index, k) for k in range(len(starts))]).to(self.device)
         work = torch.float64 if self.dtype == torch.float64 else torch.float32
-        weights = weights_of(self.class_weight, examples.y, self.n_classes, work) if split == "train" else None
-        n_ahead = _batches_ahead(self.device, size * math.prod(self.in_shape) * work.itemsize)
-        first = 0
-        while first < len(starts):
-            last = first + n_ahead  # of one size: what is drawn for an example depends on its place in its batch
-            if last >= len(starts):
-                last = len(starts) - 1 if first < len(starts) - 1 else len(starts)
-            start, stop = starts[first], min(starts[last - 1] + size, n)
-            if order is None:
-                x, y = examples.x[start:stop].clone(), examples.y[start:stop].clone()
-            else:
-                chosen = order[start:stop]
-                x, y = examples.x.index_select(0, chosen), examples.y.index_select(0, chosen)
+        weights = weights_of(self.class_weight, labels, self.n_classes, work) if split == "train" else None
+        weights = None if weights is None else weights.to(self.device)
+        groups = grouped(len(starts), begin, batches_ahead(self.device, size * math.prod(self.in_shape) * work.itemsize))
+        places = [slice(starts[first], min(starts[last - 1] + size, n)) for first, last in groups]
+        for (first, last), (x, y) in zip(groups, self._read(split, order, places), strict=True):
             if split == "train":
                 x = augment(x, keys[first] if last == first + 1 else keys[first:last], self.augmentation)
             x = self._normalised(x, work)
             of_each = zip(x.split(size), y.split(size), keys[first:last].unbind(), strict=True)
             for of_x, of_y, key in of_each:
                 yield Batch(of_x, of_y, key, None if weights is None else weights[of_y])
-            first = last
+
+    def _read(self, split: str, order: Tensor | None, places: Sequence[slice]) -> Iterator[tuple[Tensor, Tensor]]:
+        """Copies of stored examples and their labels, on the device: for each of ``places``, those of the order that it names."""
+        examples = self._examples(split)
+        order = None if order is None else order.to(self.device)
+        for place in places:
+            if order is None:
+                yield examples.x[place].clone(), examples.y[place].clone()
+            else:
+                chosen = order[place]
+                yield examples.x.index_select(0, chosen), examples.y.index_select(0, chosen)
 
     def _normalised(self, x: Tensor, work: torch.dtype) -> Tensor:
         """Stored values ``x``, a copy, as batches have them; computed in ``work``."""
@@ -323,9 +348,3 @@ class Dataset:
         if norm is not None:
             x = x.sub_(norm.shift.to(work)).mul_(norm.factor.to(work))
         return x.to(self.dtype)
-
-
-def _batches_ahead(device: torch.device, batch_bytes: int) -> int:
-    """Batches that are made at once: on a GPU, where a batch is some twenty small kernels that the host must launch, as many as
-    fill :data:`AHEAD_BYTES`; elsewhere one, which stays in the cache."""
-    return 1 if device.type == "cpu" else max(1, AHEAD_BYTES // batch_bytes)

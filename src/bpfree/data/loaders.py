@@ -92,6 +92,14 @@ class Loaded(Dataset):
         """
         raise UsageError(f"{self.name} cannot be limited to {n_train} examples here; give a shorter loader")
 
+    def shared(self, rank: int, world: int) -> Dataset:
+        """Refused.
+
+        Raises:
+            UsageError: always.
+        """
+        raise UsageError(f"{self.name} cannot be divided for rank {rank} of {world} here; divide it in the loader")
+
     def augmented(self, augmentation: str) -> Dataset:
         """Refused, unless it is ``"none"``.
 
@@ -102,11 +110,14 @@ class Loaded(Dataset):
             raise UsageError(f"the batches of {self.name} are taken as given; augment by {augmentation} in the loader")
         return self
 
-    def batches(self, split: str, size: int = 0, *, pass_index: int = 0, seed: int = 0, shuffle: bool = True) -> Iterator[Batch]:
+    def batches(
+        self, split: str, size: int = 0, *, pass_index: int = 0, seed: int = 0, shuffle: bool = True, first: int = 0
+    ) -> Iterator[Batch]:
         """One pass over a loader.
 
         Args:
             size, shuffle: not read: they are those of the loader.
+            first: batch to begin with; those before it are read and left out.
             pass_index, seed: decide what is drawn at random in the loader and in the steps.
 
         Raises:
@@ -122,6 +133,8 @@ class Loaded(Dataset):
             x = x.to(self.device, work, copy=True).to(self.dtype)
             y = y.to(self.device, torch.int64, copy=True)
             n_batches, n_examples = n_batches + 1, n_examples + len(y)
+            if k < first:
+                continue
             key = torch.tensor(stream_key(seed, pass_index, k)).to(self.device)
             yield Batch(x, y, key, None if weights is None else weights[y])
         if (n_batches, n_examples) != self.sizes[split]:

@@ -12,6 +12,7 @@ import numpy as np
 from bpfree.data.array_kinds import Array
 from bpfree.data.arrays import from_arrays
 from bpfree.data.dataset import Dataset
+from bpfree.data.mapping import note_map
 from bpfree.data.npz import objects_refused, wanted_arrays
 from bpfree.errors import DataError
 from bpfree.rulesets import Split
@@ -24,19 +25,30 @@ _MAGIC = b"\x93NUMPY"
 """With which every .npy file begins."""
 
 
-def load_pair(spec: str, split_seed: int = 0, split: Split | None = None, channels: str = "auto") -> Dataset:
+def load_pair(
+    spec: str, split_seed: int = 0, split: Split | None = None, channels: str = "auto", data_in: str = "auto"
+) -> Dataset:
     """Load examples and labels, ``x.npy,y.npy``; the data set is named after the first file.
+
+    Args:
+        data_in: see :data:`bpfree.data.storage.DATA_IN`.
 
     Raises:
         DataError: there is no such file, it is not a .npy or pickled, or see :func:`from_arrays`.
     """
     first, second = (Path(part) for part in spec.split(","))
     x, y = read_npy(first), read_npy(second)
-    return from_arrays(x, y, name=readable(first.name), split_seed=split_seed, split=split, channels=channels)
+    name = readable(first.name)
+    return from_arrays(x, y, name=name, split_seed=split_seed, split=split, channels=channels, data_in=data_in)
 
 
-def load_folder(folder: Path, split_seed: int = 0, split: Split | None = None, channels: str = "auto") -> Dataset:
+def load_folder(
+    folder: Path, split_seed: int = 0, split: Split | None = None, channels: str = "auto", data_in: str = "auto"
+) -> Dataset:
     """Load ``x.npy`` and ``y.npy``, or ``x_train.npy``, ``y_train.npy``, ``x_test.npy`` and so on, of one folder.
+
+    Args:
+        data_in: see :data:`bpfree.data.storage.DATA_IN`.
 
     Raises:
         DataError: a file is missing, not a .npy or pickled, or see :func:`from_arrays`.
@@ -52,7 +64,7 @@ def load_folder(folder: Path, split_seed: int = 0, split: Split | None = None, c
         )
     name = readable(f"{folder.resolve().name}.npy")
     arrays = {key: read_npy(folder / f"{key}.npy") for key in keys}
-    return from_arrays(**arrays, name=name, split_seed=split_seed, split=split, channels=channels)
+    return from_arrays(**arrays, name=name, split_seed=split_seed, split=split, channels=channels, data_in=data_in)
 
 
 def read_npy(path: Path) -> Array:
@@ -71,7 +83,7 @@ def read_npy(path: Path) -> Array:
             raise DataError(f"{shown} is a .npz file, though it is called .npy; rename it")
         if start != _MAGIC:  # numpy would call it a pickle
             raise DataError(damaged)
-        return np.load(path, mmap_mode="r", allow_pickle=False)
+        return note_map(np.load(path, mmap_mode="r", allow_pickle=False), path)
     except DataError:
         raise
     except (ValueError, OSError, EOFError, MemoryError) as error:

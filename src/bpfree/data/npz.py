@@ -38,7 +38,7 @@ def load_npz(path: Path | str, split_seed: int = 0, split: Split | None = None, 
         DataError: there is no such file, it is not a .npz, an array is missing or pickled, or see :func:`from_arrays`.
     """
     path = Path(path)
-    arrays = read_npz(path, lambda present: wanted_arrays(present, str(path)))
+    arrays: dict[str, Any] = dict(read_npz(path, lambda present: wanted_arrays(present, str(path))))
     return from_arrays(**arrays, name=path.name, split_seed=split_seed, split=split, channels=channels)
 
 

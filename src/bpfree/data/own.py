@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from bpfree.data.dataset import Dataset
 from bpfree.data.given import dataset_of, of_table, resident
+from bpfree.data.reading import Files
 from bpfree.data.registry import check_name, load, names
 from bpfree.data.tables import Table
 from bpfree.errors import UsageError, unknown_name
@@ -16,9 +18,9 @@ from bpfree.rulesets import Split
 
 __all__ = ["Source", "function_of", "load_any"]
 
-Source = str | Path | Dataset | Table | tuple[Any, Any] | Callable[[], Any]
-"""A name, a file, ``module:function``, a data set, a table with its target, a pair (x, y), or a function that returns one
-of the last three."""
+Source = str | Path | Files | Dataset | Table | tuple[Any, Any] | Callable[[], Any]
+"""A name, a file, files with how they are read, ``module:function``, a data set, a table with its target, a pair (x, y), or a
+function that returns one of the last three."""
 
 
 def function_of(source: Source) -> tuple[Callable[[], Any], str] | None:
@@ -27,7 +29,7 @@ def function_of(source: Source) -> tuple[Callable[[], Any], str] | None:
     Raises:
         UsageError: there is no such module or function.
     """
-    if isinstance(source, Dataset | Table | Path):
+    if isinstance(source, Dataset | Table | Files | Path):
         return None
     if isinstance(source, tuple):
         return (lambda: source), "arrays"
@@ -74,8 +76,12 @@ def load_any(
         return of_table(source, None, split_seed, split)
     maker = function_of(source)
     if maker is None:
-        assert isinstance(source, str | Path)
-        check_name(source)
-        return load(source, data_dir=data_dir, download=download, split_seed=split_seed, split=split, channels=channels)
+        assert isinstance(source, str | Path | Files)
+        files = source if isinstance(source, Files) else Files(source)
+        check_name(files.spec)
+        options = dataclasses.asdict(files.reading)
+        return load(
+            files.spec, data_dir=data_dir, download=download, split_seed=split_seed, split=split, channels=channels, **options
+        )
     function, name = maker
     return dataset_of(called(function, name), name, split_seed, split, channels)

@@ -12,8 +12,11 @@ from bpfree.data.dataset import Dataset
 from bpfree.data.digits import load_digits
 from bpfree.data.given import of_extension
 from bpfree.data.idx import load_idx
+from bpfree.data.image_folder import is_image_folder, load_image_folder
 from bpfree.data.npy import load_folder, load_pair
 from bpfree.data.npz import load_npz
+from bpfree.data.reading import Reading
+from bpfree.data.shards import load_shards
 from bpfree.data.splits import check_seed
 from bpfree.data.synthetic import load_synthetic, parse_synthetic
 from bpfree.data.tables import from_table
@@ -48,6 +51,8 @@ def describe() -> dict[str, str]:
         "synthetic": "a teacher network's labels, for scaling tests: synthetic:n=5000:inputs=64:classes=10",
         "FILE.npz": "your own: arrays x (examples first) and y (text or whole numbers); x_train, y_train, x_test, y_test; groups",
         "X.npy,Y.npy": "likewise, as a pair of files; or the path of a folder that holds x.npy and y.npy, x_train.npy, ...",
+        "DIR": "a folder of images: train/CLASS/*.jpg or .png and val/CLASS/..., or CLASS/...; see --image-size",
+        "SHARDS.tar": "shards of webdataset, 'shards-{000000..000009}.tar': .jpg, .png or .npy with .cls or .json",
         "FILE.csv": "your own table, or FILE.parquet, with --target-column COLUMN: numbers as they are, text one-hot",
     }
 
@@ -71,6 +76,9 @@ def load(
     split_seed: int = 0,
     split: Split | None = None,
     channels: str = "auto",
+    data_in: str = "auto",
+    image_size: int | None = None,
+    skip_corrupt: bool = False,
 ) -> Dataset:
     """Load a data set onto the CPU.
 
@@ -84,6 +92,8 @@ def load(
         split_seed: of the splits that are drawn (by default all but MNIST's, and the official test splits).
         split: how it is divided; by default as under ``splits: standard`` of a ruleset.
         channels: of files whose examples have three axes, see :func:`bpfree.data.from_arrays`.
+        data_in: whether examples of .npy files stay in them, see :data:`bpfree.data.storage.DATA_IN`.
+        image_size, skip_corrupt: of folders of images and of shards, see :class:`bpfree.data.reading.Reading`.
 
     Raises:
         UnknownNameError: there is no such data set.
@@ -95,13 +105,13 @@ def load(
     check_seed(split_seed)
     text = str(spec)
     kind = file_kind(spec, names())
+    reading = Reading(data_in, image_size, skip_corrupt)
     split = split or standard_split(text if kind is None else ARRAYS)
-    if kind == "npz":
-        return load_npz(text, split_seed, split, channels)
-    if kind == "npy":
-        return load_pair(text, split_seed, split, channels)
-    if kind == "folder":
-        return load_folder(Path(spec), split_seed, split, channels)
+    if kind in _OF_FILES:
+        return _OF_FILES[kind](text, reading, split_seed, split, channels)
+    reading.check_plain(text)
+    if data_in == "files":
+        raise UsageError(f"{text} cannot stay in files: only .npy files, folders of images and shards can; leave it out")
     check_channels(channels)
     if kind == "table":  # refused: nobody said which column holds the labels
         return from_table(spec, None)
@@ -115,3 +125,32 @@ def load(
     if name == "digits":
         return load_digits(split_seed, split)
     return _OFFICIAL[name](name, data_dir, download, split_seed, split)
+
+
+def _load_npz(text: str, reading: Reading, split_seed: int, split: Split, channels: str) -> Dataset:
+    reading.check_plain(text)
+    if reading.data_in == "files":
+        raise UsageError(f"{text} cannot stay in a file, since it is compressed; write it as two .npy files")
+    return load_npz(text, split_seed, split, channels)
+
+
+def _load_pair(text: str, reading: Reading, split_seed: int, split: Split, channels: str) -> Dataset:
+    reading.check_plain(text)
+    return load_pair(text, split_seed, split, channels, reading.data_in)
+
+
+def _load_folder(text: str, reading: Reading, split_seed: int, split: Split, channels: str) -> Dataset:
+    if not is_image_folder(Path(text)):
+        reading.check_plain(text)
+        return load_folder(Path(text), split_seed, split, channels, reading.data_in)
+    if channels != "auto":
+        raise UsageError(f"channels {channels} was asked, but {text} holds images in files; leave it out")
+    return load_image_folder(Path(text), reading, split_seed, split)
+
+
+_OF_FILES: dict[str | None, Callable[[str, Reading, int, Split, str], Dataset]] = {
+    "npz": _load_npz,
+    "npy": _load_pair,
+    "folder": _load_folder,
+    "shards": load_shards,
+}

@@ -7,11 +7,12 @@ which its newer generators do not guarantee.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import numpy as np
 from numpy.typing import NDArray
 
+from bpfree.data.mapping import release
 from bpfree.errors import DataError, UsageError
 from bpfree.rulesets import Split
 
@@ -30,6 +31,9 @@ __all__ = [
 Indices = NDArray[np.int64]
 """Numbers of examples."""
 
+_AT_ONCE_BYTES = 4 * 2**20
+"""Of an array that is hashed."""
+
 
 def digest(*parts: str | NDArray[np.generic]) -> str:
     """sha256 over texts and arrays (their type, shape and little-endian bytes), in hexadecimal."""
@@ -38,10 +42,22 @@ def digest(*parts: str | NDArray[np.generic]) -> str:
         if isinstance(part, str):
             sha.update(f"text {len(part)} {part}\n".encode())
         else:
-            array = np.ascontiguousarray(part, dtype=part.dtype.newbyteorder("<"))
-            sha.update(f"array {array.dtype.str} {array.shape}\n".encode())
-            sha.update(array.data if array.size else b"")
+            kind = part.dtype.newbyteorder("<")
+            sha.update(f"array {kind.str} {part.shape or (1,)}\n".encode())
+            for rows in _rows(part):
+                sha.update(np.ascontiguousarray(rows, dtype=kind).data)
+                release(part)
     return sha.hexdigest()
+
+
+def _rows(array: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+    """A few megabytes of an array at a time, so that a mapped one need not fit into memory."""
+    if array.ndim == 0 or array.size == 0:
+        yield from (array,) if array.size else ()
+        return
+    step = max(1, _AT_ONCE_BYTES * len(array) // array.nbytes)
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
 
 
 def check_seed(seed: int) -> int:

@@ -11,12 +11,16 @@ from numpy.typing import NDArray
 
 from bpfree.data.array_kinds import Array
 from bpfree.data.dataset import Normalisation
+from bpfree.data.mapping import release
 from bpfree.errors import DataError
 
-__all__ = ["Part", "check_finite", "pixel_normalisation", "standardised"]
+__all__ = ["Part", "Standardiser", "check_finite", "check_standardised", "pixel_normalisation", "standardised", "standardiser_of"]
 
 _CHUNK = 2**18
 """Values that are worked on at a time, 2 MiB in double precision."""
+
+_BLOCK = 2**15
+"""Values that are standardised at a time, 256 KiB in double precision: they stay in the processor's cache."""
 
 
 class Part(NamedTuple):
@@ -46,6 +50,7 @@ class Part(NamedTuple):
         for start in range(0, len(self), step):
             stop = min(start + step, len(self))
             yield slice(start, stop), self.x[start:stop] if self.rows is None else self.x[self.rows[start:stop]]
+            release(self.x)
 
 
 def check_finite(x: Array, name: str, what: str = "x") -> None:
@@ -83,10 +88,41 @@ def pixel_normalisation(train: Part) -> Normalisation:
     return Normalisation(torch.tensor([255.0 * mean], dtype=torch.float64), torch.tensor([scale], dtype=torch.float64))
 
 
-def standardised(parts: Mapping[str, Part], name: str) -> tuple[dict[str, NDArray[np.float32]], Normalisation]:
-    """Each split with the mean and the deviation of ``"train"`` removed, per feature of a table and per channel of an image.
+class Standardiser(NamedTuple):
+    """What is done to each value: ``(x - mean) / divisor`` in float64, and 0 where the training values are all alike.
 
-    Computed in float64, since times and money have means far above their deviations; a constant value becomes 0.
+    Attributes:
+        mean, divisor: (1, d) or (1, c, 1, 1), float64.
+        constant: of the same shape, bool.
+    """
+
+    mean: NDArray[np.float64]
+    divisor: NDArray[np.float64]
+    constant: NDArray[np.bool_]
+
+    def of(self, x: Array) -> NDArray[np.float32]:
+        """Some examples (n, \\*shape), standardised."""
+        result = np.empty(x.shape, np.float32)
+        step = max(1, _BLOCK // max(1, int(np.prod(x.shape[1:]))))
+        for start in range(0, len(x), step):
+            block = x[start : start + step].astype(np.float64)
+            block -= self.mean
+            block /= self.divisor
+            result[start : start + step] = block
+        np.copyto(result, 0.0, where=self.constant)
+        return result
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """The same as a shift and a factor."""
+        factor = np.where(self.constant, 0.0, 1.0 / self.divisor)
+        return Normalisation(torch.from_numpy(self.mean[0]), torch.from_numpy(factor[0]))
+
+
+def standardiser_of(parts: Mapping[str, Part], name: str) -> Standardiser:
+    """Of the mean and the deviation of ``"train"``, per feature of a table and per channel of an image.
+
+    Computed in float64, since times and money have means far above their deviations.
 
     Raises:
         DataError: values too large to standardise.
@@ -95,24 +131,51 @@ def standardised(parts: Mapping[str, Part], name: str) -> tuple[dict[str, NDArra
     shape = train.x.shape
     axes = (0,) if len(shape) == 2 else (0, 2, 3)
     count = len(train) * int(np.prod([shape[axis] for axis in axes[1:]]))
-    with np.errstate(all="ignore"):  # an overflow is reported below
+    with np.errstate(all="ignore"):  # an overflow is reported
         none = np.zeros([1 if axis in axes else length for axis, length in enumerate(shape)])
         mean = sum((chunk.astype(np.float64).sum(axis=axes, keepdims=True) for _, chunk in train.chunks()), none) / count
         deviations = (np.square(chunk.astype(np.float64) - mean) for _, chunk in train.chunks())
         squares = sum((each.sum(axis=axes, keepdims=True) for each in deviations), none)
         std = np.sqrt(squares / count)
-        # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.
-        constant = std <= 1e-12 * np.abs(mean)
-        divisor = np.where(constant, 1.0, std)
-        finite = bool(np.isfinite(std).all())
-        result: dict[str, NDArray[np.float32]] = {}
+    # A constant feature's deviation is rounding noise of its mean: it becomes 0, not noise of size one.
+    constant = std <= 1e-12 * np.abs(mean)
+    if not np.isfinite(std).all():
+        raise _too_large(parts, name)
+    return Standardiser(mean, np.where(constant, 1.0, std), constant)
+
+
+def standardised(parts: Mapping[str, Part], name: str) -> tuple[dict[str, NDArray[np.float32]], Normalisation]:
+    """Each split with the mean and the deviation of ``"train"`` removed; a constant value becomes 0.
+
+    Raises:
+        DataError: values too large to standardise.
+    """
+    standardiser = standardiser_of(parts, name)
+    result: dict[str, NDArray[np.float32]] = {}
+    with np.errstate(all="ignore"):  # an overflow is reported
         for split, part in parts.items():
-            values = result[split] = np.empty((len(part), *shape[1:]), np.float32)
+            values = result[split] = np.empty((len(part), *part.x.shape[1:]), np.float32)
             for place, chunk in part.chunks():
-                values[place] = np.where(constant, 0.0, (chunk.astype(np.float64) - mean) / divisor)
-                finite = finite and bool(np.isfinite(values[place]).all())
-    if not finite:
-        largest = max(float(np.abs(chunk.astype(np.float64)).max()) for part in parts.values() for _, chunk in part.chunks())
-        raise DataError(f"{name}: x has values too large to standardise (up to {largest:.3g}); rescale them")
-    factor = np.where(constant, 0.0, 1.0 / divisor)
-    return result, Normalisation(torch.from_numpy(mean[0]), torch.from_numpy(factor[0]))
+                values[place] = standardiser.of(chunk)
+                if not np.isfinite(values[place]).all():
+                    raise _too_large(parts, name)
+    return result, standardiser.normalisation
+
+
+def check_standardised(parts: Mapping[str, Part], standardiser: Standardiser, name: str) -> None:
+    """Refuse what :func:`standardised` refuses, of examples that are not kept.
+
+    Those that train are within √n of 0.
+
+    Raises:
+        DataError: values too large to standardise.
+    """
+    with np.errstate(all="ignore"):  # an overflow is reported
+        for split, part in parts.items():
+            if split != "train" and not all(np.isfinite(standardiser.of(chunk)).all() for _, chunk in part.chunks()):
+                raise _too_large(parts, name)
+
+
+def _too_large(parts: Mapping[str, Part], name: str) -> DataError:
+    largest = max(float(np.abs(chunk.astype(np.float64)).max()) for part in parts.values() for _, chunk in part.chunks())
+    return DataError(f"{name}: x has values too large to standardise (up to {largest:.3g}); rescale them")

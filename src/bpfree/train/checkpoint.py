@@ -7,7 +7,7 @@ tensor is stored once. The JSON header carries what is not a tensor.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,15 @@ from torch import Tensor
 from bpfree.algorithms import State, model_tensors, named_tensors
 from bpfree.errors import DataError
 from bpfree.nets import Chain
-from bpfree.tensor_files import fill_tensors, read_metadata, write_tensors
+from bpfree.tensor_files import fill_tensors, read_metadata, read_tensors, write_tensors
 
-__all__ = ["Snapshot", "load", "read_header", "save"]
+__all__ = ["Snapshot", "load", "load_within", "read_header", "save"]
 
 FORMAT = 3
 """Version of the layout of a checkpoint; 3 says whose training it is, and keeps the last pass of a phase that is over."""
+
+WITHIN = 4
+"""That of a checkpoint that was written within a pass."""
 
 KIND = "bpfree"
 """Key of the header in the metadata of a file."""
@@ -52,8 +55,18 @@ class Snapshot:
         return ((name, copy) for copy, (name, _) in zip(self._copies, self._live, strict=True))
 
 
-def save(path: Path, net: Chain, state: State, snapshot: Snapshot | None, header: dict[str, Any]) -> None:
+def save(
+    path: Path,
+    net: Chain,
+    state: State,
+    snapshot: Snapshot | None,
+    header: dict[str, Any],
+    within: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write atomically: to another file in the same folder, then rename.
+
+    Args:
+        within: tensors of a pass that is under way.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted; an older checkpoint stays whole.
@@ -61,7 +74,9 @@ def save(path: Path, net: Chain, state: State, snapshot: Snapshot | None, header
     tensors = dict(named_tensors(net, state))
     if snapshot is not None:
         tensors |= {f"best.{name}": tensor for name, tensor in snapshot.items()}
-    write_tensors(path, tensors, KIND, {"format": FORMAT, **header})
+    if within:
+        tensors, header = tensors | dict(within), {**header, "within": list(within)}
+    write_tensors(path, tensors, KIND, {"format": WITHIN if within else FORMAT, **header})
 
 
 def read_header(path: Path) -> dict[str, Any]:
@@ -74,8 +89,8 @@ def read_header(path: Path) -> dict[str, Any]:
     if KIND not in metadata:
         raise DataError(f"{path} is a safetensors file, but not a checkpoint of bpfree")
     header = json.loads(metadata[KIND])
-    if header["format"] > FORMAT:
-        raise DataError(f"{path} has format {header['format']}, this bpfree reads format {FORMAT}; update bpfree")
+    if header["format"] > WITHIN:
+        raise DataError(f"{path} has format {header['format']}, this bpfree reads format {WITHIN}; update bpfree")
     if header["format"] < FORMAT:
         raise DataError(
             f"{path} was written by an older bpfree (format {header['format']}, this one reads format {FORMAT}); delete it to "
@@ -96,3 +111,13 @@ def load(path: Path, net: Chain, state: State, snapshot: Snapshot | None) -> dic
     header = read_header(path)
     fill_tensors(path, targets)
     return header
+
+
+def load_within(path: Path) -> dict[str, Tensor]:
+    """What a checkpoint has of a pass that is under way; nothing if it was written between passes.
+
+    Raises:
+        DataError: the file is damaged.
+    """
+    names = read_header(path).get("within", [])
+    return dict(zip(names, read_tensors(path, names), strict=True))

@@ -16,6 +16,7 @@ from bpfree.nets import Chain
 from bpfree.records import HistoryEntry, PhaseEnd
 from bpfree.rulesets.stopping import EndReason, Watch
 from bpfree.train import checkpoint as checkpoints
+from bpfree.train.within import PassSoFar
 
 __all__ = ["Cursor", "check_identity", "counted", "past"]
 
@@ -31,9 +32,10 @@ class Cursor:
         time_s, eval_time_s: seconds so far, and those of validation.
         ended: no pass follows.
         last_watch: of the phase before, where its cap ended it and no other phase follows: with a higher cap it goes on.
-        steps, examples: so far.
+        steps, examples: so far, of whole passes.
         stops: how the phases that are over ended.
         history: every pass.
+        so_far: of a pass that is under way; None between passes.
     """
 
     passes: int = 0
@@ -47,6 +49,7 @@ class Cursor:
     examples: int = 0
     stops: list[PhaseEnd] = field(default_factory=list)
     history: list[HistoryEntry] = field(default_factory=list)
+    so_far: PassSoFar | None = None
 
     @classmethod
     def resumed(
@@ -66,7 +69,9 @@ class Cursor:
         header = checkpoints.load(path, net, state, snapshot)
         raw = header["cursor"]
         watches = {name: None if raw[name] is None else Watch(**raw[name]) for name in ("watch", "last_watch")}
-        return cls(**{**raw, **watches, "history": _history(raw), "stops": _stops(raw)})
+        within = checkpoints.load_within(path)
+        so_far = PassSoFar.of(within, net.device) if within else None
+        return cls(**{**raw, **watches, "history": _history(raw), "stops": _stops(raw), "so_far": so_far})
 
     def save(self, path: Path, net: Chain, state: State, snapshot: checkpoints.Snapshot, identity: dict[str, Any] | None) -> None:
         """Write a checkpoint, atomically.
@@ -76,7 +81,9 @@ class Cursor:
         """
         watches = {name: None if watch is None else watch.to_json() for name, watch in self._watches().items()}
         raw = {**self.__dict__, **watches, "history": _plain(self.history), "stops": _plain(self.stops)}
-        checkpoints.save(path, net, state, snapshot, {"cursor": raw, "identity": identity})
+        so_far = raw.pop("so_far")
+        within = None if so_far is None else so_far.tensors()
+        checkpoints.save(path, net, state, snapshot, {"cursor": raw, "identity": identity}, within)
 
     def end_phase(self, phase: Phase, reason: EndReason) -> None:
         """Note how a phase ended."""

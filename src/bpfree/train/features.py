@@ -69,12 +69,15 @@ def cached_features(net: Chain, data: Dataset, n_blocks: int, *, last_only: bool
     was_training = net.training
     net.eval()
     splits = {}
-    for split, examples in data.splits.items():
-        x = torch.empty(len(examples.y), width, dtype=net.dtype, device=data.device)
-        size = min(CACHED_AT_ONCE, len(examples.y))
+    for split in data.splits:
+        n = data.n(split)
+        x = torch.empty(n, width, dtype=net.dtype, device=data.device)
+        y = torch.empty(n, dtype=torch.int64, device=data.device)
+        size = min(CACHED_AT_ONCE, n)
         for k, batch in enumerate(data.batches(split, size, shuffle=False)):
             read = itertools.islice(frozen_features(net, batch.x, n_blocks), first, None)
-            x[k * size : k * size + len(batch.y)] = torch.cat(list(read), dim=1)
-        splits[split] = Examples(x, examples.y)
+            place = slice(k * size, k * size + len(batch.y))
+            x[place], y[place] = torch.cat(list(read), dim=1), batch.y
+        splits[split] = Examples(x, y)
     net.train(was_training)
-    return dataclasses.replace(data, in_shape=(width,), splits=splits, normalisation=None)
+    return dataclasses.replace(data.stored(), in_shape=(width,), splits=splits, normalisation=None)

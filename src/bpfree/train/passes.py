@@ -17,6 +17,7 @@ from bpfree.nets import Chain
 from bpfree.numerics.products import products_in
 from bpfree.numerics.streams import stream_key
 from bpfree.train.tiers import Stepper, stepper
+from bpfree.train.within import Keeper, PassSoFar, draws_now, put_draws
 
 __all__ = ["PassResult", "Passes", "SerialPasses", "Work", "batches_of", "mean_loss", "passes_for", "seeded"]
 
@@ -73,10 +74,12 @@ class SerialPasses:
 
     Args:
         take_step: in the tier that was asked for.
+        keeper: of checkpoints within a pass.
     """
 
-    def __init__(self, take_step: Stepper) -> None:
+    def __init__(self, take_step: Stepper, keeper: Keeper | None = None) -> None:
         self._take_step = take_step
+        self._keeper = keeper or Keeper()
 
     def begin(self, work: Work) -> None:
         """Note what is trained."""
@@ -84,32 +87,44 @@ class SerialPasses:
 
     def one_pass(self, inputs: Dataset, phase: Phase, reader: Phase, pass_index: int) -> PassResult:
         """See :class:`Passes`."""
-        work = self._work
+        work, keeper, device = self._work, self._keeper, self._work.net.device
         losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
         sizes: list[int] = []
         with seeded(work, pass_index), products_in(work.precision):
-            for batch in batches_of(work, inputs, pass_index):
+            if (begun := keeper.take()) is not None:
+                losses, sizes = list(begun.losses), list(begun.sizes)
+                put_draws(begun.draws, device)
+            for batch in batches_of(work, inputs, pass_index, first=len(sizes)):
                 losses.append(self._take_step(batch, reader).mean())  # a tensor of its own
                 sizes.append(len(batch.y))
+                if keeper.due(len(sizes)):
+                    keeper.keep(PassSoFar(losses, sizes, draws_now(device)))
         return PassResult(mean_loss(losses, sizes), len(sizes), sum(sizes))
 
 
-def passes_for(passes: Passes | None, tier: str, work: Work) -> Passes:
+def passes_for(passes: Passes | None, tier: str, work: Work, keeper: Keeper) -> Passes:
     """``passes``, or those of this process in a tier.
 
     Raises:
-        UsageError: others are asked for a tier that they do not have, or one that this device does not have.
+        UsageError: others are asked for a tier that they do not have, or one that this device does not have; or to write or read
+            checkpoints within a pass.
     """
     if passes is None:
-        return SerialPasses(stepper(tier, work.algorithm, work.net, work.state, work.precision))
+        return SerialPasses(stepper(tier, work.algorithm, work.net, work.state, work.precision), keeper)
+    if keeper.every is not None:
+        raise UsageError("steps in several processes have checkpoints after each pass alone; leave out --checkpoint-every")
+    if keeper.begun is not None:
+        raise UsageError(
+            "the checkpoint was written within a pass, which only one process can go on with; do that until the pass is over"
+        )
     if tier != "eager":
         raise UsageError(f"steps in several processes are made in the tier eager, and {tier} was asked for; use --tier eager")
     return passes
 
 
-def batches_of(work: Work, inputs: Dataset, pass_index: int) -> Iterator[Batch]:
-    """Of the training split, in the order of this pass."""
-    return inputs.batches("train", work.batch_size, pass_index=pass_index, seed=work.seed)
+def batches_of(work: Work, inputs: Dataset, pass_index: int, first: int = 0) -> Iterator[Batch]:
+    """Of the training split, in the order of this pass, from number ``first`` on."""
+    return inputs.batches("train", work.batch_size, pass_index=pass_index, seed=work.seed, first=first)
 
 
 @contextmanager

@@ -10,6 +10,7 @@ import math
 import os
 from collections.abc import Generator
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -41,6 +42,7 @@ from bpfree.train.identity import identity_of
 from bpfree.train.passes import Passes, Work, passes_for
 from bpfree.train.schedules import LR_SCHEDULES
 from bpfree.train.tiers import check_tier
+from bpfree.train.within import Keeper, PassSoFar, every_of
 
 __all__ = ["BATCH_SIZE", "Progress", "initialise", "training"]
 
@@ -144,6 +146,7 @@ def training(
     checkpoint: str | os.PathLike[str] | None = None,
     identity: dict[str, Any] | None = None,
     passes: Passes | None = None,
+    checkpoint_every: int | str | None = None,
 ) -> Generator[Progress, bool | None, None]:
     """Train ``net`` by ``algorithm`` and yield after each pass.
 
@@ -169,6 +172,8 @@ def training(
         identity: further JSON values that must agree between a checkpoint and this call.
         passes: where steps are made, such as :class:`bpfree.parallel.LayerPasses`; by default in this process. Others make them
             in the tier ``eager``.
+        checkpoint_every: write the checkpoint within passes too: after so many steps (``500``) or seconds (``"60s"``). Training
+            goes on from it with the next step, and ends as if it had not been interrupted, bit for bit.
 
     Raises:
         UsageError: the rule cannot train this net or read the data's class weights, the net's shapes do not fit the data, there
@@ -180,6 +185,7 @@ def training(
     data = as_data(data, validation, net)
     batch_size = batch_size_of(data, batch_size, BATCH_SIZE)
     checkpoint = as_checkpoint(checkpoint)
+    every = every_of(checkpoint_every, checkpoint)
     check_weights(algorithm, data.class_weight)
     check_values(net, data, batch_size, seed, lr_schedule)
     check_tier(tier, data.device)
@@ -199,12 +205,18 @@ def training(
     if checkpoint is not None and checkpoint.exists():
         cursor = Cursor.resumed(checkpoint, net, state, snapshot, identity)
         _take_up(cursor, phases, stop, snapshot)
-    started_s, resumed = cursor.time_s, bool(cursor.history)
+    started_s, resumed = cursor.time_s, bool(cursor.history or cursor.so_far)
     lrs = tuple(float(optimiser.lr) for optimiser in state.optimisers())
     work = Work(algorithm, net, state, data, batch_size, seed, precision)
-    passes = passes_for(passes, tier, work)
+    clock = clock or WallClock()
+
+    def write(so_far: PassSoFar, path: Path) -> None:
+        cursor.so_far, cursor.time_s = so_far, started_s + clock.elapsed_s()
+        cursor.save(path, net, state, snapshot, identity)
+
+    passes = passes_for(passes, tier, work, Keeper(every, write, cursor.so_far))
     passes.begin(work)
-    run = _Run(work, clock or WallClock(), lrs, passes)
+    run = _Run(work, clock, lrs, passes)
     reading: tuple[Phase, Dataset, Phase] | None = None  # what the phase reads, and the phase that reads it
 
     while cursor.phase < len(phases) and not cursor.ended:
@@ -285,6 +297,7 @@ class _Run:
         work = self.work
         work.state.scale_lr(factor)
         done = self.passes.one_pass(inputs, phase, reader, cursor.passes)
+        cursor.so_far = None
         check_pass(work.algorithm, work.data, work.batch_size, done.steps, done.examples)
         check_schedule(work.algorithm, work.state, [lr * factor for lr in self.lrs])
         cursor.steps, cursor.examples = cursor.steps + done.steps, cursor.examples + done.examples

@@ -1,0 +1,50 @@
+"""In which order a pass reads examples, and how many batches are made at once."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+__all__ = ["batches_ahead", "grouped", "pass_order"]
+
+AHEAD_BYTES = 16 * 2**20
+"""Of the batches that are made at once on a GPU."""
+
+
+def pass_order(n: int, draws: int, part: tuple[int, int], *, shuffle: bool) -> Tensor | None:
+    """Which of ``n`` examples a pass reads, in its order, on the CPU; None for all as they are stored.
+
+    Args:
+        draws: key of the draw.
+        part: (rank, world): every ``world``-th of the order, from ``rank`` on.
+    """
+    rank, world = part
+    order = None
+    if shuffle:
+        # Drawn on the CPU, whose generator gives the same order on every machine, and moved once a pass.
+        order = torch.randperm(n, generator=torch.Generator().manual_seed(draws))
+    if world > 1:
+        order = (torch.arange(n) if order is None else order)[rank::world]
+    return order
+
+
+def grouped(n_batches: int, first: int, at_once: int) -> list[tuple[int, int]]:
+    """Batches from number ``first`` on that are made together, as (begin, end).
+
+    All of a group have one size, since what is drawn for an example depends on its place in its batch: the last batch, which may
+    be smaller, is a group of its own.
+    """
+    groups = []
+    while first < n_batches:
+        end = first + at_once
+        if end >= n_batches:
+            end = n_batches - 1 if first < n_batches - 1 else n_batches
+        groups.append((first, end))
+        first = end
+    return groups
+
+
+def batches_ahead(device: torch.device, batch_bytes: int) -> int:
+    """Batches that are made at once: on a GPU, where a batch is some twenty small kernels that the host must launch, as many as
+    fill :data:`AHEAD_BYTES`; elsewhere one, which stays in the cache."""
+    return 1 if device.type == "cpu" else max(1, AHEAD_BYTES // batch_bytes)
