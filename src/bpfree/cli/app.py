@@ -159,7 +159,8 @@ def train(
     ] = None,
     seed: Seed = 0,
     parallel: Annotated[
-        str | None, typer.Option(metavar="layers", help="Under torchrun: each rank trains some of the blocks.")
+        str | None,
+        typer.Option(metavar="layers|data", help="Under torchrun: each rank trains some of the blocks, or some rows of a batch."),
     ] = None,
     column: ShortTarget = None,
     rules: RuleOptions,

@@ -62,7 +62,7 @@ def train_command(
 
         return in_ranks(parallel, request, arm, seed, lambda ready: _train(ready, arm, seed, place, output))
     if (ranks := os.environ.get("WORLD_SIZE", "1")) != "1" and "LOCAL_RANK" in os.environ:
-        raise UsageError(f"torchrun started {ranks} processes that would all train the same; add --parallel layers")
+        raise UsageError(f"torchrun started {ranks} processes that would all train the same; add --parallel layers or data")
     return _train(check(request, "train", [arm], [seed]), arm, seed, place, output)
 
 

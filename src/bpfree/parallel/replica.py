@@ -7,6 +7,7 @@ as it says is noticed: no tensor may have been changed by two ranks. (torch's ow
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -67,6 +68,23 @@ class Replica:
                 owners[name] = rank
         self._send(owners)
         self._see([self._steps])
+
+    def check_equal(self) -> None:
+        """All ranks have made the same steps, and must have the same net and state.
+
+        Raises:
+            UsageError: a tensor differs.
+        """
+        self._see(self._tensors)
+        digests = {name: sha256(sums.cpu().numpy()).hexdigest() for name, sums in self._known.items()}
+        first, *others = self._ranks.gather(digests)
+        for rank, other in enumerate(others, start=1):
+            for name, value in first.items():
+                if other[name] != value:
+                    raise UsageError(
+                        f"ranks 0 and {rank} differ in {name} after the same steps: the rule changes it by the rows of its own "
+                        "process alone, so it cannot be trained data-parallel; train in one process"
+                    )
 
     def _send(self, owners: dict[str, int]) -> None:
         for name, rank in owners.items():
