@@ -95,12 +95,12 @@ def _n_stages(case: str) -> int:
 
 
 def _as_in_one_process(case: str, out: Path) -> None:
-    tensors, losses = trained(case)
+    tensors, history = trained(case)
     path = out / f"{case.replace(':', '+')}.safetensors"
     together = load_file(path)
     assert together.keys() == tensors.keys()
     assert [name for name, tensor in tensors.items() if not torch.equal(together[name], tensor)] == []
-    assert json.loads(path.with_suffix(".json").read_text()) == losses
+    assert json.loads(path.with_suffix(".json").read_text()) == history
     assert any(tensor.any() for name, tensor in tensors.items() if "projection" in name or "weight" in name)
 
 
