@@ -78,18 +78,29 @@ class LayerPart(Part):
 
     def one_pass(self, inputs: Dataset, phase: Phase, reader: Phase, pass_index: int) -> PassResult:
         del reader  # that of a phase without frozen blocks, as others have no stages
-        plan, work = self.plan(phase.index), self._work
-        mine: list[Tensor] = []
-        sizes: list[int] = []
-        with seeded(work, pass_index), no_draws(work), products_in(work.precision), torch.no_grad():
-            for batch in self._arriving(plan, batches_of(work, inputs, pass_index)):
-                mine.append(self._step(plan, batch))
-                sizes.append(len(batch.y))
-        self._sender.finish()
-        of_all = [losses for losses in self._ranks.gather(torch.stack(mine).cpu()) if losses.numel()]
+        work = self._work
+        with seeded(work, pass_index), no_draws(work), products_in(work.precision):
+            mine, sizes = self.steps(phase.index, batches_of(work, inputs, pass_index))
+        of_all = [losses for losses in self._ranks.gather(mine.cpu()) if losses.numel()]
         steps = torch.cat(of_all, 1) if of_all else torch.zeros(len(sizes), 1)
         self.replica.spread()
         return PassResult(mean_loss([row.clone().mean() for row in steps], sizes), len(sizes), sum(sizes))
+
+    @torch.no_grad()
+    def steps(self, index: int, batches: Iterator[Batch]) -> tuple[Tensor, list[int]]:
+        """This rank's stages of phase ``index`` on every batch, the same batches in all ranks.
+
+        Returns:
+            The losses of its stages that learn (steps, stages), and the examples of each step.
+        """
+        plan = self.plan(index)
+        mine: list[Tensor] = []
+        sizes: list[int] = []
+        for batch in self._arriving(plan, batches):
+            mine.append(self._step(plan, batch))
+            sizes.append(len(batch.y))
+        self._sender.finish()
+        return torch.stack(mine), sizes
 
     def _arriving(self, plan: _Plan, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches; the activity of the next one may come in while this one is computed."""
