@@ -98,8 +98,8 @@ silence. On GPUs each rank takes one board. A record says `parallel: layers, 2 r
 | | `--parallel layers` | `--parallel data` |
 |---|---|---|
 | a rank has | some blocks, on every batch | some rows of every batch, all blocks |
-| is sent in a step | the activity at each border, forward only: 4 n d bytes (Forward-Forward: twice that) | all gradients, to be \
-added up: 4 bytes a parameter, in buckets of 1 MiB, while the next block is computed |
+| is sent in a step | the activity at each border, forward only: 4 n d bytes (Forward-Forward: twice that) | all gradients, \
+to be added up: 4 bytes a parameter, in buckets of 1 MiB, while the next block is computed |
 | is sent after a pass | what each rank has learned | a check that all ranks are still equal |
 | the result is that of one process | bit for bit | but for the rounding of sums (1e-6 in float64) |
 | what is random in a step | comes with the batch | is drawn for the whole batch and cut |

@@ -236,7 +236,7 @@ def test_without_torchrun_and_by_another_name(capsys: pytest.CaptureFixture[str]
     assert run([*COMMAND, "--parallel", "layers"]) == 2
     assert "torchrun --nproc-per-node 2 -m bpfree train" in capsys.readouterr().err
     assert run([*COMMAND, "--parallel", "blocks"]) == 2
-    assert "unknown --parallel 'blocks'; choose from layers, data" in capsys.readouterr().err
+    assert "unknown --parallel 'blocks'; choose from layers; data; layers,data" in capsys.readouterr().err
     monkeypatch.setenv("WORLD_SIZE", "2")
     monkeypatch.setenv("LOCAL_RANK", "0")
     assert run(COMMAND) == 2

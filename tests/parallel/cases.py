@@ -23,7 +23,7 @@ from bpfree.train import Patience, evaluation, initialise, training
 from bpfree.train.passes import Passes, Work
 
 PASSES = 2
-DTYPE = {"layers": torch.float32, "data": torch.float64}
+DTYPE = {"layers": torch.float32, "data": torch.float64, "layers,data": torch.float64}
 evaluation.EVALUATION_BATCH = 100  # several batches to validate on, which the ranks share
 
 

@@ -54,6 +54,23 @@ def test_more_rules_in_more_ranks(size: int, tmp_path: Path) -> None:
         _as_in_one_process(case, tmp_path)
 
 
+MESH = (
+    "mono-forward@mlp:3x24",
+    "forward-forward:inference=head:peer_normalisation=0.03@mlp:2x24",
+    "cascaded-forward:predictor=ridge@mlp:2x24",
+    "blockwise:reach=2@mlp:4x24",
+)
+
+
+@pytest.mark.slow
+def test_layers_and_rows_in_four_ranks(tmp_path: Path) -> None:
+    """Two pipelines of two, each on its rows."""
+    for ended in run_ranks(4, tmp_path, MESH, timeout_s=280, kind="layers,data"):
+        assert ended.returncode == 0, ended.stderr
+    for case in MESH:
+        _as_in_one_process(case, tmp_path)
+
+
 def _as_in_one_process(case: str, out: Path) -> None:
     tensors, history = trained(case, kind="data")
     path = out / f"{case.replace(':', '+')}.safetensors"

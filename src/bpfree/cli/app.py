@@ -160,7 +160,9 @@ def train(
     seed: Seed = 0,
     parallel: Annotated[
         str | None,
-        typer.Option(metavar="layers|data", help="Under torchrun: each rank trains some of the blocks, or some rows of a batch."),
+        typer.Option(
+            metavar="layers|data|layers,data", help="Under torchrun: each rank has some blocks, some rows of a batch, or both."
+        ),
     ] = None,
     column: ShortTarget = None,
     rules: RuleOptions,

@@ -18,7 +18,7 @@ from bpfree.cli.session import check
 from bpfree.cli.setting import Request, torch_device
 from bpfree.errors import BpfreeError, UsageError
 from bpfree.meter import Meter, Missing
-from bpfree.parallel import KINDS, Ranks, check_layers, check_rows, check_same, follow, in_torchrun, joined, passes_of
+from bpfree.parallel import KINDS, Ranks, check_layers, check_mesh, check_rows, check_same, follow, in_torchrun, joined, passes_of
 from bpfree.rulesets import digest
 from bpfree.train import initialise
 from bpfree.train.passes import Work
@@ -61,7 +61,7 @@ def in_ranks(kind: str, request: Request, arm_of: Callable[[], Arm], seed: int, 
 
 def _check_kind(kind: str) -> None:
     if kind not in KINDS:
-        raise UsageError(f"unknown --parallel {kind!r}; choose from {', '.join(KINDS)}")
+        raise UsageError(f"unknown --parallel {kind!r}; choose from {'; '.join(KINDS)}")
 
 
 def _checked(kind: str, ranks: Ranks, request: Request, arm_of: Callable[[], Arm], seed: int) -> Checked:
@@ -74,10 +74,11 @@ def _checked(kind: str, ranks: Ranks, request: Request, arm_of: Callable[[], Arm
     if (tier := setting.ruleset.plan.tier) != "eager":
         raise UsageError(f"steps in several processes are made in the tier eager, and {tier} was asked for; use --tier eager")
     algorithm, net = arm.build({}), setting.build_net()
-    if kind == "data":
-        check_rows(algorithm, net, setting.data, setting.arm_rules(arm).rules.batch_size, ranks.size)
-    else:
+    if kind == "layers":
         check_layers(algorithm, net, ranks.size)
+    else:
+        check_shared = check_rows if kind == "data" else check_mesh
+        check_shared(algorithm, net, setting.data, setting.arm_rules(arm).rules.batch_size, ranks.size)
     setting.meter = _meter(ranks, setting, estimate=request.meter.estimate_energy)
     return ready
 

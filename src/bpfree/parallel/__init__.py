@@ -1,7 +1,7 @@
 """Training in several processes (ranks), started by ``torchrun``.
 
 Layer-parallel (``"layers"``), for rules whose gradients cross no border: each rank trains a part of the blocks. Data-parallel
-(``"data"``): each rank takes a part of the rows of every batch.
+(``"data"``): each rank takes a part of the rows of every batch. Both at once: ``"layers,data"``.
 
 Every rank has the whole net and state. The first rank leads: it decides what is done, and writes; the others follow. After a pass
 all ranks have the net and state that one process would have (layers: bit for bit; data: but for the rounding of sums), so that a
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from bpfree.parallel.group import Ranks, check_same, in_torchrun, joined
 from bpfree.parallel.layers import LayerPart, check_layers
+from bpfree.parallel.mesh import MeshPart, check_mesh
 from bpfree.parallel.rows import DataPart, check_rows
 from bpfree.parallel.shares import shares_of, stage_flops
 from bpfree.parallel.together import Leading, Part, follow_as
@@ -24,6 +25,7 @@ __all__ = [
     "Leading",
     "Ranks",
     "check_layers",
+    "check_mesh",
     "check_rows",
     "check_same",
     "follow",
@@ -34,7 +36,7 @@ __all__ = [
     "stage_flops",
 ]
 
-_PARTS: dict[str, type[Part]] = {part.kind: part for part in (LayerPart, DataPart)}
+_PARTS: dict[str, type[Part]] = {part.kind: part for part in (LayerPart, DataPart, MeshPart)}
 
 KINDS = tuple(_PARTS)
 """The ways in which ranks share the work."""

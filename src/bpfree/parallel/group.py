@@ -45,11 +45,13 @@ class Ranks:
     Attributes:
         rank, size: this process, and how many there are.
         device: on which this one computes.
+        adds_over: the ranks over which this one adds up; None for all.
     """
 
     rank: int
     size: int
     device: torch.device
+    adds_over: dist.ProcessGroup | None = None
 
     @property
     def leads(self) -> bool:
@@ -71,9 +73,9 @@ class Ranks:
         return box
 
     def begin_sum(self, tensor: torch.Tensor) -> Callable[[], None]:
-        """Begin to add up a contiguous tensor over all ranks, in place; what is returned waits for the end."""
+        """Begin to add up a contiguous tensor over :attr:`adds_over`, in place; what is returned waits for the end."""
         with lost_rank():
-            work = dist.all_reduce(tensor, async_op=True)
+            work = dist.all_reduce(tensor, group=self.adds_over, async_op=True)
 
         def wait() -> None:
             with lost_rank():
@@ -82,7 +84,7 @@ class Ranks:
         return wait
 
     def total(self, tensor: torch.Tensor) -> torch.Tensor:
-        """Add up a contiguous tensor over all ranks, in place; the tensor."""
+        """Add up a contiguous tensor over the same ranks, in place; the tensor."""
         self.begin_sum(tensor)()
         return tensor
 

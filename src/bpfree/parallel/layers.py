@@ -7,6 +7,7 @@ rank. What a block computes is what it computes in one process, in the same orde
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from itertools import chain
 from typing import Any, ClassVar
@@ -51,9 +52,14 @@ class LayerPart(Part):
 
     def __init__(self, ranks: Ranks, work: Work) -> None:
         super().__init__(ranks, work)
+        self._place, self._length = self._in_pipeline(ranks)
         self._plans: dict[int, _Plan] = {}
         self._sender = Sender(ranks.rank + 1, ranks.device)
         self._receiver = Receiver(ranks.rank - 1, ranks.device)
+
+    def _in_pipeline(self, ranks: Ranks) -> tuple[int, int]:
+        """Number of this rank in its pipeline, and the ranks of that; they follow each other."""
+        return ranks.rank, ranks.size
 
     def begin(self) -> None:
         self.plan(0)
@@ -67,13 +73,13 @@ class LayerPart(Part):
         if index not in self._plans:
             work, ranks = self._work, self._ranks
             phases = work.algorithm.phases(work.net)
-            check_layers(work.algorithm, work.net, ranks.size)
+            check_layers(work.algorithm, work.net, self._length)
             stages = stages_of(work.algorithm, work.net, phases[index])
             costs: list[int] = []
             if ranks.leads:
                 few = next(iter(work.data.batches("train", min(COUNTED, work.data.n("train")), shuffle=False)))
                 costs = stage_flops(stages, work.net, work.state, few)
-            self._plans[index] = _Plan(phases[index], stages, shares_of(ranks.broadcast(costs), ranks.size))
+            self._plans[index] = _Plan(phases[index], stages, shares_of(ranks.broadcast(costs), self._length))
         return self._plans[index]
 
     def one_pass(self, inputs: Dataset, phase: Phase, reader: Phase, pass_index: int) -> PassResult:
@@ -104,7 +110,7 @@ class LayerPart(Part):
 
     def _arriving(self, plan: _Plan, batches: Iterator[Batch]) -> Iterator[Batch]:
         """The batches; the activity of the next one may come in while this one is computed."""
-        receives = self._ranks.rank > 0 and bool(plan.shares[self._ranks.rank])
+        receives = self._place > 0 and bool(plan.shares[self._place])
         before: Batch | None = None
         for batch in chain(batches, (None,)):
             if batch is not None and receives:
@@ -113,14 +119,19 @@ class LayerPart(Part):
                 yield before
             before = batch
 
+    def _updates(self, batch: Batch) -> AbstractContextManager[None]:
+        """Around a step: when the optimisers take theirs."""
+        del batch
+        return update_at_end(self._work.net, self._work.state)
+
     def _step(self, plan: _Plan, batch: Batch) -> Tensor:
         """This rank's stages on one batch; the losses of those that learn, one after another."""
-        work, rank = self._work, self._ranks.rank
-        share, state = plan.shares[rank], work.state
+        work, place = self._work, self._place
+        share, state = plan.shares[place], work.state
         state.count.advance()
         losses: list[Tensor] = []
-        with update_at_end(work.net, state):
-            if rank == 0:
+        with self._updates(batch):
+            if place == 0:
                 carry = plan.stages.enter(work.net, state, batch)
             elif share:
                 carry = self._receiver.take()
@@ -130,7 +141,7 @@ class LayerPart(Part):
                 carry, loss = plan.stages.run(index, work.net, state, batch, carry)
                 if loss is not None:
                     losses.append(loss)
-            if rank == plan.last_rank():
+            if place == plan.last_rank():
                 plan.stages.leave(work.net, state, batch, carry)
             elif share:
                 self._sender.send((plan.phase.index, len(batch.y)), carry)

@@ -7,6 +7,8 @@ with fewer rows than ranks (the last of a pass) is repeated where there is none 
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, ClassVar
 
 import torch
@@ -21,7 +23,7 @@ from bpfree.numerics.rows import Rows, of_batch
 from bpfree.parallel.together import Part, no_draws
 from bpfree.train.passes import PassResult, batches_of, mean_loss, seeded
 
-__all__ = ["DataPart", "check_rows", "cut", "shared_step"]
+__all__ = ["DataPart", "check_rows", "cut", "shared_step", "without_counting"]
 
 
 class DataPart(Part):
@@ -59,6 +61,15 @@ class DataPart(Part):
         return PassResult(mean_loss(list(of_steps.unbind()), sizes), len(sizes), sum(sizes))
 
 
+@contextmanager
+def without_counting(algorithm: Algorithm[Any], state: Any, *, counts: bool) -> Iterator[None]:
+    """Where the rows do not count, what the rule sums over examples is afterwards as before."""
+    before = [] if counts else [(tensor, tensor.clone()) for tensor in sums_over_examples(algorithm, state)]
+    yield
+    for tensor, value in before:
+        tensor.copy_(value)
+
+
 def shared_step(
     algorithm: Algorithm[Any],
     net: Chain,
@@ -85,11 +96,8 @@ def shared_step(
         with addition.steps_at_end():
             return algorithm.learn(net, state, batch, phase)
 
-    before = [] if counts else [(tensor, tensor.clone()) for tensor in sums_over_examples(algorithm, state)]
-    with of_batch(rows), state.added_up(addition):
+    with of_batch(rows), state.added_up(addition), without_counting(algorithm, state, counts=counts):
         losses = step(algorithm, net, state, mine, phase, learn=learn)
-    for tensor, value in before:
-        tensor.copy_(value)
     return losses.mean() * rows.share
 
 

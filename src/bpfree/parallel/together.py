@@ -115,8 +115,8 @@ class Leading:
         Raises:
             UsageError: the rule cannot be trained in this way, or by so many ranks.
         """
-        self._part = self._kind(self._ranks, work)
         with self._order(_Order("begin")):
+            self._part = self._kind(self._ranks, work)
             self._part.replica.spread_all()
             self._part.begin()
 
