@@ -58,6 +58,8 @@ def admitted() -> tuple[str, str, str]:
     layers, data, refused = [], [], []
     for name in names():
         rule = make(name)
+        if not type(rule).__module__.startswith("bpfree."):
+            continue
         try:
             stages_of(rule, net, rule.phases(net)[0])
             layers.append(f"`{name}`")
@@ -115,7 +117,9 @@ With `data` every rule is admitted whose step is a sum over examples. Refused by
 A rule of another package is admitted to `data` unless its `_needs_whole_batch` says why not; what it draws for each example it
 draws with `by_row=True`. If it changes its state from its own rows alone, the check after the pass says which tensor differs.
 
-Both kinds cannot be combined (layers on one axis of a mesh, rows on the other).
+**Both at once**, `--parallel layers,data`: pipelines of equal length, each on its rows of every batch; gradients are added up
+between the ranks of one place. Four ranks are two pipelines of two. In general a pipeline is as long as the largest divisor of
+the number of ranks up to its root, and no longer than the net has blocks. A rule must be admitted to both.
 
 **Validation** is shared by all ranks: batches of 500 in turns. A batch is scored as one process scores it, so the accuracy is the
 same, bit for bit.

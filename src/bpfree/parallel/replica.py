@@ -111,7 +111,7 @@ def _unequal(one: int, other: int, name: str) -> UsageError:
 
 
 def _digest(sums: Tensor) -> str:
-    return sha256(sums.cpu().numpy()).hexdigest()
+    return sha256(sums.cpu().numpy().tobytes()).hexdigest()
 
 
 def sums_of_bits(tensor: Tensor) -> Tensor:
