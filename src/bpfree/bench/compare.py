@@ -26,6 +26,7 @@ from bpfree.bench.setting import Setting
 from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import ArmSearch, search
 from bpfree.bench.tuned import TunedRow
+from bpfree.early_processes import discard_waiting
 from bpfree.errors import RunDirectoryError, RunInterruptedError
 from bpfree.functions import is_function_text
 from bpfree.records import CONTROL_SEEDS, Record
@@ -175,6 +176,7 @@ class ComparisonRun:
                 f"an arm one after another: --jobs {self.jobs} uses {max(1, jobs)}"
             )
         if jobs < 2:
+            discard_waiting()
             return shown
         self.observer.begin(f"search, {jobs} processes", 0)
         left = {search.arm.label: _passes_left(search) for search in searches}
@@ -224,6 +226,7 @@ class ComparisonRun:
 
     def _run_studies(self, setting: Setting) -> None:
         """Studies outside, trials inside them, arms innermost, each trial starting with another arm."""
+        discard_waiting()
         storage = open_storage(self.directory.journal_path)
         search = setting.ruleset.search
         if self.jobs is not None and self.jobs > 1:
