@@ -6,7 +6,7 @@ import statistics
 from collections.abc import Iterator
 from typing import Any
 
-from bpfree.algorithms import check_shares_rows, make, names, stages_of
+from bpfree.algorithms import check_shares_rows, make, names, rule_class, stages_of
 from bpfree.errors import UsageError
 from bpfree.nets import build
 from bpfree.units import format_time
@@ -18,16 +18,19 @@ HEADER = (
     "speed-up / limit",
 )  # fmt: skip
 
+SETTINGS = {"forward-forward": {"negatives": "hybrid", "inference": "head"}, "foton": {"optimiser": "rms"}}
+"""Of rules that share rows by default, those with which they do not."""
+
 
 def rows(results: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     """One a contender: cells of :data:`HEADER`."""
     for net, found in results["nets"].items():
-        seconds = found["windows_s"]
+        seconds = found["step_s"]
         for name, windows in seconds.items():
             if name.endswith(" twice"):
                 continue
             serial = next(each for each in seconds if name == each or name.startswith(f"{each} "))
-            least, median = (pick(windows) / found["steps"] for pick in (min, statistics.median))
+            least, median = min(windows), statistics.median(windows)
             cells = (net, name, format_time(least), format_time(median))
             if name == serial:
                 yield (*cells, "1", "1", *["–"] * 4)
@@ -42,7 +45,7 @@ def rows(results: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 def limit_of(found: dict[str, Any], serial: str) -> float:
     """Throughput of two serial trainings at once, over that of one alone."""
-    seconds = found["windows_s"]
+    seconds = found["step_s"]
     return 2 * min(seconds[serial]) / min(seconds[f"{serial} twice"])
 
 
@@ -56,10 +59,9 @@ def admitted() -> tuple[str, str, str]:
     """Rules that are cut into layers; rules that share rows; and why others do not, by the rules' own words."""
     net = build("mlp:3x16", (1, 8, 8), 10)
     layers, data, refused = [], [], []
-    for name in names():
+    own = [name for name in names() if rule_class(name).__module__.startswith("bpfree.")]
+    for name in own:
         rule = make(name)
-        if not type(rule).__module__.startswith("bpfree."):
-            continue
         try:
             stages_of(rule, net, rule.phases(net)[0])
             layers.append(f"`{name}`")
@@ -68,6 +70,11 @@ def admitted() -> tuple[str, str, str]:
         try:
             check_shares_rows(rule, net)
             data.append(f"`{name}`")
+        except UsageError as error:
+            refused.append(f"- {error}")
+    for name, settings in SETTINGS.items():
+        try:
+            check_shares_rows(make(name, settings), net)
         except UsageError as error:
             refused.append(f"- {error}")
     return ", ".join(layers), ", ".join(data), "\n".join(refused)
@@ -80,11 +87,10 @@ def page(results: dict[str, Any]) -> str:
     versions = facts.get("versions", {})
     software = ", ".join(f"{name} {versions[name]}" for name in ("bpfree", "torch", "python") if name in versions)
     machine = f"{facts.get('processor')}, {facts.get('cores')} hardware threads; {software}"
-    runs = "; ".join(
-        f"`{net}`: {found['steps']} steps of {found['batch_size']} examples in a window, "
-        f"{len(found['windows_s'][serial])} windows, load {found['load']:.1f} before, {found['measured_at'][:10]}"
+    runs = "\n".join(
+        f"- `{net}`: {found['steps']} steps of {found['batch_size']} examples in a window of layers, "
+        f"{len(next(iter(found['step_s'].values())))} windows, load {found['load']:.1f} before, {found['measured_at'][:10]}"
         for net, found in results["nets"].items()
-        for serial in list(found["windows_s"])[:1]
     )
     return PAGE.format(layers=layers, data=data, refused=refused, table=table(results), machine=machine, runs=runs)
 
@@ -111,7 +117,6 @@ With `layers` every rule that says it is local is admitted, and `blockwise` by i
 With `data` every rule is admitted whose step is a sum over examples. Refused by their own word:
 
 {refused}
-- `forward-forward` with `negatives=hybrid`, and `foton` with `optimiser=rms`
 - any rule on a net with BatchNorm, whose statistics are those of the whole batch
 
 A rule of another package is admitted to `data` unless its `_needs_whole_batch` says why not; what it draws for each example it
@@ -139,12 +144,14 @@ versions, rulesets or data.
 
 {table}
 
-*Speed-up*: least window of the serial training over least window together, of the same steps; the filling and the draining of the
-pipeline are in the window, once for so many steps. *Ideal*: all multiply-adds over those of the most loaded rank. *Machine's
+*Speed-up*: least seconds a step of the serial training over those together. The filling and the draining of the pipeline are in
+the windows of layers, once for so many steps. *Ideal*: all multiply-adds over those of the most loaded rank. *Machine's
 limit*: throughput of two serial trainings at once over that of one alone; two hardware threads of one core have less than 2.
 Backprop is torch's autograd with fused Adam; GPipe and 1F1B are those of `torch.distributed.pipelining`, 4 microbatches, its
 blocks balanced likewise.
 
-{runs}. {machine}. Made by `python benchmarks/parallel.py`, this page by `--page`. Where the load before a run is not near 0,
-others used the machine, and the figures say little.
+{runs}
+
+{machine}. Made by `python benchmarks/parallel.py`, this page by `--page`. Where the load before a run is
+not near 0, others used the machine, and the figures say little.
 """

@@ -1,8 +1,8 @@
 """One rank of the benchmark: ``python -m parallel_kit.ranks NET STEPS WINDOWS BATCH OUT``, started twice.
 
-Every contender takes the same number of steps in a window; contenders alternate. Where one process works alone the other waits in
-a barrier, which takes no processor time. A window of several ranks begins in both at once and ends when the last of them has
-ended: the filling and draining of a pipeline are in it.
+Contenders alternate. A window of layers has STEPS steps, so that the pipeline is filled and drained seldom, any other a quarter.
+Where one process works alone the other waits in a barrier, which takes no processor time. A window of several ranks begins in both
+at once and ends when the last of them has ended: the filling and draining of a pipeline are in it.
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ BACKPROP = "backprop (torch)"
 Window = Callable[[], None]
 
 
+def few(steps: int) -> int:
+    """Steps of a window that has no pipeline of batches to fill."""
+    return max(2, steps // 4)
+
+
 class Net(nn.Module):
     """Some blocks of a chain, and behind the last one its output."""
 
@@ -64,6 +69,8 @@ class Contenders:
         self._ranks, self._name, self._data, self._batches = ranks, net, loaded, batches
         self.alone: dict[str, Window] = {}
         self.together: dict[str, Window] = {}
+        self.steps: dict[str, int] = {}
+        self._few = batches[: few(len(batches))]
         self.facts: dict[str, Any] = {"loads": {}}
         for rule in RULES:
             self._local(rule)
@@ -84,7 +91,7 @@ class Contenders:
         phase = work.algorithm.phases(work.net)[0]
 
         def serial() -> None:
-            for batch in self._batches:
+            for batch in self._few:
                 step(work.algorithm, work.net, work.state, batch, phase)
 
         self.alone[name] = serial
@@ -94,6 +101,8 @@ class Contenders:
 
         def layers() -> None:
             part.steps(0, iter(self._batches))
+
+        self.steps[f"{name} layers"] = len(self._batches)
 
         self.together[f"{name} layers"] = layers
         costs = stage_flops(stages_of(layered.algorithm, layered.net, phase), layered.net, layered.state, self._batches[0])
@@ -106,7 +115,7 @@ class Contenders:
 
         @torch.no_grad()
         def rows() -> None:
-            for batch in self._batches:
+            for batch in self._few:
                 shared_step(
                     *(shared.algorithm, shared.net, shared.state, batch, phase),
                     *(addition, ranks.rank, ranks.size, ranks.total),
@@ -121,7 +130,7 @@ class Contenders:
         optimiser = torch.optim.Adam(whole.parameters(), lr=1e-4, fused=True)
 
         def serial() -> None:
-            for batch in self._batches:
+            for batch in self._few:
                 optimiser.zero_grad(set_to_none=True)
                 F.cross_entropy(whole(batch.x), batch.y).backward()
                 optimiser.step()
@@ -141,7 +150,7 @@ class Contenders:
         first, last = self._ranks.rank == 0, self._ranks.rank == self._ranks.size - 1
 
         def window() -> None:
-            for batch in self._batches:
+            for batch in self._few:
                 optimiser.zero_grad(set_to_none=True)
                 given = {"target": batch.y, "losses": []} if last else {}
                 schedule.step(*([batch.x] if first else []), **given)
@@ -176,22 +185,23 @@ def main(net: str, steps: str, windows: str, batch_size: str, out: str) -> None:
     batches = [batch for batch in loaded.batches("train", size) if len(batch.y) == size][:n]
     with joined(torch.device("cpu")) as ranks:
         contenders = Contenders(ranks, net, loaded, batches)
-        seconds: dict[str, list[float]] = {}
+        step_s: dict[str, list[float]] = {}
+
+        def note(name: str, work: Window | None, turn: int, words: str = "") -> None:
+            taken_s = timed(ranks, work) / contenders.steps.get(name, few(n))
+            if turn:  # the first is a warm-up
+                step_s.setdefault(name + words, []).append(taken_s)
+
         for turn in range(int(windows) + 1):
             for name, work in contenders.alone.items():
-                _note(seconds, name, timed(ranks, work if ranks.leads else None), turn)
+                note(name, work if ranks.leads else None, turn)
                 if turn % 2 == 1:
-                    _note(seconds, f"{name} twice", timed(ranks, work), turn)
+                    note(name, work, turn, " twice")
             for name, work in contenders.together.items():
-                _note(seconds, name, timed(ranks, work), turn)
+                note(name, work, turn)
         if ranks.leads:
-            result = {"net": net, "steps": n, "batch_size": size, "windows_s": seconds, **contenders.facts}
+            result = {"net": net, "steps": n, "batch_size": size, "step_s": step_s, **contenders.facts}
             Path(out).write_text(json.dumps(result))
-
-
-def _note(seconds: dict[str, list[float]], name: str, taken_s: float, turn: int) -> None:
-    if turn:  # the first is a warm-up
-        seconds.setdefault(name, []).append(taken_s)
 
 
 if __name__ == "__main__":
