@@ -1,8 +1,8 @@
 """One rank of the benchmark: ``python -m parallel_kit.ranks NET STEPS WINDOWS BATCH OUT``, started twice.
 
 Contenders alternate. A window of layers has STEPS steps, so that the pipeline is filled and drained seldom, any other a quarter.
-Where one process works alone the other waits in a barrier, which takes no processor time. A window of several ranks begins in both
-at once and ends when the last of them has ended: the filling and draining of a pipeline are in it.
+Where one process works alone the other waits in a barrier, which takes no processor time. A window of several ranks begins in
+both at once and ends when the last of them has ended: the filling and draining of a pipeline are in it.
 """
 
 from __future__ import annotations
