@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+import textwrap
 from collections.abc import Iterator
 from typing import Any
 
@@ -77,7 +78,11 @@ def admitted() -> tuple[str, str, str]:
             check_shares_rows(make(name, settings), net)
         except UsageError as error:
             refused.append(f"- {error}")
-    return ", ".join(layers), ", ".join(data), "\n".join(refused)
+    return ", ".join(layers), ", ".join(data), "\n".join(map(_wrapped, refused))
+
+
+def _wrapped(line: str) -> str:
+    return textwrap.fill(line, 128, subsequent_indent="  " if line.startswith("- ") else "", break_on_hyphens=False)
 
 
 def page(results: dict[str, Any]) -> str:
@@ -86,7 +91,10 @@ def page(results: dict[str, Any]) -> str:
     facts = results.get("environment", {})
     versions = facts.get("versions", {})
     software = ", ".join(f"{name} {versions[name]}" for name in ("bpfree", "torch", "python") if name in versions)
-    machine = f"{facts.get('processor')}, {facts.get('cores')} hardware threads; {software}"
+    machine = _wrapped(
+        f"{facts.get('processor')}, {facts.get('cores')} hardware threads; {software}. Made by `python benchmarks/parallel.py`, this "
+        "page by `--page`. Where the load before a run is not near 0, others used the machine, and the figures say little."
+    )
     runs = "\n".join(
         f"- `{net}`: {found['steps']} steps of {found['batch_size']} examples in a window of layers, "
         f"{len(next(iter(found['step_s'].values())))} windows, load {found['load']:.1f} before, {found['measured_at'][:10]}"
@@ -152,6 +160,5 @@ blocks balanced likewise.
 
 {runs}
 
-{machine}. Made by `python benchmarks/parallel.py`, this page by `--page`. Where the load before a run is
-not near 0, others used the machine, and the figures say little.
+{machine}
 """
