@@ -92,8 +92,8 @@ def page(results: dict[str, Any]) -> str:
     versions = facts.get("versions", {})
     software = ", ".join(f"{name} {versions[name]}" for name in ("bpfree", "torch", "python") if name in versions)
     machine = _wrapped(
-        f"{facts.get('processor')}, {facts.get('cores')} hardware threads; {software}. Made by `python benchmarks/parallel.py`, this "
-        "page by `--page`. Where the load before a run is not near 0, others used the machine, and the figures say little."
+        f"{facts.get('processor')}, {facts.get('cores')} hardware threads; {software}. Made by `python benchmarks/parallel.py`, "
+        "this page by `--page`. Where the load before a run is not near 0, others used the machine, and the figures say little."
     )
     runs = "\n".join(
         f"- `{net}`: {found['steps']} steps of {found['batch_size']} examples in a window of layers, "
