@@ -51,13 +51,13 @@ def main(options: list[str]) -> None:
     from bpfree.cli import run
 
     # By name: the packages have functions of the same names.
-    training, measure, record = (
-        importlib.import_module(f"bpfree.{name}") for name in ("train.training", "bench.measure", "bench.record")
+    training, passes, measure, record = (
+        importlib.import_module(f"bpfree.{name}") for name in ("train.training", "train.passes", "bench.measure", "bench.record")
     )
 
     SPENT_S["start-up: imports"] = time.process_time() - begin_s
     timed(training._Run, "learn", lambda run, *_: f"{_arm(run.work.algorithm)}: steps")
-    timed(training, "evaluate", lambda algorithm, *_: f"{_arm(algorithm)}: validation")
+    timed(passes, "evaluate", lambda algorithm, *_: f"{_arm(algorithm)}: validation")
     timed(measure, "_cost", lambda *_: "counting the cost of a step")
     timed(measure, "warm_up", lambda *_: "warm-up of measured runs")
     timed(record, "_inference", lambda *_: "timing inference")

@@ -48,7 +48,7 @@ def test_upkeep_is_counted_by_its_share(monkeypatch: pytest.MonkeyPatch) -> None
 
 def test_the_main_job_is_taken_apart(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     main_job = script("main_job", monkeypatch)
-    for name in ("train.training", "bench.measure", "bench.record"):
+    for name in ("train.training", "train.passes", "bench.measure", "bench.record"):
         module = importlib.import_module(f"bpfree.{name}")
         for key, value in vars(module).items():
             monkeypatch.setattr(module, key, value)  # what the script wraps is unwrapped afterwards

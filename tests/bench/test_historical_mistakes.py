@@ -265,7 +265,7 @@ class TestTheSameSeedThrice:
 
 def reading_test(monkeypatch: pytest.MonkeyPatch) -> None:
     """A developer's shortcut: score the test split after every pass, and choose by that."""
-    module = sys.modules["bpfree.train.training"]
+    module = sys.modules["bpfree.train.passes"]
     original = module.evaluate
 
     def peeking(algorithm: Any, net: Any, state: Any, data: Dataset, split: str, *args: Any, **options: Any) -> Any:

@@ -1,4 +1,4 @@
-"""What is trained in the tests of several ranks: run by ``python -m tests.parallel.cases OUT CASE ...`` in each rank."""
+"""What is trained in the tests of several ranks: run by ``python -m tests.parallel.cases KIND OUT CASE ...`` in each rank."""
 
 from __future__ import annotations
 
@@ -18,17 +18,24 @@ from torch import Tensor
 from bpfree.algorithms import Algorithm, make, named_tensors
 from bpfree.data import Dataset, load
 from bpfree.nets import Chain, build
-from bpfree.parallel import LayerPasses, Ranks, follow, joined
-from bpfree.train import Patience, initialise, training
+from bpfree.parallel import Ranks, follow, joined, passes_of
+from bpfree.train import Patience, evaluation, initialise, training
 from bpfree.train.passes import Passes, Work
 
 PASSES = 2
+DTYPE = {"layers": torch.float32, "data": torch.float64, "layers,data": torch.float64}
+evaluation.EVALUATION_BATCH = 100  # several batches to validate on, which the ranks share
 
 
 def data_for(net: str) -> Dataset:
     """Digits; few of them for nets of images."""
     digits = load("digits")
     return (digits if net.startswith("mlp") else digits.limited(200)).without_test()
+
+
+def batch_size(kind: str, data: Dataset) -> int:
+    """Examples in a step; of the 1077 training digits, or of 200, one or two are left over with the kind ``data``."""
+    return 64 if kind == "layers" else 538 if data.n("train") > 538 else 99
 
 
 def made(case: str) -> tuple[Algorithm[Any], Chain, Dataset]:
@@ -39,22 +46,26 @@ def made(case: str) -> tuple[Algorithm[Any], Chain, Dataset]:
     return make(name, dict(pair.split("=") for pair in pairs)), build(net, data.in_shape, data.n_classes), data
 
 
-def trained(case: str, passes: Passes | None = None) -> tuple[dict[str, Tensor], list[float]]:
-    """Every tensor of net and state after training, and the losses of the passes."""
+def trained(case: str, passes: Passes | None = None, kind: str = "layers") -> tuple[dict[str, Tensor], list[list[float]]]:
+    """Every tensor of net and state after training; loss, validation accuracy and validation loss of the passes."""
     rule, net, data = made(case)
-    stop = Patience(9, max_passes=PASSES * len(rule.phases(net)))
+    net.to(DTYPE[kind])
+    stop = Patience(9, max_passes=PASSES * len(rule.phases(net)), metric="validation-loss")
     state = initialise(rule, net, 0)
-    history = list(training(rule, net, data, stop, batch_size=64, state=state, passes=passes))
-    return {name: tensor.clone() for name, tensor in named_tensors(net, state)}, [each.train_loss for each in history]
+    history = list(training(rule, net, data, stop, batch_size=batch_size(kind, data), state=state, passes=passes))
+    tensors = {name: tensor.clone() for name, tensor in named_tensors(net, state)}
+    return tensors, [[each.train_loss, each.val_accuracy, each.val_loss or 0.0] for each in history]
 
 
-def run_ranks(size: int, out: Path, cases: Sequence[str], timeout_s: float = 120) -> list[subprocess.CompletedProcess[str]]:
+def run_ranks(
+    size: int, out: Path, cases: Sequence[str], timeout_s: float = 120, kind: str = "layers"
+) -> list[subprocess.CompletedProcess[str]]:
     """Start the ranks as torchrun does (whose own start takes some seconds), and wait for them."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
-    command = [sys.executable, "-m", "tests.parallel.cases", str(out), *cases]
+    command = [sys.executable, "-m", "tests.parallel.cases", kind, str(out), *cases]
     processes = [
         subprocess.Popen(
             command, env={**os.environ, **here, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
@@ -73,25 +84,26 @@ def run_ranks(size: int, out: Path, cases: Sequence[str], timeout_s: float = 120
     return ended
 
 
-def _train_case(ranks: Ranks, case: str, out: Path) -> None:
+def _train_case(ranks: Ranks, kind: str, case: str, out: Path) -> None:
     if ranks.leads:
-        passes = LayerPasses(ranks)
-        tensors, losses = trained(case, passes)
+        passes = passes_of(kind, ranks)
+        tensors, history = trained(case, passes, kind)
         passes.end()
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, out / f"{case.replace(':', '+')}.safetensors")
-        (out / f"{case.replace(':', '+')}.json").write_text(json.dumps(losses))
+        (out / f"{case.replace(':', '+')}.json").write_text(json.dumps(history))
     else:
         rule, net, data = made(case)
+        net.to(DTYPE[kind])
         state = initialise(rule, net, 99)  # other values than those of the first rank, which must replace them
-        follow(ranks, Work(rule, net, state, data, 64, 0, "float32"))
+        follow(ranks, Work(rule, net, state, data, batch_size(kind, data), 0, "float32"), kind)
 
 
-def main(out: str, *cases: str) -> None:
+def main(kind: str, out: str, *cases: str) -> None:
     """Train every case in this rank."""
     torch.set_num_threads(1)
     with joined(torch.device("cpu")) as ranks:
         for case in cases:
-            _train_case(ranks, case, Path(out))
+            _train_case(ranks, kind, case, Path(out))
 
 
 if __name__ == "__main__":

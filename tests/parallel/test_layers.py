@@ -14,7 +14,7 @@ from bpfree.algorithms._stages import in_turn
 from bpfree.errors import UsageError
 from bpfree.numerics.streams import stream_key
 from bpfree.parallel import Ranks
-from bpfree.parallel.layers import _Pipeline
+from bpfree.parallel.layers import LayerPart
 from bpfree.train import initialise
 from bpfree.train.passes import Work
 from tests.parallel.cases import made, run_ranks, trained
@@ -95,12 +95,12 @@ def _n_stages(case: str) -> int:
 
 
 def _as_in_one_process(case: str, out: Path) -> None:
-    tensors, losses = trained(case)
+    tensors, history = trained(case)
     path = out / f"{case.replace(':', '+')}.safetensors"
     together = load_file(path)
     assert together.keys() == tensors.keys()
     assert [name for name, tensor in tensors.items() if not torch.equal(together[name], tensor)] == []
-    assert json.loads(path.with_suffix(".json").read_text()) == losses
+    assert json.loads(path.with_suffix(".json").read_text()) == history
     assert any(tensor.any() for name, tensor in tensors.items() if "projection" in name or "weight" in name)
 
 
@@ -134,7 +134,7 @@ def test_more_ranks_than_stages() -> None:
     work = Work(rule, net, initialise(rule, net, 0), data, 64, 0, "float32")
     for rank in range(3):
         with pytest.raises(UsageError, match="3 ranks were started, and mono-forward has 2 stages on this net; start at most 2"):
-            _Pipeline(Ranks(rank, 3, torch.device("cpu")), work).plan(0)
+            LayerPart(Ranks(rank, 3, torch.device("cpu")), work).plan(0)
 
 
 def test_keys_of_draws_do_not_depend_on_the_rank() -> None:

@@ -28,7 +28,7 @@ def net(data: Dataset) -> Chain:
 def script(monkeypatch: pytest.MonkeyPatch) -> Callable[..., Scripted]:
     def put(*values: float) -> Scripted:
         scripted = Scripted(values)
-        monkeypatch.setattr(sys.modules["bpfree.train.training"], "evaluate", scripted)  # the package's name is the function
+        monkeypatch.setattr(sys.modules["bpfree.train.passes"], "evaluate", scripted)  # the package's name is the function
         return scripted
 
     return put

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from typing import Any
 
+from bpfree.algorithms._addition import Addition
 from bpfree.algorithms._base import Algorithm, BlockGradients, ChoosesReadout, KnownWeaknessWarning, LocalAlgorithm
 from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features, has_closed_form
 from bpfree.algorithms._cost import BlockShape, Cost, Shape, shape_of
@@ -22,6 +23,7 @@ from bpfree.algorithms._heads import block_scores, has_block_heads
 from bpfree.algorithms._running import (
     check_net,
     check_precision,
+    check_shares_rows,
     check_weights,
     cost_of,
     features_of,
@@ -30,6 +32,7 @@ from bpfree.algorithms._running import (
     reset,
     stages_of,
     step,
+    sums_over_examples,
 )
 from bpfree.algorithms._stages import Stages
 from bpfree.algorithms._state import (
@@ -65,6 +68,7 @@ from bpfree.nets.orthogonal import NotOrthogonalWarning
 
 __all__ = [
     "BEST_PREFIX",
+    "Addition",
     "Algorithm",
     "Backprop",
     "BlockGradients",
@@ -108,6 +112,7 @@ __all__ = [
     "block_scores",
     "check_net",
     "check_precision",
+    "check_shares_rows",
     "check_weights",
     "choice",
     "cost_of",
@@ -135,6 +140,7 @@ __all__ = [
     "shape_of",
     "stages_of",
     "step",
+    "sums_over_examples",
     "update_at_end",
     "warn_of_weaknesses",
     "weaknesses_of",

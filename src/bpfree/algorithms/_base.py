@@ -159,6 +159,21 @@ class Algorithm(ABC, Generic[S]):
         del net, phase
         return "its update of a block reads later blocks"
 
+    def _needs_whole_batch(self, net: Chain) -> str | None:
+        """Why processes cannot share a batch by its rows, as a clause; None (the default) where they can.
+
+        They can where each gradient handed to the optimiser is that of a mean over examples that do not read each other, where
+        what is random is drawn by row (:mod:`bpfree.numerics.streams`), and where a mean that ``learn`` reads is taken by
+        :func:`bpfree.numerics.rows.mean_over_batch`. BatchNorm is refused for every rule.
+        """
+        del net
+        return None
+
+    def _sums_over_examples(self, state: S) -> Iterator[Tensor]:
+        """What ``learn`` adds to for each example without an optimiser: processes that share batches add theirs up."""
+        del state
+        return iter(())
+
     def _why_not_bfloat16(self) -> str | None:
         """What goes wrong in bfloat16 (of the net, or of products), as a clause; None (the default) where nothing does."""
         return None

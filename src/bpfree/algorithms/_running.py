@@ -25,6 +25,7 @@ from bpfree.numerics.products import PRECISIONS
 __all__ = [
     "check_net",
     "check_precision",
+    "check_shares_rows",
     "check_weights",
     "cost_of",
     "features_of",
@@ -33,6 +34,7 @@ __all__ = [
     "reset",
     "stages_of",
     "step",
+    "sums_over_examples",
 ]
 
 S = TypeVar("S", bound=State[Any])
@@ -186,6 +188,28 @@ def stages_of(rule: Algorithm[Any], net: Chain, phase: Phase) -> Stages[Any]:
     if rule.upkeep():
         raise UsageError(f"{rule.name} cannot be trained layer-parallel: its periodic work reads the whole net; use one process")
     return stages
+
+
+def check_shares_rows(rule: Algorithm[Any], net: Chain) -> None:
+    """Refuse what several processes cannot train by sharing the rows of each batch.
+
+    Raises:
+        UsageError: naming the reason.
+    """
+    why = rule._on(net)._needs_whole_batch(net)
+    if why is not None:
+        raise UsageError(f"{rule.name} cannot be trained data-parallel: {why}; train in one process")
+    for k, block in enumerate(net):
+        if block.normalises_batch:
+            raise UsageError(
+                f"{rule.name} cannot be trained data-parallel on this net: BatchNorm in block {k} ({block.title}) needs the "
+                "statistics of the whole batch; use a net without BatchNorm, or one process"
+            )
+
+
+def sums_over_examples(rule: Algorithm[S], state: S) -> list[Tensor]:
+    """Tensors of the state to which a step adds for each of its examples, without an optimiser."""
+    return list(rule._sums_over_examples(state))
 
 
 def cost_of(rule: Algorithm[Any], net: Chain, n: int, phase: Phase) -> Cost | None:

@@ -7,11 +7,13 @@ and addresses are stable for compiled and captured steps.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, ClassVar, Generic, TypeVar
 
 import torch
 from torch import Tensor, nn
 
+from bpfree.algorithms._addition import Addition
 from bpfree.algorithms._count import StepCount
 from bpfree.algorithms._gather import Gather, is_small
 from bpfree.numerics.updates import adam_step_, decay_, same_layout, sgd_step_
@@ -62,6 +64,7 @@ class Optimiser(nn.Module):
         observer: called with the gradients of every step before they are used; None (the default) for no one. A count of
             memory sets it on a copy.
         gather: of the state, on a small net; while it is open, steps are put off to the end of ``learn``.
+        addition: while processes share each batch, where gradients are added up and steps are put off to the end of ``learn``.
     """
 
     def __init__(
@@ -76,6 +79,7 @@ class Optimiser(nn.Module):
         super().__init__()
         self.observer: Callable[[Sequence[Tensor]], None] | None = None
         self.gather: Gather | None = None
+        self.addition: Addition | None = None
         self.kind = kind
         self.momentum = momentum
         self.decays = weight_decay != 0.0
@@ -105,7 +109,9 @@ class Optimiser(nn.Module):
         """
         if self.observer is not None:
             self.observer(gradients)
-        if self.gather is not None and self.gather.open:
+        if self.addition is not None:
+            self.addition.add(self, parameters, gradients, first)
+        elif self.gather is not None and self.gather.open:
             self.gather.add(self, parameters, gradients, first)
         else:
             self.update(parameters, gradients, *self.tensors(first, len(parameters)))
@@ -242,6 +248,18 @@ class State(nn.Module, Generic[SlotT_co]):
     def optimisers(self) -> Iterator[Optimiser]:
         """Every optimiser in the state."""
         return (module for module in self.modules() if isinstance(module, Optimiser))
+
+    @contextmanager
+    def added_up(self, addition: Addition) -> Iterator[None]:
+        """Every optimiser takes its steps from gradients that are added up over processes; afterwards as before."""
+        optimisers = list(self.optimisers())
+        for optimiser in optimisers:
+            optimiser.addition = addition
+        try:
+            yield
+        finally:
+            for optimiser in optimisers:
+                optimiser.addition = None
 
     def scale_lr(self, factor: float) -> None:
         """Set every learning rate to ``factor`` times its own value (a schedule that the ruleset opens to all arms)."""

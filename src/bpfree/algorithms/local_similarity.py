@@ -180,6 +180,9 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
                 f"to match; use --batch-size {2 * net.n_classes} or more"
             )
 
+    def _needs_whole_batch(self, net: Chain) -> str:
+        return "its loss compares every pair of examples of a batch"
+
     def init(self, net: Chain, generator: torch.Generator) -> State[SimilaritySlot]:
         net.reset_parameters(generator)
         hyper, slots = self._hyper(net), []

@@ -182,7 +182,10 @@ def train(
     ] = None,
     seed: Seed = 0,
     parallel: Annotated[
-        str | None, typer.Option(metavar="layers", help="Under torchrun: each rank trains some of the blocks.")
+        str | None,
+        typer.Option(
+            metavar="layers|data|layers,data", help="Under torchrun: each rank has some blocks, some rows of a batch, or both."
+        ),
     ] = None,
     checkpoint_every: CheckpointEvery = None,
     column: ShortTarget = None,

@@ -31,6 +31,8 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
     Raises:
         BpfreeError: as the command would, later.
     """
+    if options.get("parallel") is not None:
+        return  # several processes would say it; once they have met, one of them does
     for name, check in _CHECKS.items():
         if (value := options.get(name)) is not None:
             check(value)

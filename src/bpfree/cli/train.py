@@ -55,21 +55,33 @@ def train_command(
     Raises:
         RunInterruptedError: memory ran out, or the device was lost.
     """
+    if parallel is not None:
+        from bpfree.cli.train_parallel import in_ranks
+
+        def arm_of() -> Arm:
+            if checkpoint_every is not None:
+                raise UsageError("--parallel has checkpoints after each pass alone; leave out --checkpoint-every")
+            return _arm(algorithm, settings, seed)
+
+        return in_ranks(parallel, request, arm_of, seed, lambda ready: _train(ready, arm_of(), seed, place, output))
+    arm = _arm(algorithm, settings, seed)
+    every_of(checkpoint_every, Path())  # refused before anything is loaded
+    if (ranks := os.environ.get("WORLD_SIZE", "1")) != "1" and "LOCAL_RANK" in os.environ:
+        raise UsageError(f"torchrun started {ranks} processes that would all train the same; add --parallel layers or data")
+    return _train(check(request, "train", [arm], [seed]), arm, seed, place, output, checkpoint_every)
+
+
+def _arm(algorithm: str, settings: list[str], seed: int) -> Arm:
+    """What is trained.
+
+    Raises:
+        UsageError: there is no such rule or setting, or the seed is below 0.
+    """
     if algorithm not in names() and ":" not in algorithm:
         raise unknown_name("algorithm", algorithm, names())
     if seed < 0:
         raise UsageError(f"--seed must be at least 0, got {seed}")
-    arm = Arm.parse(":".join([algorithm, *(f"{key}={value}" for key, value in _settings(settings).items())]))
-    every_of(checkpoint_every, Path())  # refused before anything is loaded
-    if parallel is not None:
-        if checkpoint_every is not None:
-            raise UsageError("--parallel has checkpoints after each pass alone; leave out --checkpoint-every")
-        from bpfree.cli.train_parallel import in_ranks
-
-        return in_ranks(parallel, request, arm, seed, lambda ready: _train(ready, arm, seed, place, output))
-    if (ranks := os.environ.get("WORLD_SIZE", "1")) != "1" and "LOCAL_RANK" in os.environ:
-        raise UsageError(f"torchrun started {ranks} processes that would all train the same; add --parallel layers")
-    return _train(check(request, "train", [arm], [seed]), arm, seed, place, output, checkpoint_every)
+    return Arm.parse(":".join([algorithm, *(f"{key}={value}" for key, value in _settings(settings).items())]))
 
 
 def _train(

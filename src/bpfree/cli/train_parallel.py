@@ -1,4 +1,4 @@
-"""``torchrun -m bpfree train RULE --parallel layers``: the first rank is the command, the others follow it silently."""
+"""``torchrun -m bpfree train RULE --parallel layers`` or ``data``: the first rank is the command, the others follow silently."""
 
 from __future__ import annotations
 
@@ -18,55 +18,67 @@ from bpfree.cli.session import check
 from bpfree.cli.setting import Request, torch_device
 from bpfree.errors import BpfreeError, UsageError
 from bpfree.meter import Meter, Missing
-from bpfree.parallel import LayerPasses, Ranks, check_layers, check_same, follow, joined
+from bpfree.parallel import KINDS, Ranks, check_layers, check_mesh, check_rows, check_same, follow, in_torchrun, joined, passes_of
 from bpfree.rulesets import digest
 from bpfree.train import initialise
 from bpfree.train.passes import Work
 
-__all__ = ["KINDS", "in_ranks", "meter_of"]
-
-KINDS = ("layers",)
+__all__ = ["in_ranks", "meter_of"]
 
 
-def in_ranks(kind: str, request: Request, arm: Arm, seed: int, lead: Callable[[Checked], int]) -> int:
+def in_ranks(kind: str, request: Request, arm_of: Callable[[], Arm], seed: int, lead: Callable[[Checked], int]) -> int:
     """Train in the ranks of this torchrun; returns the exit code.
 
     Args:
+        arm_of: reads what is trained from the command line, or refuses it.
         lead: what the command does, in the first rank; its setting says that steps are made together.
 
     Raises:
         UsageError: in the first rank, whichever rank found the mistake.
         RunInterruptedError: another rank is gone.
     """
-    if kind not in KINDS:
-        raise UsageError(f"unknown --parallel {kind!r}; choose from {', '.join(KINDS)}")
+    if not in_torchrun():
+        _check_kind(kind)
     with joined(torch_device(request.meter.device)) as ranks:
-        ready = _agreed(ranks, lambda: _checked(ranks, request, arm, seed))
+        ready = _agreed(ranks, lambda: _checked(kind, ranks, request, arm_of, seed))
         if ready is None:
             return 2
         setting = ready.setting
         if ranks.leads:
-            passes = LayerPasses(ranks)
+            passes = passes_of(kind, ranks)
             setting.together = Together(passes, kind, ranks.size)
             try:
                 return lead(ready)
             finally:
                 passes.end()
+        arm = arm_of()
         rules = setting.arm_rules(arm).rules
         algorithm, net, data = arm.build({}), setting.build_net(), setting.data.without_test()
         state = initialise(algorithm, net, seed, setting.device)
-        follow(ranks, Work(algorithm, net, state, data, rules.batch_size, seed, rules.precision))
+        follow(ranks, Work(algorithm, net, state, data, rules.batch_size, seed, rules.precision), kind)
         return 0
 
 
-def _checked(ranks: Ranks, request: Request, arm: Arm, seed: int) -> Checked:
+def _check_kind(kind: str) -> None:
+    if kind not in KINDS:
+        raise UsageError(f"unknown --parallel {kind!r}; choose from {'; '.join(KINDS)}")
+
+
+def _checked(kind: str, ranks: Ranks, request: Request, arm_of: Callable[[], Arm], seed: int) -> Checked:
     """As of one process, on the device of this rank; refused where the ranks differ."""
+    _check_kind(kind)
+    arm = arm_of()
     here = replace(request, meter=replace(request.meter, device=str(ranks.device)))
     ready = check(here, "train", [arm], [seed])
     setting = ready.setting
     if (tier := setting.ruleset.plan.tier) != "eager":
         raise UsageError(f"steps in several processes are made in the tier eager, and {tier} was asked for; use --tier eager")
-    check_layers(arm.build({}), setting.build_net(), ranks.size)
+    algorithm, net = arm.build({}), setting.build_net()
+    if kind == "layers":
+        check_layers(algorithm, net, ranks.size)
+    else:
+        check_shared = check_rows if kind == "data" else check_mesh
+        check_shared(algorithm, net, setting.data, setting.arm_rules(arm).rules.batch_size, ranks.size)
     setting.meter = _meter(ranks, setting, estimate=request.meter.estimate_energy)
     return ready
 

@@ -24,5 +24,5 @@ def consistent_mask(key: Tensor, shape: Sequence[int], block: int, dropout: Tens
         block: index of the block.
         dropout: 0-D, below 1.
     """
-    keep = uniform(key, shape, salt=_SALT + block) >= dropout
+    keep = uniform(key, shape, salt=_SALT + block, by_row=True) >= dropout
     return keep.to(dtype).div_((1.0 - dropout).to(dtype))

@@ -23,7 +23,7 @@ _LABELS, _MASKS, _PARTNERS = 0, 1, 2
 
 def wrong_labels(y: Tensor, n_classes: int, key: Tensor) -> Tensor:
     """Labels (n,) uniform over the classes that are not ``y``."""
-    return integers(key, y.shape, n_classes - 1, salt=_LABELS).add_(y).add_(1).remainder_(n_classes)
+    return integers(key, y.shape, n_classes - 1, salt=_LABELS, by_row=True).add_(y).add_(1).remainder_(n_classes)
 
 
 def hard_labels(scores: Tensor, y: Tensor, key: Tensor) -> Tensor:
@@ -34,7 +34,7 @@ def hard_labels(scores: Tensor, y: Tensor, key: Tensor) -> Tensor:
     wide = at_least_float32(scores).double()
     true = y.unsqueeze(1) == torch.arange(scores.shape[1], device=y.device)
     cumulative = torch.softmax(wide.masked_fill(true, -torch.inf), dim=1).cumsum(1)
-    place = uniform(key, y.shape, salt=_LABELS, dtype=torch.float64).unsqueeze(1) * cumulative[:, -1:]
+    place = uniform(key, y.shape, salt=_LABELS, dtype=torch.float64, by_row=True).unsqueeze(1) * cumulative[:, -1:]
     return (cumulative <= place).sum(1)  # the true class adds nothing to the sum, so it is never the first above
 
 

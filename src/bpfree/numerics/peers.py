@@ -14,6 +14,7 @@ from __future__ import annotations
 from torch import Tensor
 
 from bpfree.numerics.losses import at_least_float32
+from bpfree.numerics.rows import mean_over_batch
 
 __all__ = ["PEER_MOMENTUM", "PEER_START", "peer_gradient", "peer_loss", "update_mean_"]
 
@@ -22,8 +23,9 @@ PEER_START = 0.5
 
 
 def update_mean_(mean: Tensor, positives: Tensor) -> None:
-    """μ ← m μ + (1 − m) meanₙ h, in place; mean (o,), positives (n, o)."""
-    mean.mul_(PEER_MOMENTUM).add_(at_least_float32(positives).mean(0).to(mean.dtype), alpha=1 - PEER_MOMENTUM)
+    """μ ← m μ + (1 − m) meanₙ h, in place; mean (o,), positives (n, o). Of processes that share a batch, over all its rows."""
+    of_batch = mean_over_batch(at_least_float32(positives).mean(0))
+    mean.mul_(PEER_MOMENTUM).add_(of_batch.to(mean.dtype), alpha=1 - PEER_MOMENTUM)
 
 
 def peer_loss(mean: Tensor) -> Tensor:

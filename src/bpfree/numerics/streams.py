@@ -4,12 +4,16 @@ Randomness inside a training step (negatives, dropout, mirroring noise) is drawn
 It is therefore the same on resume, in a layer-parallel pipeline and in a captured graph, on every device, and drawing it
 neither moves a generator nor waits for the device. torch has no such generator outside its compiler.
 
+What is drawn for each example is drawn ``by_row``: where several processes share a batch (:mod:`bpfree.numerics.rows`) each of
+them draws what one process would draw for its rows.
+
 The mixing function is the finaliser of SplitMix64 (Steele, Lea and Flood, OOPSLA 2014, fig. 17; constants by Stafford's
 variant 13), applied to ``key + counter * golden gamma``; 64-bit integers wrap, as they do in C.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from functools import lru_cache
 
@@ -18,6 +22,7 @@ import torch
 from torch import Tensor
 
 from bpfree.numerics.host import host_value, on_host
+from bpfree.numerics.rows import current_rows
 
 __all__ = ["integers", "normal", "stream_key", "uniform"]
 
@@ -60,13 +65,14 @@ def stream_key(*parts: int) -> int:
     return _signed(key)
 
 
-def _bits(key: Tensor, n: int, salt: int) -> Tensor:
-    """The 24 random bits of each of n numbers (n,), of m keys (m, n); int64."""
+def _bits(key: Tensor, n: int, salt: int, first: int = 0) -> Tensor:
+    """The 24 random bits of each of n numbers (n,) from place ``first`` on, of m keys (m, n); int64."""
     if on_host(key) and key.ndim == 0:
-        return torch.from_numpy(_host_bits(int(host_value(key)), n, salt).view(np.int64))  # a fifth of the time of torch's
+        bits = _host_bits(int(host_value(key)), n, salt, first)
+        return torch.from_numpy(bits.view(np.int64))  # a fifth of the time of torch's
     if key.device.type == "cpu" and torch.compiler.is_compiling():
         return torch.ops.bpfree.stream_bits(key, n, salt)
-    counter = torch.arange(1, n + 1, device=key.device, dtype=torch.int64).mul_(_signed(_GAMMA))
+    counter = torch.arange(first + 1, first + n + 1, device=key.device, dtype=torch.int64).mul_(_signed(_GAMMA))
     start = _mix_(key + _signed(_mix_int(salt + 1)))
     return _shift_right(_mix_(counter.add_(start) if key.ndim == 0 else counter + start.unsqueeze(1)), 40)
 
@@ -81,14 +87,14 @@ buffer (torch 2.13, gcc 12)."""
 
 
 @lru_cache(maxsize=16)
-def _counters(n: int) -> np.ndarray:
-    """What n numbers are counted by, the same for every key."""
-    return np.arange(1, n + 1, dtype=np.uint64) * np.uint64(_GAMMA)
+def _counters(n: int, first: int) -> np.ndarray:
+    """What n numbers from place ``first`` on are counted by, the same for every key."""
+    return np.arange(first + 1, first + n + 1, dtype=np.uint64) * np.uint64(_GAMMA)
 
 
-def _host_bits(key: int, n: int, salt: int) -> np.ndarray:
+def _host_bits(key: int, n: int, salt: int, first: int) -> np.ndarray:
     """As :func:`_bits`, uint64."""
-    value = _counters(n) + np.uint64(_mix_int(key + _mix_int(salt + 1)))
+    value = _counters(n, first) + np.uint64(_mix_int(key + _mix_int(salt + 1)))
     value ^= value >> np.uint64(30)
     value *= np.uint64(_FIRST)
     value ^= value >> np.uint64(27)
@@ -98,7 +104,15 @@ def _host_bits(key: int, n: int, salt: int) -> np.ndarray:
     return value
 
 
-def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+def _first_place(by_row: bool, shape: Sequence[int]) -> int:
+    """Place of the first number that this process draws: behind those of the rows before its own."""
+    rows = current_rows() if by_row else None
+    return 0 if rows is None else rows.first * math.prod(shape[1:])
+
+
+def uniform(
+    key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32, by_row: bool = False
+) -> Tensor:
     """Numbers uniform in [0, 1), on the key's device.
 
     Args:
@@ -106,30 +120,33 @@ def uniform(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dt
         shape: of the result; of m keys (m, *shape), each row that of its key.
         salt: separates the streams of one key, such as the index of a block.
         dtype: floating; 24 random bits are used (exact in float32 and wider).
+        by_row: the first axis counts the examples of the batch.
     """
-    n = 1
+    n, first = 1, _first_place(by_row, shape)
     for size in shape:
         n *= size
     if key.ndim == 0 and on_host(key):
-        fraction = torch.from_numpy(_host_bits(int(host_value(key)), n, salt).astype(np.float32) * np.float32(2.0**-24))
+        fraction = torch.from_numpy(_host_bits(int(host_value(key)), n, salt, first).astype(np.float32) * np.float32(2.0**-24))
     else:
-        fraction = _bits(key, n, salt).to(torch.float32).mul_(2.0**-24)
+        fraction = _bits(key, n, salt, first).to(torch.float32).mul_(2.0**-24)
     return fraction.to(dtype).reshape((*key.shape, *shape))
 
 
-def integers(key: Tensor, shape: Sequence[int], high: int, *, salt: int = 0) -> Tensor:
+def integers(key: Tensor, shape: Sequence[int], high: int, *, salt: int = 0, by_row: bool = False) -> Tensor:
     """Integers uniform in [0, high), int64; the bias of at most high / 2**24 is far below any use here."""
     if len(shape) == 1 and key.ndim == 0 and on_host(key):  # in whole numbers: the product in float64 is exact, too
-        bits = _host_bits(int(host_value(key)), shape[0], salt)
+        bits = _host_bits(int(host_value(key)), shape[0], salt, _first_place(by_row, shape))
         bits *= np.uint64(high)
         bits >>= np.uint64(24)
         return torch.from_numpy(bits.view(np.int64))
-    return (uniform(key, shape, salt=salt, dtype=torch.float64) * high).to(torch.int64)
+    return (uniform(key, shape, salt=salt, dtype=torch.float64, by_row=by_row) * high).to(torch.int64)
 
 
-def normal(key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32) -> Tensor:
+def normal(
+    key: Tensor, shape: Sequence[int], *, salt: int = 0, dtype: torch.dtype = torch.float32, by_row: bool = False
+) -> Tensor:
     """Standard normal numbers by the transform of Box and Muller (1958)."""
-    first = uniform(key, shape, salt=2 * salt + 1_000_003, dtype=torch.float64)
-    second = uniform(key, shape, salt=2 * salt + 1_000_004, dtype=torch.float64)
+    first = uniform(key, shape, salt=2 * salt + 1_000_003, dtype=torch.float64, by_row=by_row)
+    second = uniform(key, shape, salt=2 * salt + 1_000_004, dtype=torch.float64, by_row=by_row)
     radius = torch.sqrt(-2.0 * torch.log1p(-first))
     return (radius * torch.cos(2.0 * torch.pi * second)).to(dtype)

@@ -6,7 +6,7 @@ Messages are pickled by torch.distributed. They come from processes of the same 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -45,11 +45,13 @@ class Ranks:
     Attributes:
         rank, size: this process, and how many there are.
         device: on which this one computes.
+        adds_over: the ranks over which this one adds up; None for all.
     """
 
     rank: int
     size: int
     device: torch.device
+    adds_over: dist.ProcessGroup | None = None
 
     @property
     def leads(self) -> bool:
@@ -69,6 +71,22 @@ class Ranks:
         with lost_rank():
             dist.all_gather_object(box, value)
         return box
+
+    def begin_sum(self, tensor: torch.Tensor) -> Callable[[], None]:
+        """Begin to add up a contiguous tensor over :attr:`adds_over`, in place; what is returned waits for the end."""
+        with lost_rank():
+            work = dist.all_reduce(tensor, group=self.adds_over, async_op=True)
+
+        def wait() -> None:
+            with lost_rank():
+                work.wait()  # pyright: ignore[reportOptionalMemberAccess]  # None for processes outside the group alone
+
+        return wait
+
+    def total(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Add up a contiguous tensor over the same ranks, in place; the tensor."""
+        self.begin_sum(tensor)()
+        return tensor
 
     def broadcast_tensor(self, tensor: torch.Tensor, src: int) -> None:
         """Overwrite ``tensor`` by that of rank ``src``, in place."""

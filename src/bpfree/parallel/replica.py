@@ -7,6 +7,7 @@ as it says is noticed: no tensor may have been changed by two ranks. (torch's ow
 from __future__ import annotations
 
 from collections.abc import Iterable
+from hashlib import sha256
 from typing import Any
 
 import torch
@@ -48,25 +49,49 @@ class Replica:
         """Give everything that the first rank has to all others."""
         self._send(dict.fromkeys(self._tensors, 0))
 
-    def spread(self) -> None:
+    def spread(self, length: int | None = None) -> None:
         """Give what each rank has changed to all others.
 
+        Args:
+            length: of the pipelines, where there are several: ranks of one place in theirs must have changed the same.
+
         Raises:
-            UsageError: two ranks changed the same tensor.
+            UsageError: two ranks changed the same tensor, or ranks of one place made another one of it.
         """
+        length = length or self._ranks.size
+        mine = {name: _digest(sums_of_bits(self._tensors[name])) for name in self.changed() if name != self._steps}
+        of_all = self._ranks.gather(mine)  # without the count of steps, which is the same in every rank
         owners: dict[str, int] = {}
-        for rank, names in enumerate(self._ranks.gather(self.changed())):
-            for name in names:
-                if name == self._steps:  # every rank counts the same steps
-                    continue
-                if name in owners:
+        for rank, digests in enumerate(of_all):
+            for name, digest in digests.items():
+                owner = owners.setdefault(name, rank)
+                if owner != rank and owner % length != rank % length:
                     raise UsageError(
-                        f"ranks {owners[name]} and {rank} both changed {name}: the rule is not local, so it cannot be trained "
+                        f"ranks {owner} and {rank} both changed {name}: the rule is not local, so it cannot be trained "
                         "layer-parallel"
                     )
-                owners[name] = rank
+                if of_all[owner][name] != digest:
+                    raise _unequal(owner, rank, name)
+        for name, owner in owners.items():
+            missing = next((rank for rank in range(owner % length, self._ranks.size, length) if name not in of_all[rank]), None)
+            if missing is not None:
+                raise _unequal(owner, missing, name)
         self._send(owners)
         self._see([self._steps])
+
+    def check_equal(self) -> None:
+        """All ranks have made the same steps, and must have the same net and state.
+
+        Raises:
+            UsageError: a tensor differs.
+        """
+        self._see(self._tensors)
+        digests = {name: _digest(sums) for name, sums in self._known.items()}
+        first, *others = self._ranks.gather(digests)
+        for rank, other in enumerate(others, start=1):
+            for name, value in first.items():
+                if other[name] != value:
+                    raise _unequal(0, rank, name)
 
     def _send(self, owners: dict[str, int]) -> None:
         for name, rank in owners.items():
@@ -76,6 +101,17 @@ class Replica:
     def _see(self, names: Iterable[str]) -> None:
         for name in names:
             self._known[name] = sums_of_bits(self._tensors[name])
+
+
+def _unequal(one: int, other: int, name: str) -> UsageError:
+    return UsageError(
+        f"ranks {one} and {other} differ in {name} after the same steps: the rule changes it by the rows of its own process "
+        "alone, so it cannot be trained data-parallel; train in one process"
+    )
+
+
+def _digest(sums: Tensor) -> str:
+    return sha256(sums.cpu().numpy().tobytes()).hexdigest()
 
 
 def sums_of_bits(tensor: Tensor) -> Tensor:

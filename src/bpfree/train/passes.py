@@ -16,6 +16,7 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.numerics.products import products_in
 from bpfree.numerics.streams import stream_key
+from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.tiers import Stepper, stepper
 from bpfree.train.within import Keeper, PassSoFar, draws_now, put_draws
 
@@ -68,6 +69,14 @@ class Passes(Protocol):
         """
         ...
 
+    def validate(self, inputs: Dataset, phase: Phase, reader: Phase, *, with_loss: bool) -> Evaluation:
+        """Score the validation split, which decides among the readouts of a rule that chooses one.
+
+        Args:
+            inputs, phase, reader: as of :meth:`one_pass`.
+        """
+        ...
+
 
 class SerialPasses:
     """Batch after batch in this process.
@@ -87,6 +96,7 @@ class SerialPasses:
 
     def one_pass(self, inputs: Dataset, phase: Phase, reader: Phase, pass_index: int) -> PassResult:
         """See :class:`Passes`."""
+        del phase
         work, keeper, device = self._work, self._keeper, self._work.net.device
         losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
         sizes: list[int] = []
@@ -100,6 +110,15 @@ class SerialPasses:
                 if keeper.due(len(sizes)):
                     keeper.keep(PassSoFar(losses, sizes, draws_now(device)))
         return PassResult(mean_loss(losses, sizes), len(sizes), sum(sizes))
+
+    def validate(self, inputs: Dataset, phase: Phase, reader: Phase, *, with_loss: bool) -> Evaluation:
+        """See :class:`Passes`."""
+        del phase
+        work = self._work
+        with products_in(work.precision):
+            return evaluate(
+                work.algorithm, work.net, work.state, inputs, "validation", reader, with_loss=with_loss, choosing=True
+            )
 
 
 def passes_for(passes: Passes | None, tier: str, work: Work, keeper: Keeper) -> Passes:

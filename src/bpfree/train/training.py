@@ -26,7 +26,7 @@ from bpfree.train.checkpoint import Snapshot
 from bpfree.train.checks import check_budget, check_pass, check_schedule, check_values
 from bpfree.train.clock import Clock, WallClock
 from bpfree.train.cursor import Cursor
-from bpfree.train.evaluation import Evaluation, evaluate
+from bpfree.train.evaluation import Evaluation
 from bpfree.train.features import read_by
 from bpfree.train.given import (
     as_checkpoint,
@@ -230,7 +230,7 @@ def training(
         cursor.watch = watch
         if watch.passes < watch.cap:
             train_loss = run.learn(cursor, phase, inputs, reader, schedule(watch.passes, watch.cap))
-            result = run.validate(cursor, inputs, reader, with_loss=rule.metric == "validation-loss")
+            result = run.validate(cursor, phase, inputs, reader, with_loss=rule.metric == "validation-loss")
             diverged = not (math.isfinite(train_loss) and result.finite)  # the last update may be what broke the weights
             value = result.balanced_accuracy if rule.metric == "balanced-accuracy" else result.accuracy
             value = value if result.loss is None else result.loss
@@ -305,14 +305,10 @@ class _Run:
             work.algorithm.close(work.net, work.state, phase)
         return done.loss
 
-    def validate(self, cursor: Cursor, inputs: Dataset, reader: Phase, *, with_loss: bool) -> Evaluation:
+    def validate(self, cursor: Cursor, phase: Phase, inputs: Dataset, reader: Phase, *, with_loss: bool) -> Evaluation:
         """The validation split after a pass; its seconds are counted."""
         before_s = self.clock.elapsed_s()
-        work = self.work
-        with products_in(work.precision):
-            result = evaluate(
-                work.algorithm, work.net, work.state, inputs, "validation", reader, with_loss=with_loss, choosing=True
-            )
+        result = self.passes.validate(inputs, phase, reader, with_loss=with_loss)
         cursor.eval_time_s += self.clock.elapsed_s() - before_s
         cursor.passes += 1
         return result

@@ -316,6 +316,11 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             del gradients
         return loss.reshape(1)
 
+    def _sums_over_examples(self, state: State[CascadeSlot]) -> Iterator[Tensor]:
+        for slot in state.slots:
+            if isinstance(slot, CascadeSlot) and slot.sums is not None:
+                yield from (slot.sums.gram, slot.sums.cross)
+
     @torch.no_grad()
     def close(self, net: Chain, state: State[CascadeSlot], phase: Phase) -> None:
         """Ridge: turn the sums into predictors."""

@@ -239,6 +239,11 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
     def _weaknesses(self, net: Chain, batch_size: int | None = None) -> Iterator[str]:
         return goodness_weaknesses(net, self._voting(net)) if self.inference == "goodness" else iter(())
 
+    def _needs_whole_batch(self, net: Chain) -> str | None:
+        if self.negatives != "hybrid":
+            return None
+        return "negatives=hybrid mixes each image with another one of the batch, which another process may have"
+
     def init(self, net: Chain, generator: torch.Generator) -> ForwardState:
         net.reset_parameters(generator)
         with net.in_row_order():

@@ -205,6 +205,13 @@ class Foton(Algorithm[FotonState]):
     def _why_not_bfloat16(self) -> str:
         return "the difference of two nearly equal activities cancels"
 
+    def _needs_whole_batch(self, net: Chain) -> str | None:
+        if self.optimiser != "rms":
+            return None
+        return (
+            "optimiser=rms divides the update of the whole batch by its size before the optimiser adds up those of the processes"
+        )
+
     def _check_net(self, net: Chain) -> None:
         super()._check_net(net)
         lost = "the guarantee that the update equals backprop's gradient in a linear net is lost"

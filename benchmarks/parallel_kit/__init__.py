@@ -1,0 +1,1 @@
+"""What ``benchmarks/parallel.py`` runs in its ranks, and the page that it writes."""
