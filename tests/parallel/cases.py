@@ -24,7 +24,8 @@ from bpfree.train.passes import Passes, Work
 
 PASSES = 2
 DTYPE = {"layers": torch.float32, "data": torch.float64, "layers,data": torch.float64}
-evaluation.EVALUATION_BATCH = 100  # several batches to validate on, which the ranks share
+SCORED = 100
+"""Examples that are scored at once: several batches to validate on, which the ranks share."""
 
 
 def data_for(net: str) -> Dataset:
@@ -52,7 +53,11 @@ def trained(case: str, passes: Passes | None = None, kind: str = "layers") -> tu
     net.to(DTYPE[kind])
     stop = Patience(9, max_passes=PASSES * len(rule.phases(net)), metric="validation-loss")
     state = initialise(rule, net, 0)
-    history = list(training(rule, net, data, stop, batch_size=batch_size(kind, data), state=state, passes=passes))
+    before, evaluation.EVALUATION_BATCH = evaluation.EVALUATION_BATCH, SCORED
+    try:
+        history = list(training(rule, net, data, stop, batch_size=batch_size(kind, data), state=state, passes=passes))
+    finally:
+        evaluation.EVALUATION_BATCH = before
     tensors = {name: tensor.clone() for name, tensor in named_tensors(net, state)}
     return tensors, [[each.train_loss, each.val_accuracy, each.val_loss or 0.0] for each in history]
 
@@ -101,6 +106,7 @@ def _train_case(ranks: Ranks, kind: str, case: str, out: Path) -> None:
 def main(kind: str, out: str, *cases: str) -> None:
     """Train every case in this rank."""
     torch.set_num_threads(1)
+    evaluation.EVALUATION_BATCH = SCORED
     with joined(torch.device("cpu")) as ranks:
         for case in cases:
             _train_case(ranks, kind, case, Path(out))

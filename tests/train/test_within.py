@@ -69,7 +69,7 @@ def train(rule, net, data, path: Path | None, *, every: int | str | None = None,
             batch_size=40,
             state=state,
             checkpoint=path,
-            checkpoint_every=every,
+            save_every=every,
         )
     )
     return [{k: v for k, v in each.entry.model_dump().items() if "time" not in k} for each in seen], state
@@ -127,7 +127,7 @@ def test_within_the_first_pass_and_after_its_last_step(data, tmp_path, monkeypat
         with monkeypatch.context() as patch:
             Dying(data, patch, after)
             if after == 5:  # die in the validation that follows the pass
-                patch.setattr(sys.modules["bpfree.train.training"], "evaluate", lambda *_, **__: (_ for _ in ()).throw(Killed))
+                patch.setattr(sys.modules["bpfree.train.passes"], "evaluate", lambda *_, **__: (_ for _ in ()).throw(Killed))
             with pytest.raises(Killed):
                 train(rule, net_of(data), data, path, every=every, passes=1)
         assert past(path) == []
@@ -158,7 +158,7 @@ def test_time_adds_up_over_the_sittings(data, tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         Dying(data, patch, 3)
         with pytest.raises(Killed):
-            list(training(rule, net_of(data), data, Patience(5, 1), clock=Ticking(), checkpoint_every=2, **options))
+            list(training(rule, net_of(data), data, Patience(5, 1), clock=Ticking(), save_every=2, **options))
     (progress,) = training(rule, net_of(data), data, Patience(5, 1), clock=Ticking(), **options)
     assert progress.time_s == 1.0 + 3.0  # one reading of the clock in the first sitting, three in the second
     assert progress.joules is None

@@ -43,7 +43,7 @@ def measure(
     *,
     on_pass: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
-    checkpoint_every: int | str | None = None,
+    save_every: int | str | None = None,
     on_trained: Callable[[Model], None] = lambda _: None,
     on_trace: Callable[[Record, Trace], None] = lambda _, __: None,
 ) -> Record:
@@ -53,7 +53,7 @@ def measure(
         tuning: what finding the values cost, None where they were given.
         checkpoint: for a single long run: written after each pass and resumed from. A comparison has none: a run that was
             killed starts again, since the energies of two sittings are never added.
-        checkpoint_every: within passes too, see :func:`bpfree.training`.
+        save_every: within passes too, see :func:`bpfree.training`.
         on_trained: is given the trained model, if the run ends well; outside the window.
         on_trace: is given what the device did during the window, where anything was sampled, however the run ended.
 
@@ -72,7 +72,7 @@ def measure(
             seed,
             on_pass=on_pass,
             checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
+            save_every=save_every,
             on_trace=on_trace,
         )
     except RunFailed as failure:
@@ -102,7 +102,7 @@ def run_once(
     study: int | None = None,
     on_pass: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
-    checkpoint_every: int | str | None = None,
+    save_every: int | str | None = None,
     on_trace: Callable[[Record, Trace], None] = lambda _, __: None,
 ) -> tuple[Record, Model | None, Trace | None]:
     """Train once within one window; the test split is not read.
@@ -164,7 +164,7 @@ def run_once(
                 checkpoint=checkpoint,
                 identity=identity,
                 passes=setting.together.passes if setting.together else None,
-                checkpoint_every=checkpoint_every,
+                save_every=save_every,
             ):
                 history.append(progress.entry)
                 steps, examples, stops = progress.steps, progress.examples, list(progress.stops)

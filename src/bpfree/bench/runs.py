@@ -28,7 +28,7 @@ def measure_into(
     *,
     on_pass: Callable[[Progress], None] = lambda _: None,
     checkpoint: Path | None = None,
-    checkpoint_every: int | str | None = None,
+    save_every: int | str | None = None,
     on_trained: Callable[[Model], None] = lambda _: None,
 ) -> Record:
     """Measure a run (see :func:`bpfree.bench.measure.measure`), append its record to ``directory``, and return it.
@@ -54,7 +54,7 @@ def measure_into(
             tuning,
             on_pass=on_pass,
             checkpoint=checkpoint,
-            checkpoint_every=checkpoint_every,
+            save_every=save_every,
             on_trained=models.append,
             on_trace=lambda _, trace: traces.append(trace),
         )

@@ -151,7 +151,7 @@ def _run(
             None,
             on_pass=on_pass,
             checkpoint=checkpoint,
-            checkpoint_every=every,
+            save_every=every,
             on_trained=trained.append,
         )
 

@@ -146,7 +146,7 @@ def training(
     checkpoint: str | os.PathLike[str] | None = None,
     identity: dict[str, Any] | None = None,
     passes: Passes | None = None,
-    checkpoint_every: int | str | None = None,
+    save_every: int | str | None = None,
 ) -> Generator[Progress, bool | None, None]:
     """Train ``net`` by ``algorithm`` and yield after each pass.
 
@@ -172,7 +172,7 @@ def training(
         identity: further JSON values that must agree between a checkpoint and this call.
         passes: where steps are made, such as :class:`bpfree.parallel.LayerPasses`; by default in this process. Others make them
             in the tier ``eager``.
-        checkpoint_every: write the checkpoint within passes too: after so many steps (``500``) or seconds (``"60s"``). Training
+        save_every: write the checkpoint within passes too: after so many steps (``500``) or seconds (``"60s"``). Training
             goes on from it with the next step, and ends as if it had not been interrupted, bit for bit.
 
     Raises:
@@ -185,7 +185,7 @@ def training(
     data = as_data(data, validation, net)
     batch_size = batch_size_of(data, batch_size, BATCH_SIZE)
     checkpoint = as_checkpoint(checkpoint)
-    every = every_of(checkpoint_every, checkpoint)
+    every = every_of(save_every, checkpoint)
     check_weights(algorithm, data.class_weight)
     check_values(net, data, batch_size, seed, lr_schedule)
     check_tier(tier, data.device)
