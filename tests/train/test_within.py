@@ -171,7 +171,7 @@ def test_how_often():
     assert every_of("1.5 s", path) == Every(path, seconds=1.5)
     assert every_of(None, None) is None
     for wrong in (0, "0s", "often", -1, True, "5m"):
-        with pytest.raises(UsageError, match=r"checkpoint_every must be a number of steps \(500\) or of seconds \(60s\)"):
+        with pytest.raises(UsageError, match=r"save_every must be a number of steps \(500\) or of seconds \(60s\)"):
             every_of(wrong, path)
 
 
@@ -195,8 +195,8 @@ def test_seconds_count_from_the_last_checkpoint(monkeypatch):
 
 
 def test_a_checkpoint_needs_a_file(data):
-    with pytest.raises(UsageError, match="checkpoint_every 5 needs a file to write"):
-        next(training(Backprop(), net_of(data), data, Patience(1, 1), checkpoint_every=5))
+    with pytest.raises(UsageError, match="save_every=5 needs a file to write"):
+        next(training(Backprop(), net_of(data), data, Patience(1, 1), save_every=5))
 
 
 def test_other_passes_have_none(data, tmp_path, monkeypatch):
@@ -207,7 +207,7 @@ def test_other_passes_have_none(data, tmp_path, monkeypatch):
 
     options = {"batch_size": 40, "checkpoint": tmp_path / "run.safetensors", "passes": Elsewhere()}
     with pytest.raises(UsageError, match="have checkpoints after each pass alone; leave out --checkpoint-every"):
-        next(training(Backprop(), net_of(data), data, Patience(1, 1), checkpoint_every=5, **options))
+        next(training(Backprop(), net_of(data), data, Patience(1, 1), save_every=5, **options))
     with monkeypatch.context() as patch:
         Dying(data, patch, 3)
         with pytest.raises(Killed):
@@ -234,7 +234,7 @@ def dying(self, so_far):
 
 within.Keeper.keep = dying
 net = mlp(data.in_shape, (8, 6), data.n_classes)
-next(training(Backprop(), net, data, Patience(5, 1), seed=1, batch_size=40, checkpoint=f"{folder}/run", checkpoint_every=1))
+next(training(Backprop(), net, data, Patience(5, 1), seed=1, batch_size=40, checkpoint=f"{folder}/run", save_every=1))
 """
 
 
