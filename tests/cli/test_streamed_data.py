@@ -87,7 +87,10 @@ def test_what_was_skipped_is_counted_in_the_record(bpfree: Command, tmp_path: Pa
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (("--checkpoint-every", "often"), "save_every must be a number of steps (500) or of seconds (60s), above 0"),
+        (
+            ("--checkpoint-every", "often"),
+            "save_every (--checkpoint-every) must be a number of steps (500) or of seconds (60s), above 0",
+        ),
         (("--data-in", "disk"), "unknown place of the data 'disk'"),
         (("--image-size", "8"), "--image-size 8 was asked, but digits is no image in a file"),
         (("--skip-corrupt",), "--skip-corrupt was asked, but digits is no folder of images and no shards"),

@@ -171,7 +171,9 @@ def test_how_often():
     assert every_of("1.5 s", path) == Every(path, seconds=1.5)
     assert every_of(None, None) is None
     for wrong in (0, "0s", "often", -1, True, "5m"):
-        with pytest.raises(UsageError, match=r"save_every must be a number of steps \(500\) or of seconds \(60s\)"):
+        with pytest.raises(
+            UsageError, match=r"save_every \(--checkpoint-every\) must be a number of steps \(500\) or of seconds \(60s\)"
+        ):
             every_of(wrong, path)
 
 

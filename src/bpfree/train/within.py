@@ -39,7 +39,9 @@ def every_of(asked: object, path: Path | None) -> Every | None:
     text = str(asked).strip()
     match = re.fullmatch(r"(\d+)|(\d+(?:\.\d*)?|\.\d+) ?s", text)
     if match is None or isinstance(asked, bool) or float(match[1] or match[2]) == 0:
-        raise UsageError(f"save_every must be a number of steps (500) or of seconds (60s), above 0, got {asked!r}")
+        raise UsageError(
+            f"save_every (--checkpoint-every) must be a number of steps (500) or of seconds (60s), above 0, got {asked!r}"
+        )
     if path is None:
         raise UsageError(f"save_every={asked} needs a file to write; give checkpoint='run.safetensors'")
     return Every(path, steps=int(match[1])) if match[1] else Every(path, seconds=float(match[2]))
