@@ -238,11 +238,7 @@ class Dataset:
         """
         train = self.splits["train"]
         total = len(train.y)
-        if not self.n_classes <= n_train <= total:
-            raise UsageError(
-                f"cannot limit {self.name} to {n_train} training examples; choose from {self.n_classes} (one a class) to "
-                f"{total} (all)"
-            )
+        self.check_limit(n_train, total)
         if n_train == total:
             return self
         order = torch.from_numpy(stratified_order(train.y.cpu().numpy())[:n_train]).to(self.device)
@@ -254,6 +250,18 @@ class Dataset:
             split_digest=digest(self.split_digest, f"train[:{n_train}]"),
             note=f"{self.note} Limited to {n_train:,} of {total:,} training examples.",
         )
+
+    def check_limit(self, n_train: int, total: int) -> None:
+        """Refuse a number of training examples that :meth:`limited` cannot choose from ``total``.
+
+        Raises:
+            UsageError: see :meth:`limited`.
+        """
+        if not self.n_classes <= n_train <= total:
+            raise UsageError(
+                f"cannot limit {self.name} to {n_train} training examples; choose from {self.n_classes} (one a class) to "
+                f"{total} (all)"
+            )
 
     def augmented(self, augmentation: str) -> Dataset:
         """The same data with its training batches augmented on the device; see :mod:`bpfree.data.augment`.

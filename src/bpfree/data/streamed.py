@@ -22,7 +22,6 @@ from bpfree.data.dataset import Dataset, Examples
 from bpfree.data.mapping import Place, place_of, release, reopened, want
 from bpfree.data.splits import Indices, digest, stratified_order
 from bpfree.data.standardise import Standardiser
-from bpfree.errors import UsageError
 
 __all__ = ["Rows", "Streamed", "streamed"]
 
@@ -124,11 +123,7 @@ class Streamed(Dataset):
     def limited(self, n_train: int) -> Dataset:
         """See :meth:`Dataset.limited`; the examples stay in their files."""
         total = len(self.labels["train"])
-        if not self.n_classes <= n_train <= total:
-            raise UsageError(
-                f"cannot limit {self.name} to {n_train} training examples; choose from {self.n_classes} (one a class) to "
-                f"{total} (all)"
-            )
+        self.check_limit(n_train, total)
         if n_train == total:
             return self
         order = stratified_order(self.labels["train"].numpy())[:n_train]
