@@ -131,13 +131,13 @@ def test_without_a_source_times_are_there_and_joules_are_null_with_the_reason(
 def test_the_time_is_kept_and_what_was_cut_is_made_by_the_next_call(
     kit_ruleset: str, kit: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    """Rounds and seeds for hours, in 3.6 s."""
+    """Rounds and seeds for hours, in 6 s: on a busy machine a run begins within half of them."""
     endless = (*COSTS, "--rounds", "1000", "--seeds", "1000")
     begin_s = time.monotonic()
     with kit.context() as patch:
         patch.setattr(costs, "_BETWEEN_S", 0.1)
-        assert run(tmp_path, kit_ruleset, *endless, minutes="0.06") == 0
-    assert time.monotonic() - begin_s < 3.6 + 1.0
+        assert run(tmp_path, kit_ruleset, *endless, minutes="0.1") == 0
+    assert time.monotonic() - begin_s < 6.0 + 1.0
     sections = answer(tmp_path)["sections"]
     assert {sections[name]["status"] for name in ("costs", "experiment")} == {"partial"}
     assert "were left" in sections["costs"]["reason"] or "used up" in sections["costs"]["reason"]
