@@ -36,7 +36,7 @@ class Chromium:
         # The browser reads file 3 and writes file 4.
         script = f'exec "$0" "$@" 3<&{to_browser} 4>&{from_browser}'
         self._process = subprocess.Popen(
-            ["/bin/sh", "-c", script, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
+            ["bash", "-c", script, program, *FLAGS, f"--user-data-dir={profile}", "about:blank"],
             pass_fds=(to_browser, from_browser), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
         )  # fmt: skip
         os.close(to_browser)
@@ -131,7 +131,7 @@ class Tab:
     def wait(self, condition: str, patience_s: float = 20.0) -> None:
         """Wait until an expression is true."""
         end = time.monotonic() + patience_s
-        while not self.js(condition):
+        while not self.js(f"Boolean({condition})"):
             assert time.monotonic() < end, f"not within {patience_s:g} s: {condition}"
             time.sleep(0.05)
 

@@ -11,7 +11,7 @@ import pytest
 
 from bpfree import report
 from tests.browser.chromium import Chromium
-from tests.report.conftest import ARMS, Runs
+from tests.report.conftest import ARMS, Runs, template
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -52,9 +52,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
 
 @pytest.fixture(scope="session")
 def four_arms(runs: Runs) -> Path:
-    """The page of four arms with energies and searches."""
+    """The page of four arms with every column, and with searches."""
     tuned = [runs.tuned(arm, energy=True) for arm in ARMS]
-    return report.build([runs("four", runs.grid(energy=True), tuned=tuned)]).page
+    return report.build([runs("four", runs.grid(energy=True, inference=template().inference), tuned=tuned)]).page
 
 
 @pytest.fixture(scope="session")

@@ -74,7 +74,7 @@ def _titles(layers: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
     for layer in layers:
         for axis in _axes(layer):
             channel = layer["encoding"][axis]
-            if channel.get("title"):
+            if channel.get("title") and not channel["field"].endswith("1"):  # the lower end of an interval
                 yield channel["field"], channel["title"]
 
 

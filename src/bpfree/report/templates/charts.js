@@ -77,8 +77,9 @@ class Chart {
     const { view } = await vegaEmbed(this.place, this.spec(), EMBED);
     this.view = view;
     const svg = this.place.querySelector("svg");
-    svg.setAttribute("role", "img");
-    svg.setAttribute("aria-labelledby", this.still.querySelector("svg").getAttribute("aria-labelledby"));
+    svg.setAttribute("aria-hidden", "true"); // its marks have no names; the whole has those of the drawing
+    this.place.setAttribute("role", "img");
+    this.place.setAttribute("aria-labelledby", this.still.querySelector("svg").getAttribute("aria-labelledby"));
     svg.addEventListener("pointermove", (event) => this.show(event, svg));
     svg.addEventListener("pointerleave", hide);
     this.still.hidden = true;
