@@ -24,7 +24,8 @@ def draw_all(tab: Tab) -> int:
     tab.js("""(async () => {
         for (const figure of document.querySelectorAll("figure.chart")) {
             figure.scrollIntoView();
-            for (let k = 0; k < 200 && !figure.querySelector(".live svg path"); k++) await new Promise((go) => setTimeout(go, 25));
+            const drawn = () => figure.querySelector(".live svg path");
+            for (let k = 0; k < 200 && !drawn(); k++) await new Promise((go) => setTimeout(go, 25));
         }
     })()""")
     tab.wait(f"{DRAWN}.length === {n}")

@@ -7,7 +7,7 @@ import re
 
 import pytest
 
-from bpfree.report.bundle import bundle
+from bpfree.report.bundle import bundle, bundle_file
 from bpfree.report.charts import charts
 from bpfree.report.interactive import HIDDEN, ZOOM, live
 from bpfree.report.material import read_material
@@ -107,3 +107,20 @@ def test_the_command_that_opens_the_searches(runs, tmp_path):
     assert dashboard_commands([directory]) == []
     (directory / "study.journal").touch()
     assert dashboard_commands([directory]) == ["optuna-dashboard 'a b/study.journal'"]
+
+
+def test_the_bundle_is_kept_and_made_again_where_it_is_damaged(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    made = []
+    monkeypatch.setattr("vl_convert.javascript_bundle", lambda snippet: made.append(snippet) or "x = '</script>'\r\n")
+    expected = "x = '<\\/script>'\n"
+    assert bundle.__wrapped__() == expected
+    assert bundle.__wrapped__() == expected
+    assert len(made) == 1
+    assert bundle_file().is_relative_to(tmp_path)
+    bundle_file().write_text(bundle_file().read_text()[:-3])
+    assert bundle.__wrapped__() == expected
+    assert len(made) == 2
+    bundle_file().unlink()
+    bundle_file().mkdir()
+    assert bundle.__wrapped__() == expected, "a cache that cannot be written is done without"

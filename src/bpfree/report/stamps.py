@@ -12,12 +12,17 @@ from bpfree.report.model import Table
 from bpfree.report.phase_ends import run_ends
 from bpfree.report.replicates import PLURALS
 from bpfree.report.words import LOOK, standing
+from bpfree.rulesets import EndReason
 from bpfree.rulesets.ruleset import CHANGED
 
 __all__ = ["Stamp", "stamps"]
 
 _SERIOUS = frozenset({"unequal-search", "unequal-stopping", "copied-hyper-parameters", "same-seed", "added-seeds", "lost-runs"})
 """Kinds of flags that undo a comparison."""
+
+
+_CUT: dict[EndReason, str] = {"cap": "CAP REACHED", "hours": "CUT BY THE CLOCK"}
+"""Ends of runs that may have learned more."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,7 @@ def _of_runs(tables: Sequence[Table]) -> Iterator[Stamp]:
         yield Stamp(f"FEW {PLURALS[few.noun].upper()}: {n}", True)
     ends = [run_ends(row.runs) for table in tables for row in table.rows]
     n_runs = sum(len(table.runs) for table in tables)
-    for reason, words in (("cap", "CAP REACHED"), ("hours", "CUT BY THE CLOCK")):
+    for reason, words in _CUT.items():
         if count := sum(end[reason] for end in ends):
             yield Stamp(f"{words}: {count} OF {n_runs} RUNS")
 

@@ -51,7 +51,6 @@ class RunServer(ThreadingHTTPServer):
 
 
 class _Handler(BaseHTTPRequestHandler):
-    server: RunServer
     server_version = "bpfree"
     sys_version = ""
     timeout = 30
@@ -63,12 +62,14 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(with_body=False)
 
     def _answer(self, *, with_body: bool) -> None:
+        server = self.server
+        assert isinstance(server, RunServer)
         try:
-            check_host(self.headers.get_all("Host"), self.server.server_port)
+            check_host(self.headers.get_all("Host"), server.server_port)
             if self.path.partition("?")[0] in ("/", "/index.html"):
-                status, suffix, content = HTTPStatus.OK, ".html", page(self.server.root).encode("utf-8", "replace")
+                status, suffix, content = HTTPStatus.OK, ".html", page(server.root).encode("utf-8", "replace")
             else:
-                path = file_of(self.server.root, self.path)
+                path = file_of(server.root, self.path)
                 status, suffix, content = HTTPStatus.OK, path.suffix, path.read_bytes()
         except RefusedRequestError as error:
             status, suffix, content = error.status, ".txt", f"{error}\n".encode()
