@@ -12,6 +12,7 @@ import pytest
 from bpfree import report
 from tests.browser.chromium import Chromium
 from tests.report.conftest import ARMS, Runs, template
+from tests.report.page_suites import suite
 
 ROOT = Path(__file__).parents[2]
 PROGRAMS = ("chromium", "chromium-browser", "google-chrome")
@@ -74,3 +75,11 @@ def evil(runs: Runs) -> Path:
     ]
     folder = "</script><script>globalThis.evil = 1<".replace("/", "")
     return report.build([runs(folder, records, tuned=[runs.tuned(EVIL, EVIL, EVIL)])]).page
+
+
+@pytest.fixture(scope="session")
+def suite_page(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Published numbers beside measured ones."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("tests.report.page_suites.report_text", lambda build, *_others: build().page)
+        return Path(suite(tmp_path_factory.mktemp("suite")))

@@ -116,7 +116,7 @@ def test_logarithms_and_zoom(browser: Chromium, four_arms: Path) -> None:
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-@pytest.mark.parametrize("page", ["four_arms", "twenty_arms", "evil"])
+@pytest.mark.parametrize("page", ["four_arms", "twenty_arms", "evil", "suite_page"])
 def test_no_column_is_cut(browser: Chromium, page: str, width: int, request: pytest.FixtureRequest) -> None:
     with browser.tab(width) as tab:
         tab.open(request.getfixturevalue(page).as_uri())
@@ -174,6 +174,15 @@ def serious(tab: Tab, axe: str, *rules: str) -> list[Any]:
         for each in violations
         if each["impact"] in ("serious", "critical")
     ]
+
+
+def test_the_page_of_a_suite(browser: Chromium, axe: str, suite_page: Path) -> None:
+    with browser.tab() as tab:
+        tab.open(suite_page.as_uri())
+        assert draw_all(tab) == 3
+        tab.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+        assert serious(tab, axe) == []
+        assert tab.problems == []
 
 
 def test_without_scripts_the_drawings_stay(browser: Chromium, four_arms: Path) -> None:

@@ -81,6 +81,7 @@ def chart_values(chart: Chart, name: str) -> dict[str, Any]:
         "caption": chart.caption,
         "svg": Markup(inline(chart.svg, name, chart.title, chart.description)),
         "description": chart.description,
+        "printed": not chart.name.startswith("timeline"),
         "live": Markup(live(chart.drawing.spec)),
     }
 

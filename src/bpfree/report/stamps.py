@@ -21,6 +21,9 @@ _SERIOUS = frozenset({"unequal-search", "unequal-stopping", "copied-hyper-parame
 """Kinds of flags that undo a comparison."""
 
 
+_COUNTED = frozenset({"ended-at-the-cap"})
+"""Kinds of flags of which :func:`_of_runs` counts the runs."""
+
 _CUT: dict[EndReason, str] = {"cap": "CAP REACHED", "hours": "CUT BY THE CLOCK"}
 """Ends of runs that may have learned more."""
 
@@ -60,4 +63,4 @@ def _of_runs(tables: Sequence[Table]) -> Iterator[Stamp]:
 
 
 def _of_flags(raised: Sequence[Flag]) -> Iterator[Stamp]:
-    yield from (Stamp(flag.key.replace("-", " ").upper(), flag.key in _SERIOUS) for flag in raised)
+    yield from (Stamp(flag.key.replace("-", " ").upper(), flag.key in _SERIOUS) for flag in raised if flag.key not in _COUNTED)

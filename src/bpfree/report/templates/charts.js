@@ -2,7 +2,7 @@
 (() => {
 "use strict";
 const NEAR = 28; // pixels within which a point is shown
-const EMBED = { ast: true, renderer: "svg", actions: false, tooltip: false, defaultStyle: false, hover: false };
+const EMBED = { ast: true, renderer: "svg", actions: false, tooltip: false, defaultStyle: false, hover: false, logLevel: 1 };
 
 /** A number with five digits and a true minus. */
 function number(value) {
