@@ -38,6 +38,14 @@ def settle(tab: Tab) -> None:
     tab.js("new Promise((go) => requestAnimationFrame(() => requestAnimationFrame(() => setTimeout(go, 20))))")
 
 
+def middle(tab: Tab, element: str, *, scroll: bool = True) -> list[float]:
+    """Where the middle of an element is on the screen, after scrolling there."""
+    if scroll:
+        tab.js(f"{element}.scrollIntoView({{ block: 'center' }})")
+        settle(tab)
+    return tab.js(f"(({{ x, y, width, height }}) => [x + width / 2, y + height / 2])({element}.getBoundingClientRect())")
+
+
 def colour(label: str) -> str:
     from bpfree.report.palette import arm_colour
 
@@ -50,17 +58,12 @@ def test_charts_are_drawn_and_answer_the_pointer(browser: Chromium, four_arms: P
         assert draw_all(tab) == 5
         assert tab.js("[...document.querySelectorAll('.still')].every(still => still.hidden)")
         # Hover: the point of an arm in the first chart tells its label, its difference and the interval.
-        place = tab.js("""(() => {
-            document.querySelector('figure.chart').scrollIntoView();
-            const points = [...document.querySelectorAll('figure.chart .live')][0].querySelectorAll('.mark-symbol path');
-            const box = points[points.length - 1].getBoundingClientRect();
-            return [box.x + box.width / 2, box.y + box.height / 2];
-        })()""")
-        settle(tab)
+        place = middle(tab, "[...document.querySelector('figure.chart .live').querySelectorAll('.mark-symbol path')].at(-1)")
         tab.point(*place)
         tab.wait("document.querySelector('.tip')")
         lines = tab.js("[...document.querySelectorAll('.tip > *')].map(line => line.textContent)")
         assert lines[0] == "forward-forward"
+        assert middle(tab, "document.querySelector('.ring')", scroll=False) == pytest.approx(place, abs=1)
         assert re.fullmatch(r"difference to backprop, percentage points: −[\d.]+ \[−[\d.]+, −[\d.]+\]", lines[1])
         shown = [float(text.replace("−", "-")) for text in re.findall(r"−[\d.]+", lines[1])]
         cell = tab.js(
@@ -112,6 +115,10 @@ def test_logarithms_and_zoom(browser: Chromium, four_arms: Path) -> None:
             else:
                 tab.wait(f"{ticks} !== {json.dumps(seen[-1])}")
             seen.append(tab.js(ticks))
+        # The wheel with Ctrl zooms at the pointer; without it the page moves.
+        x, y = middle(tab, "document.querySelectorAll('figure.chart .live')[3]")
+        tab.send("Input.dispatchMouseEvent", type="mouseWheel", x=x, y=y, deltaX=0, deltaY=-300, modifiers=2)
+        tab.wait(f"{ticks} !== {json.dumps(seen[-1])}")
         assert tab.problems == []
 
 

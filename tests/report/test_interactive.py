@@ -124,3 +124,11 @@ def test_the_bundle_is_kept_and_made_again_where_it_is_damaged(tmp_path, monkeyp
     bundle_file().unlink()
     bundle_file().mkdir()
     assert bundle.__wrapped__() == expected, "a cache that cannot be written is done without"
+
+
+def test_what_json_cannot_hold_is_left_out():
+    layer = {"mark": {"type": "point"}, "encoding": {"x": {"field": "x", "type": "quantitative", "title": "t"}}}
+    rows = [{"arm": "a", "x": 1.0}, {"arm": "a", "x": float("nan")}, {"arm": "b", "x": float("inf")}]
+    given = json.loads(live({"data": {"name": "data"}, "layer": [layer], "datasets": {"data": rows}}))
+    assert given["data"]["data"]["rows"] == [[0, 1.0], [0, None], [1, None]]
+    assert given["log"] == ["x"]

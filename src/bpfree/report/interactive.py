@@ -6,6 +6,7 @@ Where scripts do not run, the drawing of :mod:`bpfree.report.svg` stays.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -80,18 +81,15 @@ def _titles(layers: Sequence[Mapping[str, Any]]) -> Iterator[tuple[str, str]]:
 
 def _log_axes(layers: Sequence[Mapping[str, Any]], data: Mapping[str, Sequence[Mapping[str, Any]]]) -> list[str]:
     """The axes whose values are all above 0, and not stacked: those that may be made logarithmic."""
-    fields: dict[str, set[tuple[str, str]]] = {}
+    if _has_bars(layers):
+        return []
+    values: dict[str, list[float]] = {}
     for layer in layers:
-        for axis in ("x", "y"):
-            channel = layer["encoding"].get(axis, {})
-            if channel.get("type") == "quantitative":
-                fields.setdefault(axis, set()).add((layer["data"]["name"], channel["field"]))
-    return [
-        axis
-        for axis, used in sorted(fields.items())
-        if not _has_bars(layers)
-        and all(row[field] > 0 for name, field in used for row in data[name] if row.get(field) is not None)
-    ]
+        for axis in _axes(layer):
+            field = layer["encoding"][axis]["field"]
+            numbers = (_number(row.get(field)) for row in data[layer["data"]["name"]])
+            values.setdefault(axis, []).extend(number for number in numbers if number is not None)
+    return sorted(axis for axis, of_axis in values.items() if all(value > 0 for value in of_axis))
 
 
 def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
@@ -106,5 +104,10 @@ def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
         "keys": keys,
         "named": named,
         "texts": list(places),
-        "rows": [[places[row[key]] if key in named and key in row else row.get(key) for key in keys] for row in rows],
+        "rows": [[places[row[key]] if key in named and key in row else _number(row.get(key)) for key in keys] for row in rows],
     }
+
+
+def _number(value: Any) -> Any:
+    """JSON has neither NaN nor infinity; they are not drawn either."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value

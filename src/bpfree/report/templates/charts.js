@@ -89,7 +89,7 @@ class Chart {
   /** What stands at the pointer, or the nearest point. */
   show(event, svg) {
     const box = svg.getBoundingClientRect();
-    const [left, top] = this.view.origin();
+    const [left, top] = this.corner();
     const x = event.clientX - box.left - left;
     const y = event.clientY - box.top - top;
     let best = null;
@@ -108,6 +108,13 @@ class Chart {
     if (!best) return hide();
     const at = best.kind === "rect" ? [event.clientX, event.clientY] : [best.x + left + box.left, best.y + top + box.top];
     return tell(this.lines(best.item.datum), at, best.kind !== "rect");
+  }
+
+  /** Where the plot begins in the drawing, in pixels. */
+  corner() {
+    const { left, top } = this.view.padding();
+    const [x, y] = this.view.origin();
+    return [x + left, y + top];
   }
 
   lines(datum) {
