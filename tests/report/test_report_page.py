@@ -6,9 +6,11 @@ import base64
 import hashlib
 import itertools
 import re
+import shlex
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import markupsafe
 import pytest
 
 from bpfree import report, rulesets
@@ -136,7 +138,9 @@ def test_names_of_users_are_escaped(runs):
         for seed in range(3)
         for arm in arms
     ]
-    paths = report.build([runs(records=records, tuned=[runs.tuned(arms[1], EVIL, EVIL)])])
+    folder = EVIL.replace("/", "")
+    paths = report.build([runs(folder, records, tuned=[runs.tuned(arms[1], EVIL, EVIL)])])
+    assert str(markupsafe.escape(shlex.quote(folder))) in paths.page.read_text(), "in the command that makes the report again"
     page = Page(paths.page.read_text())
     kinds = [script.get("type") for script in page.all("script")]
     assert kinds == [*["application/json"] * (len(kinds) - 3), None, None, None], "none is that of a name"
