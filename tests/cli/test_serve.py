@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from bpfree.cli.serve.listing import page
 from bpfree.cli.serve.requests import RefusedRequestError, file_of
 from bpfree.cli.serve.server import RunServer
 
@@ -77,6 +78,14 @@ def test_the_list_of_runs_leads_to_reports_and_records(server: RunServer) -> Non
     assert text.startswith('{"dataset": "digits"')
     assert "sandbox" in headers["Content-Security-Policy"]
     assert asked(server, "/2026-01-01-digits/inside.jsonl")[0] == 200, "a link to a file inside"
+
+
+def test_a_run_that_goes_on_is_read_again(tmp_path: Path) -> None:
+    assert "There are no runs here" in page(tmp_path)
+    (tmp_path / "records.jsonl").write_text('{"status": "ok"}\n')
+    assert "1 ok" in page(tmp_path)
+    (tmp_path / "records.jsonl").write_text('{"status": "ok"}\n{"status": "ok"}\n')
+    assert "2 ok" in page(tmp_path)
 
 
 def test_names_of_users_are_text(server: RunServer) -> None:

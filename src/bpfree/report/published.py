@@ -20,6 +20,7 @@ from bpfree.report.page import ReportPaths
 from bpfree.report.quantities import DIFFERENCE, ENERGY, ENERGY_RATIO, TIME, TIME_RATIO
 from bpfree.report.rendering import fill
 from bpfree.report.sections import chart_values
+from bpfree.report.stamps import suite_stamps
 from bpfree.report.svg import standalone
 from bpfree.report.tables import Display, TextTable, escape_markdown
 from bpfree.stats.replication import LEAST_RUNS
@@ -233,12 +234,13 @@ def _suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> Iterator[tuple[st
 def _page(
     facts: SuiteFacts, rows: Sequence[Beside], sections: list[dict[str, Any]], directories: Mapping[str, Path], out: Path
 ) -> str:
+    raised = suite_flags(facts, rows)
     reports = {key: path / "report" / "index.html" for key, path in directories.items() if (path / "records.jsonl").exists()}
     drawn = [{**section, "charts": [chart_values(chart, chart.name) for chart in section["charts"]]} for section in sections]
     return fill(
         "published.html.j2", has_charts=any(each["charts"] for each in sections), facts=facts, headings=HEADINGS, sections=drawn,
         title=". ".join((*facts.stamps, f"bpfree reproduce {facts.name}: published beside measured")),
-        answer=answer_of(facts, rows), flags=[str(flag) for flag in suite_flags(facts, rows)],
+        answer=answer_of(facts, rows), flags=[str(flag) for flag in raised], stamps=suite_stamps(facts.stamps, raised),
         reports={key: Path(os.path.relpath(path, out)).as_posix() for key, path in reports.items()},
     )  # fmt: skip
 

@@ -15,7 +15,7 @@ from bpfree.report.words import LOOK, standing
 from bpfree.rulesets import EndReason
 from bpfree.rulesets.ruleset import CHANGED
 
-__all__ = ["Stamp", "stamps"]
+__all__ = ["Stamp", "stamps", "suite_stamps"]
 
 _SERIOUS = frozenset({"unequal-search", "unequal-stopping", "copied-hyper-parameters", "same-seed", "added-seeds", "lost-runs"})
 """Kinds of flags that undo a comparison."""
@@ -40,6 +40,12 @@ def stamps(tables: Sequence[Table], material: Material, raised: Sequence[Flag]) 
     """All stamps of a report, the gravest first; each kind of flag is one of them."""
     made = dict.fromkeys([*_of_rules(material), *_of_runs(tables), *_of_flags(raised)])
     return sorted(made, key=lambda stamp: not stamp.grave)
+
+
+def suite_stamps(given: Sequence[str], raised: Sequence[Flag]) -> list[Stamp]:
+    """Those of a suite: what it was given, then each further kind of flag."""
+    kinds = [stamp for stamp in _of_flags(raised) if stamp.text not in given]
+    return [*(Stamp(text, True) for text in given), *dict.fromkeys(kinds)]
 
 
 def _of_rules(material: Material) -> Iterator[Stamp]:

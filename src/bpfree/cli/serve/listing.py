@@ -7,6 +7,7 @@ import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -69,19 +70,34 @@ def _read(path: Path, root: Path) -> Listed:
         inside = _inside(path / name, root)
         return "/" + quote((path / name).relative_to(root).as_posix(), errors="surrogateescape") if inside else ""
 
-    records = list(_records(path / "records.jsonl")) if address("records.jsonl") else []
-    counts = Counter(str(record.get("status")) for record in records)
+    records = address("records.jsonl")
     return Listed(
         name=readable(root.name if path == root else path.relative_to(root).as_posix()),
         report=address("report/index.html"),
-        records=address("records.jsonl"),
+        records=records,
         log=address("log.txt"),
-        tasks=tuple(dict.fromkeys(f"{record.get('dataset')}, {record.get('net')}" for record in records)),
-        arms=tuple(dict.fromkeys(str(record.get("arm")) for record in records)),
-        runs=", ".join(f"{count} {status}" for status, count in counts.most_common()),
         ruleset=_ruleset(path / "ruleset.yaml") if address("ruleset.yaml") else "",
-        last=max((str(record.get("started_at", ""))[:16] for record in records), default="").replace("T", " "),
+        **(_summary(path / "records.jsonl") if records else {}),
     )
+
+
+def _summary(path: Path) -> dict[str, Any]:
+    """What the records say, read again only when the file has changed: they may be long, and the runs many."""
+    state = path.stat()
+    return _read_records(path, state.st_mtime_ns, state.st_size)
+
+
+@lru_cache(maxsize=4096)
+def _read_records(path: Path, changed_ns: int, size_bytes: int) -> dict[str, Any]:
+    del changed_ns, size_bytes  # with them an old answer is not taken for a file that has changed
+    records = list(_records(path))
+    counts = Counter(str(record.get("status")) for record in records)
+    return {
+        "tasks": tuple(dict.fromkeys(f"{record.get('dataset')}, {record.get('net')}" for record in records)),
+        "arms": tuple(dict.fromkeys(str(record.get("arm")) for record in records)),
+        "runs": ", ".join(f"{count} {status}" for status, count in counts.most_common()),
+        "last": max((str(record.get("started_at", ""))[:16] for record in records), default="").replace("T", " "),
+    }
 
 
 def _records(path: Path) -> Iterator[Mapping[str, Any]]:
