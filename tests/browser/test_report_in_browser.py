@@ -129,7 +129,7 @@ def test_no_column_is_cut(browser: Chromium, page: str, width: int, request: pyt
         tab.open(request.getfixturevalue(page).as_uri())
         assert tab.js("document.documentElement.scrollWidth") <= width
         cut = "[...document.querySelectorAll('.scroll')].filter(part => part.scrollWidth > part.clientWidth + 1)"
-        assert tab.js(f"{cut}.map(part => part.getAttribute('aria-labelledby'))") == []
+        assert tab.js(f"{cut}.map(part => part.getAttribute('aria-labelledby') || part.getAttribute('aria-label'))") == []
 
 
 def test_columns_are_chosen_and_sorted(browser: Chromium, four_arms: Path) -> None:
@@ -167,7 +167,8 @@ def test_contrast_and_labels(browser: Chromium, axe: str, four_arms: Path, dark:
     with browser.tab(dark=dark) as tab:
         tab.open(four_arms.as_uri())
         draw_all(tab)
-        tab.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
+        if not dark:  # what is folded has the same classes, and most of the cells
+            tab.js("document.querySelectorAll('details').forEach(part => { part.open = true; })")
         assert serious(tab, axe, *(["color-contrast"] if dark else [])) == []
 
 
