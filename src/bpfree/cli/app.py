@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bpfree._version import __version__
-from bpfree.cli import completion
+from bpfree.cli import completion, several
 from bpfree.cli.analyse import analyse_app
 from bpfree.cli.measure import measure_app
 from bpfree.cli.notices import one_line_warnings
@@ -32,6 +32,7 @@ from bpfree.cli.options import (
     Seed,
     Seeds,
     ShortTarget,
+    Storage,
     Target,
     Trials,
     grouped,
@@ -80,6 +81,7 @@ def compare(
     split_seeds: Annotated[int | None, typer.Option(help="Splits of the data (seeds 0 to N-1), crossed with runs.")] = None,
     with_control: Annotated[bool, typer.Option("--with-control", help="Run the baseline again with other draws.")] = False,
     jobs: Jobs = None,
+    storage: Storage = None,
     rules: RuleOptions,
     target: Target = None,
     meter: MeterOptions,
@@ -107,7 +109,8 @@ def compare(
         "split_seeds": split_seeds,
         "control": with_control or None,
     }
-    return compare_command(Request(data, rules, meter, carbon, changes), arms=arms, jobs=jobs, place=place, output=output)
+    request = Request(data, rules, meter, carbon, changes)
+    return compare_command(request, arms=arms, jobs=jobs, storage=storage, place=place, output=output)
 
 
 @app.command()
@@ -194,6 +197,7 @@ def tune(
     ] = None,
     trials: Trials = None,
     jobs: Jobs = None,
+    storage: Storage = None,
     column: ShortTarget = None,
     rules: RuleOptions,
     meter: MeterOptions,
@@ -208,7 +212,8 @@ def tune(
     from bpfree.cli.tune import tune_command
 
     request = Request(data.with_target(column), rules, meter, changes={"trials": trials})
-    return tune_command(request, arm=":".join([algorithm, *(settings or [])]), jobs=jobs, place=place, output=output)
+    arm = ":".join([algorithm, *(settings or [])])
+    return tune_command(request, arm=arm, jobs=jobs, storage=storage, place=place, output=output)
 
 
 @app.command()
@@ -405,5 +410,6 @@ def new_rule(
     return new_rule_command(name, to)
 
 
+several.register(app)
 app.add_typer(measure_app, name="measure")
 app.add_typer(analyse_app, name="analyse")

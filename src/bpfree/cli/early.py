@@ -17,6 +17,7 @@ from bpfree.extras import check_format
 from bpfree.functions import is_function_text
 from bpfree.sources import check_file, file_kind
 from bpfree.units import check_limit, parse_bytes
+from bpfree.urls import check_storage
 
 __all__ = ["refuse"]
 
@@ -125,6 +126,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "model": _models,
     "models": _models,
     "data": check_file,
+    "storage": check_storage,
 }
 
 _RULES = (
