@@ -39,6 +39,9 @@ MOST_BEGUN = 5
 
 _KEY, _OWNER, _GIVEN_BACK = "task", "owner", "given back"
 
+_held: set[tuple[str, int]] = set()
+"""Claims that this process has in hand, by place and trial. What it had before an error is not among them."""
+
 
 @dataclass(frozen=True)
 class Claim:
@@ -123,6 +126,7 @@ class Claims:
         with self.store.claiming():
             if not self._run(entry.trial_id):
                 return None
+            _held.add((self.store.place, entry.trial_id))
             self._storage.set_trial_user_attr(entry.trial_id, _OWNER, _myself() | {"device": self._device})
         return Claim(entry.key, entry.trial_id)
 
@@ -142,12 +146,18 @@ class Claims:
             for name, value in attributes.items():
                 self._storage.set_trial_user_attr(claim.trial_id, name, value)
             self._storage.set_trial_state_values(claim.trial_id, TrialState.COMPLETE, [0.0])
+        self.drop(claim)
+
+    def drop(self, claim: Claim) -> None:
+        """This process no longer works at it, whatever the storage says: it is released at the next look."""
+        _held.discard((self.store.place, claim.trial_id))
 
     def give_back(self, claim: Claim) -> None:
         """The task is to be made again, here or elsewhere."""
         with suppress(UpdateFinishedTrialError):
             self._storage.set_trial_user_attr(claim.trial_id, _GIVEN_BACK, True)
             self._storage.set_trial_state_values(claim.trial_id, TrialState.FAIL)
+        self.drop(claim)
         self.plan([claim.key])
 
     def release_lost(self) -> list[str]:
@@ -157,24 +167,27 @@ class Claims:
         """
         expire(self.study)
         with self.store.claiming():
-            for trial in self._trials():
+            trials = self._trials()
+            for trial in trials:
                 if trial.state == TrialState.RUNNING and self._lost(trial):
                     with suppress(UpdateFinishedTrialError):
                         self._storage.set_trial_state_values(trial._trial_id, TrialState.FAIL)
-        lost = self._without_trial()
-        self.plan(lost)
+                    trials = self._trials()
+        live = {_key(trial) for trial in trials if trial.state != TrialState.FAIL}
+        lost = [key for key in dict.fromkeys(map(_key, trials)) if key not in live]
+        if lost:
+            self.plan(lost)
         return lost
 
     def _lost(self, trial: FrozenTrial) -> bool:
         owner = trial.user_attrs.get(_OWNER)
         if owner is None:  # with the lock held nobody is between claim and name
             return not self.store.in_database
-        return _here(owner) and not _alive(owner["pid"], owner["started"])
-
-    def _without_trial(self) -> list[str]:
-        trials = self._trials()
-        live = {_key(trial) for trial in trials if trial.state != TrialState.FAIL}
-        return [key for key in dict.fromkeys(map(_key, trials)) if key not in live]
+        if not _here(owner):
+            return False
+        if owner["pid"] == os.getpid():
+            return (self.store.place, trial._trial_id) not in _held
+        return not _alive(owner["pid"], owner["started"])
 
     def _trials(self) -> list[FrozenTrial]:
         return self.study.get_trials(deepcopy=False)

@@ -8,7 +8,7 @@ and the same command resumes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 
 import torch
@@ -85,11 +85,12 @@ class ComparisonRun:
         """
         self._check_data()
         self._share(self.settings, runs=True)
-        for setting in self.settings:
-            if setting.ruleset.search.studies > 1:
-                self._run_studies(setting)
-            else:
-                self._run_seeds(setting)
+        with self._answering():
+            for setting in self.settings if self.arms else ():
+                if setting.ruleset.search.studies > 1:
+                    self._run_studies(setting)
+                else:
+                    self._run_seeds(setting)
         return self.directory.records()
 
     def tune(self) -> dict[str, Tuned]:
@@ -100,23 +101,30 @@ class ComparisonRun:
         """
         self._check_data()
         self._share([self.setting], runs=False)
-        tuned = self._tune(self.setting)
+        with self._answering():
+            tuned = self._tune(self.setting)
         if self.interrupted:
             raise RunInterruptedError(self.interrupted[0], "memory")
         return tuned
 
     def _share(self, settings: Sequence[Setting], *, runs: bool) -> None:
-        """Plan the work where other processes find it, and do it with them; what is left after that is done here."""
+        """Plan the work where other processes find it, and do it with them; what was interrupted is left out from then on."""
         if self.shared is None:
+            if self.directory.has_workers():
+                raise RunDirectoryError(f"{self.directory.path} has workers; give --storage journal too, or wait until they end")
             return
-        patient = self.shared.store.patient
-        claims = patient(lambda: self.shared.claims(str(self.setting.device)))
+        work, patient = self.shared, self.shared.store.patient
+        claims = patient(lambda: work.plan(str(self.setting.device)))
         patient(lambda: claims.plan([task.key for task in tasks_of(settings, self.arms, self.seeds, runs=runs)]))
-        results = Results(self.directory, self.setting.facts, in_database=self.shared.store.in_database)
+        results = Results(self.directory, self.setting.facts, in_database=work.store.in_database)
         sharing = Sharing(settings, self.arms, claims, results, self.observer, self._say)
         sharing.work()
         collect(patient(claims.entries), self.directory)
         self.interrupted += sharing.interrupted
+        self.arms = [arm for arm in self.arms if arm.label not in sharing.left_out]
+
+    def _answering(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.shared is None else self.shared.store.answering()
 
     def _storage(self) -> BaseStorage:
         return open_storage(self.directory.journal_path) if self.shared is None else self.shared.store.storage

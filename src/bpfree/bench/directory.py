@@ -107,6 +107,13 @@ class RunDirectory:
             self.add_environment(facts)
             yield self
 
+    def has_workers(self) -> bool:
+        """Whether other processes work in the directory, see :meth:`joined`."""
+        if not self.path.exists():
+            return False
+        with held(self.path / ".workers.lock", wait=False) as alone:
+            return not alone
+
     def _remove_parts(self) -> None:
         """Of a killed process, where no other is at work here."""
         report = self.path / "report"

@@ -39,7 +39,7 @@ class Work:
         """Of the study that holds its tasks: the same wherever the same is asked for."""
         return WORK + hashlib.sha256(json.dumps(self.request, sort_keys=True).encode()).hexdigest()[:16]
 
-    def claims(self, device: str) -> Claims:
+    def plan(self, device: str) -> Claims:
         """Its tasks; the first process makes the study.
 
         Args:
@@ -56,6 +56,11 @@ class Work:
             study.set_user_attr(_COMMAND, self.command)
             study.set_user_attr(_REQUEST, dict(self.request))
         return Claims(self.store, study, device)
+
+    def claims(self, device: str) -> Claims:
+        """Its tasks, which were planned; nothing is written."""
+        sampler = optuna.samplers.RandomSampler(seed=0)
+        return Claims(self.store, optuna.load_study(study_name=self.name, storage=self.store.storage, sampler=sampler), device)
 
     def check_code(self) -> None:
         """Refuse work that other code has planned: trials of two versions are not to be mixed.

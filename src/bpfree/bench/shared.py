@@ -62,6 +62,7 @@ class Sharing:
         self._claims, self._results, self._observer, self._say, self._sleep = claims, results, observer, say, sleep
         self._searches: dict[tuple[int, str], ArmSearch] = {}
         self._skipped: set[str] = set()
+        self._n_trials = 0
         self.interrupted: list[str] = []
 
     def work(self) -> None:
@@ -73,17 +74,24 @@ class Sharing:
             KeyboardInterrupt: the task in hand has been given back.
         """
         patient = self._claims.store.patient
+        self._release()
         while True:
-            for key in patient(self._claims.release_lost):
-                self._say(f"{Task.of(key).words}: its process is gone; it is made again")
             entries = patient(self._claims.entries)
-            if all(entry.finished for entry in entries):
+            self._n_trials = sum(entry.running and Task.of(entry.key).kind == "trial" for entry in entries)
+            made = self._make_one(entries)
+            if made != "made" and self._release():
+                continue
+            if made == "none" and not any(entry.running for entry in entries):
                 return
-            found = self._make_one(entries)
-            if found == "none" and not any(entry.running for entry in entries):
-                return
-            if found != "made":
+            if made != "made":
                 self._sleep(LOOK_S)
+
+    def _release(self) -> bool:
+        """Whether there were tasks whose process is gone; they can be claimed again."""
+        lost = self._claims.store.patient(self._claims.release_lost)
+        for key in lost:
+            self._say(f"{Task.of(key).words}: its process is gone; it is made again")
+        return bool(lost)
 
     def _make_one(self, entries: Sequence[Entry]) -> Literal["made", "busy", "none"]:
         """Make the first task that can be claimed."""
@@ -103,6 +111,11 @@ class Sharing:
                 else:
                     busy = True  # another process has it
         return "busy" if busy else "none"
+
+    @property
+    def left_out(self) -> set[str]:
+        """Arms of which something was left out, by label."""
+        return {Task.of(key).arm for key in self._skipped}
 
     def _ends_processes(self, entry: Entry) -> bool:
         if entry.n_lost < MOST_BEGUN:
@@ -160,6 +173,7 @@ class Sharing:
                 self._claims.finish(claim, **self._results.attributes())
             else:
                 self._claims.give_back(claim)
+        self._claims.drop(claim)
 
     def _trial(self, task: Task, claim: Claim) -> Exception | None:
         search, patient = self._search(task), self._claims.store.patient
@@ -170,7 +184,7 @@ class Sharing:
         tried, problem = run_trial(
             setting, search.arm, patient(lambda: search.ask(task.number)), task.number, self._observer.passed
         )
-        tried = replace(tried, at_once=max(AT_LEAST, patient(self._n_trials)))
+        tried = replace(tried, at_once=max(AT_LEAST, self._n_trials + 1))
 
         def tell() -> None:
             if self._claims.holds(claim) and task.number in search.pending():
@@ -179,10 +193,6 @@ class Sharing:
         patient(tell)
         self._say(f"search {task.arm}, trial {task.number}: validation accuracy {tried.val_accuracy:.4f}")
         return problem
-
-    def _n_trials(self) -> int:
-        """Trials that are being made on any machine."""
-        return sum(entry.running and Task.of(entry.key).kind == "trial" for entry in self._claims.entries())
 
     def _run(self, task: Task) -> None:
         setting, arm = self._settings[task.split], self._arms[task.arm]

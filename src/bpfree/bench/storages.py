@@ -6,6 +6,7 @@ machine. In a database a claim expires where its process no longer reports (Optu
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
 from collections.abc import Callable, Iterator
@@ -42,7 +43,11 @@ CONNECT_S = 10
 """For how long a first connection is waited for."""
 
 _T = TypeVar("_T")
-_DATABASE_PACKAGES = ("sqlalchemy", "psycopg", "grpc")
+_DRIVER = re.compile(r"^\(\w+\.[\w.]+\) ")
+"""With which SQLAlchemy begins the message of a driver: ``(psycopg.OperationalError)``."""
+
+_LOST = ("OperationalError", "InterfaceError")
+"""Errors of SQLAlchemy and of drivers where there is no connection."""
 
 
 @dataclass(frozen=True)
@@ -68,17 +73,30 @@ class Store:
         """
         until_s = time.monotonic() + LOST_S
         while True:
-            try:
+            with self.answering(lost=time.monotonic() > until_s):
                 return action()
-            except Exception as error:
-                if not _of_the_database(error):
-                    raise
-                if time.monotonic() > until_s:
-                    raise StorageError(
-                        f"{self.place} does not answer any more ({first_line(error)}); what was finished is kept, and the same "
-                        "command goes on when it is back"
-                    ) from None
             sleep(AGAIN_S)
+
+    @contextmanager
+    def answering(self, *, lost: bool = True) -> Iterator[None]:
+        """Say in one line that the database does not answer.
+
+        Args:
+            lost: false says nothing: the block just ends early.
+
+        Raises:
+            StorageError: it does not.
+        """
+        try:
+            yield
+        except Exception as error:
+            if not _of_the_database(error):
+                raise
+            if lost:
+                raise StorageError(
+                    f"{self.place} does not answer any more ({first_line(error)}); what was finished is kept, and the same "
+                    "command goes on when it is back"
+                ) from None
 
 
 def namespace(storage: BaseStorage, rules: Ruleset) -> str:
@@ -176,12 +194,14 @@ def _unreachable(error: BaseException) -> bool:
 def _of_the_database(error: BaseException) -> bool:
     if isinstance(error, optuna.exceptions.StorageInternalError):
         return True
-    return type(error).__module__.partition(".")[0] in _DATABASE_PACKAGES
+    package = type(error).__module__.partition(".")[0]
+    return package == "grpc" or (package in ("sqlalchemy", "psycopg") and type(error).__name__ in _LOST)
 
 
 def first_line(error: BaseException, url: str = "") -> str:
     """The first line of an error, without its address and without a password of ``url``."""
     text = (str(error) or type(error).__name__).strip().splitlines()[0].rstrip(".")
+    text = _DRIVER.sub("", text)
     password = _password(url)
     text = text.replace(password, "***") if password else text
     return masked(text)

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 
@@ -50,8 +50,7 @@ class Task:
     def of(cls, key: str) -> Task:
         """The task of a text."""
         kind, split, number, arm = key.split(" ", 3)
-        (known,) = (each for each in _KINDS if each == kind)
-        return cls(known, int(split), int(number), arm)
+        return cls(cast(Kind, kind), int(split), int(number), arm)
 
     @property
     def words(self) -> str:

@@ -26,7 +26,8 @@ def status_command(directory: Path | None, *, storage: str | None, as_json: bool
     """Print where each comparison stands; 0, also while something is left."""
     store = store_of(directory, storage)
     now = datetime.now()
-    each = [standing(work.command, work.claims("").entries(), now) for work in published(store)]
+    with store.answering():
+        each = [standing(work.command, work.claims("").entries(), now) for work in published(store)]
     if as_json:
         print_json({"storage": store.place, "work": [one.as_json() for one in each]})
         return 0

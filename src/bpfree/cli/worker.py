@@ -47,6 +47,8 @@ def worker_command(directory: Path | None, *, storage: str | None, data_dir: Pat
         left_out += _work(work, None if directory is None else RunDirectory(directory), data_dir, device, quiet=quiet)
     for reason in left_out:
         typer.echo(f"bpfree: left out: {reason}", err=True)
+    if not left_out and not quiet:
+        typer.echo(f"{store.place}: nothing is left")
     return 1 if left_out else 0
 
 
