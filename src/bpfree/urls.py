@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from urllib.parse import urlsplit
 
 from bpfree.errors import UsageError
 from bpfree.extras import need
@@ -31,6 +32,7 @@ def check_storage(url: str) -> None:
         UsageError: another text, a proxy without a port, or a package that is not installed. No password is repeated.
     """
     if url.startswith(_DATABASE):
+        _check_port(url)
         need("--storage postgresql://", ("psycopg", "sqlalchemy"), "postgres", f"--storage {JOURNAL}")
     elif url.startswith(PROXY):
         proxy_address(url)
@@ -40,6 +42,13 @@ def check_storage(url: str) -> None:
             f"--storage must be {JOURNAL}, postgresql://USER@HOST/DATABASE or {PROXY}HOST:PORT, got {masked(url)!r}; a password "
             "is best left to PGPASSWORD, and the whole URL to the environment variable BPFREE_STORAGE"
         )
+
+
+def _check_port(url: str) -> None:
+    try:
+        urlsplit(url).port  # noqa: B018 - it raises
+    except ValueError:
+        raise UsageError(f"--storage must have a number after HOST:, got {masked(url)!r}") from None
 
 
 def proxy_address(url: str) -> tuple[str, int]:
