@@ -36,7 +36,7 @@ def held(path: Path, *, together: bool = False, wait: bool = True) -> Iterator[b
 
 
 def _opened(path: Path) -> int:
-    """In a folder that all may write, Linux lets nobody but its owner open a file in order to create it."""
+    """In a folder that all may write, only its owner may open a file in order to create it (Linux)."""
     try:
         return os.open(path, os.O_RDONLY)
     except FileNotFoundError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from urllib.parse import urlsplit
 
 from bpfree.errors import UsageError
 from bpfree.extras import need
@@ -45,10 +44,10 @@ def check_storage(url: str) -> None:
 
 
 def _check_port(url: str) -> None:
-    try:
-        urlsplit(url).port  # noqa: B018 - it raises
-    except ValueError:
-        raise UsageError(f"--storage must have a number after HOST:, got {masked(url)!r}") from None
+    host = url.partition("://")[2].rpartition("@")[2].partition("/")[0]
+    _, colon, port = host.rpartition("]")[2].rpartition(":")  # an address of IPv6 has colons in brackets
+    if colon and not port.isdigit():
+        raise UsageError(f"--storage must have a number after HOST:, got {masked(url)!r}")
 
 
 def proxy_address(url: str) -> tuple[str, int]:

@@ -63,6 +63,6 @@ def test_lines() -> None:
     stuck = entry("trial 1 3 backprop", WAITING, n_lost=MOST_BEGUN)
     assert lines(standing("c", [stuck], NOW), NOW)[-2:] == [
         "  backprop, trial 3, split 1: not begun again, since each process that made it ended",
-        "  nobody works at it; start bpfree worker, or give the command again",
+        "  no process works at it; start bpfree worker, or give the command again",
     ]
     assert lines(standing("c", ENTRIES[:3], NOW), NOW)[-1] == "  done"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import time
 from collections import Counter
@@ -17,6 +18,7 @@ from bpfree.bench.claims import Claims
 from bpfree.bench.journal import WORK
 from bpfree.bench.published import published
 from bpfree.bench.storages import Store, open_store, open_store_of_directory
+from bpfree.errors import RunDirectoryError
 from tests.postgres import PASSWORD, Server, server, why_none
 
 from .conftest import Outcome, start
@@ -52,9 +54,10 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def claims(store: Store) -> Claims | None:
     """The tasks, once they are planned."""
-    if not any(name.startswith(WORK) for name in optuna.get_all_study_names(store.storage)):
+    try:
+        (work,) = published(store)
+    except RunDirectoryError:
         return None
-    (work,) = published(store)
     return work.claims("")
 
 
@@ -89,55 +92,85 @@ def check(directory: Path, alone: Path, store: Store) -> None:
     assert runs == {record.cell: (record.params, record.test_accuracy, record.passes) for record in theirs.records()}
 
 
+def plan(store: Callable[[], Store], place: Path, *where: str) -> None:
+    """Plan the work with the command itself, and end it once it has begun, so that the rest is left to others."""
+    planner = start(["compare", *ASKED, "--out", "R", *where], place)
+    wait_for(lambda: (place / "R" / "study.journal").exists() or not where)
+    wait_for(lambda: n_finished(store()) > 0)
+    planner.terminate()
+    planner.communicate(timeout=LONGEST_S)
+    assert planner.returncode == 143
+    assert n_finished(store()) < 100
+
+
 def kill_two(workers: list[subprocess.Popen[str]], store: Store) -> None:
-    """kill -9 to two that have claimed a task."""
+    """kill -9 to two that have claimed a task: each is halted first, so that it still has it then."""
     killed: list[int] = []
 
     def one_more() -> bool:
-        work = claims(store)
-        busy = {entry.owner.get("pid") for entry in work.entries() if entry.running} if work else set()
         for worker in workers:
-            if worker.pid in busy and worker.pid not in killed:
-                worker.kill()
-                worker.wait()
-                killed.append(worker.pid)
-                break
+            if worker.pid not in killed and worker.pid in busy(store):
+                worker.send_signal(signal.SIGSTOP)
+                if worker.pid in busy(store):
+                    worker.kill()
+                    worker.wait()
+                    killed.append(worker.pid)
+                    break
+                worker.send_signal(signal.SIGCONT)
         return len(killed) == 2
 
     wait_for(one_more)
 
 
+def busy(store: Store) -> set[int]:
+    work = claims(store)
+    return {entry.owner.get("pid", 0) for entry in work.entries() if entry.running} if work else set()
+
+
+def ended(workers: list[subprocess.Popen[str]]) -> str:
+    """What they said; all but the killed ended well."""
+    said, codes = "", []
+    for worker in workers:
+        out, err = worker.communicate(timeout=LONGEST_S)
+        said += out + err
+        codes.append(worker.returncode)
+    assert sorted(codes) == [-9, -9] + [0] * (N_WORKERS - 2), said
+    return said
+
+
 def test_on_a_journal(alone: Path, tmp_path: Path) -> None:
-    planner = start(["compare", *ASKED, "--storage", "journal", "--out", "R"], tmp_path)
-    wait_for(lambda: (tmp_path / "R" / "study.journal").exists() and n_finished(open_store_of_directory(tmp_path / "R")) > 0)
+    def store() -> Store:
+        return open_store_of_directory(tmp_path / "R")
+
+    plan(store, tmp_path, "--storage", "journal")
     workers = [start(["worker", "R", "--quiet"], tmp_path) for _ in range(N_WORKERS)]
-    kill_two(workers, open_store_of_directory(tmp_path / "R"))
-    for process in (planner, *workers):
-        _, err = process.communicate(timeout=LONGEST_S)
-        assert process.returncode in ((0, -9) if process is not planner else (0,)), err
-    check(tmp_path / "R", alone, open_store_of_directory(tmp_path / "R"))
+    kill_two(workers, store())
+    ended(workers)
+    assert (tmp_path / "R" / "log.txt").read_text().count("its process is gone; it is made again") >= 2
+    last = start(["compare", *ASKED, "--storage", "journal", "--out", "R"], tmp_path)
+    _, err = last.communicate(timeout=LONGEST_S)
+    assert last.returncode == 0, err
+    check(tmp_path / "R", alone, store())
 
 
 def test_on_postgresql(postgres: Server, alone: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The password stands in the URL; it is nowhere in what is written and said."""
     monkeypatch.setenv("BPFREE_STORAGE", postgres.url)
     store = open_store(postgres.url)
-    planner = start(["compare", *ASKED, "--out", "R"], tmp_path)
-    wait_for(lambda: n_finished(store) > 0)
+    plan(lambda: store, tmp_path)
     workers = [start(["worker"], tmp_path) for _ in range(N_WORKERS)]
     kill_two(workers, store)
     at = n_finished(store)
     postgres.stop()
     time.sleep(2.0)
     postgres.start()
-    store = open_store(postgres.url)
     assert at < 200  # in mid-study
-    said = ""
-    for process in (planner, *workers):
-        out, err = process.communicate(timeout=LONGEST_S)
-        assert process.returncode in ((0, -9) if process is not planner else (0,)), err
-        said += out + err
-    check(tmp_path / "R", alone, store)
+    said = ended(workers)
+    assert said.count("its process is gone; it is made again") >= 2
+    last = start(["compare", *ASKED, "--out", "R"], tmp_path)
+    said += "".join(last.communicate(timeout=LONGEST_S))
+    assert last.returncode == 0, said
+    check(tmp_path / "R", alone, open_store(postgres.url))
     written = [path for path in (tmp_path / "R").rglob("*") if path.is_file()]
     assert len(written) > 5
     for form in (PASSWORD, PASSWORD.replace(" ", "%20")):

@@ -90,14 +90,14 @@ def published(store: Store) -> list[Work]:
         RunDirectoryError: there are none.
     """
     studies = sorted(store.storage.get_all_studies(), key=lambda study: study._study_id)
-    found = [
+    works = [
         Work(store, study.user_attrs[_REQUEST], study.user_attrs.get(_COMMAND, ""))
         for study in studies
         if study.study_name.startswith(WORK) and _REQUEST in study.user_attrs
     ]
-    if not found:
+    if not works:
         raise RunDirectoryError(
             f"{store.place} has no shared work; plan some with: bpfree compare --storage journal --out DIR, or with the URL of a "
             "database"
         )
-    return found
+    return works

@@ -39,7 +39,7 @@ class Standing:
         stuck: tasks that are not begun again, since each process that made them ended.
         now: the running tasks.
         left_s: expected seconds until all is finished, with as many processes as there are now; None where no task of a kind that
-            is left has been finished, or nobody works.
+            is left has been finished, or no process works.
     """
 
     command: str

@@ -57,7 +57,7 @@ def _when(one: Standing, now: datetime) -> str:
     if one.done:
         return "done"
     if not one.now:
-        return "nobody works at it; start bpfree worker, or give the command again"
+        return "no process works at it; start bpfree worker, or give the command again"
     if one.left_s is None:
         return "no time is known yet: nothing of a kind that is left has been finished"
     at = now + timedelta(seconds=one.left_s)
