@@ -35,7 +35,7 @@ def check_storage(url: str) -> None:
         need("--storage postgresql://", ("psycopg", "sqlalchemy"), "postgres", f"--storage {JOURNAL}")
     elif url.startswith(PROXY):
         proxy_address(url)
-        need("--storage grpc://", ("grpc", "google.protobuf"), "postgres", f"--storage {JOURNAL}")
+        need("--storage grpc://", ("grpc",), "postgres", f"--storage {JOURNAL}")
     elif url != JOURNAL:
         raise UsageError(
             f"--storage must be {JOURNAL}, postgresql://USER@HOST/DATABASE or {PROXY}HOST:PORT, got {masked(url)!r}; a password "
