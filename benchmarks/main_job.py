@@ -56,7 +56,7 @@ def main(options: list[str]) -> None:
     )
 
     SPENT_S["start-up: imports"] = time.process_time() - begin_s
-    timed(training._Run, "learn", lambda run, *_: f"{_arm(run.algorithm)}: steps")
+    timed(training._Run, "learn", lambda run, *_: f"{_arm(run.work.algorithm)}: steps")
     timed(training, "evaluate", lambda algorithm, *_: f"{_arm(algorithm)}: validation")
     timed(measure, "_cost", lambda *_: "counting the cost of a step")
     timed(measure, "warm_up", lambda *_: "warm-up of measured runs")

@@ -12,7 +12,7 @@ from pydantic import BaseModel
 
 CHANGED_IN_PLACE = {
     "bench": {"ComparisonRun", "_ArmTrials", "Ended", "Line", "Reproduction", "Setting", "_Counts"},
-    "meter": {"CrossCheck"},
+    "meter": {"CrossCheck", "FlopCount", "Followed"},
     "rulesets": {"Watch"},
 }
 """Classes whose fields are set while they are used."""

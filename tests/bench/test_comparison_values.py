@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 import torch
 
-from bpfree import data, rulesets
+from bpfree import data, nets, rulesets
 from bpfree.bench import compare, environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.compare import ComparisonRun
@@ -19,7 +19,7 @@ from bpfree.bench.directory import RunDirectory
 from bpfree.bench.setting import Setting
 from bpfree.bench.suite_choice import choose
 from bpfree.bench.suites.files import load
-from bpfree.errors import RunDirectoryError
+from bpfree.errors import RunDirectoryError, RunInterruptedError
 from bpfree.meter import Meter
 from bpfree.records import CONTROL_SEEDS
 
@@ -258,3 +258,51 @@ def test_other_data_of_the_same_name_are_refused(tmp_path: Path, monkeypatch: py
             f"{tmp_path / 'R'} holds runs on digits with other contents (digest other contents o, now {mine[:16]}); choose "
             "another --out DIR"
         )
+
+
+def test_another_net_of_the_same_function_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """64 x 4 + 4 + 4 x 10 + 10 = 310 parameters."""
+    run = comparison(tmp_path / "R", RULES, (Arm.parse("backprop"),), (0,))
+    run.setting.net = "mine:make"
+    monkeypatch.setattr(Setting, "build_net", lambda self: nets.build("mlp:1x4", (64,), 10))
+    mine = run.setting.data.data_digest
+    for n_params, net, arm, refused in (
+        (310, "mine:make", "backprop", False),
+        (311, "mine:make", "backprop", True),
+        (311, "other:make", "backprop", False),
+        (311, "mine:make", "frozen", False),
+    ):
+        stored: Any = SimpleNamespace(dataset="digits", split_seed=0, data_digest=mine, net=net, arm=arm, n_params=n_params)
+        monkeypatch.setattr(RunDirectory, "records", lambda self, stored=stored: [stored])
+        if not refused:
+            run._check_data()
+            continue
+        with pytest.raises(RunDirectoryError) as error:
+            run._check_data()
+        assert str(error.value) == (
+            f"{tmp_path / 'R'} holds runs of mine:make with 311 parameters, and now it makes a net with 310; choose another "
+            "--out DIR"
+        )
+
+
+def test_what_a_run_held_on_the_gpu_is_given_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    freed: list[str] = []
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: freed.append("freed"))
+    for device, times in (("cpu", 0), ("cuda", 1)):
+        (tmp_path / device).mkdir()
+        run = comparison(tmp_path / device, RULES, (Arm.parse("backprop"),), (0,))
+        run.setting.device = torch.device(device)
+        with run._going_on("backprop, seed 0"):
+            raise RunInterruptedError("memory ran out", "memory")
+        assert (run.interrupted, len(freed)) == (["backprop, seed 0: memory ran out"], times)
+
+
+def test_work_of_unknown_code(tmp_path: Path) -> None:
+    """Of a directory that has neither records nor environments, the reason says what is missing or damaged."""
+    directory = RunDirectory(tmp_path)
+    path = tmp_path / "environment.json"
+    assert directory._earlier_versions() == [{environment.CODE: f"unknown: {path} is missing"}]
+    path.write_text("[broken")
+    (versions,) = directory._earlier_versions()
+    assert versions[environment.CODE].startswith(f"unknown: {path} ")
+    assert "is missing" not in versions[environment.CODE]

@@ -157,7 +157,8 @@ def test_facts_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.version, "cuda", "12.0")
     monkeypatch.setattr(torch.backends.cudnn, "version", lambda: 7)
     facts = environment.facts(torch.device("cuda:0"))
-    assert facts.model_dump(exclude={"processor", "cores", "memory_bytes", "torch_threads", "system", "versions"}) == {
+    of_processor = {"processor", "processor_kind", "instruction_set", "blas"}
+    assert facts.model_dump(exclude=of_processor | {"cores", "memory_bytes", "torch_threads", "system", "versions"}) == {
         "device": "cuda:0", "float32_matmul_precision": torch.get_float32_matmul_precision(), "deterministic_algorithms": False,
         "gpu": "One", "gpu_memory_bytes": 5, "gpu_capability": "8.6", "cuda": "12.0", "cudnn": 7,
         "float32_convolutions_in_tf32": torch.backends.cudnn.allow_tf32,
@@ -167,17 +168,39 @@ def test_facts_of_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     assert plain.torch_threads == torch.get_num_threads()
 
 
-def test_the_name_of_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_kind_of_the_processor(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     info = tmp_path / "cpuinfo"
-    monkeypatch.setattr(environment, "Path", lambda _: info)
+    monkeypatch.setattr(environment, "CPU_INFO", info)
     monkeypatch.setattr(environment.platform, "processor", lambda: "")
     monkeypatch.setattr(environment.platform, "machine", lambda: "x86")
-    assert environment._processor() == "x86"
-    info.write_text("vendor: a\nmodel name\t: One: Two \nmodel name: Three\n")
-    assert environment._processor() == "One: Two"
-    info.write_text("vendor: a\n")
+
+    def told() -> tuple[str, str | None]:
+        facts = environment.facts(torch.device("cpu"))
+        return facts.processor, facts.processor_kind
+
+    assert told() == ("x86", "x86")
+    info.write_text(
+        "processor: 0\nvendor_id\t: Maker\ncpu family\t: 25\nmodel\t\t: 1\nmodel name\t: One: Two \nstepping: 3\n\n"
+        "processor: 1\nmodel name: Three\n"
+    )
+    assert told() == ("One: Two", "Maker family 25 model 1 stepping 3")
+    info.write_text("vendor_id: Maker\n")
     monkeypatch.setattr(environment.platform, "processor", lambda: "arm")
-    assert environment._processor() == "arm"
+    assert told() == ("arm", "Maker")
+
+
+@pytest.mark.parametrize(
+    ("config", "blas"),
+    [
+        ("  - Intel(R) oneAPI Math Kernel Library Version 2024.2-Product\n  - Build settings: BLAS_INFO=mkl, X=1", "mkl 2024.2"),
+        ("Build settings: A=1, BLAS_INFO=open, B=2", "open"),
+        ("Math Kernel Library Version 2024.2, BLAS_INFO=accelerate", "accelerate"),
+        ("nothing", "unknown"),
+    ],
+)
+def test_the_library_of_products(config: str, blas: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.__config__, "show", lambda: config)
+    assert environment.facts(torch.device("cpu")).blas == blas
 
 
 def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -82,7 +82,8 @@ class TestCodeDigest:
         "name",
         ["algorithms/__init__.py", "bench/spaces.yaml", "bench/suites/scale.py", "data/__init__.py", "meter/__init__.py",
          "models/__init__.py", "nets/__init__.py", "numerics/__init__.py", "rulesets/ruleset.py", "stats/targets.py",
-         "train/__init__.py", "records/lines.py", "bits.py", "ends.py", "fields.py", "tensor_files.py", "units.py"],
+         "parallel/wire.py", "train/__init__.py", "records/lines.py", "bits.py",
+         "countries.py", "ends.py", "fields.py", "tensor_files.py", "units.py"],
     )  # fmt: skip
     def test_what_can_change_a_record_changes_it(self, copied: Path, name: str) -> None:
         with (copied / name).open("a") as file:

@@ -41,10 +41,10 @@ ARMS = "backprop,mono-forward"
 class ThreadWorker(Worker):
     """A thread in place of the process."""
 
-    def __init__(self, threads: int) -> None:
+    def __init__(self) -> None:
         self.connection, theirs = Pipe()
         self.task, self.ready = None, False
-        self.thread = threading.Thread(target=serve, args=(theirs, threads), daemon=True)
+        self.thread = threading.Thread(target=serve, args=(theirs,), daemon=True)
         self.thread.start()
 
     def end(self) -> None:

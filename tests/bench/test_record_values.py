@@ -120,7 +120,8 @@ def test_every_field(monkeypatch: pytest.MonkeyPatch) -> None:
         },
         "health": {"dead_units": [0.25], "tied_scores": [0.125], "block_accuracy": [0.75]},
         "compile_time_s": None,
-        "tier": "eager", "maths": "closed", "history": [each.model_dump() | {"flops": 2570 * each.passes} for each in HISTORY],
+        "tier": "eager", "parallel": None, "maths": "closed",
+            "history": [each.model_dump() | {"flops": 2570 * each.passes} for each in HISTORY],
         "started_at": "now",
     }  # fmt: skip
     assert made.params["lr"] == 0.02

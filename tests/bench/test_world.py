@@ -43,7 +43,7 @@ def test_a_run_that_the_world_broke_is_interrupted(tmp_path: Path, error: Except
             measure_into(directory, used, BACKPROP, {}, 0, None, on_pass=on_pass)
         (record,) = directory.records()
         assert record.status == "interrupted"
-        assert "give the same command again" in record.reasons["status"]
+        assert "the same command runs it again" in record.reasons["status"]
         assert directory.finished() == {}
         again = measure_into(directory, used, BACKPROP, {}, 0, None)
     assert again.status == "ok"

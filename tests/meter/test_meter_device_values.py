@@ -101,7 +101,7 @@ def test_a_query_that_is_refused_is_missing_and_the_other_is_there(driver: Drive
 
 def test_a_board_that_is_not_found(driver: Driver) -> None:
     name = "nvml:GPU-bbbbbbbb"
-    unknown = Missing(name, "the driver knows no board of this UUID", NO_DRIVER)
+    unknown = Missing(name, "the driver has no board of this UUID", NO_DRIVER)
     assert nvml.detect_nvml("bbbbbbbb-1") == ([], [unknown], None)
     driver.answers["nvmlDeviceGetHandleByUUID"] = lambda uuid: uuid if uuid == "MIG-bbbbbbbb-1" else driver.refused
     assert nvml.detect_nvml("bbbbbbbb-1") == ([], [Missing(name, "the device is a MIG instance", MIG)], None)

@@ -51,7 +51,7 @@ def test_classes_with_names_are_named(runs):
 def test_labels_are_left_out_where_classes_have_no_names():
     seen = ByClass(n=[1, 2], recall=[1.0, None], balanced_accuracy=1.0, majority_share=2 / 3)
     assert set(seen.model_dump()) == {"n", "recall", "balanced_accuracy", "majority_share"}
-    for labels in ([3, 7], ["3", "7"]):
+    for labels in ((3, 7), ("3", "7")):
         named = ByClass.model_validate_json(seen.model_copy(update={"labels": labels}).model_dump_json())
         assert named.labels == labels
         assert named.class_words(["a", "b"]) == ["3: a", "7: b"]

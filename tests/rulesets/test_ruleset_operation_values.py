@@ -10,7 +10,7 @@ import yaml
 
 from bpfree import rulesets
 from bpfree.errors import RulesetError
-from bpfree.rulesets import Patience, difference, digest, in_words, load, save, short_digest
+from bpfree.rulesets import Patience, changed_rules, difference, digest, in_words, load, save, short_digest
 from bpfree.rulesets.ruleset import Ruleset, build
 from bpfree.rulesets.schema import replace
 from bpfree.rulesets.search import QuasiRandom, Sampler
@@ -352,3 +352,12 @@ def test_a_check_of_several_fields_names_each_once() -> None:
     with pytest.raises(RulesetError) as error:
         load("claim").with_changes(studies=2, **{"search.sampler": {"name": "grid"}})
     assert str(error.value).startswith("ruleset claim: search.studies is 2, but the points of a grid are the same")
+
+
+def test_studies_are_refused_of_a_ruleset_of_short_trials_alone() -> None:
+    for name, use in (("quick", "compare"), ("claim", "compare"), ("uniform", "train")):
+        assert changed_rules(name, use, {"trials": None}) == load(name)
+    assert changed_rules("quick", "compare", {"studies": 1}).search.studies == 1
+    assert changed_rules("claim", "compare", {"studies": 3}).search.studies == 3
+    with pytest.raises(RulesetError, match="ruleset quick searches once, by trials shorter than runs, and has no studies"):
+        changed_rules("quick", "compare", {"studies": 2})

@@ -17,7 +17,7 @@ from bpfree.nets import Chain, ModuleBlock, mlp
 from bpfree.rulesets.schema import LrSchedule
 from bpfree.testing.bench import blobs
 from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, training
-from bpfree.train.training import _seed  # pyright: ignore[reportPrivateUsage]
+from bpfree.train.passes import _seed  # pyright: ignore[reportPrivateUsage]
 
 STAGED = MonoForward(lr=0.01, schedule="staged")
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Generic, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 import torch
 from torch import Tensor
@@ -16,10 +16,7 @@ from torch import Tensor
 from bpfree.algorithms._declared import Phase
 from bpfree.algorithms._state import State
 from bpfree.data import Batch
-from bpfree.nets import Chain
-
-if TYPE_CHECKING:
-    from bpfree.algorithms._base import LocalAlgorithm
+from bpfree.nets import Block, Chain
 
 __all__ = ["BlockStages", "Stages", "in_turn"]
 
@@ -55,6 +52,22 @@ class Stages(ABC, Generic[C]):
         del net, state, batch, carry
 
 
+class BlockByBlock(Protocol):
+    """What is called here of a :class:`bpfree.algorithms.LocalAlgorithm`, which has stages."""
+
+    def prepare(self, net: Chain, state: Any, batch: Batch, phase: Phase) -> Batch: ...
+
+    def enter(self, net: Chain, batch: Batch) -> Any: ...
+
+    def block_step(
+        self, block: Block, slot: Any, carry: Any, y: Tensor, learn: bool, weight: Tensor | None = None
+    ) -> tuple[Any, Tensor]: ...
+
+    def last_step(self, block: Block, slot: Any, carry: Any, y: Tensor, weight: Tensor | None = None) -> tuple[Any, Tensor]: ...
+
+    def leave(self, net: Chain, state: Any, batch: Batch, carry: Any) -> None: ...
+
+
 @dataclass(frozen=True)
 class BlockStages(Stages[Any]):
     """The blocks of a :class:`bpfree.algorithms.LocalAlgorithm`, one a stage.
@@ -63,11 +76,11 @@ class BlockStages(Stages[Any]):
         rule, phase: whose ``prepare``, ``enter``, ``block_step``, ``last_step`` and ``leave`` are called.
     """
 
-    rule: LocalAlgorithm[Any, Any, Any]
+    rule: BlockByBlock
     phase: Phase
 
     @classmethod
-    def of(cls, rule: LocalAlgorithm[Any, Any, Any], phase: Phase) -> BlockStages:
+    def of(cls, rule: BlockByBlock, phase: Phase) -> BlockStages:
         """Up to the last block that learns."""
         return cls(tuple(range(k, k + 1) for k in range(max(phase.learning, default=-1) + 1)), rule, phase)
 

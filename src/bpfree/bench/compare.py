@@ -31,6 +31,7 @@ from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import ArmSearch, search
 from bpfree.bench.tasks import tasks_of
 from bpfree.bench.tuned import TunedRow
+from bpfree.early_processes import discard_waiting
 from bpfree.errors import RunDirectoryError, RunInterruptedError
 from bpfree.functions import is_function_text
 from bpfree.records import CONTROL_SEEDS, Record
@@ -113,6 +114,7 @@ class ComparisonRun:
             if self.directory.has_workers():
                 raise RunDirectoryError(f"{self.directory.path} has workers; give --storage journal too, or wait until they end")
             return
+        discard_waiting()
         work, patient = self.shared, self.shared.store.patient
         claims = patient(lambda: work.plan(str(self.setting.device)))
         patient(lambda: claims.plan([task.key for task in tasks_of(settings, self.arms, self.seeds, runs=runs)]))
@@ -208,6 +210,7 @@ class ComparisonRun:
                 f"an arm one after another: --jobs {self.jobs} uses {max(1, jobs)}"
             )
         if jobs < 2:
+            discard_waiting()
             return shown
         self.observer.begin(f"search, {jobs} processes", 0)
         left = {search.arm.label: _passes_left(search) for search in searches}
@@ -257,6 +260,7 @@ class ComparisonRun:
 
     def _run_studies(self, setting: Setting) -> None:
         """Studies outside, trials inside them, arms innermost, each trial starting with another arm."""
+        discard_waiting()
         storage = self._storage()
         search = setting.ruleset.search
         if self.jobs is not None and self.jobs > 1:

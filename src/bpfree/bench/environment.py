@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import platform
+import re
 from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -39,16 +40,16 @@ CODE = "bpfree code"
 """Key of :func:`code_digest` among the versions."""
 
 COUNTED = (
-    "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "records", "rulesets", "stats", "train",
-    "bits.py", "ends.py", "fields.py", "tensor_files.py", "units.py",
+    "algorithms", "bench", "data", "meter", "models", "nets", "numerics", "parallel", "records", "rulesets", "stats",
+    "train", "bits.py", "countries.py", "ends.py", "fields.py", "tensor_files.py", "units.py",
 )  # fmt: skip
 """Parts of the package whose code can change a recorded number: what is searched and trained, how it is metered and evaluated,
-how long a target took (``stats``), what a joule is in grams (``units.py``), and what a checkpoint gives back."""
+how long a target took (``stats``), what a joule is in grams (``countries.py``), and what a checkpoint gives back."""
 
 NOT_COUNTED = (
-    "analysis", "catalogue", "cli", "published", "report", "sklearn", "testing",
-    "__init__.py", "__main__.py", "_version.py", "comparison.py", "errors.py", "files.py", "functions.py", "locks.py", "text.py",
-    "urls.py", "yaml_files.py",
+    "analysis", "catalogue", "cli", "planning", "published", "report", "sklearn", "testing",
+    "__init__.py", "__main__.py", "_version.py", "comparison.py", "early_processes.py", "errors.py", "extras.py", "files.py",
+    "functions.py", "locks.py", "sources.py", "text.py", "urls.py", "yaml_files.py",
 )  # fmt: skip
 """Parts whose code changes no record: they call the others, show what was recorded, or write files and messages."""
 
@@ -61,7 +62,8 @@ _PACKAGES = ("torch", "numpy", "scipy", "scikit-learn", "optuna", "codecarbon", 
 class Environment(BaseModel):
     """Everything about machine and software that can change a number.
 
-    The fields from ``gpu`` on are set on a GPU only.
+    The fields from ``gpu`` on are set on a GPU only. ``processor_kind``, ``instruction_set`` and ``blas`` decide how sums are
+    rounded: the same command gives the same accuracies where they agree. They are null in files from before they were recorded.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -75,6 +77,9 @@ class Environment(BaseModel):
     float32_matmul_precision: str
     deterministic_algorithms: bool
     versions: dict[str, str]
+    processor_kind: str | None = None
+    instruction_set: str | None = None
+    blas: str | None = None
     gpu: str | None = None
     gpu_memory_bytes: int | None = None
     gpu_capability: str | None = None
@@ -152,13 +157,33 @@ def versions() -> dict[str, str]:
     return by_name
 
 
-def _processor() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text(errors="replace").splitlines():
-            if line.startswith("model name"):
-                return line.partition(":")[2].strip()
-    return platform.processor() or platform.machine()
+CPU_INFO = Path("/proc/cpuinfo")
+"""Where Linux describes the processor."""
+
+
+def _cpu_info() -> dict[str, str]:
+    """What Linux says of the first processor, by key; empty elsewhere."""
+    try:
+        first = CPU_INFO.read_text(errors="replace").partition("\n\n")[0]
+    except OSError:
+        return {}
+    pairs = (line.partition(":") for line in first.splitlines())
+    return {key.strip(): value.strip() for key, colon, value in pairs if colon}
+
+
+def _processor_kind(info: dict[str, str]) -> str:
+    """Maker, family, model and stepping, which a name such as "AMD EPYC" of a virtual machine does not tell."""
+    numbers = ("cpu family", "model", "stepping")
+    words = [f"{key.removeprefix('cpu ')} {info[key]}" for key in numbers if key in info]
+    return " ".join([info["vendor_id"], *words]) if "vendor_id" in info else platform.processor() or platform.machine()
+
+
+def _blas(config: str) -> str:
+    """The library that multiplies matrices on the processor, from what torch says of how it was built."""
+    library = re.search(r"BLAS_INFO=([^,\s]+)", config)
+    mkl = re.search(r"Math Kernel Library Version ([\d.]+)", config)
+    name = library.group(1) if library else "unknown"
+    return f"{name} {mkl.group(1)}" if mkl and name == "mkl" else name
 
 
 def facts(device: torch.device) -> Environment:
@@ -174,9 +199,13 @@ def facts(device: torch.device) -> Environment:
             "cudnn": torch.backends.cudnn.version(),
             "float32_convolutions_in_tf32": torch.backends.cudnn.allow_tf32,
         }
+    info = _cpu_info()
     return Environment(
         device=str(device),
-        processor=_processor(),
+        processor=info.get("model name") or platform.processor() or platform.machine(),
+        processor_kind=_processor_kind(info),
+        instruction_set=torch.backends.cpu.get_cpu_capability(),
+        blas=_blas(torch.__config__.show()),
         cores=os.cpu_count(),
         memory_bytes=psutil.virtual_memory().total,
         torch_threads=torch.get_num_threads(),

@@ -14,6 +14,7 @@ from pathlib import Path
 import psutil
 import torch
 
+from bpfree import early_processes
 from bpfree.bench.setting import Setting
 from bpfree.errors import UsageError
 from bpfree.meter.timeline import busy_and_total_s
@@ -54,12 +55,16 @@ def _quota() -> int | None:
 
 
 def idle_cores(sleep: Callable[[float], None] = time.sleep) -> int:
-    """How many of :func:`cores` are idle at the moment; looks for :data:`SAMPLE_S`, in which this process waits."""
-    busy_s, total_s = busy_and_total_s()
+    """How many of :func:`cores` are idle at the moment; looks for :data:`SAMPLE_S`, in which this process waits.
+
+    Processes of ours that were started early do not count.
+    """
+    ours_s, (busy_s, total_s) = early_processes.busy_s(), busy_and_total_s()
     sleep(SAMPLE_S)
-    later_busy_s, later_total_s = busy_and_total_s()
+    later_ours_s, (later_busy_s, later_total_s) = early_processes.busy_s(), busy_and_total_s()
     passed_s = later_total_s - total_s
-    busy = (psutil.cpu_count() or 1) * (later_busy_s - busy_s) / passed_s if passed_s > 0 else 0.0
+    others_s = (later_busy_s - busy_s) - (later_ours_s - ours_s)
+    busy = (psutil.cpu_count() or 1) * others_s / passed_s if passed_s > 0 else 0.0
     return max(0, int(cores() - busy + _ALMOST))
 
 

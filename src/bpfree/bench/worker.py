@@ -87,21 +87,18 @@ def unmetered(setting: Setting) -> Setting:
     return replace(setting, meter=Meter(setting.device))
 
 
-def packed(setting: Setting) -> bytes:
-    """The setting for another process, without the test split."""
-    return pickle.dumps(replace(unmetered(setting), data=setting.data.without_test(), plan={}, costs={}))
+def packed(setting: Setting, threads: int) -> bytes:
+    """The setting for another process, without the test split, and the threads of torch there."""
+    return pickle.dumps((replace(unmetered(setting), data=setting.data.without_test(), plan={}, costs={}), threads))
 
 
-def serve(connection: Connection, threads: int) -> None:
-    """Answer the process at the other end until it ends.
-
-    Args:
-        threads: of torch, in this process.
-    """
+def serve(connection: Connection) -> None:
+    """Answer the process at the other end until it ends."""
     threading.Thread(target=_end_with_the_parent, daemon=True).start()
     connection.send(Ready())
     try:
-        setting: Setting = pickle.loads(connection.recv_bytes())
+        setting: Setting
+        setting, threads = pickle.loads(connection.recv_bytes())
         _configure(setting, threads)
         while True:
             task: Task = connection.recv()

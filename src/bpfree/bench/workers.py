@@ -1,22 +1,21 @@
 """Further processes of a search, as the process sees them that starts them: it gives them trials and hears how they went.
 
-They are new interpreters (``spawn``), since the threads of torch do not survive a fork. Each imports torch, so that the first is
-ready after some seconds; until then, and beside them, the process that starts them makes trials itself. One that dies is not
-replaced: its trial is made by another, at last by the process that started it.
+Each imports torch, so that the first is ready after some seconds, unless it was started early (:mod:`bpfree.early_processes`);
+until then, and beside them, the process that starts them makes trials itself. One that dies is not replaced: its trial is made by
+another, at last by the process that started it.
 """
 
 from __future__ import annotations
 
-import signal
 import warnings
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from multiprocessing import get_context, resource_tracker
+from contextlib import suppress
 from multiprocessing.connection import wait
 from types import TracebackType
 
 from bpfree.bench.setting import Setting
-from bpfree.bench.worker import Noted, Outcome, Passes, Ready, Task, packed, serve
+from bpfree.bench.worker import Noted, Outcome, Passes, Ready, Task, packed
+from bpfree.early_processes import SEARCH, discard_waiting, take
 
 __all__ = ["Died", "Worker", "Workers"]
 
@@ -41,15 +40,10 @@ class Worker:
         ready: whether it can be given one.
     """
 
-    def __init__(self, threads: int) -> None:
-        context = get_context("spawn")
-        self.connection, theirs = context.Pipe()
+    def __init__(self) -> None:
         self.task: Task | None = None
         self.ready = False
-        self._process = context.Process(target=serve, args=(theirs, threads), daemon=True, name="bpfree search")
-        with _ctrl_c_is_ours():
-            self._process.start()
-        theirs.close()  # so that the end of the process is the end of what it sends
+        self._process, self.connection = take(SEARCH)
 
     @property
     def pid(self) -> int | None:
@@ -100,7 +94,7 @@ class Workers:
     def __enter__(self) -> Workers:
         try:
             for _ in range(self._count):
-                self.all.append(Worker(self._threads))
+                self.all.append(Worker())
         except OSError as error:  # the system allows no more: those that are there do the work
             asked, there = self._count, len(self.all)
             warnings.warn(f"{there} of {asked} further processes could be started ({error})", FewerWarning, stacklevel=2)
@@ -115,6 +109,7 @@ class Workers:
     def _end(self) -> None:
         while self.all:
             self.all.pop().end()
+        discard_waiting()
 
     def idle(self) -> list[Worker]:
         """Those that can be given a trial now."""
@@ -136,7 +131,7 @@ class Workers:
             worker = by_connection[connection]
             message = worker.next_message()
             if isinstance(message, Ready):
-                self._packed = self._packed or packed(self._setting)
+                self._packed = self._packed or packed(self._setting, self._threads)
                 worker.set_up(self._packed)
                 continue
             if isinstance(message, Died):
@@ -150,14 +145,3 @@ class Workers:
         """Warn as if it had been in this process: once for each place, or as its filters say."""
         for each in noted:
             warnings.warn_explicit(each.text, each.category, each.file, each.line, registry=self._registry)
-
-
-@contextmanager
-def _ctrl_c_is_ours() -> Iterator[None]:
-    """What is started in the block does not see Ctrl-C, which a terminal sends to all; this process sees it after the block."""
-    resource_tracker.ensure_running()  # which would let Ctrl-C through again if it were started in the block
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)

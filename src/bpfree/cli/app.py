@@ -54,6 +54,10 @@ def command_line_errors() -> type[Exception]:
     return next(kind for kind in reversed(typer.BadParameter.__mro__) if kind.__name__ == "ClickException")
 
 
+MOST_EARLY = 8
+"""Processes that are started before it is known how many trials there are."""
+
+
 def _version(asked: bool) -> None:
     if asked:
         typer.echo(f"bpfree {__version__}")
@@ -67,6 +71,14 @@ def _root(
 ) -> None:
     del version
     context.with_resource(one_line_warnings())
+
+
+def _start_early(jobs: int | None, meter: MeterOptions, ruleset: str | Path | None) -> None:
+    """Start the further processes of a search now, before this one imports torch; of a default, one for the idle core."""
+    from bpfree.early_processes import SEARCH, may_start_early, start_early
+
+    if meter.device == "cpu" and str(ruleset) != "claim" and jobs != 1 and may_start_early():
+        start_early(SEARCH, min(jobs or 2, MOST_EARLY) - 1)
 
 
 @app.command()
@@ -95,6 +107,7 @@ def compare(
 
     Example: bpfree compare --dataset fashion-mnist --net mlp:2x1000 --arms backprop,mono-forward --seeds 3
     """
+    _start_early(1 if storage else jobs, meter, rules.ruleset)
     from bpfree.cli.compare import compare_command
     from bpfree.cli.setting import Request
     from bpfree.cli.target import is_column, parse_target
@@ -208,6 +221,7 @@ def tune(
 
     Example: bpfree tune mono-forward --dataset mnist --net mlp:2x1000 --trials 20 --out runs/tuned
     """
+    _start_early(1 if storage else jobs, meter, rules.ruleset)
     from bpfree.cli.setting import Request
     from bpfree.cli.tune import tune_command
 

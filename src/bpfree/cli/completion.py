@@ -59,8 +59,8 @@ def nets(incomplete: str) -> Iterator[Offer]:
 def datasets(incomplete: str) -> Iterator[Offer]:
     """Names of data sets."""
     others = {name: other.distribution for name, other in catalogue.other_datasets().items()}
-    own = {name: words for name, words in catalogue.datasets().items() if "." not in name}
-    yield from _starting({**own, **others}.items(), incomplete)
+    of_bpfree = {name: words for name, words in catalogue.datasets().items() if "." not in name}
+    yield from _starting({**of_bpfree, **others}.items(), incomplete)
 
 
 def rulesets(incomplete: str) -> Iterator[Offer]:

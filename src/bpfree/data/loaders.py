@@ -127,7 +127,7 @@ class Loaded(Dataset):
         if (n_batches, n_examples) != self.sizes[split]:
             raise DataError(
                 f"the {_NAMES[split]} loader gave {n_examples} examples in {n_batches} batches, and {self.sizes[split][1]} in "
-                f"{self.sizes[split][0]} when they were counted; give one that begins anew each time it is read, with as many"
+                f"{self.sizes[split][0]} when they were counted; give one that starts over each time it is read, with as many"
             )
 
 
@@ -190,7 +190,7 @@ def _check_loader(loader: object, what: str) -> None:
     if isinstance(loader, Iterator):
         raise UsageError(
             f"the {what} loader is a {type(loader).__name__}, which can be read only once; give a DataLoader, a list of batches, "
-            "or an object whose __iter__ begins anew"
+            "or an object whose __iter__ starts over"
         )
     if not is_loader(loader):
         raise UsageError(
@@ -263,7 +263,7 @@ def _pair(raw: object, in_shape: tuple[int, ...] | None, where: str) -> tuple[Te
 
 
 def _read(loader: Loader, seed: int) -> Iterator[Any]:
-    """The batches of a loader, which draws from torch's generator as if it had one of its own, seeded anew for the pass."""
+    """The batches of a loader, which draws from torch's generator as if it had one of its own, seeded for the pass."""
     stream = _Stream(seed)
     with stream.active():
         batches = iter(loader)

@@ -11,7 +11,7 @@ from bpfree.units import format_percent
 
 __all__ = ["card", "card_path", "write_card"]
 
-_MARK = "<!-- model card, written by bpfree beside the model; it is written anew with it -->"
+_MARK = "<!-- model card, written by bpfree beside the model; it is written again with it -->"
 """First line of every card: another file of that name is left alone."""
 
 
@@ -78,7 +78,7 @@ def _rows(header: ModelHeader) -> dict[str, str]:
         "net": header.net or "a module of the user's own, which the file does not describe",
         "input": _examples(header),
         "classes": ", ".join(map(str, header.classes)) if header.classes else f"0 to {header.n_classes - 1}",
-        "data": (header.data_note or header.dataset or "not said") + n_train,
+        "data": (header.data_note or header.dataset or "not said").rstrip(".") + n_train,
         "split digest": header.split_digest or "not said",
         "data digest": header.data_digest or "not said",
         "normalisation": _normalisation(header),

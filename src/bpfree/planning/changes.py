@@ -157,9 +157,9 @@ def _change(before: Prediction, after: Prediction) -> Change:
     return Change(" and ".join(kind for kind, _ in changed), " ".join(text for _, text in changed), dataclasses.replace(after))
 
 
-def _distinct(found: Iterator[Change]) -> Iterator[Change]:
+def _distinct(changes: Iterator[Change]) -> Iterator[Change]:
     seen: set[str] = set()
-    for change in found:
+    for change in changes:
         if change.options not in seen:
             seen.add(change.options)
             yield change

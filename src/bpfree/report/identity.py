@@ -2,7 +2,7 @@
 
 Rules, data and code each have a digest of their own in a record. Two data are refused, since accuracies on them are no pair.
 Two versions of the code are refused unless the reader accepts them; the report then says so. Another processor, GPU or number of
-threads changes times and energies only, which :mod:`bpfree.report.identity_flags` says.
+threads changes times and energies, and accuracies by rounding alone, which :mod:`bpfree.report.identity_flags` says.
 """
 
 from __future__ import annotations

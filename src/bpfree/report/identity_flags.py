@@ -13,6 +13,9 @@ from bpfree.report.model import Table
 
 __all__ = ["NOT_IN_VERSION_1", "identity_flags", "lacking"]
 
+ROUNDING = ("device", "gpu", "processor", "processor_kind", "instruction_set", "blas")
+"""Facts of a machine on which the last digits of a sum depend."""
+
 NOT_IN_VERSION_1 = "records of version 1 do not have it"
 
 
@@ -34,13 +37,25 @@ def _other_machines(table: Table, material: Material) -> Iterator[Flag]:
     digests = list(dict.fromkeys(run.environment_digest for run in table.runs))
     if len(digests) < 2:
         return
-    differences = _differences([_facts(material.environments.get(digest)) for digest in digests])
+    described = [_facts(material.environments.get(digest)) for digest in digests]
+    differences = _differences(described)
     if differences:
         yield Flag(
             "different-machines",
             f"the runs come from different machines ({'; '.join(differences)}): their times and energies cannot be compared, "
-            "their accuracies can.",
+            f"their accuracies can{_rounding(described)}.",
         )
+
+
+def _rounding(described: list[dict[str, str] | None]) -> str:
+    """What another kind of processor does to accuracies, as a clause; empty where all are of one kind, as far as is known."""
+    known = [{"gpu": "none", **facts} for facts in described if facts is not None]
+    if all(len({facts[key] for facts in known if key in facts}) < 2 for key in ROUNDING):  # older files lack some
+        return ""
+    return (
+        ", though not digit by digit: kinds of processor round differently, so that the same command gives other accuracies on "
+        "another kind"
+    )
 
 
 def _facts(environment: Mapping[str, Any] | None) -> dict[str, str] | None:

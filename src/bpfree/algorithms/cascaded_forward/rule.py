@@ -123,16 +123,15 @@ import torch
 from torch import Tensor, nn
 
 from bpfree.algorithms._base import BlockGradients
-from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, frozen_features, parameters_of
+from bpfree.algorithms._closed_form import block_activity, block_forward, block_gradients, parameters_of
 from bpfree.algorithms._cost import Cost, Shape
 from bpfree.algorithms._declared import Phase, Traits
 from bpfree.algorithms._fields import choice, flag, natural, number
 from bpfree.algorithms._gather import gathered
-from bpfree.algorithms._stages import in_turn
 from bpfree.algorithms._state import State
 from bpfree.algorithms.cascaded_forward import cost
 from bpfree.algorithms.cascaded_forward.slot import CascadeSlot, RidgeSums
-from bpfree.algorithms.cascaded_forward.stages import CascadeStages
+from bpfree.algorithms.cascaded_forward.stages import CascadeStages, features_read
 from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
@@ -146,7 +145,6 @@ __all__ = ["CascadedForward"]
 
 BLOCKS, STATISTICS = "blocks", "statistics"
 """Names of the phases before the predictors'; rulesets know the first."""
-
 
 WIDE = 16384
 """Features of a block whose sums take a gigabyte."""
@@ -256,11 +254,14 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
     def learn(self, net: Chain, state: State[CascadeSlot], batch: Batch, phase: Phase) -> Tensor:
         if phase.name == BLOCKS:
             return self._train_blocks(net, state, batch)
-        if not phase.cached:
-            return in_turn(CascadeStages.of(net, phase, self._train_predictor), net, state, batch)
+        if phase.name == STATISTICS:
+            x = batch.x
+            for block in net:
+                x = block_activity(block, x, statistics="update")
+            return torch.zeros(1, device=x.device)
         losses = [
             self._train_predictor(state.slot(k), h, batch)
-            for k, h in enumerate(_features(net, batch.x, phase))
+            for k, h in enumerate(features_read(net, batch.x, phase))
             if k in phase.learning
         ]
         return torch.stack(losses)
@@ -331,7 +332,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             return net.output(net[-1].features(x))
         total: Tensor | None = None
         k = 0
-        for k, h in enumerate(_features(net, x, phase)):
+        for k, h in enumerate(features_read(net, x, phase)):
             o = at_least_float32(h @ state.slot(k).projection.t())
             if self.combine == "probabilities":
                 o = sparsemax(o) if self.predictor == "sparsemax" else torch.softmax(o, dim=1)
@@ -346,11 +347,3 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
             return cost.of_blocks(shape)
         predictors = cost.of_predictors(shape, phase, predictor=self.predictor, solves=phase.name != STATISTICS)
         return predictors if self.sums == "float32" else predictors.without_moments()  # wider sums, of which none are written
-
-
-def _features(net: Chain, x: Tensor, phase: Phase) -> Iterator[Tensor]:
-    """Features of the blocks that the phase's predictors read: computed, or cut from the rows of a cache (n, Σ dᵢ)."""
-    n_blocks = max(phase.learning, default=len(net) - 1) + 1
-    if not phase.cached:
-        return frozen_features(net, x, n_blocks)
-    return iter(x.split([block.n_features for block in list(net)[:n_blocks]], dim=1))

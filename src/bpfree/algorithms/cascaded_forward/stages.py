@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor
 
-from bpfree.algorithms._closed_form import block_activity
+from bpfree.algorithms._closed_form import block_activity, frozen_features
 from bpfree.algorithms._declared import Phase
 from bpfree.algorithms._stages import Stages
 from bpfree.algorithms._state import State
@@ -16,7 +16,7 @@ from bpfree.algorithms.cascaded_forward.slot import CascadeSlot
 from bpfree.data import Batch
 from bpfree.nets import Chain
 
-__all__ = ["CascadeStages"]
+__all__ = ["CascadeStages", "features_read"]
 
 
 @dataclass(frozen=True)
@@ -46,3 +46,11 @@ class CascadeStages(Stages[Tensor]):
         learns = index in self.phase.learning
         loss = self.train_predictor(state.slot(index), block.features(x), batch) if learns else None
         return (None if index == len(self.blocks) - 1 else x), loss
+
+
+def features_read(net: Chain, x: Tensor, phase: Phase) -> Iterator[Tensor]:
+    """Features of the blocks that the phase's predictors read: computed, or cut from the rows of a cache (n, Σ dᵢ)."""
+    n_blocks = max(phase.learning, default=len(net) - 1) + 1
+    if not phase.cached:
+        return frozen_features(net, x, n_blocks)
+    return iter(x.split([block.n_features for block in list(net)[:n_blocks]], dim=1))
