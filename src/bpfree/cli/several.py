@@ -65,7 +65,7 @@ def storage_proxy(
     host: Annotated[str, typer.Option(help="Address to listen at.")] = "localhost",
     port: Annotated[int, typer.Option(help="Port to listen at.", min=1, max=65535)] = 13000,
 ) -> int:
-    """Stand between hundreds of workers and a database, which has room for some dozens of connections. Ends with Ctrl-C.
+    """Stand between hundreds of workers and a database, which takes some dozens of connections. Ends with Ctrl-C.
 
     The connection is not encrypted, and asks for no password: listen only where you trust the network.
 
