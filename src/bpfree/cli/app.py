@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bpfree._version import __version__
-from bpfree.cli import completion
+from bpfree.cli import completion, results, several
 from bpfree.cli.analyse import analyse_app
 from bpfree.cli.measure import measure_app
 from bpfree.cli.notices import one_line_warnings
@@ -16,13 +16,10 @@ from bpfree.cli.options import (
     Arms,
     BatchSize,
     CarbonOptions,
-    Channels,
     CheckpointEvery,
     DataDir,
     DataOptions,
-    Device,
     DirectoryOptions,
-    Estimate,
     Jobs,
     Json,
     LaunchOptions,
@@ -34,6 +31,7 @@ from bpfree.cli.options import (
     Seed,
     Seeds,
     ShortTarget,
+    Storage,
     Target,
     Trials,
     grouped,
@@ -95,6 +93,7 @@ def compare(
     split_seeds: Annotated[int | None, typer.Option(help="Splits of the data (seeds 0 to N-1), crossed with runs.")] = None,
     with_control: Annotated[bool, typer.Option("--with-control", help="Run the baseline again with other draws.")] = False,
     jobs: Jobs = None,
+    storage: Storage = None,
     rules: RuleOptions,
     target: Target = None,
     meter: MeterOptions,
@@ -109,7 +108,7 @@ def compare(
 
     Example: bpfree compare --dataset fashion-mnist --net mlp:2x1000 --arms backprop,mono-forward --seeds 3
     """
-    _start_early(jobs, meter, rules.ruleset)
+    _start_early(1 if storage or launch.launcher else jobs, meter, rules.ruleset)
     from bpfree.cli.compare import compare_command
     from bpfree.cli.setting import Request
     from bpfree.cli.target import is_column, parse_target
@@ -129,8 +128,12 @@ def compare(
         from bpfree.cli.launch.compare import FOLDED, launch_command
         from bpfree.cli.launch.words import options_given
 
+        if storage is not None:
+            from bpfree.errors import UsageError
+
+            raise UsageError("--launcher gives each arm a job and a directory of its own; leave out --storage, or the launcher")
         return launch_command(request, options_given(context, FOLDED), arms=arms, launch=launch, place=place, output=output)
-    return compare_command(request, arms=arms, jobs=jobs, place=place, output=output)
+    return compare_command(request, arms=arms, jobs=jobs, storage=storage, place=place, output=output)
 
 
 @app.command()
@@ -228,6 +231,7 @@ def tune(
     ] = None,
     trials: Trials = None,
     jobs: Jobs = None,
+    storage: Storage = None,
     column: ShortTarget = None,
     rules: RuleOptions,
     meter: MeterOptions,
@@ -238,12 +242,13 @@ def tune(
 
     Example: bpfree tune mono-forward --dataset mnist --net mlp:2x1000 --trials 20 --out runs/tuned
     """
-    _start_early(jobs, meter, rules.ruleset)
+    _start_early(1 if storage else jobs, meter, rules.ruleset)
     from bpfree.cli.setting import Request
     from bpfree.cli.tune import tune_command
 
     request = Request(data.with_target(column), rules, meter, changes={"trials": trials})
-    return tune_command(request, arm=":".join([algorithm, *(settings or [])]), jobs=jobs, place=place, output=output)
+    arm = ":".join([algorithm, *(settings or [])])
+    return tune_command(request, arm=arm, jobs=jobs, storage=storage, place=place, output=output)
 
 
 @app.command()
@@ -297,163 +302,7 @@ def reproduce(
     return reproduce_command(chosen, machine, place=place, output=output)
 
 
-@app.command()
-@grouped
-def predict(
-    *,
-    model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
-    data: Annotated[
-        Path,
-        typer.Option(
-            help="Examples as they were in training, without labels: a .npz file with x, a .npy file, or a .csv or .parquet file."
-        ),
-    ],
-    net: Annotated[
-        str | None, typer.Option(help="module:function of a net of your own, which the file does not describe.")
-    ] = None,
-    target_column: Annotated[
-        str | None,
-        typer.Option("--target-column", "--target", help="Column of a table with the labels, to print the accuracy too."),
-    ] = None,
-    device: Device = "cpu",
-    channels: Channels = "auto",
-    as_json: Json = False,
-) -> int:
-    """Class and probabilities of each example, as CSV or JSON.
-
-    Example: bpfree predict runs/a/model.safetensors --data new.npz > classes.csv
-    """
-    from bpfree.cli.predict import predict_command
-
-    return predict_command(model, data, device=device, channels=channels, as_json=as_json, net=net, target=target_column)
-
-
-@app.command()
-@grouped
-def export(
-    *,
-    model: Annotated[Path, typer.Argument(help="What bpfree train wrote (DIR/model.safetensors).")],
-    to: Annotated[Path, typer.Option(help="File to write: .onnx or .pt2.")],
-    format_: Annotated[str | None, typer.Option("--format", help="onnx or torch; by default as --to ends.")] = None,
-    heads: Annotated[
-        str | None,
-        typer.Option(help="strip: the net alone. keep: the scores of every block too. By default what the rule predicts by."),
-    ] = None,
-    batch: Annotated[str, typer.Option(help="dynamic: any number of examples; or a fixed number.")] = "dynamic",
-    net: Annotated[
-        str | None, typer.Option(help="module:function of a net of your own, which the file does not describe.")
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """The model as a file for other programs: raw examples in, scores and probabilities out, checked before it is written.
-
-    Example: bpfree export runs/a/model.safetensors --to model.onnx
-    """
-    from bpfree.cli.export import export_command
-
-    return export_command(model, to, format_=format_, heads=heads, batch=batch, net=net, as_json=as_json)
-
-
-@app.command()
-@grouped
-def report(
-    directories: Annotated[list[Path], typer.Argument(help="Run directories with one ruleset.")],
-    *,
-    out: Annotated[Path | None, typer.Option(help="Where the report is written.")] = None,
-    target: Target = None,
-    accept_other_code: Annotated[
-        bool,
-        typer.Option("--accept-other-code", help="Let runs of several versions of the code stand in one table, with a flag."),
-    ] = False,
-    output: OutputOptions,
-) -> int:
-    """Rebuild the report of one or several run directories.
-
-    Example: bpfree report runs/2026-11-21-digits
-    """
-    from bpfree.cli.report import report_command
-    from bpfree.cli.target import parse_target
-
-    return report_command(directories, out=out, target=parse_target(target), accept_other_code=accept_other_code, output=output)
-
-
-@app.command()
-@grouped
-def doctor(
-    *,
-    device: Annotated[
-        str | None,
-        typer.Option(help="cpu or cuda; by default cuda where there is a GPU.", autocompletion=completion.devices),
-    ] = None,
-    calibrate: Annotated[
-        bool, typer.Option("--calibrate", help="Check the meter as well: idle, constant load, counter against integral.")
-    ] = False,
-    seconds: Annotated[float, typer.Option(help="Of idling and of load in --calibrate; 20 periods of a counter at least.")] = 5.0,
-    carbon: CarbonOptions,
-    estimate_energy: Estimate = False,
-    as_json: Json = False,
-) -> int:
-    """What can be measured on this machine, how, and what is missing.
-
-    Example: bpfree doctor --calibrate --country POL
-    """
-    from bpfree.cli.doctor import doctor_command
-
-    return doctor_command(
-        device, carbon, calibrating=calibrate, seconds=seconds, estimate_energy=estimate_energy, as_json=as_json
-    )
-
-
-@app.command("list")
-def list_(
-    what: Annotated[
-        str | None,
-        typer.Argument(
-            autocompletion=completion.list_words, help="algorithms (or rules), nets, datasets or rulesets; all if left out."
-        ),
-    ] = None,
-    as_json: Json = False,
-) -> int:
-    """What is available: rules with their hyper-parameters, nets, data sets, rulesets in words.
-
-    Example: bpfree list rules
-    """
-    from bpfree.cli.show import list_command
-
-    return list_command(what, as_json=as_json)
-
-
-@app.command()
-def cite(
-    what: Annotated[
-        list[str],
-        typer.Argument(help="Rules, or run directories of compare, train and reproduce.", autocompletion=completion.rules),
-    ],
-) -> int:
-    """BibTeX of the papers that introduced the rules; of a run directory also of its data, its tools and bpfree.
-
-    Example: bpfree cite mono-forward forward-forward
-
-    Example: bpfree cite runs/2026-11-21-digits
-    """
-    from bpfree.cli.cite import cite_command
-
-    return cite_command(what)
-
-
-@app.command("new-rule")
-def new_rule(
-    name: Annotated[str, typer.Argument(help="Of the rule, such as my-rule.")],
-    to: Annotated[Path | None, typer.Option(help="Where the folder NAME is made; by default here.")] = None,
-) -> int:
-    """A package with a working rule, its tests and its entry point, from which you write your own.
-
-    Example: bpfree new-rule my-rule --to packages
-    """
-    from bpfree.cli.new_rule import new_rule_command
-
-    return new_rule_command(name, to)
-
-
+results.register(app)
+several.register(app)
 app.add_typer(measure_app, name="measure")
 app.add_typer(analyse_app, name="analyse")
