@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import pickle
 from typing import Any
 
@@ -16,6 +17,7 @@ from bpfree.meter import Meter, ReplaySource
 from .test_measure import setting
 
 CPU = torch.device("cpu")
+REAL_CORES = jobs.cores
 
 
 @pytest.fixture(autouse=True)
@@ -91,3 +93,29 @@ def test_the_quota_of_a_container_limits_the_cores(
 def test_an_interruption_keeps_its_cause_in_another_process() -> None:
     sent = pickle.loads(pickle.dumps(RunInterruptedError("memory ran out", "memory")))
     assert (type(sent), str(sent), sent.cause) == (RunInterruptedError, "memory ran out", "memory")
+
+
+@pytest.mark.parametrize(("affinity", "quota", "count"), [({0, 1, 5}, None, 3), ({0, 1, 5}, 2, 2), ({4}, 0, 1), ({0, 1}, 9, 2)])
+def test_cores_that_this_process_may_use(
+    affinity: set[int], quota: int | None, count: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda _: affinity, raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 64)
+    monkeypatch.setattr(jobs, "_quota", lambda: quota)
+    assert REAL_CORES() == count
+
+
+def test_cores_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: 6)
+    monkeypatch.setattr(jobs, "_quota", lambda: None)
+    assert REAL_CORES() == 6
+
+
+def test_processes_that_were_started_early_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of four processors 1.5 are busy, one of them with what was started early."""
+    looks, ours = iter([(10.0, 100.0), (11.5, 104.0)]), iter([2.0, 3.0])
+    monkeypatch.setattr(jobs, "busy_and_total_s", lambda: next(looks))
+    monkeypatch.setattr(jobs.early_processes, "busy_s", lambda: next(ours))
+    monkeypatch.setattr(jobs.psutil, "cpu_count", lambda: 4)
+    assert idle_cores(sleep=lambda _: None) == 3

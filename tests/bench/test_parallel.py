@@ -19,7 +19,7 @@ import pytest
 
 from bpfree import data, rulesets
 from bpfree.algorithms import MonoForward
-from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, parallel, parse_arms, workers
+from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, compare, parallel, parse_arms, workers
 from bpfree.bench.outcome import AT_ONCE, Tuned
 from bpfree.bench.study import open_storage
 from bpfree.bench.worker import serve
@@ -150,6 +150,23 @@ def test_with_tpe_one_arm_needs_no_second_process(tmp_path: Path, in_threads: li
     assert in_threads == []
     assert "the sampler tpe proposes a trial from those before it" in said(tmp_path / "R")
     assert "--jobs 2 uses 1" in said(tmp_path / "R")
+
+
+def test_with_tpe_as_many_processes_as_arms_are_used_in_silence(tmp_path: Path, in_threads: list[int]) -> None:
+    tune(tmp_path / "R", TPE, 2)
+    assert "the sampler tpe proposes" not in said(tmp_path / "R")
+
+
+def test_what_was_started_early_does_not_wait_behind_the_search(
+    tmp_path: Path, in_threads: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing of the search is left when measured runs begin; nor where one process is enough."""
+    discarded: list[str] = []
+    monkeypatch.setattr(workers, "discard_waiting", lambda: discarded.append("at the end of the processes"))
+    monkeypatch.setattr(compare, "discard_waiting", lambda: discarded.append("one process"))
+    tune(tmp_path / "two", QMC, 2)
+    tune(tmp_path / "one", TPE, 2, arms="backprop")
+    assert discarded == ["at the end of the processes", "one process"]
 
 
 @pytest.mark.slow  # a new process imports torch: 3 to 10 s

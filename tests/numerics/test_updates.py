@@ -7,7 +7,7 @@ import torch
 from differences import numbers
 from torch import Tensor
 
-from bpfree.numerics.updates import adam_step_, decay_, same_layout, sgd_step_
+from bpfree.numerics.updates import _alike, adam_step_, decay_, same_layout, sgd_step_
 
 SHAPES = ((4, 3), (4,), (2, 4))
 STEPS = 12
@@ -150,3 +150,12 @@ def test_the_kernel_decays_as_decay_does(dtype: torch.dtype, rate: float, decay:
         adam_step_(together, gradients, *lists[1], counts[1], lr, weight_decay)
     for mine, other in zip(together, apart, strict=True):
         torch.testing.assert_close(mine, other, atol=0, rtol=1e-7 if dtype == torch.float32 else 1e-14)
+
+
+def test_a_fused_kernel_is_given_tensors_of_one_kind() -> None:
+    one, wide, elsewhere = torch.zeros(2), torch.zeros(2, dtype=torch.float64), torch.zeros(2, device="meta")
+    assert _alike([one, torch.ones(3)])
+    assert _alike([wide])
+    assert not _alike([one, wide])
+    assert not _alike([wide, one, one])
+    assert not _alike([one, elsewhere])
