@@ -57,6 +57,8 @@ def start(
         script: Python code that is run instead of ``python -m bpfree``.
     """
     environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+    if file_limit_bytes is not None:  # Python would put what fits of compiled modules beside the source, for all who come after
+        environment["PYTHONDONTWRITEBYTECODE"] = "1"
 
     def limit() -> None:
         if file_limit_bytes is not None:
