@@ -18,6 +18,7 @@ from bpfree.extras import check_format
 from bpfree.functions import is_function_text
 from bpfree.sources import check_file, file_kind
 from bpfree.units import check_limit, parse_bytes
+from bpfree.urls import check_storage
 
 __all__ = ["refuse"]
 
@@ -135,6 +136,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "models": _models,
     "data": check_file,
     "launcher": check_launcher,
+    "storage": check_storage,
 }
 
 _RULES = (
