@@ -6,7 +6,6 @@ import typer
 
 from bpfree import report
 from bpfree.bench import ComparisonRun, SilentObserver, parse_arms
-from bpfree.bench.jobs import check_jobs
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
 from bpfree.cli.report import print_tables
@@ -14,6 +13,7 @@ from bpfree.cli.resume import fail_interrupted
 from bpfree.cli.session import check, open_directory
 from bpfree.cli.setting import Request, torch_device
 from bpfree.cli.shared import check_alone, opened, work_in
+from bpfree.cores import check_jobs
 
 __all__ = ["compare_command"]
 
@@ -29,7 +29,7 @@ def compare_command(
 ) -> int:
     """Run or resume a comparison; 1 if every run failed, or some were interrupted because memory ran out."""
     jobs = check_alone(storage, jobs)
-    check_jobs(jobs, torch_device(request.meter.device))
+    check_jobs(jobs, str(torch_device(request.meter.device)))
     checked = check(request, "compare", None if arms is None else parse_arms(arms))
     setting, store = checked.setting, opened(storage)
     with open_directory(checked, place, checked.dataset, quiet=output.quiet) as (directory, session):

@@ -7,13 +7,13 @@ import shlex
 import typer
 
 from bpfree.bench import Arm, ComparisonRun, SilentObserver
-from bpfree.bench.jobs import check_jobs
 from bpfree.bench.tuned import TunedRow
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json
 from bpfree.cli.session import check, open_directory
 from bpfree.cli.setting import Request, torch_device
 from bpfree.cli.shared import check_alone, opened, work_in
+from bpfree.cores import check_jobs
 from bpfree.units import format_energy, format_percent, format_time
 
 __all__ = ["tune_command"]
@@ -31,7 +31,7 @@ def tune_command(
     """Run what is left of a search; print the best values as options of ``bpfree train``."""
     parsed = Arm.parse(arm)
     jobs = check_alone(storage, jobs)
-    check_jobs(jobs, torch_device(request.meter.device))
+    check_jobs(jobs, str(torch_device(request.meter.device)))
     checked = check(request, "tune", [parsed])
     store = opened(storage)
     name = f"tune-{parsed.algorithm}-{checked.dataset}"
