@@ -5,10 +5,10 @@ Threads stand for processes where nothing depends on a process of its own: they 
 
 from __future__ import annotations
 
-import dataclasses
 import sqlite3
 import threading
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +28,7 @@ from bpfree.bench.shared import Sharing
 from bpfree.bench.storages import Store, open_store, open_store_of_directory
 from bpfree.bench.tasks import Task, device_lock, tasks_of
 from bpfree.errors import RunDirectoryError, RunInterruptedError
+from bpfree.locks import held
 from bpfree.train import Progress
 
 from .test_measure import setting
@@ -54,11 +55,12 @@ def _without_waiting_for_the_disk(connection: Any, _: object) -> None:
 
 
 def database(place: Path) -> Store:
-    return open_store(f"sqlite:///{place}/work.db")
+    """SQLite ignores FOR UPDATE, by which Optuna sees on PostgreSQL that another process has claimed a trial meanwhile: a lock."""
+    return replace(open_store(f"sqlite:///{place}/work.db"), claiming=lambda: held(place / ".claims.lock"))
 
 
 def comparison(place: Path, rules: rulesets.Ruleset, store: Store | None) -> ComparisonRun:
-    used = dataclasses.replace(SMALL, ruleset=rules, costs={})
+    used = replace(SMALL, ruleset=rules, costs={})
     work = None if store is None else Work(store, {"asked": rules.name}, "the command")
     return ComparisonRun(used, ARMS, SEEDS, RunDirectory(place), SilentObserver(), shared=work)
 
@@ -121,7 +123,7 @@ def test_shared_work_comes_to_the_same(
 
 def helper(store: Store, directory: RunDirectory | None, claimed: list[str]) -> Sharing:
     (work,) = published(store)
-    used = dataclasses.replace(SMALL, ruleset=QMC, costs={})
+    used = replace(SMALL, ruleset=QMC, costs={})
     results = Results(directory, used.facts, in_database=store.in_database)
 
     class Noting(Claims):
@@ -136,7 +138,7 @@ def helper(store: Store, directory: RunDirectory | None, claimed: list[str]) -> 
 
 def planned(store: Store, rules: rulesets.Ruleset = QMC) -> Claims:
     work = Work(store, {"asked": rules.name}, "the command").plan("cpu")
-    used = dataclasses.replace(SMALL, ruleset=rules, costs={})
+    used = replace(SMALL, ruleset=rules, costs={})
     work.plan([task.key for task in tasks_of([used], ARMS, SEEDS, runs=True)])
     return work
 

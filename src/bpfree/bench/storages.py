@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import optuna
-from optuna.storages import BaseStorage, JournalStorage, RDBStorage
+from optuna.storages import BaseStorage, InMemoryStorage, JournalStorage, RDBStorage
 
 from bpfree.bench import environment
 from bpfree.bench.journal import open_storage
@@ -100,8 +100,8 @@ class Store:
 
 
 def namespace(storage: BaseStorage, rules: Ruleset) -> str:
-    """How the names of studies begin: a database holds those of several rulesets and versions, a directory of one."""
-    if isinstance(storage, JournalStorage):
+    """How names of studies begin: a database holds those of several rulesets and versions; a directory or a process, of one."""
+    if isinstance(storage, (JournalStorage, InMemoryStorage)):
         return ""
     return f"{digest(rules)[:8]}-{environment.run_code_digest()[:8]} "
 
