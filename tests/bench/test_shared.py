@@ -55,7 +55,7 @@ def _without_waiting_for_the_disk(connection: Any, _: object) -> None:
 
 
 def database(place: Path) -> Store:
-    """SQLite ignores FOR UPDATE, by which Optuna sees on PostgreSQL that another process has claimed a trial meanwhile: a lock."""
+    """SQLite ignores FOR UPDATE, by which PostgreSQL lets one process after the other claim: a lock does it here."""
     return replace(open_store(f"sqlite:///{place}/work.db"), claiming=lambda: held(place / ".claims.lock"))
 
 
