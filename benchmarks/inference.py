@@ -24,9 +24,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-os.environ.setdefault(
-    "OMP_NUM_THREADS", "1"
-)  # before torch is imported: the processor's seconds of a call are those of one thread
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: a call is not shared by threads
 
 import altair as alt
 import torch
@@ -154,7 +152,8 @@ def notes(made: dict[str, Any]) -> list[str]:
     facts = made["environment"]
     device = facts.get("gpu") or facts["processor"]
     lines = [
-        f"Measured {made['made_at'][:10]} on {device}, {facts['torch_threads']} thread{'s' if facts['torch_threads'] > 1 else ''}, torch {facts['versions']['torch']}, "
+        f"Measured {made['made_at'][:10]} on {device}, {facts['torch_threads']} thread{'s' if facts['torch_threads'] > 1 else ''}, "
+        f"torch {facts['versions']['torch']}, "
         f"load average {' to '.join(map(str, made['load_average_before_and_after']))} on {facts['cores']} cores; "
         f"commit {made['commit'] or 'unknown'}."
     ]
@@ -167,10 +166,7 @@ def notes(made: dict[str, Any]) -> list[str]:
         lines.append(f"{MISSING} {words} ({'all' if len(where) == len(made['rows']) else '; '.join(where)}).")
     for net, refused in made["refused"].items():
         lines += [f"Not on {net}: {why}." for why in refused.values()]
-    return [
-        textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False)
-        for line in lines
-    ]
+    return [textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
 
 
 def figure(made: dict[str, Any]) -> str:
