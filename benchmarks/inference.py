@@ -151,9 +151,9 @@ def notes(made: dict[str, Any]) -> list[str]:
     """Reasons of what is missing, and where all this was measured."""
     facts = made["environment"]
     device = facts.get("gpu") or facts["processor"]
+    threads = f"{facts['torch_threads']} thread{'s' if facts['torch_threads'] > 1 else ''}"
     lines = [
-        f"Measured {made['made_at'][:10]} on {device}, {facts['torch_threads']} thread{'s' if facts['torch_threads'] > 1 else ''}, "
-        f"torch {facts['versions']['torch']}, "
+        f"Measured {made['made_at'][:10]} on {device}, {threads}, torch {facts['versions']['torch']}, "
         f"load average {' to '.join(map(str, made['load_average_before_and_after']))} on {facts['cores']} cores; "
         f"commit {made['commit'] or 'unknown'}."
     ]
