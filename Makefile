@@ -67,6 +67,7 @@ test-rest:
 	$(BIN)/python -m pytest $(HALF:%=--ignore=tests/%) $(PYTEST) | $(IN_LINES)
 
 test-all: lint
+	@tools/postgres.sh
 	$(BIN)/python -m pytest -m "not gpu" --timeout 7200 $(PYTEST)
 
 test-gpu: $(READY)
