@@ -35,7 +35,8 @@ RUN_HERE = {"start.md", "read-a-verdict.md"}
 RUN_ELSEWHERE = {
     "docs/own-net.md": "tests/train/test_own_net_page.py",
     "docs/scikit-learn.md": "tests/estimator/test_sklearn_page.py",
-    "README.md": "tests/test_readme_python.py",
+    "README.md": "tests/test_use_page.py",
+    "docs/use.md": "tests/test_use_page.py",
     "examples/bpfree-random-heads/README.md": "tests/authors/test_example.py",
 }
 FRAGMENTS = {

@@ -5,11 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from bpfree import report as reports
 from bpfree.cli.options import OutputOptions
-from bpfree.cli.output import print_json, print_table
+from bpfree.cli.output import print_json, print_table, say
 from bpfree.cli.target import Target
 
 __all__ = ["print_tables", "report_command"]
@@ -30,5 +28,5 @@ def report_command(
         print_json(reports.summarise(directories, target, accept_other_code=accept_other_code))
     elif not output.quiet:
         print_tables(directories, target, accept_other_code=accept_other_code)
-        typer.echo(f"report: {paths.page}")
+        say(f"report: {paths.page}")
     return 0
