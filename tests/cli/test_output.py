@@ -141,3 +141,14 @@ def test_a_title_is_wrapped_at_the_width_of_the_terminal_not_of_its_table(monkey
     title = "mlp:3x256, batch 128: bytes at the highest moment of a training step"
     print_table(title, ("a", "b"), [("x", "1")])
     assert screen.getvalue().splitlines()[:2] == [title, "┏━━━┳━━━┓"]
+
+
+def test_a_column_in_which_nothing_is_known_is_left_out_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = ("T", ("arm", "energy", "by", "time"), [("-", "–", "-", "1 s"), ("b", "–", "", "2 s")])
+    print_table(*table)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["arm", "energy", "by", "time"]
+    screen = on_terminal(monkeypatch, 80)
+    print_table(*table)
+    assert screen.getvalue().splitlines()[2].split() == ["┃", "arm", "┃", "time", "┃"]

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import typer
 
+from bpfree.units import MISSING
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -78,17 +80,28 @@ def _paragraph(text: str, first: str, rest: str) -> str:
 def print_table(title: str, headings: Sequence[str], rows: Iterable[Sequence[str]], notes: Sequence[str] = ()) -> None:
     """Print a table: the first column to the left, the others to the right; then its notes.
 
-    On a terminal, entries are wrapped between words; a table that is still too wide is printed as several, one below the other,
-    each with the first column. Anywhere else a row is one line.
+    On a terminal, columns in which nothing is known are left out, and entries are wrapped between words; a table that is still
+    too wide is printed as several, one below the other, each with the first column. Anywhere else a row is one line, and every
+    column is there.
     """
     rows = [tuple(row) for row in rows]
     if on_terminal():
-        _draw_table(title, headings, rows)
+        _draw_table(title, *_with_known(headings, rows))
     else:
         for line in plain_lines(title, headings, rows):
             typer.echo(line)
     for note in notes:
         say(note)
+
+
+_UNKNOWN = frozenset(("", "-", MISSING))
+"""Entries that say nothing."""
+
+
+def _with_known(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
+    """Without the columns in which every entry is unknown, but for the first."""
+    kept = [k for k in range(len(headings)) if k == 0 or not rows or any(row[k] not in _UNKNOWN for row in rows)]
+    return [headings[k] for k in kept], [[row[k] for k in kept] for row in rows]
 
 
 def _draw_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
