@@ -100,8 +100,8 @@ _UNKNOWN = frozenset(("", "-", MISSING))
 
 def _with_known(headings: Sequence[str], rows: Sequence[Sequence[str]]) -> tuple[Sequence[str], Sequence[Sequence[str]]]:
     """Without the columns in which every entry is unknown, but for the first."""
-    kept = [k for k in range(len(headings)) if k == 0 or not rows or any(row[k] not in _UNKNOWN for row in rows)]
-    return [headings[k] for k in kept], [[row[k] for k in kept] for row in rows]
+    known = [k for k in range(len(headings)) if k == 0 or not rows or any(row[k] not in _UNKNOWN for row in rows)]
+    return [headings[k] for k in known], [[row[k] for k in known] for row in rows]
 
 
 def _draw_table(title: str, headings: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
