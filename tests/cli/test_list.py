@@ -18,15 +18,6 @@ from .conftest import Outcome
 Command = Callable[..., Outcome]
 
 
-@pytest.fixture
-def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Standard output is a terminal of 80 columns."""
-    for module in ("bpfree.cli.output", "bpfree.cli.show"):
-        monkeypatch.setattr(f"{module}.on_terminal", lambda: True)
-    monkeypatch.setenv("COLUMNS", "80")
-    monkeypatch.setenv("NO_COLOR", "1")
-
-
 def lines_of(outcome: Outcome) -> list[str]:
     assert outcome.code == 0, outcome.err
     return outcome.out.splitlines()
