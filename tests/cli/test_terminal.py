@@ -19,7 +19,7 @@ COMMANDS = {
     "suites": ("reproduce", "--list"),
     "rows of a suite": ("reproduce", "spyra2025", "--list"),
 }
-UNKNOWN = set("- – of which orthogonalisation end a pass apart".split())
+UNKNOWN = {"-", "–", "of", "which", "orthogonalisation", "end", "a", "pass", "apart"}
 """Headings of columns in which nothing is known of these rules; a terminal is not shown them."""
 
 
