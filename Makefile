@@ -9,12 +9,13 @@ READY := $(VENV)/.installed
 # Modules are compiled once, not in every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help compare answer bench bench-compare browser docs test test-half test-rest test-all test-gpu mutate lint format install clean
+.PHONY: help compare answer bench bench-compare browser docs docs-links test test-half test-rest test-all test-gpu mutate lint format install clean
 
 help:
 	@echo "make compare    the main job: backprop, Mono-Forward, Forward-Forward and frozen blocks on embedded data"
 	@echo "make answer     on an NVIDIA GPU: costs in joules, experiment 1, clocks (MINUTES=25 DATA=DIR GPU_PYTHON=python3)"
 	@echo "make docs       the documentation as a site: docs/_build/index.html; warnings are errors"
+	@echo "make docs-links every link from the documentation to another site, asked over the network"
 	@echo "make test       lint, types, layers, tests (minutes)"
 	@echo "make browser    installs a Chromium for the tests of pages, which are skipped without one"
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
@@ -53,6 +54,10 @@ docs: $(READY)
 # For tests/browser: Debian's Chromium where none is there, and axe-core; what cannot be installed is said, and its tests are skipped.
 browser: $(READY)
 	bash tools/browser/install.sh
+
+docs-links: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs]"
+	$(BIN)/python -m sphinx --quiet --builder linkcheck docs docs/_build/links
 
 # Two processes, each with half of the time. (One pool of workers takes a minute longer: every worker collects all tests.)
 IN_LINES = $(BIN)/python -c "import sys; [print('$@:', line, end='', flush=True) for line in sys.stdin]"

@@ -119,7 +119,7 @@ def _cells(row: dict[str, Any], record: Record | None) -> list[str]:
         accuracy += " (below)"
     macs = None
     if record.flops is not None and record.flops.train_step is not None:
-        n_train = row.get("limit") or {"mnist": 50_000, "fashion-mnist": 54_000}.get(row["dataset"], 45_000)
+        n_train = row.get("limit") or {"digits": 1_077, "mnist": 50_000, "fashion-mnist": 54_000}.get(row["dataset"], 45_000)
         macs = record.flops.train_step / 2 * n_train / record.flops.batch_size
     memory = f"{record.peak_memory_bytes / 2**20:.1f} MiB" if record.peak_memory_bytes else ""
     return [

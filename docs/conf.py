@@ -35,6 +35,12 @@ nitpick_ignore_regex = [("py:.*", ".*")]
 # Pages keep the headings that GitHub shows; a type that two modules export has two targets, of which the first is linked.
 suppress_warnings = ["myst.header", "ref.python"]
 
+# make docs-links: pages of other sites. Those of the repository itself are files here, which tests/test_documents.py looks for.
+linkcheck_ignore = [r"https://github.com/bpfree/bpfree(/.*)?", r"http://(localhost|127\.0\.0\.1).*"]
+linkcheck_timeout = 20
+linkcheck_retries = 2
+linkcheck_anchors = False
+
 REPOSITORY = "https://github.com/bpfree/bpfree/blob/main"
 REST = "<!-- every page that no list above names -->"
 

@@ -60,10 +60,10 @@ def test_a_rule_has_a_page_with_its_sections_hyper_parameters_and_papers(made: P
     assert "\n## Measured\n" in text
 
 
-def test_rules_that_were_run_have_a_curve(made: Path) -> None:
-    drawn = {path.stem for path in (made / "rules").glob("*.svg")}
-    assert drawn == set(catalogue.rules()) - {"blockwise", "deep-supervision", "frozen"}
+def test_every_rule_has_a_curve_and_its_rows_of_the_marks(made: Path) -> None:
+    assert {path.stem for path in (made / "rules").glob("*.svg")} == set(catalogue.rules())
     assert (made / "rules" / "mono-forward.svg").read_text().count("<polyline") >= 3
+    assert [name for name in catalogue.rules() if f"| {name}" not in (made / "rules" / f"{name}.md").read_text()] == []
 
 
 def test_every_option_has_a_heading_on_the_page_of_its_command(made: Path) -> None:

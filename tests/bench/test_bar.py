@@ -1,29 +1,92 @@
-"""The bar is drawn again after a while, not at every pass."""
+"""The bar says what is trained and how far it is, in 80 columns; it is drawn again after a while, not at every pass."""
 
 from __future__ import annotations
 
 import io
+import re
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
-from rich.console import Console
+from rich.console import Console, Group
 
 from bpfree.bench import bar as module
 from bpfree.bench.bar import REDRAW_S, BarObserver
 
 
-def test_it_is_drawn_when_the_last_picture_is_old(monkeypatch: pytest.MonkeyPatch) -> None:
+def after(passes: int, accuracy: float = 0.5, joules: float | None = None) -> Any:
+    """What a pass comes to."""
+    return SimpleNamespace(passes=passes, val_accuracy=accuracy, joules=joules)
+
+
+def picture(observer: BarObserver) -> list[str]:
+    """The lines that are drawn in a terminal of 80 columns."""
+    screen = Console(file=io.StringIO(), force_terminal=True, color_system=None, width=80)
+    screen.print(Group(*observer._bar.get_renderables()))
+    text: Any = screen.file
+    return text.getvalue().splitlines()
+
+
+@pytest.fixture
+def observer() -> BarObserver:
+    return BarObserver(Console(file=io.StringIO()), 240)
+
+
+def test_it_is_drawn_when_the_last_picture_is_old(monkeypatch: pytest.MonkeyPatch, observer: BarObserver) -> None:
     clock = [100.0]
     monkeypatch.setattr(module.time, "monotonic", lambda: clock[0])
-    observer = BarObserver(Console(file=io.StringIO()), 10)
     drawn: list[float] = []
     monkeypatch.setattr(observer._bar, "refresh", lambda: drawn.append(clock[0]))
-    progress: Any = SimpleNamespace()
-    for step_s in (0.0, REDRAW_S / 2, REDRAW_S / 4, REDRAW_S, REDRAW_S / 8):
+    for number, step_s in enumerate((0.0, REDRAW_S / 2, REDRAW_S / 4, REDRAW_S, REDRAW_S / 8)):
         clock[0] += step_s
-        observer.passed(progress)
+        observer.passed(after(number))
     assert drawn == [100.0, 100.0 + 1.75 * REDRAW_S]
     assert observer._bar.tasks[0].completed == 5
     observer.advance(3)
     assert observer._bar.tasks[0].completed == 8
+
+
+def test_a_search_shows_trial_pass_and_best_accuracy_of_the_trial(observer: BarObserver) -> None:
+    observer.begin("search mono-forward:schedule=staged", 120)
+    observer.trial("trial 2 of 8", 15)
+    for number, accuracy in ((1, 0.9), (2, 0.9556), (3, 0.95)):
+        observer.passed(after(number, accuracy))
+    what, how_far = picture(observer)
+    assert what.rstrip() == "search mono-forward:schedule=staged (trial 2 of 8)"
+    assert re.fullmatch(r"pass 3 of 15  best 95\.56 % [━╸╺ ]+1% 0:00:\d\d left at most [-\d]+:[-\d]+", how_far)
+    assert len(how_far) == 80
+    observer.trial("trial 3 of 8", 15)
+    assert "best" not in picture(observer)[1]
+    observer.passed(after(1, 0.25))
+    assert "pass 1 of 15  best 25.00 %" in picture(observer)[1]
+
+
+def test_joules_are_shown_where_they_are_measured(observer: BarObserver) -> None:
+    observer.begin("backprop, seed 3", 40)
+    observer.passed(after(12, 0.9611, 1234.0))
+    what, how_far = picture(observer)
+    assert what.rstrip() == "backprop, seed 3"
+    assert how_far.startswith("pass 12 of 40  best 96.11 %  1.23 kJ ")
+
+
+def test_a_cap_of_a_phase_is_not_shown_beside_the_passes_of_all_phases(observer: BarObserver) -> None:
+    observer.begin("mono-forward:schedule=staged, seed 0", 100)
+    observer.passed(after(120))
+    assert picture(observer)[1].startswith("pass 120  best 50.00 %")
+
+
+def test_a_long_label_and_long_numbers_stay_in_two_lines(observer: BarObserver) -> None:
+    observer.begin("search, 16 processes", 0)
+    observer.trial("cascaded-forward:blocks=dfa:activation=tanh:loss=squared-error, trial 100 of 200", 10_000)
+    observer.passed(after(1_000, 1.0, 1.23e5))
+    what, how_far = picture(observer)
+    assert what.startswith("search, 16 processes (cascaded-forward:blocks=dfa") and what.endswith("…")
+    assert how_far.startswith("pass 1000 of 10000  best 100.00 %  123 kJ")
+    assert max(len(what), len(how_far)) <= 80
+
+
+def test_a_stage_that_ended_early_counts_as_a_whole(observer: BarObserver) -> None:
+    observer.begin("backprop, seed 0", 40)
+    observer.passed(after(1))
+    observer.end("backprop, seed 0: test accuracy 0.9")
+    assert observer._bar.tasks[0].completed == 40

@@ -39,6 +39,9 @@ class Listener:
     def begin(self, stage: str, passes: int) -> None:
         self.heard.append(("begin", stage, passes))
 
+    def trial(self, words: str, passes: int) -> None:
+        self.heard.append(("trial", words, passes))
+
     def passed(self, progress: Any) -> None:
         self.heard.append(("passed", progress))
 
@@ -57,7 +60,8 @@ def nothing_trained(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
     """Searches find what the name of the arm says; of the runs the second one diverges. Returns what was measured."""
     measured: list[Any] = []
 
-    def search(setting: Any, arm: Arm, storage: Any, *, on_pass: Callable[[Any], None]) -> Any:
+    def search(setting: Any, arm: Arm, storage: Any, *, on_trial: Callable[[int], None], on_pass: Callable[[Any], None]) -> Any:
+        on_trial(1)
         on_pass(f"a trial of {arm.label}")
         best = {"lr": 0.123456, "weight_decay": 2.0} if arm.algorithm == "backprop" else {}
         return SimpleNamespace(best=best, best_val_accuracy=0.87654, cost=f"cost of {arm.label}", row={})
@@ -107,10 +111,14 @@ def test_order_seeds_values_and_lines(tmp_path: Path, nothing_trained: list[Any]
         ("backprop, seed 1", 9, "a pass of backprop", came),
     ]
     heard: Any = run.observer
+
+    def trial(stage: str, passes: int) -> list[Any]:
+        return [("trial", "trial 2 of 3", passes // 3)] if stage.startswith("search") else []
+
     assert heard.heard == [
         event
         for stage, passes, passed, line in stages
-        for event in (("begin", stage, passes), ("passed", passed), ("end", f"{stage}: {line}"))
+        for event in (("begin", stage, passes), *trial(stage, passes), ("passed", passed), ("end", f"{stage}: {line}"))
     ]
     log = run.directory.log_path.read_text().splitlines()
     assert [line.partition(": ")[0].endswith(stage) or stage in line for line, (stage, *_) in zip(log, stages, strict=True)]
@@ -225,15 +233,17 @@ def test_studies_outside_trials_inside_and_arms_in_turn(tmp_path: Path, monkeypa
         "row of backprop", "row of pepita", 0.75, "row of backprop", 0.75, "row of pepita", 0.75
     ], "the row of the finished study is written again, in case its file was damaged"  # fmt: skip
     heard: Any = run.observer
-    assert heard.heard[:6] == [
+    assert heard.heard[:8] == [
         ("begin", "pepita, study 0, trial 0", 9),
+        ("trial", "1 of 2", 9),
         ("passed", "pepita 0"),
         ("end", "pepita, study 0, trial 0: validation accuracy 0.4322 after 5 passes in 2.50 s"),
         ("begin", "pepita, study 0, trial 1", 9),
+        ("trial", "2 of 2", 9),
         ("passed", "pepita 1"),
         ("end", "pepita, study 0, trial 1: diverged (a loss of NaN)"),
     ]
-    assert heard.heard[6] == (
+    assert heard.heard[8] == (
         "end", "pepita, study 0: lr 0.5, validation accuracy 0.8750, test accuracy 0.7500 after 6 passes in 7.00 s",
     )  # fmt: skip
 

@@ -53,7 +53,7 @@ def test_two_files_of_one_name_never_share_a_search(tmp_path: Path) -> None:
     storage = open_storage(tmp_path / "journal")
     searched: list[int] = []
     for folder, seed in (("a", 0), ("b", 1), ("a", 0)):
-        search(file_setting(tmp_path / folder, seed), Arm.parse("backprop"), storage, on_trial=lambda t, _: searched.append(t))
+        search(file_setting(tmp_path / folder, seed), Arm.parse("backprop"), storage, on_trial=lambda t: searched.append(t))
     assert searched == [0, 0]  # the third finds the search of the first
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from rich.console import Console
 
 from bpfree.cli import run
 
@@ -68,3 +69,18 @@ def start(
         [sys.executable, *(("-m", "bpfree") if script is None else ("-c", script)), *arguments],
         cwd=where, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit,
     )  # fmt: skip
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Standard output is a terminal of 80 columns without colours."""
+
+    def screen(*, stderr: bool = False, quiet: bool = False) -> Console:
+        file = sys.stderr if stderr else sys.stdout
+        return Console(file=file, force_terminal=not stderr, color_system=None, width=80, highlight=False, quiet=quiet)
+
+    for name in ("output", "show"):
+        monkeypatch.setattr(f"bpfree.cli.{name}.on_terminal", lambda: True)
+    monkeypatch.setattr("bpfree.cli.output.console", screen)
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setenv("NO_COLOR", "1")

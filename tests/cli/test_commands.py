@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from bpfree import catalogue
-from bpfree.algorithms import names
 from bpfree.records import read_records
 
 from .conftest import TINY, Outcome
@@ -128,29 +127,6 @@ def test_doctor_says_in_words_what_is_null_and_what_would_change_it(bpfree: Comm
         assert word in outcome.out
     findings = json.loads(bpfree("doctor", "--device", "cpu", "--json").out)
     assert all(finding["why_null"] for finding in findings if finding["verdict"] == "null")
-
-
-def test_list_names_everything(bpfree: Command) -> None:
-    found = json.loads(bpfree("list", "--json").out)
-    assert set(found["algorithms"]) == set(names())
-    assert "quick" in found["rulesets"]
-    assert "digits" in found["datasets"]
-    assert "mlp" in found["nets"]
-    assert "did you mean rulesets" in bpfree("list", "ruleset").one_line()
-
-
-def test_rules_and_algorithms_are_the_same_list(bpfree: Command) -> None:
-    outcome = bpfree("list", "rules")
-    assert outcome.code == 0
-    assert outcome.out == bpfree("list", "algorithms").out
-    assert outcome.out.startswith("algorithms\n  ")
-    assert set(json.loads(bpfree("list", "rules", "--json").out)) == {"algorithms"}
-
-
-def test_nothing_is_wrapped_in_a_pipe(bpfree: Command) -> None:
-    lines = bpfree("list", "rulesets").out.splitlines()
-    assert max(map(len, lines)) > 100
-    assert all(line.startswith("  ") for line in lines[1:])
 
 
 def test_cite_prints_bibtex_once(bpfree: Command) -> None:

@@ -40,6 +40,8 @@ OFFERED = {
     "bpfree measure flops --net mix": ["mixer"],
     "bpfree doctor --device cu": ["cuda"],
     "bpfree list ne": ["nets"],
+    "bpfree list suites mf": ["mf2025"],
+    "bpfree list rulesets qu": ["quick"],
 }
 
 

@@ -8,7 +8,7 @@ import pytest
 from rich.console import Console
 
 from bpfree.cli import output
-from bpfree.cli.output import parts, plain_lines, print_table
+from bpfree.cli.output import parts, plain_lines, print_pairs, print_table, say
 
 HEADINGS = ("arm", "training step", "orthogonalisation, share of a step", "gradients + activations by formula")
 ROWS = [
@@ -22,6 +22,8 @@ def on_terminal(monkeypatch: pytest.MonkeyPatch, width: int) -> io.StringIO:
     screen = io.StringIO()
     terminal = Console(file=screen, force_terminal=True, color_system=None, width=width, highlight=False)
     monkeypatch.setattr(output, "console", lambda: terminal)
+    monkeypatch.setattr(output, "on_terminal", lambda: True)
+    monkeypatch.setenv("COLUMNS", str(width))
     return screen
 
 
@@ -88,6 +90,65 @@ def test_a_long_label_is_broken_after_a_colon() -> None:
 
 def test_markup_in_a_cell_is_text(monkeypatch: pytest.MonkeyPatch) -> None:
     screen = on_terminal(monkeypatch, 80)
-    print_table("T", ("a", "b"), [("x", "[−100.43, −65.13]"), ("y", "[bold]")])
+    print_table("a [red]title[/red]", ("a", "[b]"), [("x", "[−100.43, −65.13]"), ("y", "[/bold]")])
     assert "[−100.43, −65.13]" in screen.getvalue()
-    assert "[bold]" in screen.getvalue()
+    assert "[/bold]" in screen.getvalue()
+    assert "[b]" in screen.getvalue()
+    assert screen.getvalue().startswith("a [red]title[/red]\n")
+
+
+PAIRS = {
+    "test accuracy": "95.56 % (the most frequent class is 10.19 %; balanced 95.50 %)",
+    "record": "/a" * 50 + "/r.jsonl",
+}
+
+
+def test_paragraphs_and_pairs_in_a_pipe_are_one_line_each(capsys: pytest.CaptureFixture[str]) -> None:
+    text = "a reason that is longer than a line of eighty columns can be, " * 2 + "and ends here"
+    say(text, 4)
+    print_pairs(PAIRS, 2)
+    assert capsys.readouterr().out.splitlines() == [
+        "    " + text,
+        "  test accuracy  95.56 % (the most frequent class is 10.19 %; balanced 95.50 %)",
+        "  record         " + "/a" * 50 + "/r.jsonl",
+    ]
+
+
+def test_paragraphs_and_pairs_on_a_terminal_go_on_below_themselves(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    on_terminal(monkeypatch, 40)
+    say("a reason that is longer than a line can be", 4)
+    print_pairs(PAIRS)
+    assert capsys.readouterr().out.splitlines() == [
+        "    a reason that is longer than a line",
+        "    can be",
+        "test accuracy  95.56 % (the most",
+        "               frequent class is 10.19",
+        "               %; balanced 95.50 %)",
+        "record         " + "/a" * 50 + "/r.jsonl",  # whole, so that it can be copied
+    ]
+
+
+def test_an_entry_without_words_is_its_name(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    on_terminal(monkeypatch, 80)
+    print_pairs({"a": "", "long": "x"})
+    assert capsys.readouterr().out.splitlines() == ["a", "long  x"]
+
+
+def test_a_title_is_wrapped_at_the_width_of_the_terminal_not_of_its_table(monkeypatch: pytest.MonkeyPatch) -> None:
+    screen = on_terminal(monkeypatch, 80)
+    title = "mlp:3x256, batch 128: bytes at the highest moment of a training step"
+    print_table(title, ("a", "b"), [("x", "1")])
+    assert screen.getvalue().splitlines()[:2] == [title, "┏━━━┳━━━┓"]
+
+
+def test_a_column_in_which_nothing_is_known_is_left_out_on_a_terminal_alone(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = ("T", ("arm", "energy", "by", "time"), [("-", "–", "-", "1 s"), ("b", "–", "", "2 s")])
+    print_table(*table)
+    assert capsys.readouterr().out.splitlines()[1].split() == ["arm", "energy", "by", "time"]
+    screen = on_terminal(monkeypatch, 80)
+    print_table(*table)
+    assert screen.getvalue().splitlines()[2].split() == ["┃", "arm", "┃", "time", "┃"]

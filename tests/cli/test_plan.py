@@ -2,15 +2,10 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
 
 import pytest
-from rich.console import Console
-
-from bpfree.cli import output
-from bpfree.cli import plan as command
 
 from .conftest import Outcome
 
@@ -48,14 +43,11 @@ def test_calibrate_times_again(bpfree: Command) -> None:
     assert json.loads(bpfree(*arguments, "--calibrate").out)["calibration_s"] > 0
 
 
-def test_a_terminal_of_80_columns_gets_no_longer_line(bpfree: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    screen = io.StringIO()
-    terminal = Console(file=screen, force_terminal=True, color_system=None, width=80, highlight=False)
-    aside = Console(file=io.StringIO())
-    for module in (output, command):
-        monkeypatch.setattr(module, "console", lambda *, stderr=False, quiet=False: aside if stderr else terminal)
-    assert bpfree("plan", *SMALL, "--arms", "backprop,foton", "--max-memory", "1kB").code == 0
-    assert max(map(len, screen.getvalue().splitlines())) <= 80
+@pytest.mark.usefixtures("terminal")
+def test_a_terminal_of_80_columns_gets_no_longer_line(bpfree: Command) -> None:
+    outcome = bpfree("plan", *SMALL, "--arms", "backprop,foton", "--max-memory", "1kB")
+    assert outcome.code == 0
+    assert max(map(len, outcome.out.splitlines())) <= 80
 
 
 @pytest.mark.parametrize(

@@ -77,7 +77,7 @@ References
 @inproceedings{nokland2016direct,
   title  = {Direct Feedback Alignment Provides Learning in Deep Neural Networks},
   author = {N{\\o}kland, Arild},
-  booktitle = {NeurIPS},
+  booktitle = {Advances in Neural Information Processing Systems},
   year   = {2016},
   note   = {arXiv:1609.01596}
 }

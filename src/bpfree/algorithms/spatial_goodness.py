@@ -74,7 +74,7 @@ References
 ----------
 @article{gong2025asge,
   title   = {Adaptive Spatial Goodness Encoding: Advancing and Scaling Forward-Forward Learning Without Backpropagation},
-  author  = {Gong, Qingchun and Staszewski and Xu},
+  author  = {Gong, Qingchun and Staszewski, Robert Bogdan and Xu, Kai},
   journal = {arXiv preprint arXiv:2509.12394},
   year    = {2025}
 }

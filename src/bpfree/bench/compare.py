@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import torch
 from optuna.storages import BaseStorage
@@ -191,10 +192,15 @@ class ComparisonRun:
             if under.trials:
                 self.observer.begin(f"search {arm.label}", under.trials * under.trial_passes - shown.get(arm.label, 0))
             with self._going_on(f"search {arm.label}"):
-                tuned[arm.label] = search(setting, arm, storage, on_pass=self.observer.passed)
+                on_trial = partial(self._show_trial, arm)
+                tuned[arm.label] = search(setting, arm, storage, on_trial=on_trial, on_pass=self.observer.passed)
             if under.trials and arm.label in tuned:
                 self._say(f"search {arm.label}: {_best_in_words(tuned[arm.label])}")
         return tuned
+
+    def _show_trial(self, arm: Arm, index: int) -> None:
+        under = self.setting.arm_rules(arm)
+        self.observer.trial(f"trial {index + 1} of {under.trials}", under.trial_passes)
 
     def _search_at_once(self, searches: Sequence[ArmSearch]) -> dict[str, int]:
         """Make trials that are left in several processes, if there are to be several; what needs to be alone is left.
@@ -228,7 +234,9 @@ class ComparisonRun:
             label = first.arm.label
             self.observer.begin(f"search {label}", 0)
             try:
-                shown[label] = first.make(first.pending()[0], self.observer.passed).passes
+                index = first.pending()[0]
+                self._show_trial(first.arm, index)
+                shown[label] = first.make(index, self.observer.passed).passes
             except RunInterruptedError as error:
                 if error.cause != "memory":
                     raise
@@ -289,7 +297,9 @@ class ComparisonRun:
 
     def _run_trial(self, setting: Setting, study: ArmStudy, index: int) -> None:
         stage = f"{study.arm.label}, study {study.number}, trial {index}"
-        self.observer.begin(stage, setting.arm_rules(study.arm).passes)
+        under = setting.arm_rules(study.arm)
+        self.observer.begin(stage, under.passes)
+        self.observer.trial(f"{index + 1} of {under.trials}", under.passes)
         record = study.run_trial(index, on_pass=self.observer.passed, on_trace=self.directory.keep_trace)
         if record.val_accuracy is None:
             came = f"{record.status} ({record.reasons['status']})"

@@ -59,6 +59,9 @@ class DeadlineObserver:
         expected_s = self._lasted_s.get(arm, max(self._lasted_s.values(), default=0.0)) if seed else 0.0
         self._check(expected_s)
 
+    def trial(self, words: str, n_passes: int) -> None:
+        """Nothing: a search as a whole is a stage."""
+
     def passed(self, progress: Progress) -> None:
         """A pass is done.
 

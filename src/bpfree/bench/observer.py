@@ -16,6 +16,10 @@ class Observer(Protocol):
         """A stage (a trial, a run) begins, of at most ``n_passes``."""
         ...
 
+    def trial(self, words: str, n_passes: int) -> None:
+        """A trial of the stage begins, of at most ``n_passes``; ``words`` say which, as in ``trial 3 of 8``."""
+        ...
+
     def passed(self, progress: Progress) -> None:
         """A pass is done."""
         ...
@@ -33,6 +37,9 @@ class SilentObserver:
     """An observer that shows nothing."""
 
     def begin(self, stage: str, n_passes: int) -> None:
+        """Nothing."""
+
+    def trial(self, words: str, n_passes: int) -> None:
         """Nothing."""
 
     def passed(self, progress: Progress) -> None:

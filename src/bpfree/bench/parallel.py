@@ -119,6 +119,8 @@ class _Searching:
 
     def _make(self, task: Task) -> None:
         """A trial in this process."""
+        under = self._setting.arm_rules(task.arm)
+        self._observer.trial(f"{task.arm.label}, trial {task.index + 1} of {under.trials}", under.trial_passes)
         try:
             tried, problem = run_trial(self._setting, task.arm, task.values, task.index, self._on_pass)
         except BpfreeError as error:

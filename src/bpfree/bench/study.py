@@ -132,18 +132,22 @@ def search(
     storage: optuna.storages.BaseStorage,
     *,
     on_pass: Callable[[Progress], None] = lambda _: None,
-    on_trial: Callable[[int, float], None] = lambda _n, _v: None,
+    on_trial: Callable[[int], None] = lambda _: None,
 ) -> Tuned:
     """Run what is left of the search for ``arm`` and return the best values; nothing is run where the rules search nothing.
 
     A trial that raises is a failed trial: it is recorded and counted, and the search goes on.
+
+    Args:
+        on_trial: given the number of each trial before it is made.
 
     Raises:
         RunInterruptedError, StorageError: the world broke a trial, which the same search will make again.
     """
     arm_search = ArmSearch(setting, arm, storage)
     for index in arm_search.pending():
-        on_trial(index, arm_search.make(index, on_pass).val_accuracy)
+        on_trial(index)
+        arm_search.make(index, on_pass)
     return arm_search.tuned()
 
 

@@ -1,4 +1,5 @@
-"""What can be named on the command line, without importing torch: rules with their hyper-parameters, nets, data sets, suites.
+"""What can be named on the command line, without importing torch: rules with their hyper-parameters, nets, data sets, rulesets,
+suites.
 
 ``bpfree list``, ``bpfree cite`` and the refusal of a misspelt name need no more. ``catalogue.json`` is made of the code by
 ``python -m bpfree.testing.catalogue``; a test compares them. What other packages add is found by its entry points.
@@ -42,6 +43,7 @@ __all__ = [
     "other_rules",
     "other_spaces",
     "rules",
+    "rulesets",
     "suites",
 ]
 
@@ -129,6 +131,11 @@ def nets() -> dict[str, str]:
 def net_options(family: str) -> tuple[str, ...]:
     """Keys of the options that a family of nets reads."""
     return tuple(arguments[0] for method, arguments, _ in _content()["net_texts"][family] if method in ("word", "natural"))
+
+
+def rulesets() -> dict[str, list[str]]:
+    """Name of each ruleset of the package to its title and its rules in words."""
+    return dict(_content()["rulesets"])
 
 
 def suites() -> dict[str, dict[str, Any]]:

@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from bpfree.errors import UsageError
 from bpfree.fields import Admitted
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 __all__ = ["GROUPS", "Extension", "Kind", "extensions", "options_read"]
 
@@ -80,6 +82,8 @@ def _distribution(point: EntryPoint) -> str:
 @cache
 def extensions(kind: Kind) -> dict[str, Extension]:
     """What is installed of a kind, by name, sorted; nothing is imported. Searched once in a process."""
+    from importlib.metadata import entry_points  # deferred: help and most errors need no entry point
+
     by_name: dict[str, dict[tuple[str, str], EntryPoint]] = {}
     for point in entry_points(group=GROUPS[kind]):
         by_name.setdefault(point.name, {})[point.value, _distribution(point)] = point  # a folder may be on the path twice

@@ -8,15 +8,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from bpfree import data, rulesets
 from bpfree.analysis import QUANTITIES, LandscapePlan, Minimum, check_together, read_minima, record_landscape
 from bpfree.bench import environment, fresh_path
 from bpfree.cli.interrupt import raise_if_asked
 from bpfree.cli.landscape_figure import draw_landscape
 from bpfree.cli.options import OutputOptions
-from bpfree.cli.output import print_json, print_table
+from bpfree.cli.output import print_json, print_table, say
 from bpfree.cli.resume import command_line
 from bpfree.cli.session import start as start_session
 from bpfree.cli.setting import torch_device
@@ -70,7 +68,7 @@ def landscape_command(
         print_json(document)
     elif not output.quiet:
         print_document(document)
-        typer.echo(f"written: {', '.join(map(str, [directory / 'landscape.json', *drawn]))}")
+        say(f"written: {', '.join(map(str, [directory / 'landscape.json', *drawn]))}")
     return 0
 
 
@@ -134,9 +132,9 @@ def print_document(document: dict[str, Any]) -> None:
     if rows:
         print_table(f"against {document['models'][0]['label']}, paired by seed", ("rule and quantity", "difference"), rows)
     for note in document["notes"]:
-        typer.echo(note)
+        say(note)
     for what, why in document["reasons"].items():
-        typer.echo(f"no {what}: {why}")
+        say(f"no {what}: {why}")
 
 
 def _number(value: float | None) -> str:

@@ -6,15 +6,13 @@ import statistics
 from pathlib import Path
 from typing import Any
 
-import typer
-
 from bpfree.algorithms import check_net, params
 from bpfree.analysis import SeriesPlan, record_series
 from bpfree.bench import Arm, environment, fresh_path
 from bpfree.cli.analyse_figure import draw_series
 from bpfree.cli.interrupt import raise_if_asked
 from bpfree.cli.options import DataOptions, MeterOptions, OutputOptions, RuleOptions, SeriesOptions
-from bpfree.cli.output import print_json, print_table
+from bpfree.cli.output import print_json, print_table, say
 from bpfree.cli.resume import command_line
 from bpfree.cli.session import start
 from bpfree.cli.setting import Request
@@ -68,7 +66,7 @@ def analyse_command(
         print_json(document)
     elif not output.quiet:
         _print(document)
-        typer.echo(f"written: {', '.join(map(str, [directory / f'{kind}.json', *paths]))}")
+        say(f"written: {', '.join(map(str, [directory / f'{kind}.json', *paths]))}")
     return 0
 
 

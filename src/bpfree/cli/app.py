@@ -36,6 +36,7 @@ from bpfree.cli.options import (
     Trials,
     grouped,
 )
+from bpfree.cli.output import on_terminal
 
 __all__ = ["app", "command_line_errors"]
 
@@ -43,6 +44,7 @@ app = typer.Typer(
     name="bpfree",
     help="Train deep networks without backpropagation, and measure, fairly and in joules, what that costs and gains.",
     no_args_is_help=True,
+    rich_markup_mode="rich" if on_terminal() else None,  # help in a pipe is plain, and rich is not imported
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import typer
-
 from bpfree import report
 from bpfree.bench import ComparisonRun, SilentObserver, parse_arms
 from bpfree.cli.options import DirectoryOptions, OutputOptions
-from bpfree.cli.output import print_json
+from bpfree.cli.output import print_json, say
 from bpfree.cli.report import print_tables
 from bpfree.cli.resume import fail_interrupted
 from bpfree.cli.session import check, open_directory
@@ -47,7 +45,7 @@ def compare_command(
         print_json(report.summarise([directory.path], accept_other_code=place.accept_other_code))
     elif not output.quiet:
         print_tables([directory.path], accept_other_code=place.accept_other_code)
-        typer.echo(f"report: {paths.page}")
+        say(f"report: {paths.page}")
     if comparison.interrupted:
         return fail_interrupted(comparison.interrupted)
     return 0 if any(record.status == "ok" for record in records) else 1

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 
+import typer
+
 from bpfree import catalogue
 
-__all__ = ["arms", "datasets", "devices", "launchers", "list_words", "nets", "rules", "rulesets", "suites"]
+__all__ = ["arms", "datasets", "devices", "launchers", "list_names", "list_words", "nets", "rules", "rulesets", "suites"]
 
 Offer = tuple[str, str]
 """A value, and one line of help that some shells show."""
@@ -65,9 +67,7 @@ def datasets(incomplete: str) -> Iterator[Offer]:
 
 def rulesets(incomplete: str) -> Iterator[Offer]:
     """Names of rulesets."""
-    from bpfree import rulesets as of_bpfree  # deferred: pydantic
-
-    yield from _starting(((name, "") for name in of_bpfree.names()), incomplete)
+    yield from _starting(((name, lines[0]) for name, lines in catalogue.rulesets().items()), incomplete)
 
 
 def suites(incomplete: str) -> Iterator[Offer]:
@@ -87,4 +87,10 @@ def launchers(incomplete: str) -> Iterator[Offer]:
 
 def list_words(incomplete: str) -> Iterator[Offer]:
     """What ``bpfree list`` lists."""
-    yield from _starting(((word, "") for word in ("rules", "nets", "datasets", "rulesets")), incomplete)
+    yield from _starting(((word, "") for word in ("rules", "nets", "datasets", "rulesets", "suites")), incomplete)
+
+
+def list_names(ctx: typer.Context, incomplete: str) -> Iterator[Offer]:
+    """What there is of the kind that stands before."""
+    offers = {"nets": nets, "datasets": datasets, "rulesets": rulesets, "suites": suites}.get(ctx.params.get("what", ""), rules)
+    yield from offers(incomplete)

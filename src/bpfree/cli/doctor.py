@@ -6,9 +6,10 @@ import dataclasses
 from collections.abc import Sequence
 
 import torch
+import typer
 
 from bpfree.cli.options import CarbonOptions
-from bpfree.cli.output import console, print_indented, print_json
+from bpfree.cli.output import console, heading, print_json, say
 from bpfree.cli.setting import torch_device
 from bpfree.errors import UsageError
 from bpfree.meter import Meter, detect
@@ -60,15 +61,15 @@ def doctor_command(
 
 
 def _print(findings: Sequence[Finding], checks: Sequence[Check]) -> None:
-    screen = console()
     for finding in findings:
-        screen.print(f"[bold]{finding.quantity}[/bold]  [{_COLOURS[finding.verdict]}]{finding.verdict}[/]")
+        heading(finding.quantity, finding.verdict, _COLOURS[finding.verdict])
         for label, line in (("", finding.how), ("", finding.why_null), ("to change that: ", finding.cure)):
             if line:
-                print_indented(screen, label + line, 4)
+                say(label + line, 4)
     if checks:
-        screen.print("\n[bold]calibration[/bold]")
+        typer.echo()
+        heading("calibration")
     for check in checks:
         word, colour = _VERDICTS[check.passed]
-        screen.print(f"[bold]{check.name}[/bold]  [{colour}]{word}[/]")
-        print_indented(screen, check.text, 4)
+        heading(check.name, word, colour)
+        say(check.text, 4)

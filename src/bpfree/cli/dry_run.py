@@ -5,13 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import typer
-
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.reproduce import Reproduction
 from bpfree.bench.suites.estimate import METHOD
 from bpfree.bench.suites.sizes import FROM_FOLDER, KNOWN
-from bpfree.cli.output import console, print_json, print_table
+from bpfree.cli.output import console, print_json, print_table, say
 from bpfree.cli.reproduce import MachineOptions
 from bpfree.cli.setting import torch_device
 from bpfree.cores import check_jobs
@@ -160,15 +158,15 @@ def _print_plan(plan: dict[str, Any]) -> None:
     title = ". ".join((*plan["stamps"], f"{plan['suite']}: what would be run"))
     print_table(title, tuple(columns), zip(*columns.values(), strict=True))
     for line in plan["not_run"]:
-        typer.echo(f"not run: {line['dataset']} {line['net']} {line['arm']}: {line['reason']}")
+        say(f"not run: {line['dataset']} {line['net']} {line['arm']}: {line['reason']}")
     for reason in dict.fromkeys(arm["macs_reason"] for arm in arms if arm.get("macs_reason")):
-        typer.echo(f"multiply-adds that are not known: {reason}")
+        say(f"multiply-adds that are not known: {reason}")
     macs = "" if plan["macs"] is None else f", {format_count(plan['macs'])} multiply-adds"
-    typer.echo(f"all arms: {plan['cells']} cells{macs}, at most {_hours(plan['hours'])}; {plan['method']}.")
+    say(f"all arms: {plan['cells']} cells{macs}, at most {_hours(plan['hours'])}; {plan['method']}.")
     energy = f"not estimated ({plan['joules_reason']})" if plan["joules"] is None else format_energy(plan["joules"])
-    typer.echo(f"energy: {energy}.")
+    say(f"energy: {energy}.")
     if plan["absent_data"]:
-        typer.echo(f"data: {plan['absent_data']}")
+        say(f"data: {plan['absent_data']}")
 
 
 def _hours(hours: float | None) -> str:

@@ -5,9 +5,7 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-import typer
-
-from bpfree.cli.output import print_json
+from bpfree.cli.output import print_json, print_pairs
 from bpfree.cli.predict import load_model
 from bpfree.errors import UsageError
 from bpfree.models import export
@@ -42,7 +40,5 @@ def export_command(
         "heads": _HEADS[made.heads],
         "difference": f"at most {made.difference:.1e} from bpfree on drawn examples",
     }
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        typer.echo(f"{name:<{width}}  {value}")
+    print_pairs(rows)
     return 0

@@ -7,13 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import torch
-import typer
 
 from bpfree import data
 from bpfree.bench import parse_arms
 from bpfree.bench.cost_table import CostRow, cost_rows, main_arms, ratios
 from bpfree.cli.options import CountOptions
-from bpfree.cli.output import console, print_json, print_table
+from bpfree.cli.output import console, print_json, print_table, say
 from bpfree.cli.sources import reading_of, source_of
 from bpfree.errors import UsageError
 from bpfree.files import write_atomic
@@ -61,7 +60,7 @@ def _print_json(rows: Sequence[CostRow]) -> None:
 def _refusals(rows: Sequence[CostRow]) -> None:
     for row in rows:
         if row.refusal is not None:
-            typer.echo(f"{row.arm} was left out on {row.net}: {row.refusal}")
+            say(f"{row.arm} was left out on {row.net}: {row.refusal}")
 
 
 def _times(ratio: float | None) -> str:

@@ -8,11 +8,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-import typer
 
 from bpfree.bench import environment
 from bpfree.cli.options import MeterOptions
-from bpfree.cli.output import print_json, print_table
+from bpfree.cli.output import print_json, print_table, say
 from bpfree.cli.setting import torch_device
 from bpfree.errors import UsageError
 from bpfree.meter import Meter
@@ -108,7 +107,7 @@ def _print_table(costs: Sequence[InferenceCost], models: Named) -> None:
         ]
         print_table(f"{size} example{'s' if size > 1 else ''} a call", ("Model", *shown), lines)
     for why in _reasons(costs):
-        typer.echo(f"{MISSING}  {why}")
+        say(f"{MISSING}  {why}")
 
 
 _WORDS = {

@@ -5,14 +5,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 
-import typer
-
 from bpfree import data
 from bpfree.bench import environment, parse_arms
 from bpfree.bench.pass_cost import PassCost, pass_costs, reading_per_s
 from bpfree.bench.preparation import ready_meter
 from bpfree.cli.options import DataOptions, MeterOptions
-from bpfree.cli.output import console, print_json, print_table
+from bpfree.cli.output import console, print_json, print_table, say
 from bpfree.cli.setting import torch_device
 from bpfree.cli.sources import reading_of, source_of
 from bpfree.errors import UsageError
@@ -56,7 +54,7 @@ def training_command(
         print_json([{**dataclasses.asdict(row), "examples_per_s": row.examples_per_s, "read_per_s": read_per_s} for row in rows])
     else:
         _print(rows, f"{loaded.name}, {spec}, batch {size}: one pass")
-        typer.echo(f"data alone: {read_per_s:,.0f} training examples/s, read and normalised, without a step")
+        say(f"data alone: {read_per_s:,.0f} training examples/s, read and normalised, without a step")
     return 0
 
 
@@ -73,6 +71,6 @@ def _print(rows: Sequence[PassCost], title: str) -> None:
     headings = ("arm", "phase", "pass", "time", "examples/s", "energy", "by", "resolved", "passes in the window")
     print_table(title, headings, lines)
     for reason in dict.fromkeys(row.reasons["energy.joules"] for row in rows if row.pass_j is None):
-        typer.echo(f"no energy: {reason}")
+        say(f"no energy: {reason}")
     for flag in dict.fromkeys(why for row in rows for key, why in row.reasons.items() if key.startswith(FLAG)):
-        typer.echo(f"note: {flag}")
+        say(f"note: {flag}")

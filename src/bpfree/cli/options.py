@@ -124,8 +124,8 @@ Storage = Annotated[
     typer.Option(
         envvar="BPFREE_STORAGE",
         metavar="URL",
-        help="Share the work with bpfree worker: journal (in the run directory), postgresql://U@HOST/DB (password in PGPASSWORD), "
-        "or grpc://HOST:PORT. Trials are then not metered. Measured runs have their device alone.",
+        help="Share the work with bpfree worker: journal (in the run directory), postgresql://U@HOST/DB (password in "
+        "PGPASSWORD), or grpc://HOST:PORT. Trials are then not metered. Measured runs have their device alone.",
     ),
 ]
 Target = Annotated[

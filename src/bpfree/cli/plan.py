@@ -5,10 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from bpfree.cli.options import DataOptions
-from bpfree.cli.output import console, print_indented, print_json, print_table
+from bpfree.cli.output import console, print_json, print_table, say
 from bpfree.cli.sources import reading_of, source_of
 from bpfree.planning import Plan, PlanRow, plan
 from bpfree.units import MISSING, format_bytes, format_count, format_energy, format_time
@@ -75,7 +73,7 @@ def _print(made: Plan) -> None:
     split |= {"step": [format_bytes(memory and memory.peak) for memory in memories]}
     _table("bytes at the highest moment of a step", rows, split | {"scoring": [_bytes(row) for row in rows]})
     for line in _lines(made):
-        _say(line)
+        say(line)
 
 
 def _table(title: str, rows: Sequence[PlanRow], columns: dict[str, list[str]]) -> None:
@@ -118,11 +116,3 @@ def _lines(made: Plan) -> list[str]:
 
 
 _WORDS = {"joules": "energy", "step_macs": "MACs", "pass_macs": "MACs", "step_s": "time", "pass_s": "time", "run_s": "time"}
-
-
-def _say(line: str) -> None:
-    screen = console()
-    if screen.is_terminal:
-        print_indented(screen, line, 0)
-    else:
-        typer.echo(line)

@@ -6,11 +6,9 @@ import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
-import typer
-
 from bpfree import report as reports
 from bpfree.cli.options import OutputOptions
-from bpfree.cli.output import print_json, print_table
+from bpfree.cli.output import print_json, print_table, say
 from bpfree.cli.target import Target
 
 __all__ = ["print_tables", "report_command"]
@@ -31,7 +29,7 @@ def report_command(
         print_json(reports.summarise(directories, target, accept_other_code=accept_other_code))
     elif not output.quiet:
         print_tables(directories, target, accept_other_code=accept_other_code)
-        typer.echo(f"report: {paths.page}")
+        say(f"report: {paths.page}")
     if open_:
         webbrowser.open(paths.page.resolve().as_uri())
     return 0

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-import typer
 from rich.console import Console
 
 from bpfree import report
@@ -13,7 +12,7 @@ from bpfree.bench import fresh_path
 from bpfree.bench.preparation import ready_meter
 from bpfree.bench.reproduce import Reproduction
 from bpfree.cli.options import CarbonOptions, DirectoryOptions, MeterOptions, OutputOptions
-from bpfree.cli.output import print_json, print_table
+from bpfree.cli.output import print_json, print_table, say
 from bpfree.cli.resume import command_line, fail_interrupted
 from bpfree.cli.session import start
 from bpfree.cli.setting import torch_device
@@ -67,7 +66,7 @@ def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: D
     elif not output.quiet:
         for text in suite_tables(facts, rows, directories):
             print_table(text.title, text.headings, text.rows, text.notes)
-        typer.echo(f"report: {paths.page}")
+        say(f"report: {paths.page}")
     if chosen.interrupted:
         return fail_interrupted(chosen.interrupted)
     return 0 if any(row["measured_accuracy"] is not None for row in summary["rows"]) else 1

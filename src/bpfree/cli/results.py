@@ -159,18 +159,24 @@ def list_(
     what: Annotated[
         str | None,
         typer.Argument(
-            autocompletion=completion.list_words, help="algorithms (or rules), nets, datasets or rulesets; all if left out."
+            autocompletion=completion.list_words,
+            help="rules, nets, datasets, rulesets or suites; the names of all if left out.",
         ),
+    ] = None,
+    name: Annotated[
+        str | None, typer.Argument(autocompletion=completion.list_names, help="One of them, to read all of it.")
     ] = None,
     as_json: Json = False,
 ) -> int:
-    """What is available: rules with their hyper-parameters, nets, data sets, rulesets in words.
+    """What is available: rules, nets, data sets, rulesets, suites; a line on each of a kind, and all there is to say of one.
 
     Example: bpfree list rules
+
+    Example: bpfree list rulesets quick
     """
     from bpfree.cli.show import list_command
 
-    return list_command(what, as_json=as_json)
+    return list_command(what, name, as_json=as_json)
 
 
 def cite(

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-import typer
-
 from bpfree import catalogue
-from bpfree.cli.output import print_json, print_table
+from bpfree.cli.output import print_json, print_pairs, print_table
 from bpfree.errors import UsageError
 from bpfree.units import MISSING, format_percent
 
@@ -28,8 +26,7 @@ def list_command(suite: str | None, *, list_: bool, as_json: bool) -> int:
     if as_json:
         print_json({name: {"title": s["title"], "paper": s["paper"], "rows": len(s["rows"])} for name, s in known.items()})
         return 0
-    for name, s in known.items():
-        typer.echo(f"{name}: {s['title']} ({len(s['rows'])} rows)\n    {s['paper']}")
+    print_pairs({name: f"{s['title']} ({len(s['rows'])} rows): {s['paper']}" for name, s in known.items()})
     return 0
 
 

@@ -6,15 +6,13 @@ import json
 import os
 from pathlib import Path
 
-import typer
-
 from bpfree.algorithms import names
 from bpfree.bench import Arm, RunDirectory, Setting
 from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.directory import cell_name
 from bpfree.bench.runs import measure_into
 from bpfree.cli.options import DirectoryOptions, OutputOptions
-from bpfree.cli.output import print_json
+from bpfree.cli.output import print_json, print_pairs, say
 from bpfree.cli.session import Checked, Session, check, open_directory
 from bpfree.cli.setting import Request
 from bpfree.errors import UsageError, unknown_name
@@ -183,7 +181,7 @@ def _model_path(directory: RunDirectory, record: Record) -> Path:
 
 def _print(record: Record, path: Path, model_path: Path | None) -> None:
     if record.status != "ok":
-        typer.echo(f"{record.status}: {record.reasons['status']}")
+        say(f"{record.status}: {record.reasons['status']}")
     flops = record.flops.train_step if record.flops else None
     rows = {
         "test accuracy": f"{format_percent(record.test_accuracy)} %{_by_class(record)}",
@@ -198,9 +196,7 @@ def _print(record: Record, path: Path, model_path: Path | None) -> None:
     }
     if model_path is not None:
         rows |= {"model": str(model_path), "model card": str(card_path(model_path))}
-    width = max(map(len, rows))
-    for name, value in rows.items():
-        typer.echo(f"{name:<{width}}  {value}")
+    print_pairs(rows)
 
 
 def _by_class(record: Record) -> str:

@@ -9,7 +9,7 @@ import typer
 from bpfree.bench import Arm, ComparisonRun, SilentObserver
 from bpfree.bench.tuned import TunedRow
 from bpfree.cli.options import DirectoryOptions, OutputOptions
-from bpfree.cli.output import print_json
+from bpfree.cli.output import print_json, say
 from bpfree.cli.session import check, open_directory
 from bpfree.cli.setting import Request, torch_device
 from bpfree.cli.shared import check_alone, opened, work_in
@@ -49,16 +49,16 @@ def tune_command(
     typer.echo(shlex.join(options) if options else "nothing to tune: the arm fixes every hyper-parameter that is searched")
     if not output.quiet:
         _print(row)
-        typer.echo(f"written to {directory.path}")
+        say(f"written to {directory.path}")
     return 0
 
 
 def _print(row: TunedRow) -> None:
     at_once = f" (summed over trials, {row.trials_at_once} at once)" if (row.trials_at_once or 1) > 1 else ""
-    typer.echo(
+    say(
         f"validation accuracy {format_percent(row.best_val_accuracy)} %, best of {row.trials} trials of at most "
         f"{row.passes_per_trial} passes ({row.diverged_trials} diverged), {format_time(row.time_s)}{at_once}, "
         f"energy {format_energy(row.joules)}"
     )
     for name in row.at_edge:
-        typer.echo(f"{name} lies at the edge of its space ({row.space[name]}); a better value may lie outside")
+        say(f"{name} lies at the edge of its space ({row.space[name]}); a better value may lie outside")

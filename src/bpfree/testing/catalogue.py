@@ -10,7 +10,7 @@ import re
 import sys
 from typing import Any
 
-from bpfree import catalogue, data, nets
+from bpfree import catalogue, data, nets, rulesets
 from bpfree.algorithms import Algorithm, registry
 from bpfree.bench import suites
 from bpfree.bench.suites.listing import listed
@@ -34,8 +34,13 @@ def content() -> dict[str, Any]:
         "nets": nets.describe(),
         "net_texts": {family: _reading(family) for family in nets.names()},
         "datasets": data.describe(),
+        "rulesets": {name: _in_words(rulesets.load(name)) for name in rulesets.names()},
         "suites": {name: listed(suites.load(name)) for name in suites.names()},
     }
+
+
+def _in_words(ruleset: rulesets.Ruleset) -> list[str]:
+    return [ruleset.title, *rulesets.in_words(ruleset)]
 
 
 class _Recording(Spec):

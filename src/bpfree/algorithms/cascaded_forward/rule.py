@@ -106,10 +106,11 @@ References
   year    = {2025}
 }
 @inproceedings{nokland2016direct,
-  title     = {Direct Feedback Alignment Provides Learning in Deep Neural Networks},
-  author    = {N{\\o}kland, Arild},
+  title  = {Direct Feedback Alignment Provides Learning in Deep Neural Networks},
+  author = {N{\\o}kland, Arild},
   booktitle = {Advances in Neural Information Processing Systems},
-  year      = {2016}
+  year   = {2016},
+  note   = {arXiv:1609.01596}
 }
 """
 

@@ -107,12 +107,13 @@ References
   year   = {2022},
   note   = {arXiv:2201.11665}
 }
-@article{srinivasan2023forward,
+@inproceedings{srinivasan2024forward,
   title  = {Forward Learning with Top-Down Feedback: Empirical and Analytical Characterization},
   author = {Srinivasan, Ravi and Mignacco, Francesca and Sorbaro, Martino and Refinetti, Maria and Cooper, Avi and
             Kreiman, Gabriel and Dellaferrera, Giorgia},
-  journal = {arXiv preprint arXiv:2302.05440},
-  year   = {2023}
+  booktitle = {International Conference on Learning Representations},
+  year   = {2024},
+  note   = {arXiv:2302.05440}
 }
 """
 

@@ -12,7 +12,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
-import typer
 
 from bpfree import report
 from bpfree.bench import Arm, RunDirectory, environment, fresh_path, parse_arms
@@ -75,7 +74,7 @@ def launch_command(
         print_json(report.summarise(folders, accept_other_code=place.accept_other_code))
     elif not output.quiet:
         print_tables(folders, accept_other_code=place.accept_other_code)
-        typer.echo(f"report: {paths.page}")
+        say(f"report: {paths.page}")
     return _fail(failed) if failed else 0
 
 

@@ -10,10 +10,9 @@ from importlib.resources.abc import Traversable
 from pathlib import Path
 from string import Template
 
-import typer
-
 from bpfree import catalogue
 from bpfree._version import __version__
+from bpfree.cli.output import say
 from bpfree.errors import StorageError, UsageError
 from bpfree.files import writing
 
@@ -29,7 +28,7 @@ def new_rule_command(name: str, to: Path | None) -> int:
         UsageError, StorageError: see :func:`write_package`.
     """
     folder = write_package(name, Path() if to is None else to)
-    typer.echo(f"wrote {folder}: the rule is in src/{_module(name)}/rule.py; README.md says how to install and check it")
+    say(f"wrote {folder}: the rule is in src/{_module(name)}/rule.py; README.md says how to install and check it")
     return 0
 
 

@@ -1,0 +1,5 @@
+"""``python -m tools.readme``."""
+
+from tools.readme import main
+
+main()
