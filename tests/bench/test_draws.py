@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 
 import numpy as np
@@ -52,6 +53,13 @@ def test_no_two_trials_share_a_seed_and_no_two_studies_a_sequence() -> None:
     assert len(set(seeds)) == len(seeds)
     assert len(set(numbers)) == len(numbers)
     assert trial_seed(3) != trial_seed(3, control=True)
+
+
+def test_a_sequence_is_drawn_in_silence() -> None:
+    """Optuna warns of what it calls experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(Sequence(NAMES, 1).point(2)) == set(NAMES)
 
 
 def test_numbers_of_sequences_and_seeds_by_value() -> None:

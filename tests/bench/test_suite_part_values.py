@@ -12,7 +12,11 @@ import torch
 from pydantic import ValidationError
 
 from bpfree import data, rulesets
+from bpfree.algorithms import MonoForward
+from bpfree.bench.arm import Arm
+from bpfree.bench.suites import estimate as estimating
 from bpfree.bench.suites import images
+from bpfree.bench.suites.estimate import time_steps
 from bpfree.bench.suites.files import load, names
 from bpfree.bench.suites.images import images_of
 from bpfree.bench.suites.listing import listed
@@ -20,6 +24,7 @@ from bpfree.bench.suites.scale import n_scaled
 from bpfree.bench.suites.schema import Inline, RulesetUse, Section, Suite
 from bpfree.bench.suites.sizes import FROM_FOLDER, KNOWN, Size
 from bpfree.errors import BpfreeError, DataError, UsageError
+from bpfree.meter import Meter
 
 from .test_suite_values import SUITE
 
@@ -168,3 +173,22 @@ def test_a_folder_of_images(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
             f"{asked} and 1,234 classes, and {tmp_path} has images of {' x '.join(map(str, shape))} and {n_classes:,} classes; "
             "choose rows by --datasets, or give another --dataset DIR"
         )
+
+
+def test_steps_are_timed_in_each_phase_and_scores_after_the_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+
+    def scores(self: Any, net: Any, state: Any, x: torch.Tensor, phase: Any) -> torch.Tensor:
+        done.append(("scores", phase.index, net.training, torch.is_grad_enabled(), tuple(x.shape)))
+        return torch.zeros(1)
+
+    def step(rule: Any, net: Any, state: Any, batch: Any, phase: Any) -> torch.Tensor:
+        done.append(("step", phase.index, len(batch.y), int(batch.y.max()) < 3))
+        return torch.zeros(1)
+
+    monkeypatch.setattr(MonoForward, "scores", scores)
+    monkeypatch.setattr(estimating, "step", step)
+    monkeypatch.setattr(estimating, "_mean_s", lambda work: work())
+    made = time_steps(Arm.parse("mono-forward:schedule=staged"), "mlp:3x4", Size((6,), 3, 10, 2, 2), 50, CPU, Meter(CPU))
+    assert done == [*(("step", index, 50, True) for index in range(3)), ("scores", 2, False, False, (50, 6))]
+    assert made.step_s == (0.0, 0.0, 0.0)

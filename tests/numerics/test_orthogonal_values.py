@@ -122,10 +122,27 @@ def test_what_is_drawn_for_a_kernel(
         asked.append(tuple(w.shape))
         return plain(w, generator)
 
+    turned: list[list[tuple[int, ...]]] = []
+    einsum = torch.einsum
     monkeypatch.setattr(orthogonal_conv, "orthogonal_", noted)
+    monkeypatch.setattr(torch, "einsum", lambda text, *args: turned.append([tuple(a.shape) for a in args]) or einsum(text, *args))
     maps, channels, edge, stride = shape
     orthogonal_kernel_(torch.empty(maps, channels, edge, edge, dtype=F64), stride, torch.Generator().manual_seed(0))
     assert asked == drawn
+    strides = -(-edge // stride)  # that a patch reaches into
+    assert len(turned) == 2 * (strides - 1)
+    assert all((maps, channels * stride**2, strides, strides) in shapes for shapes in turned)
+
+
+def test_a_square_kernel_turns_on_the_side_of_its_channels(monkeypatch: pytest.MonkeyPatch) -> None:
+    """K = H (P + Q z) (P' + Q' z'): what meets the image unshifted is H P P', and Q' is orthogonal to P'."""
+    projectors: list[torch.Tensor] = []
+    monkeypatch.setattr(orthogonal_conv, "_projector", lambda *args: projectors.append(_projector(*args)) or projectors[-1])
+    kernel = orthogonal_kernel_(torch.empty(4, 1, 4, 4, dtype=F64), 2, torch.Generator().manual_seed(0))
+    unshifted = torch.nn.functional.pixel_unshuffle(kernel, 2)[:, :, 0, 0]
+    assert len(projectors) == 2
+    assert float(unshifted.norm()) > 0.1
+    torch.testing.assert_close(unshifted @ projectors[1], torch.zeros(4, 4, dtype=F64), rtol=0, atol=1e-14)
 
 
 def test_a_projector_has_half_the_rank_in_each_group_and_the_first_rounds_up() -> None:
