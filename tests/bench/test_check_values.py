@@ -270,6 +270,8 @@ def test_a_trace_is_written_before_the_record_and_does_not_lose_it(tmp_path: Pat
     with pytest.raises(StorageError) as error:
         place.append(made, ["one"])  # type: ignore[list-item]
     assert (error.value, done) == (full, [written])
+    cell = ("a", "d", "x", "n", 7)
+    assert directories.cell_name(cell) == directories.cell_name(cell, study=False) != directories.cell_name(cell, study=True)
 
 
 def test_a_run_that_was_interrupted_is_not_finished(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -319,6 +321,7 @@ def test_data_are_loaded_as_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) 
     assert refusal(preparation.other_splits, dataclasses.replace(made, ruleset=several), source) == (
         "synthetic comes with its own splits, which no seed changes; use one split seed"
     )
+    assert asked[2:] == [(source, 1, "auto", True, None)]
     assert "larger than the training split" in refusal(
         preparation.prepare, QUICK.with_changes(batch_size=10**4), source, "mlp:1x4", CPU
     )

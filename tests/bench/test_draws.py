@@ -68,6 +68,7 @@ def test_numbers_of_sequences_and_seeds_by_value() -> None:
         30_002,
         CONTROL_SEEDS // 10_000 + 30_002,
     ]
+    assert (sequence_number(2), study_seed(2, 4), trial_seed(3)) == (2, 20_004, 1_000_003)
     assert study_seed(2, 4, split_seed=3) == 300_020_004
     assert study_seed(2, 4, split_seed=3, control=True) == CONTROL_SEEDS + 300_020_004
     assert [trial_seed(3, control=control) for control in (False, True)] == [1_000_003, CONTROL_SEEDS + 1_000_003]

@@ -135,6 +135,7 @@ def test_what_a_run_of_a_suite_does(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     damaged = (out / "suite.json", "it is odd", "the rows that earlier commands selected are lost, their runs are kept")
     whole = [("plan", out), ("watch", 12), *group(3), *group(4), *group(5), "watched", ("threads", 6), ("plan", out)]
     assert done == [damaged, *whole]
+    assert chosen.run.__kwdefaults__ == {"accept_other_code": False, "jobs": 1}
     done.clear()
     damage, n_params = "", iter((3, 4, 5))
     chosen.run(out, **given)

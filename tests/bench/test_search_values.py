@@ -92,6 +92,7 @@ def test_a_search_in_one_process_asks_for_no_others(tmp_path: Path, monkeypatch:
         assert asked == [1] * times
         heard: Any = run.observer
         assert heard.heard[0] == ("begin", "search backprop", 12 if jobs == 1 else 7)
+    assert ComparisonRun(run.setting, (), (), run.directory, run.observer).jobs == 1
     silent = comparison(tmp_path / "R", QUICK.with_changes(trials=0))
     silent._tune(silent.setting)
     heard = silent.observer

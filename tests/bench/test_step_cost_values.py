@@ -15,7 +15,7 @@ from bpfree.bench import cost_windows as windows
 from bpfree.bench.cost import NO_ORTHOGONALISATION, StepCost, auxiliary_bytes, step_cost, warm_up
 from bpfree.bench.cost_table import ByFormula, cost_rows
 from bpfree.bench.counting import LiveStep
-from bpfree.bench.pass_cost import PassCost, pass_costs, training_pass
+from bpfree.bench.pass_cost import PassCost, pass_costs, reading_per_s, training_pass
 from bpfree.bench.step_time import step_times
 from bpfree.data import Batch
 from bpfree.meter import FlopCountError, Meter
@@ -320,6 +320,7 @@ def test_windows_of_step_times_begin_and_end_with_a_device_that_waits(monkeypatc
     endless = step_time._endless(SimpleNamespace(batches=batches), 5)  # type: ignore[arg-type]
     assert [len(next(endless).y) for _ in range(3)] == [5, 5, 5]
     assert passes == [("train", 5, 0), ("train", 5, 1), ("train", 5, 2)]
+    assert reading_per_s.__kwdefaults__ == {"least_s": 0.5}
     assert step_times.__kwdefaults__ == {"batch_size": 128, "steps": 100, "windows": 7}
 
 

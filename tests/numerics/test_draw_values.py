@@ -113,10 +113,10 @@ def test_bits_and_masks_are_cut_below_one_half_and_above_it(monkeypatch: pytest.
 
 
 def test_the_partner_of_an_image_is_drawn_among_the_others_by_a_stream_of_its_own() -> None:
-    """Salt 2: of five images, one to four places further on."""
-    x = torch.arange(5, dtype=F64).reshape(5, 1, 1, 1).expand(5, 2, 4, 3)
-    mask = smooth_masks(KEY, 5, 4, 3, F64)
-    further = [1 + int(4 * u) for u in uniform(KEY, (5,), salt=2, dtype=F64)]
-    assert len(set(further)) > 2
-    partner = torch.tensor([float((k + step) % 5) for k, step in enumerate(further)], dtype=F64).reshape(5, 1, 1, 1)
+    """Salt 2: of twelve images, one to eleven places further on."""
+    x = torch.arange(12, dtype=F64).reshape(12, 1, 1, 1).expand(12, 2, 4, 3)
+    mask = smooth_masks(KEY, 12, 4, 3, F64)
+    further = [1 + int(11 * u) for u in uniform(KEY, (12,), salt=2, dtype=F64)]
+    assert len(set(further)) > 5
+    partner = torch.tensor([float((k + step) % 12) for k, step in enumerate(further)], dtype=F64).reshape(12, 1, 1, 1)
     assert torch.equal(hybrid_images(x, KEY), torch.where(mask.bool(), x, partner))
