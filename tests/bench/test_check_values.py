@@ -337,6 +337,11 @@ def test_a_net_that_does_not_fit(error: Exception, monkeypatch: pytest.MonkeyPat
     assert refusal(preparation._build, "mlp:1x4", SMALL).startswith("the net 'mlp:1x4' cannot be built on synthetic")
 
 
+def test_a_misspelt_data_set_is_told_before_its_split() -> None:
+    assert refusal(preparation._split, QUICK, "minst").startswith("unknown data set 'minst'; did you mean mnist")
+    assert preparation._split(QUICK, "mnist") == QUICK.split_for("mnist")
+
+
 def test_only_a_run_directory_of_our_own_form_is_read(tmp_path: Path) -> None:
     (tmp_path / "environment.json").write_text(json.dumps({"a": {}}))
     with pytest.raises(RunDirectoryError, match=r"environment\.json cannot be read \(a\.device: Field required\)$"):

@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -16,9 +17,11 @@ from bpfree import data, rulesets
 from bpfree.bench import environment, record
 from bpfree.bench.arm import Arm
 from bpfree.bench.counting import ApartCount
+from bpfree.bench.load import Load
 from bpfree.bench.measure import RunFailed, measure, run_once
 from bpfree.bench.record import broken, record_of
-from bpfree.bench.setting import Setting
+from bpfree.bench.setting import Setting, Together
+from bpfree.errors import UsageError
 from bpfree.meter import Meter, Sample, Window
 from bpfree.records import Record
 from bpfree.train import Progress
@@ -114,6 +117,29 @@ def test_a_run_is_warmed_up_counted_and_watched_before_its_window_opens(monkeypa
     warm = ("warm", {"train": 0, "validation": 0}.keys(), RULES.batch_size)
     assert done == [warm, ("cost", RULES.batch_size), "reset", warm, "reset"]
     assert list(here.costs) == [f"backprop|{SMALL.name}|mlp:1x4"]
+
+
+def test_a_checkpoint_of_another_run_is_refused_before_anything_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def refuse(path: Path, identity: dict[str, Any]) -> None:
+        asked.append((path, identity))
+        raise UsageError("another run")
+
+    monkeypatch.setattr(measuring, "check_identity", refuse)
+    monkeypatch.setattr(measuring, "warm_up", lambda *_: pytest.fail("something was run"))
+    with pytest.raises(UsageError):
+        run_once(setting(), BACKPROP, {"lr": 0.5}, 7, checkpoint=tmp_path / "file")
+    about = {"arm": "backprop", "values": {"lr": 0.5}, "data": SMALL.data_digest, "net": "mlp:1x4", "seed": 7}
+    assert asked == [(tmp_path / "file", about | {"ruleset": rulesets.digest(RULES)})]
+
+
+def test_processes_that_train_together_are_no_load_of_others() -> None:
+    run = ended(load=Load(None, None))
+    run.setting.together = Together(None, "layers", 3)  # type: ignore[arg-type]
+    made = record_of(run, None)
+    assert (made.parallel, made.cpu_s, made.other_load) == ("layers, 3 ranks", None, None)
+    assert made.reasons["cpu_s"] == made.reasons["other_load"] == "several processes trained together (layers, 3 ranks)"
 
 
 def test_a_first_step_that_raises_is_the_run(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from bpfree.bench.compare import ComparisonRun
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.setting import Setting
 from bpfree.bench.studies import ArmStudy
-from bpfree.errors import RunInterruptedError
+from bpfree.errors import RunDirectoryError, RunInterruptedError
 from bpfree.meter import Meter
 
 ANY: Any = None
@@ -196,6 +196,30 @@ def test_by_default_the_time_of_a_trial_tells_how_many(tmp_path: Path, monkeypat
         else:
             with pytest.raises(RunInterruptedError):
                 run._default_jobs(fresh, {})
+
+
+def test_a_directory_of_other_data_is_refused_before_anything_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(self: ComparisonRun) -> None:
+        raise RunDirectoryError("other contents")
+
+    monkeypatch.setattr(ComparisonRun, "_check_data", refuse)
+    monkeypatch.setattr(ComparisonRun, "_tune", lambda self, here: pytest.fail("a search began"))
+    run = comparison(tmp_path / "R")
+    for call in (run.run, run.tune):
+        with pytest.raises(RunDirectoryError):
+            call()
+
+
+def test_outcomes_of_searches_are_written_before_the_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[Any] = []
+    found = {label: SimpleNamespace(row=f"row of {label}") for label in ("backprop", "pepita")}
+    monkeypatch.setattr(ComparisonRun, "_tune", lambda self, here: found)
+    monkeypatch.setattr(ComparisonRun, "_measure", lambda self, here, arm, seed, tuned: done.append((arm.label, seed, tuned.row)))
+    monkeypatch.setattr(compare.TunedRow, "model_validate", lambda row: row)
+    monkeypatch.setattr(RunDirectory, "add_tuned", lambda self, rows: done.append(rows))
+    comparison(tmp_path / "R", arms="backprop,pepita,frozen").run()
+    rows = ["row of backprop", "row of pepita"]
+    assert done == [rows, ("backprop", 0, rows[0]), ("pepita", 0, rows[1])], "the search of the third was interrupted"
 
 
 @pytest.mark.parametrize(("jobs", "told"), [(None, False), (1, False), (2, True)])

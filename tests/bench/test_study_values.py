@@ -75,6 +75,9 @@ def test_tpe_is_seeded_by_study_and_trial_and_searches_on_a_logarithmic_scale() 
     assert len(set(drawn)) == 30
     assert 1e-3 < statistics.median(drawn) < 0.1
     assert [proposals.ask(of_arm, index)["lr"] for index in (3, 4)] == drawn[3:5]
+    for index in range(25):  # the best is far up
+        proposals.tell(of_arm, tried(drawn[index], values={"lr": drawn[index]}))
+    assert proposals.ask(of_arm, 25)["lr"] != drawn[25], "what came before is looked at"
     assert open_study(storage, here, BACKPROP, None).study_name == of_arm.study_name
     assert of_arm.directions == [optuna.study.StudyDirection.MAXIMIZE]
 
@@ -194,6 +197,51 @@ def test_the_value_by_which_the_best_trial_of_a_study_is_chosen() -> None:
     assert objective("validation-loss", record=SimpleNamespace(val_accuracy=None, history=[])) is None
     last_first = SimpleNamespace(val_accuracy=0.5, history=[entry(0, True, 0.1), entry(0, False, 0.2)])
     assert objective("validation-loss", record=last_first) == ("validation-loss", 0.1)
+
+
+@pytest.mark.parametrize(
+    ("error", "raised"),
+    [(ValueError("odd scores"), None), (MemoryError(), RunInterruptedError), (OSError(28, "full"), StorageError)],
+)
+def test_a_study_whose_test_split_cannot_be_scored(
+    error: Exception, raised: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rules = QUICK.with_changes({"search.studies": 2, "search.trials": 1, "search.passes_per_trial": None, "max_passes": 1})
+    one = ArmStudy(setting(rules), BACKPROP, 0, open_storage(tmp_path / "j"), tmp_path / "states")
+    assert one.run_trial(0).status == "ok"
+
+    def refuse(*_: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(studies, "with_test", refuse)
+    if raised is not None:
+        with pytest.raises(raised) as caught:
+            one.measured()
+        assert caught.value.__cause__ is error
+        return
+    made = one.measured()
+    assert (made.status, made.reasons["status"], made.test_accuracy) == ("failed", "ValueError: odd scores", None)
+    assert made.tuning_energy is not None
+    assert made.tuning_energy.trials == 1
+
+
+def test_a_trial_that_fails_is_kept_before_a_device_that_is_lost_is_told(tmp_path: Path) -> None:
+    rules = QUICK.with_changes({"search.studies": 2, "search.trials": 2, "search.passes_per_trial": None, "max_passes": 1})
+    one = ArmStudy(setting(rules), BACKPROP, 0, open_storage(tmp_path / "j"), tmp_path / "states")
+
+    def breaking(error: BaseException) -> Any:
+        def on_pass(_: Any) -> None:
+            raise error
+
+        return on_pass
+
+    with pytest.raises(RunInterruptedError, match="the device takes no more work after a failed run"):
+        one.run_trial(0, on_pass=breaking(RuntimeError("CUDA error: device-side assert triggered")))
+    assert one.n_done == 1
+    assert one.run_trial(1, on_pass=breaking(ValueError("no"))).status == "failed"
+    assert [each["val_accuracy"] for each in one.tuned().row["tried"]] == [0.0, 0.0]
+    assert [each["failed"] for each in one.tuned().row["tried"]][1] == "ValueError: no"
+    assert one.measured().status == "failed", "the first, of two that failed"
 
 
 def test_states_of_a_study_are_named_by_its_digest(tmp_path: Path) -> None:
