@@ -13,7 +13,7 @@ import torch
 
 from bpfree import data, rulesets
 from bpfree.bench import checked as checking
-from bpfree.bench import damage, environment, preparation
+from bpfree.bench import damage, environment
 from bpfree.bench import directory as directories
 from bpfree.bench import setting as settings
 from bpfree.bench.arm import Arm, parse_arms
@@ -294,52 +294,6 @@ def test_rows_of_searches_are_added_to_a_file_that_is_there(tmp_path: Path) -> N
     assert place.tuned() == [row("a"), row("b")]
     assert place.tuned_path.read_text().startswith('[\n  {\n    "arm": "a"')
     assert (row("a").split_seed, row("a").control) == (0, False)
-
-
-def test_data_are_loaded_as_they_are_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Twelve files were skipped, of which ten are named; torch is set for the parameters of the net, 3 x 4 + 4 + 4 x 3 + 3."""
-    asked: list[Any] = []
-    loaded = dataclasses.replace(
-        data.load("synthetic:n=300:inputs=3:classes=3"), name="synthetic", skipped=tuple(f"file {k}" for k in range(12))
-    )
-
-    def load_any(source: Any, **named: Any) -> data.Dataset:
-        asked.append((source, named["split_seed"], named["channels"], named["download"], named["data_dir"]))
-        return loaded
-
-    monkeypatch.setattr(preparation.data, "load_any", load_any)
-    notes = Notes(monkeypatch, preparation.environment, "configure_torch")
-    source = "synthetic:n=300:inputs=3:classes=3"
-    made = preparation.prepare(QUICK, source, "mlp:1x4", CPU)
-    assert made.plan["skipped"] == {"examples": 12, "first": [f"file {k}" for k in range(10)]}
-    assert notes.made == [("configure_torch", 16 + 15, QUICK.batch_size, CPU)]
-    meter = Meter(CPU)
-    again = preparation.prepare(QUICK, source, "mlp:1x4", CPU, channels="grey", download=False, data_dir=Path("d"), meter=meter)
-    assert again.meter is meter
-    assert asked == [(source, 0, "auto", True, None), (source, 0, "grey", False, Path("d"))]
-    several = QUICK.with_changes({"plan.split_seeds": [0, 1]})
-    assert refusal(preparation.other_splits, dataclasses.replace(made, ruleset=several), source) == (
-        "synthetic comes with its own splits, which no seed changes; use one split seed"
-    )
-    assert asked[2:] == [(source, 1, "auto", True, None)]
-    assert "larger than the training split" in refusal(
-        preparation.prepare, QUICK.with_changes(batch_size=10**4), source, "mlp:1x4", CPU
-    )
-    assert preparation.prepare.__kwdefaults__["estimate"] is False
-
-
-@pytest.mark.parametrize("error", [RuntimeError("no"), MemoryError(), OverflowError()])
-def test_a_net_that_does_not_fit(error: Exception, monkeypatch: pytest.MonkeyPatch) -> None:
-    def huge(*_: Any) -> Any:
-        raise error
-
-    monkeypatch.setattr(preparation.nets, "named", huge)
-    assert refusal(preparation._build, "mlp:1x4", SMALL).startswith("the net 'mlp:1x4' cannot be built on synthetic")
-
-
-def test_a_misspelt_data_set_is_told_before_its_split() -> None:
-    assert refusal(preparation._split, QUICK, "minst").startswith("unknown data set 'minst'; did you mean mnist")
-    assert preparation._split(QUICK, "mnist") == QUICK.split_for("mnist")
 
 
 def test_only_a_run_directory_of_our_own_form_is_read(tmp_path: Path) -> None:
