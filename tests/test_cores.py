@@ -48,7 +48,9 @@ def test_the_quota_of_a_container_limits_the_cores(
     assert module._quota() == quota
 
 
-@pytest.mark.parametrize(("affinity", "quota", "count"), [({0, 1, 5}, None, 3), ({0, 1, 5}, 2, 2), ({4}, 0, 1), ({0, 1}, 9, 2)])
+@pytest.mark.parametrize(
+    ("affinity", "quota", "count"), [({0, 1, 5}, None, 3), ({0, 1, 5}, 2, 2), ({0, 1, 5}, 0, 1), ({4}, 0, 1), ({0, 1}, 9, 2)]
+)
 def test_cores_that_this_process_may_use(
     affinity: set[int], quota: int | None, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:

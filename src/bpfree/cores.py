@@ -19,7 +19,8 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 def cores() -> int:
     """Hardware threads that this process may use: of its affinity, and no more than the quota of its container."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, _quota() or count))
+    quota = _quota()
+    return count if quota is None else max(1, min(count, quota))
 
 
 def _quota() -> int | None:
