@@ -65,3 +65,13 @@ def test_cores_where_the_system_has_no_affinity(monkeypatch: pytest.MonkeyPatch)
     monkeypatch.setattr(os, "cpu_count", lambda: 6)
     monkeypatch.setattr(module, "_quota", lambda: None)
     assert cores() == 6
+
+
+def test_cores_of_a_machine_that_does_not_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
+    monkeypatch.setattr(os, "cpu_count", lambda: None)
+    monkeypatch.setattr(module, "_quota", lambda: None)
+    assert cores() == 1
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(module, "_quota", lambda: 0)
+    assert cores() == 1, "less than one core is one"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from types import SimpleNamespace
 from typing import Any
 
@@ -30,16 +29,6 @@ ARM = Arm.parse("backprop")
 def setting(**changes: Any) -> Setting:
     here = Setting(rulesets.load("quick"), SMALL, "mlp:1x4", CPU, Meter(CPU), None, {"a": 1}, environment.facts(CPU))
     return dataclasses.replace(here, **changes)
-
-
-def test_cores_of_a_machine_that_does_not_know_them(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delattr(os, "sched_getaffinity", raising=False)
-    monkeypatch.setattr(os, "cpu_count", lambda: None)
-    monkeypatch.setattr(jobs, "_quota", lambda: None)
-    assert jobs.cores() == 1
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
-    monkeypatch.setattr(jobs, "_quota", lambda: 0)
-    assert jobs.cores() == 1, "less than one core is one"
 
 
 @pytest.mark.parametrize(
