@@ -17,7 +17,7 @@ from bpfree.bench.causes import ends_the_process, interruption, raise_on, says, 
 from bpfree.bench.deadline import DeadlineObserver, TimeIsUp
 from bpfree.errors import DeviceError, RunInterruptedError, StorageError, UsageError
 
-ANY: Any = None
+ANY: Any = SimpleNamespace(passes=1, val_accuracy=0.5, joules=None)
 ASSERT = RuntimeError("CUDA error: device-side assert triggered")
 
 
@@ -167,13 +167,14 @@ def test_a_bar_is_drawn_by_no_thread_and_is_gone_at_the_end() -> None:
         assert not live.auto_refresh
         assert live.transient
         (task,) = observer._bar.tasks
-        assert (task.total, task.completed, task.description) == (10, 0, "starting")
+        assert (task.total, task.completed, task.description) == (10, 0, "")
+        assert observer._bar.stage == "starting"
         remaining: Any = observer._bar.columns[-1]
         assert remaining.compact
         observer.end("before any stage")
         assert task.completed == 0
         drawn: list[str] = []
-        observer._bar.refresh = lambda: drawn.append(task.description)  # type: ignore[method-assign]
+        observer._bar.refresh = lambda: drawn.append(observer._bar.stage)  # type: ignore[method-assign]
         observer.begin("search a", 4)
         assert drawn == ["search a"]
         observer.passed(ANY)

@@ -67,7 +67,7 @@ class Search:
     """Stands for the search of an arm with so many trials left."""
 
     def __init__(self, label: str, pending: list[int], *, in_order: bool = False) -> None:
-        self.arm: Any = SimpleNamespace(label=label)
+        self.arm: Any = SimpleNamespace(label=label, plain=label)
         self.setting, self.in_order, self.told = setting(), in_order, []
         self._pending = pending
 
@@ -158,6 +158,8 @@ class Heard:
 
     def __init__(self) -> None:
         self.passes: list[int] = []
+
+    def trial(self, words: str, n_passes: int) -> None: ...
 
     def passed(self, progress: Any) -> None:
         self.passes.append(1)

@@ -41,6 +41,8 @@ class Listener:
     def begin(self, stage: str, passes: int) -> None:
         self.heard.append(("begin", stage, passes))
 
+    def trial(self, words: str, passes: int) -> None: ...
+
     def passed(self, progress: Any) -> None:
         self.heard.append(("passed", progress))
 

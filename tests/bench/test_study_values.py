@@ -76,7 +76,7 @@ def test_tpe_is_seeded_by_study_and_trial_and_searches_on_a_logarithmic_scale() 
     assert 1e-3 < statistics.median(drawn) < 0.1
     assert [proposals.ask(of_arm, index)["lr"] for index in (3, 4)] == drawn[3:5]
     for index in range(25):  # the best is far up
-        proposals.tell(of_arm, tried(drawn[index], values={"lr": drawn[index]}))
+        proposals.tell(of_arm, tried(drawn[index], values={"lr": drawn[index]}, seed=index))
     assert proposals.ask(of_arm, 25)["lr"] != drawn[25], "what came before is looked at"
     assert open_study(storage, here, BACKPROP, None).study_name == of_arm.study_name
     assert of_arm.directions == [optuna.study.StudyDirection.MAXIMIZE]
