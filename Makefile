@@ -9,7 +9,7 @@ READY := $(VENV)/.installed
 # Modules are compiled once, not in every process that a test starts.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help compare answer bench bench-compare docs docs-links test test-half test-rest test-all test-gpu mutate lint format install clean
+.PHONY: help compare answer bench bench-compare browser docs docs-links test test-half test-rest test-all test-gpu mutate lint format install clean
 
 help:
 	@echo "make compare    the main job: backprop, Mono-Forward, Forward-Forward and frozen blocks on embedded data"
@@ -17,6 +17,7 @@ help:
 	@echo "make docs       the documentation as a site: docs/_build/index.html; warnings are errors"
 	@echo "make docs-links every link from the documentation to another site, asked over the network"
 	@echo "make test       lint, types, layers, tests (minutes)"
+	@echo "make browser    installs a Chromium for the tests of pages, which are skipped without one"
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
 	@echo "make test-gpu   the tests that need an NVIDIA GPU"
 	@echo "make bench      time everything beside torch's own step (20 minutes); make bench-compare: what became slower"
@@ -50,6 +51,10 @@ docs: $(READY)
 	$(BIN)/python -m sphinx -W --keep-going --quiet --builder html docs docs/_build
 	@echo "docs/_build/index.html"
 
+# For tests/browser: Debian's Chromium where none is there, and axe-core; what cannot be installed is said, and its tests are skipped.
+browser: $(READY)
+	bash tools/browser/install.sh
+
 docs-links: $(READY)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable ".[dev,docs]"
 	$(BIN)/python -m sphinx --quiet --builder linkcheck docs docs/_build/links
@@ -67,6 +72,7 @@ test-rest:
 	$(BIN)/python -m pytest $(HALF:%=--ignore=tests/%) $(PYTEST) | $(IN_LINES)
 
 test-all: lint
+	@tools/postgres.sh
 	$(BIN)/python -m pytest -m "not gpu" --timeout 7200 $(PYTEST)
 
 test-gpu: $(READY)

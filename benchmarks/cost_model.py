@@ -24,6 +24,7 @@ from typing import Any
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one thread a step
 
 import torch
+from parallel_kit.check import table
 
 from bpfree.algorithms import stages_of
 from bpfree.bench import Arm, environment
@@ -38,6 +39,11 @@ from bpfree.units import format_bytes, format_count, format_time
 
 RESULTS = Path(__file__).parent / "results" / "cost-model.json"
 PAGE = Path(__file__).parent.parent / "docs" / "cost-model.md"
+CHECKS = Path(__file__).parent / "results" / "parallel.json"
+CHECKED = """**Checked on this machine** (`python benchmarks/parallel.py --check`, Mono-Forward): the ranks
+are processes that share two hardware threads of one core, so that the formula has one term more, Σ tᵣ over the *machine's limit*:
+the throughput of so many trainings at once over that of one alone, measured in turns with the rest. Seconds of a step are those
+of one process, shared as the multiply-adds are."""
 BEGIN, END = "<!-- made by python benchmarks/cost_model.py --page -->", "<!-- end of cost model -->"
 RULE = "mono-forward"
 RANKS = (8, 64, 512)
@@ -198,6 +204,9 @@ def part(found: dict[str, Any]) -> str:
                 f"{first} {format_time(values['compute_s'])} | {format_time(values['wire_s'])} | {values['balance']:.2f} | "
                 f"{values['speed_up']:.1f} | {values['backprop_speed_up']:.1f} |"
             )
+    checked = json.loads(CHECKS.read_text(encoding="utf-8")) if CHECKS.exists() else {}
+    if rows := table(checked):
+        lines += ["", CHECKED, "", *rows]
     return "\n".join([*lines, ""])
 
 

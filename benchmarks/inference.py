@@ -17,11 +17,14 @@ import os
 import re
 import subprocess
 import sys
+import textwrap
 import warnings
 from collections.abc import Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
+
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: a call is not shared by threads
 
 import altair as alt
 import torch
@@ -45,6 +48,7 @@ FIGURE = HERE.parent / "docs" / "inference.svg"
 
 NETS = {"mlp:2x1000": (784,), "cnn3": (1, 28, 28)}
 N_CLASSES = 10
+WIDTH = 130
 MODELS_MAX_S = 18.0
 """For the timed calls of one model at one batch size: a slow one is timed less often."""
 
@@ -147,21 +151,22 @@ def notes(made: dict[str, Any]) -> list[str]:
     """Reasons of what is missing, and where all this was measured."""
     facts = made["environment"]
     device = facts.get("gpu") or facts["processor"]
+    threads = f"{facts['torch_threads']} thread{'s' if facts['torch_threads'] > 1 else ''}"
     lines = [
-        f"Measured {made['made_at'][:10]} on {device}, {facts['torch_threads']} thread, torch {facts['versions']['torch']}, "
+        f"Measured {made['made_at'][:10]} on {device}, {threads}, torch {facts['versions']['torch']}, "
         f"load average {' to '.join(map(str, made['load_average_before_and_after']))} on {facts['cores']} cores; "
         f"commit {made['commit'] or 'unknown'}."
     ]
-    said: dict[str, list[str]] = {}
+    missing: dict[str, list[str]] = {}
     for row in made["rows"]:
         for key, why in row["reasons"].items():
             if key in ("latency_p95_s", "joules_per_1000", "multiply_adds", "live_bytes"):
-                said.setdefault(f"{key}: {why}", []).append(f"`{row['name']}` on {row['net']}, batch {row['batch_size']}")
-    for words, where in said.items():
+                missing.setdefault(f"{key}: {why}", []).append(f"`{row['name']}` on {row['net']}, batch {row['batch_size']}")
+    for words, where in missing.items():
         lines.append(f"{MISSING} {words} ({'all' if len(where) == len(made['rows']) else '; '.join(where)}).")
     for net, refused in made["refused"].items():
         lines += [f"Not on {net}: {why}." for why in refused.values()]
-    return [f"- {line}" for line in lines]
+    return [textwrap.fill(f"- {line}", WIDTH, subsequent_indent="  ", break_on_hyphens=False) for line in lines]
 
 
 def figure(made: dict[str, Any]) -> str:

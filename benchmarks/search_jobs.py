@@ -23,9 +23,9 @@ from pathlib import Path
 
 from bpfree import rulesets
 from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, parse_arms
-from bpfree.bench.jobs import cores
 from bpfree.bench.preparation import prepare
 from bpfree.cli.setting import torch_device
+from bpfree.cores import cores
 from bpfree.early_processes import SEARCH, start_early
 
 IMPORT_S = 4.0

@@ -13,6 +13,7 @@ import pytest
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported; inherited by the processes that tests start
 
 DRAWN = (
+    "browser/test_report_in_browser",
     *("report/test_report_page", "report/test_report_build", "report/test_report_targets", "report/test_report_needs"),
     *("report/test_report_beside", "report/test_page_values", "cli/test_analyse", "cli/test_analyse_landscape"),
     *("cli/test_measure_cost", "bench/test_timelines", "test_landscape_page", "test_scaling", "meter/test_answer_kit"),

@@ -47,7 +47,7 @@ def test_taken_replaced_and_ended() -> None:
 
 def test_only_where_nothing_meters_and_a_core_is_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setattr(early_processes, "_COUNTERS", (tmp_path / "none",))
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0, 1})
+    monkeypatch.setattr(early_processes, "cores", lambda: 2)
     assert may_start_early()
     (tmp_path / "empty").mkdir()
     monkeypatch.setattr(early_processes, "_COUNTERS", (tmp_path / "empty",))
@@ -57,7 +57,7 @@ def test_only_where_nothing_meters_and_a_core_is_left(monkeypatch: pytest.Monkey
     monkeypatch.setattr(early_processes, "_COUNTERS", (Path("/dev/null"),))  # a device file
     assert not may_start_early()
     monkeypatch.setattr(early_processes, "_COUNTERS", ())
-    monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0})
+    monkeypatch.setattr(early_processes, "cores", lambda: 1)
     assert not may_start_early()
 
 

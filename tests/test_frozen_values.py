@@ -11,7 +11,7 @@ import pytest
 from pydantic import BaseModel
 
 CHANGED_IN_PLACE = {
-    "bench": {"ComparisonRun", "_ArmTrials", "Ended", "Line", "Reproduction", "Setting", "_Counts"},
+    "bench": {"ComparisonRun", "_ArmTrials", "Ended", "Line", "Reproduction", "Setting", "_Counts", "_SoFar"},
     "meter": {"CrossCheck", "FlopCount", "Followed"},
     "rulesets": {"Watch"},
 }

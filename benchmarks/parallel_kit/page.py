@@ -12,7 +12,9 @@ from bpfree.errors import UsageError
 from bpfree.nets import build
 from bpfree.units import format_time
 
-__all__ = ["page", "rows"]
+from . import AT_ONCE
+
+__all__ = ["limit_of", "page", "rows"]
 
 HEADER = (
     "net", "contender", "least a step", "median a step", "speed-up", "of medians", "ideal", "of ideal", "machine's limit",
@@ -28,7 +30,7 @@ def rows(results: dict[str, Any]) -> Iterator[tuple[str, ...]]:
     for net, found in results["nets"].items():
         seconds = found["step_s"]
         for name, windows in seconds.items():
-            if name.endswith(" twice"):
+            if name.endswith(AT_ONCE):
                 continue
             serial = next(each for each in seconds if name == each or name.startswith(f"{each} "))
             least, median = min(windows), statistics.median(windows)
@@ -45,9 +47,9 @@ def rows(results: dict[str, Any]) -> Iterator[tuple[str, ...]]:
 
 
 def limit_of(found: dict[str, Any], serial: str) -> float:
-    """Throughput of two serial trainings at once, over that of one alone."""
+    """Throughput of a serial training in each rank at once, over that of one alone."""
     seconds = found["step_s"]
-    return 2 * min(seconds[serial]) / min(seconds[f"{serial} twice"])
+    return len(found["loads"][serial]) * min(seconds[serial]) / min(seconds[serial + AT_ONCE])
 
 
 def table(results: dict[str, Any]) -> str:

@@ -1,13 +1,14 @@
-"""One rank of the benchmark: ``python -m parallel_kit.ranks NET STEPS WINDOWS BATCH OUT``, started twice.
+"""One rank of the benchmark: ``python -m parallel_kit.ranks NET STEPS WINDOWS BATCH OUT [RULE]``, started once for each rank.
 
 Contenders alternate. A window of layers has STEPS steps, so that the pipeline is filled and drained seldom, any other a quarter.
-Where one process works alone the other waits in a barrier, which takes no processor time. A window of several ranks begins in
+Where one process works alone the others wait in a barrier, which takes no processor time. A window of several ranks begins in
 both at once and ends when the last of them has ended: the filling and draining of a pipeline are in it.
 """
 
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Sequence
@@ -29,6 +30,8 @@ from bpfree.parallel.layers import LayerPart
 from bpfree.parallel.rows import shared_step
 from bpfree.train import initialise
 from bpfree.train.passes import Work
+
+from . import AT_ONCE
 
 RULES = ("mono-forward", "forward-forward")
 SCHEDULES = {"gpipe": ScheduleGPipe, "1f1b": Schedule1F1B}
@@ -63,18 +66,21 @@ class Contenders:
 
     Args:
         batches: a step each in a window.
+        only: a local rule, whose layers alone are timed; by default all rules, rows and backprop.
     """
 
-    def __init__(self, ranks: Ranks, net: str, loaded: Dataset, batches: Sequence[Batch]) -> None:
+    def __init__(self, ranks: Ranks, net: str, loaded: Dataset, batches: Sequence[Batch], only: str | None = None) -> None:
         self._ranks, self._name, self._data, self._batches = ranks, net, loaded, batches
         self.alone: dict[str, Window] = {}
         self.together: dict[str, Window] = {}
         self.steps: dict[str, int] = {}
         self._few = batches[: few(len(batches))]
         self.facts: dict[str, Any] = {"loads": {}}
-        for rule in RULES:
+        for rule in RULES if only is None else (only,):
             self._local(rule)
-        self._backprop()
+        if only is None:
+            self._rows(RULES[0])
+            self._backprop()
 
     def _net(self) -> Chain:
         torch.manual_seed(0)
@@ -109,9 +115,10 @@ class Contenders:
         shares = shares_of(costs, ranks.size)
         self.facts["loads"][name] = [sum(costs[k] for k in share) for share in shares]
         self.facts.setdefault("shares", {})[name] = [[share.start, share.stop] for share in shares]
-        if name != RULES[0]:
-            return
-        shared, addition = self._work(name), Addition(ranks.begin_sum)
+
+    def _rows(self, name: str) -> None:
+        shared, ranks, addition = self._work(name), self._ranks, Addition(self._ranks.begin_sum)
+        phase = shared.algorithm.phases(shared.net)[0]
 
         @torch.no_grad()
         def rows() -> None:
@@ -177,15 +184,36 @@ def timed(ranks: Ranks, work: Window | None) -> float:
     return time.perf_counter() - begin_s
 
 
-def main(net: str, steps: str, windows: str, batch_size: str, out: str) -> None:
+def hand_over_s(ranks: Ranks, n_bytes: int, repeats: int = 9) -> float:
+    """Seconds in which the second rank has what the first one sends, the least; 0 for one rank."""
+    if ranks.size == 1:
+        return 0.0
+    what, seconds = torch.zeros(n_bytes // 4), []
+    for _ in range(repeats):
+        dist.barrier()
+        begin_s = time.perf_counter()
+        if ranks.rank == 0:
+            dist.send(what, 1)
+        elif ranks.rank == 1:
+            dist.recv(what, 0)
+        seconds.append(time.perf_counter() - begin_s)
+    least = torch.tensor(min(seconds))
+    dist.broadcast(least, 1)
+    return float(least)
+
+
+def main(net: str, steps: str, windows: str, batch_size: str, out: str, only: str | None = None) -> None:
     """Time every contender; the first rank writes."""
     torch.set_num_threads(1)
     n, size = int(steps), int(batch_size)
     loaded = data.load(f"synthetic:n={4 * n * size}:inputs=1x28x28").without_test()
     batches = [batch for batch in loaded.batches("train", size) if len(batch.y) == size][:n]
     with joined(torch.device("cpu")) as ranks:
-        contenders = Contenders(ranks, net, loaded, batches)
+        contenders = Contenders(ranks, net, loaded, batches, only)
         step_s: dict[str, list[float]] = {}
+        last = contenders.facts["shares"][RULES[0]][0][1] - 1
+        handed_bytes = 4 * size * math.prod(build(net, loaded.in_shape, loaded.n_classes)[last].out_shape)
+        contenders.facts["hand_over_s"] = hand_over_s(ranks, handed_bytes)
 
         def note(name: str, work: Window | None, turn: int, words: str = "") -> None:
             taken_s = timed(ranks, work) / contenders.steps.get(name, few(n))
@@ -196,7 +224,7 @@ def main(net: str, steps: str, windows: str, batch_size: str, out: str) -> None:
             for name, work in contenders.alone.items():
                 note(name, work if ranks.leads else None, turn)
                 if turn % 2 == 1:
-                    note(name, work, turn, " twice")
+                    note(name, work, turn, AT_ONCE)
             for name, work in contenders.together.items():
                 note(name, work, turn)
         if ranks.leads:

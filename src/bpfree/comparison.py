@@ -19,8 +19,8 @@ from bpfree.bench import Arm, ComparisonRun, RunDirectory, SilentObserver, fresh
 from bpfree.bench.bar import BarObserver
 from bpfree.bench.checked import arms_for, checked
 from bpfree.bench.device import torch_device
-from bpfree.bench.jobs import check_jobs
 from bpfree.bench.preparation import other_splits, prepare
+from bpfree.cores import check_jobs
 from bpfree.data import Source
 from bpfree.errors import RunInterruptedError, UsageError
 from bpfree.meter import carbon_factor
@@ -129,7 +129,7 @@ def compare(
         RunInterruptedError: memory ran out in every run, or the device was lost; the same call with ``out`` goes on.
     """
     where = torch_device(device)
-    check_jobs(jobs, where)
+    check_jobs(jobs, str(where))
     chosen = changed_rules(ruleset, "compare", changes)
     source = data if data is not None else (chosen.plan.datasets[0] if chosen.plan.datasets else "digits")
     given = net if net is not None else (chosen.plan.nets[0] if chosen.plan.nets else "mlp:2x256")

@@ -7,7 +7,6 @@ starts one. What is not taken ends with this process.
 from __future__ import annotations
 
 import importlib
-import os
 import signal
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +16,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import psutil
+
+from bpfree.cores import cores
 
 __all__ = ["SEARCH", "Started", "busy_s", "discard_waiting", "may_start_early", "start", "start_early", "take"]
 
@@ -38,8 +39,7 @@ class Started(NamedTuple):
 
 def may_start_early() -> bool:
     """Whether nothing is lost by it: there is a second core, and nothing that could meter energy."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores > 1 and not any(path.exists() and (path.is_char_device() or any(path.iterdir())) for path in _COUNTERS)
+    return cores() > 1 and not any(path.exists() and (path.is_char_device() or any(path.iterdir())) for path in _COUNTERS)
 
 
 def start_early(answer: str, count: int) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from bpfree.errors import RunDirectoryError, StorageError
 
 __all__ = [
+    "NO_LOCKS",
     "NoLockWarning",
     "append_line",
     "drop_half_line",
@@ -34,7 +35,7 @@ PART = ".bpfree-part-"
 ELSEWHERE = "choose another place with --out DIR"
 """How a user of the command line writes to another place."""
 
-_NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
+NO_LOCKS = (errno.ENOSYS, errno.ENOLCK, errno.ENOTSUP, errno.EOPNOTSUPP, errno.EINVAL)
 
 
 _ONLY_WRITING = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EEXIST)
@@ -181,7 +182,8 @@ def append_line(path: Path, line: str) -> None:
     """Append one line (or several, with line breaks between) so that a crash leaves whole lines or none that a reader would take.
 
     All goes out in one ``write`` to a file opened for appending, followed by ``fsync``; a short write (a full disk) is cut
-    off again. A half-written last line of an earlier crash is removed first.
+    off again. A half-written last line of an earlier crash is removed first. Several processes may append to one file: each waits
+    until the other's lines are whole.
 
     Raises:
         StorageError: the disk is full, read-only or not permitted. The lines written before stay whole.
@@ -190,6 +192,7 @@ def append_line(path: Path, line: str) -> None:
     with writing(path):
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_APPEND, 0o666)
         try:
+            _wait_for_others(descriptor)
             _drop_half_line(descriptor)
             before = os.fstat(descriptor).st_size
             try:
@@ -206,6 +209,15 @@ def append_line(path: Path, line: str) -> None:
             os.close(descriptor)
 
 
+def _wait_for_others(descriptor: int) -> None:
+    """A line that another process is writing would seem half a line. Where there are no locks, one process writes."""
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+    except OSError as error:
+        if error.errno not in NO_LOCKS:
+            raise
+
+
 def drop_half_line(path: Path) -> None:
     """Cut off a last line without its newline, which a crash has left; a file that does not exist is left so.
 
@@ -217,6 +229,7 @@ def drop_half_line(path: Path) -> None:
     with reading(path):
         descriptor = os.open(path, os.O_RDONLY)
         try:
+            _wait_for_others(descriptor)
             end, size = _end_of_whole_lines(descriptor)
         finally:
             os.close(descriptor)
@@ -264,7 +277,7 @@ def locked(path: Path) -> Iterator[None]:
                 f"{path.parent} is being written by another bpfree; wait for it, or choose another --out DIR"
             ) from None
         except OSError as error:
-            if error.errno not in _NO_LOCKS:
+            if error.errno not in NO_LOCKS:
                 raise
             warnings.warn(
                 f"the file system of {path.parent} has no locks ({_why(error)}); see that no other bpfree writes there meanwhile",

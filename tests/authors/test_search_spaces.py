@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 import warnings
 from pathlib import Path
 from typing import Any
@@ -119,8 +120,14 @@ def test_what_has_no_range_is_not_searched_unless_the_arm_fixes_it(install: Any)
     assert not_searched(QUICK, arm("tilted")) == {"tilt": 1.0, "beta": 0.5}
     assert not_searched(QUICK.with_changes(trials=0), arm("tilted")) == {}
     assert not_searched(QUICK, arm("forward-forward")) == {}
-    with pytest.warns(NotSearchedWarning, match=r"tilted: tilt \(1\) will not be searched: the rule declares no range"):
+
+    def asked() -> None:
         warn_of_not_searched(rules, [arm("tilted")])
+
+    with pytest.warns(NotSearchedWarning, match=r"tilted: tilt \(1\) will not be searched: the rule declares no range") as caught:
+        line = sys._getframe().f_lineno + 1
+        asked()
+    assert (caught[0].filename, caught[0].lineno) == (__file__, line), "where the command was asked for"
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         warn_of_not_searched(rules, [arm("tilted:tilt=3"), arm("backprop")])

@@ -123,6 +123,11 @@ def test_more_phases_than_passes() -> None:
     check_passes(quick(n, n - 1, trials=0), arms, net, "digits", "mlp:2x4")
     assert refusal(check_passes, quick(n - 1, n - 1), arms, net, "digits", "mlp:2x4")
     assert refusal(check_passes, quick(n, n - 1), arms, net, "digits", "mlp:2x4")
+    three = build("mlp:3x4", (64,), 10)
+    checked = (arms, three, "digits", "mlp:3x4")
+    assert len(arms[0].build({}).phases(three)) == 3
+    assert "each of at least one pass, but max_passes is 2; " in refusal(check_passes, quick(2, 1), *checked), "of a run"
+    assert "each of at least one pass, but max_passes is 1; " in refusal(check_passes, quick(3, 1), *checked), "of a trial"
 
 
 def test_the_digest_of_code_covers_code_and_tables_but_no_rules(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from itertools import product
 
 import numpy as np
@@ -54,12 +55,20 @@ def test_no_two_trials_share_a_seed_and_no_two_studies_a_sequence() -> None:
     assert trial_seed(3) != trial_seed(3, control=True)
 
 
+def test_a_sequence_is_drawn_in_silence() -> None:
+    """Optuna warns of what it calls experimental."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert set(Sequence(NAMES, 1).point(2)) == set(NAMES)
+
+
 def test_numbers_of_sequences_and_seeds_by_value() -> None:
     """Ten thousand trials a study and ten thousand studies a split; a control has 500 million more."""
     assert [sequence_number(2, split_seed=3, control=control) for control in (False, True)] == [
         30_002,
         CONTROL_SEEDS // 10_000 + 30_002,
     ]
+    assert (sequence_number(2), study_seed(2, 4), trial_seed(3)) == (2, 20_004, 1_000_003)
     assert study_seed(2, 4, split_seed=3) == 300_020_004
     assert study_seed(2, 4, split_seed=3, control=True) == CONTROL_SEEDS + 300_020_004
     assert [trial_seed(3, control=control) for control in (False, True)] == [1_000_003, CONTROL_SEEDS + 1_000_003]

@@ -47,6 +47,8 @@ def test_an_arm_and_its_control() -> None:
     built: Any = arm.build({"lr": 0.25, "weight_decay": 0.125})
     assert (built.lr, built.weight_decay, built.schedule) == (0.5, 0.125, "staged")
     assert Arm.parse("backprop").variant == ""
+    assert refusal(Arm.parse, "backprob").startswith("unknown algorithm 'backprob'; did you mean backprop")
+    assert refusal(Arm.parse, "backprop:lr=0") == "backprop: lr must be a finite number above 0, got 0.0"
 
 
 def test_lists_of_arms() -> None:

@@ -13,7 +13,7 @@ import yaml
 
 from bpfree import catalogue
 from bpfree.catalogue.cited import BIBTEX, cited
-from bpfree.cli.cite import family
+from bpfree.catalogue.used import family
 from bpfree.testing.docstrings import bibtex_problems
 from tests.cli.conftest import Outcome
 

@@ -107,12 +107,17 @@ def test_a_known_weakness_is_said_at_the_start_and_the_record_says_how_the_net_e
     assert len(record.health.dead_units) == len(record.health.block_accuracy) == 10 and len(record.health.tied_scores) == 1
 
 
-def test_report_is_rebuilt_from_the_records(bpfree: Command, tmp_path: Path) -> None:
+def test_report_is_rebuilt_from_the_records_and_opened(bpfree: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     bpfree("compare", "--out", "R", "--arms", "backprop", "--quiet", *TINY)
     page = tmp_path / "R" / "report" / "index.html"
     page.unlink()
+    opened: list[str] = []
+    monkeypatch.setattr("webbrowser.open", opened.append)
     assert bpfree("report", "R").code == 0
     assert page.exists()
+    assert opened == []
+    assert bpfree("report", "R", "--open", "--quiet").code == 0
+    assert opened == [page.resolve().as_uri()]
 
 
 def test_doctor_says_in_words_what_is_null_and_what_would_change_it(bpfree: Command) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import os
 import subprocess
 import sys
@@ -23,6 +24,9 @@ from bpfree.train import Patience, evaluation, initialise, training
 from bpfree.train.passes import Passes, Work
 
 PASSES = 2
+STEPS = "BPFREE_TEST_STEPS"
+"""Environment variable: at least so many steps in each phase, in place of :data:`PASSES`."""
+
 DTYPE = {"layers": torch.float32, "data": torch.float64, "layers,data": torch.float64}
 SCORED = 100
 """Examples that are scored at once: several batches to validate on, which the ranks share."""
@@ -47,11 +51,14 @@ def made(case: str) -> tuple[Algorithm[Any], Chain, Dataset]:
     return make(name, dict(pair.split("=") for pair in pairs)), build(net, data.in_shape, data.n_classes), data
 
 
-def trained(case: str, passes: Passes | None = None, kind: str = "layers") -> tuple[dict[str, Tensor], list[list[float]]]:
+def trained(
+    case: str, passes: Passes | None = None, kind: str = "layers", n_steps: int = 0
+) -> tuple[dict[str, Tensor], list[list[float]]]:
     """Every tensor of net and state after training; loss, validation accuracy and validation loss of the passes."""
     rule, net, data = made(case)
     net.to(DTYPE[kind])
-    stop = Patience(9, max_passes=PASSES * len(rule.phases(net)), metric="validation-loss")
+    n_passes = math.ceil(n_steps / math.ceil(data.n("train") / batch_size(kind, data))) or PASSES
+    stop = Patience(n_passes, max_passes=n_passes * len(rule.phases(net)), metric="validation-loss")
     state = initialise(rule, net, 0)
     before, evaluation.EVALUATION_BATCH = evaluation.EVALUATION_BATCH, SCORED
     try:
@@ -63,13 +70,13 @@ def trained(case: str, passes: Passes | None = None, kind: str = "layers") -> tu
 
 
 def run_ranks(
-    size: int, out: Path, cases: Sequence[str], timeout_s: float = 120, kind: str = "layers"
+    size: int, out: Path, cases: Sequence[str], timeout_s: float = 120, kind: str = "layers", n_steps: int = 0
 ) -> list[subprocess.CompletedProcess[str]]:
     """Start the ranks as torchrun does (whose own start takes some seconds), and wait for them."""
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
-    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size)}
+    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size), STEPS: str(n_steps)}
     command = [sys.executable, "-m", "tests.parallel.cases", kind, str(out), *cases]
     processes = [
         subprocess.Popen(
@@ -92,7 +99,7 @@ def run_ranks(
 def _train_case(ranks: Ranks, kind: str, case: str, out: Path) -> None:
     if ranks.leads:
         passes = passes_of(kind, ranks)
-        tensors, history = trained(case, passes, kind)
+        tensors, history = trained(case, passes, kind, int(os.environ[STEPS]))
         passes.end()
         save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, out / f"{case.replace(':', '+')}.safetensors")
         (out / f"{case.replace(':', '+')}.json").write_text(json.dumps(history))

@@ -82,11 +82,12 @@ def test_two_ranks_train_as_one_process(case: str, two_ranks: Path) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [2, 3])
 def test_every_local_rule_in_more_ranks(size: int, tmp_path: Path) -> None:
+    """A hundred steps of each phase."""
     cases = [case for case in QUICK + MORE if size <= _n_stages(case)]
-    for ended in run_ranks(size, tmp_path, cases, timeout_s=280):
+    for ended in run_ranks(size, tmp_path, cases, timeout_s=280, n_steps=100):
         assert ended.returncode == 0, ended.stderr
     for case in cases:
-        _as_in_one_process(case, tmp_path)
+        _as_in_one_process(case, tmp_path, n_steps=100)
 
 
 def _n_stages(case: str) -> int:
@@ -94,8 +95,8 @@ def _n_stages(case: str) -> int:
     return max(len(stages_of(rule, net, phase).blocks) for phase in rule.phases(net))
 
 
-def _as_in_one_process(case: str, out: Path) -> None:
-    tensors, history = trained(case)
+def _as_in_one_process(case: str, out: Path, n_steps: int = 0) -> None:
+    tensors, history = trained(case, n_steps=n_steps)
     path = out / f"{case.replace(':', '+')}.safetensors"
     together = load_file(path)
     assert together.keys() == tensors.keys()

@@ -25,7 +25,7 @@ def found() -> dict[str, Any]:
     """A net on which two ranks take .6 of the time, and two trainings at once 1.25 of it."""
     step_s = {
         "mono-forward": [0.5, 1.0, 0.6],
-        "mono-forward twice": [0.625, 0.75],
+        "mono-forward at once": [0.625, 0.75],
         "mono-forward layers": [0.3, 0.5, 0.35],
         "mono-forward data": [0.4, 0.5, 0.45],
     }
@@ -42,6 +42,33 @@ def test_speed_up_ideal_and_limit(kit: ModuleType, found: dict[str, Any]) -> Non
     assert serial[:5] == ("mlp:2x8", "mono-forward", "500 ms", "600 ms", "1")
     assert layers == ("mlp:2x8", "mono-forward layers", "300 ms", "350 ms", "1.67", "1.71", "1.33", "1.25", "1.60", "1.04")
     assert data[4:8] == ("1.25", "1.33", "2.00", "0.62")
+
+
+def test_the_limit_is_that_of_as_many_trainings_as_ranks(kit: ModuleType, found: dict[str, Any]) -> None:
+    """Four at once take 1.25 times as long as one: 3.2 times its throughput."""
+    four = found["nets"]["mlp:2x8"] | {"loads": {"mono-forward": [100, 100, 100, 100]}}
+    assert kit.limit_of(four, "mono-forward") == 4 * 0.5 / 0.625
+
+
+def test_a_prediction_is_bound_by_a_rank_by_the_machine_or_by_the_wire(kit: ModuleType) -> None:
+    """One process takes 4 s a step; of two ranks the first takes 3 s of them; nine steps fill a pipeline of two to .9."""
+    from parallel_kit.check import predicted_speed_up
+
+    assert predicted_speed_up([300, 100], 2.0, 4.0, 0.0, 9) == pytest.approx(0.9 * 4 / 3)
+    assert predicted_speed_up([300, 100], 1.25, 4.0, 0.0, 9) == pytest.approx(0.9 * 1.25)
+    assert predicted_speed_up([300, 100], 2.0, 4.0, 5.0, 9) == pytest.approx(0.9 * 4 / 5)
+    assert predicted_speed_up([400], 1.0, 4.0, 0.0, 9) == 1.0
+
+
+def test_a_row_of_the_check(kit: ModuleType, found: dict[str, Any]) -> None:
+    from parallel_kit.check import table
+
+    checked = found["nets"]["mlp:2x8"] | {"load": 0.25, "measured_at": "2026-01-02T03:04", "hand_over_s": 0.125, "steps": 9}
+    header, _, row, _, words = table({"checks": {"mlp:2x8 2": checked}})
+    assert header.count("|") == row.count("|")
+    assert row == "| `mlp:2x8` | 2 | 500 ms | 0.67 | 1.60 | 125 ms | 1.20 | 1.67 | 1.39 |"
+    assert words.startswith("Measured 2026-01-02, one thread a rank, load before 0.2 to 0.2")
+    assert table({"nets": {}}) == []
 
 
 def test_refused_rules_say_why(kit: ModuleType) -> None:

@@ -19,9 +19,12 @@ from bpfree.report.tables import TextTable
 
 __all__ = ["report_text"]
 
-_LINES = {"h1", "h2", "h3", "p", "li", "dt", "dd", "tr", "caption", "figcaption", "pre", "title", "desc", "strong"}
-_HIDDEN = {"style", "text"}
-"""``text``: labels inside a drawing; their values stand in the data of the chart."""
+_LINES = {
+    "h1", "h2", "h3", "h4", "p", "li", "dt", "dd", "tr", "caption", "figcaption", "pre", "title", "desc", "summary", "legend",
+    "label",
+}  # fmt: skip
+_HIDDEN = {"style", "text", "script"}
+"""``text``: labels inside a drawing; their values stand in the data of the chart, as do those of a script."""
 
 
 class _Text(HTMLParser):
@@ -36,6 +39,8 @@ class _Text(HTMLParser):
         values = dict(attrs)
         if tag in _LINES:
             self.lines.append(f"<{tag}> ")
+        elif tag == "strong" and "figcaption" not in self.open:
+            self.lines.append("<strong> ")
         elif tag in ("td", "th"):
             self.lines[-1] += " | "
         elif tag in ("span", "br"):
@@ -45,7 +50,7 @@ class _Text(HTMLParser):
             self.lines[-1] += f" [{values['href']}] "
         if tag == "meta" and values.get("name") == "description":
             self.lines.append(f"<meta> {values['content']}")
-        if tag not in ("meta", "br", "path"):
+        if tag not in ("meta", "br", "path", "input"):
             self.open.append(tag)
 
     def handle_endtag(self, tag: str) -> None:
@@ -60,11 +65,15 @@ class _Text(HTMLParser):
             self.lines[-1] += data
 
 
+_LONG_NUMBER = re.compile(r"-?\d+\.\d{6,}(?:e[-+]\d+)?")
+"""As in the CSV to copy."""
+
+
 def _page(html: str) -> Iterator[str]:
     reader = _Text()
     reader.feed(html)
     for line in reader.lines:
-        flat = " ".join(line.split())
+        flat = _LONG_NUMBER.sub(lambda number: _cell(number[0]), " ".join(line.split()))
         if not re.fullmatch(r"<\w+>", flat):
             yield flat
 

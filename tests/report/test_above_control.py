@@ -71,7 +71,9 @@ def test_every_output_says_by_how_much(run: Path, tmp_path: Path) -> None:
         assert below in where
         assert "An arm beats such a control where the paired 95 % interval" in where
     (headline,) = [line for line in paths.page.read_text().splitlines() if '<p class="answer' in line]
-    assert "As far as these pairs show, learned nothing in its hidden blocks: forward-forward" in headline
+    assert "As far as these pairs show, forward-forward learned nothing in its hidden blocks." in headline
+    (full,) = [line for line in paths.page.read_text().splitlines() if '<p class="full' in line]
+    assert "As far as these pairs show, learned nothing in its hidden blocks: forward-forward" in full
 
 
 def test_all_that_beat_it_leave_the_headline_as_it_is(runs: Any) -> None:

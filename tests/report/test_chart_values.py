@@ -75,7 +75,7 @@ def test_a_profile_ends_at_32_times_the_cheapest(monkeypatch: pytest.MonkeyPatch
 def test_the_end_of_a_profile(monkeypatch: pytest.MonkeyPatch, other_s: float, end: float) -> None:
     """Two data sets on which one arm takes 1 s and the other 50 or 20 s."""
     drawn: list[Any] = []
-    monkeypatch.setattr(profiles, "draw", lambda chart, data: drawn.append(data) or "")
+    monkeypatch.setattr(profiles, "drawing", lambda chart, data: drawn.append(data) or "")
     monkeypatch.setattr(profiles, "series", lambda rows: (profiles.alt.Color("arm:N"), profiles.alt.Shape("arm:N")))
     monkeypatch.setattr(profiles, "dashes", lambda rows: profiles.alt.StrokeDash("arm:N"))
 

@@ -13,7 +13,7 @@ from bpfree.report.profiles import profile_chart
 
 def test_the_shares_of_all_and_of_none_are_drawn(runs: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     drawn: list[Any] = []
-    monkeypatch.setattr("bpfree.report.profiles.draw", lambda chart, data: drawn.append((chart, data)) or "")
+    monkeypatch.setattr("bpfree.report.profiles.drawing", lambda chart, data: drawn.append((chart, data)) or "")
     records = [*runs.grid(), *runs.grid(dataset="mnist")]
     assert profile_chart(build_tables(read_material([runs(records=records)]), 0.9)) is not None
     ((chart, data),) = drawn

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import base64
+import hashlib
 import itertools
 import re
+import shlex
 from html.parser import HTMLParser
 from xml.etree import ElementTree
 
+import markupsafe
 import pytest
 
 from bpfree import report, rulesets
+from bpfree.report.bundle import bundle
 from bpfree.report.charts import charts
 from bpfree.report.looks import glyph
 from bpfree.report.material import read_material
@@ -52,9 +57,14 @@ def text(shared_runs):
     return report.build([runs(records=[*runs.grid(), *fashion], tuned=[runs.tuned("backprop")])]).page.read_text()
 
 
+def without_scripts(text):
+    return re.sub(r"<script.*?</script>", "", text, flags=re.DOTALL)
+
+
 def test_nothing_is_loaded(text):
     page = Page(text)
-    assert {tag for tag, _ in page.tags} & {"script", "link", "img", "iframe", "object", "video", "audio"} == set()
+    assert {tag for tag, _ in page.tags} & {"link", "img", "iframe", "object", "video", "audio", "form"} == set()
+    assert all("src" not in script for script in page.all("script"))
     addresses = [
         value
         for _, attributes in page.tags
@@ -62,13 +72,24 @@ def test_nothing_is_loaded(text):
         if value and name not in ("xmlns", "content") and re.search(r"\w+://|^//", value)
     ]
     assert addresses == []
-    assert "url(http" not in text
-    assert "@import" not in text
-    assert any("default-src 'none'" in (meta.get("content") or "") for meta in page.all("meta"))
+    assert "url(http" not in without_scripts(text)
+    assert "@import" not in without_scripts(text)
+
+
+def test_the_policy_names_every_script_and_the_style(text):
+    policy = next(meta["content"] for meta in Page(text).all("meta") if "default-src" in (meta.get("content") or ""))
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "unsafe" not in policy
+    codes = [code for _tag, code in re.findall(r"<(script|style)>(.*?)</\1>", text, re.DOTALL)]
+    digests = [base64.b64encode(hashlib.sha256(code.encode()).digest()).decode() for code in codes]
+    assert len(digests) == 4
+    assert re.findall(r"sha256-([^']+)", policy) == digests
+    assert not re.search(r"<[^>]* (?:style|on\w+)=", without_scripts(text)), "the policy forbids these"
 
 
 def test_it_is_light(text):
-    assert len(text.encode()) < 300_000
+    assert len(text.encode()) < len(bundle().encode()) + 400_000
+    assert len(without_scripts(text).encode()) < 350_000
 
 
 def test_ids_are_unique_and_references_exist(text):
@@ -76,7 +97,7 @@ def test_ids_are_unique_and_references_exist(text):
     ids = [attributes["id"] for _, attributes in page.tags if "id" in attributes]
     assert len(ids) == len(set(ids))
     wanted = {name for _, a in page.tags for name in (a.get("aria-labelledby") or "").split()}
-    wanted |= set(re.findall(r"url\(#([^)]+)\)", text))
+    wanted |= set(re.findall(r"url\(#([^)]+)\)", without_scripts(text)))
     assert wanted <= set(ids)
 
 
@@ -93,7 +114,7 @@ def test_charts_have_words_with_their_main_values(text):
 
 def test_tables_have_scopes_and_captions(text):
     page = Page(text)
-    assert len(page.all("caption")) == len(page.all("table")) == 11
+    assert len(page.all("caption")) == len(page.all("table")) == 14
     assert {a.get("scope") for a in page.all("th")} == {"row", "col"}
     labels = [a for a in page.all("td") if not a.get("data-label")]
     assert labels == [], "on a phone each cell is named by its data-label"
@@ -117,9 +138,12 @@ def test_names_of_users_are_escaped(runs):
         for seed in range(3)
         for arm in arms
     ]
-    paths = report.build([runs(records=records, tuned=[runs.tuned(arms[1], EVIL, EVIL)])])
+    folder = EVIL.replace("/", "")
+    paths = report.build([runs(folder, records, tuned=[runs.tuned(arms[1], EVIL, EVIL)])])
+    assert str(markupsafe.escape(shlex.quote(folder))) in paths.page.read_text(), "in the command that makes the report again"
     page = Page(paths.page.read_text())
-    assert page.all("script") == []
+    kinds = [script.get("type") for script in page.all("script")]
+    assert kinds == [*["application/json"] * (len(kinds) - 3), None, None, None], "none is that of a name"
     # An indented line is code in Markdown, and shown as it is.
     assert not [line for line in paths.markdown.read_text().splitlines() if "<script" in line and line[:4] != "    "]
     for figure in paths.figures:

@@ -33,7 +33,7 @@ class TestClaims:
     def test_a_look_says_so_on_every_output(self, runs: Any) -> None:
         paths = report.build([runs(records=ahead(runs))])
         page = paths.page.read_text()
-        assert page.index("A look, not a claim") < page.index('<p class="answer')
+        assert page.index("A LOOK, NOT A CLAIM") < page.index('<p class="answer') < page.index("A look, not a claim")
         assert "**A look, not a claim" in paths.markdown.read_text()
         assert report.headline_rows([paths.directory.parent])[0].title.startswith("A look, not a claim")
 

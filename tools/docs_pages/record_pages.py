@@ -24,6 +24,7 @@ OTHER_COLUMNS = {
     "n_reached_target": "runs that reached it",
     "median_time_to_target_s": "median over the runs; infinite where most did not reach it",
     "median_energy_to_target_j": "likewise",
+    "median_to_target_flops": "likewise: FLOPs of training, without validation",
     "mean_balanced_accuracy_fraction": "mean of the recalls of the classes",
     "mean_majority_share_fraction": "accuracy of always naming the most frequent class",
     "mean_recall_by_class_fraction": "one value a class, in the order of the labels",

@@ -8,11 +8,12 @@ and the same command resumes.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field
 from functools import partial
 
 import torch
+from optuna.storages import BaseStorage
 
 from bpfree.bench.arm import Arm
 from bpfree.bench.cost import n_parameters
@@ -22,10 +23,14 @@ from bpfree.bench.journal import open_storage
 from bpfree.bench.observer import Observer
 from bpfree.bench.outcome import Tuned
 from bpfree.bench.parallel import n_at_once, search_at_once
+from bpfree.bench.published import Work
+from bpfree.bench.results import Results, collect
 from bpfree.bench.runs import measure_into
 from bpfree.bench.setting import Setting
+from bpfree.bench.shared import Sharing
 from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import ArmSearch, search
+from bpfree.bench.tasks import tasks_of
 from bpfree.bench.tuned import TunedRow
 from bpfree.early_processes import discard_waiting
 from bpfree.errors import RunDirectoryError, RunInterruptedError
@@ -45,6 +50,7 @@ class ComparisonRun:
         jobs: processes that share a search, this one included, see :mod:`bpfree.bench.parallel`; None for as many as there are
             idle cores, where nothing is lost by it (:func:`bpfree.bench.jobs.may_default`). A script that asks for several does
             its work under ``if __name__ == "__main__":``, since each of them imports it.
+        shared: where other processes find the same work; None where this one does it alone.
         interrupted: what was left out because memory ran out, with the reason; the same command tries again.
     """
 
@@ -55,6 +61,7 @@ class ComparisonRun:
     observer: Observer
     other_splits: Sequence[Setting] = ()
     jobs: int | None = 1
+    shared: Work | None = None
     interrupted: list[str] = field(default_factory=list)
 
     @property
@@ -79,11 +86,13 @@ class ComparisonRun:
             KeyboardInterrupt: after the interrupted run has been recorded as such.
         """
         self._check_data()
-        for setting in self.settings:
-            if setting.ruleset.search.studies > 1:
-                self._run_studies(setting)
-            else:
-                self._run_seeds(setting)
+        self._share(self.settings, runs=True)
+        with self._answering():
+            for setting in self.settings if self.arms else ():
+                if setting.ruleset.search.studies > 1:
+                    self._run_studies(setting)
+                else:
+                    self._run_seeds(setting)
         return self.directory.records()
 
     def tune(self) -> dict[str, Tuned]:
@@ -93,10 +102,35 @@ class ComparisonRun:
             RunInterruptedError: a search was interrupted; the same command goes on with it.
         """
         self._check_data()
-        tuned = self._tune(self.setting)
+        self._share([self.setting], runs=False)
+        with self._answering():
+            tuned = self._tune(self.setting)
         if self.interrupted:
             raise RunInterruptedError(self.interrupted[0], "memory")
         return tuned
+
+    def _share(self, settings: Sequence[Setting], *, runs: bool) -> None:
+        """Plan the work where other processes find it, and do it with them; what was interrupted is left out from then on."""
+        if self.shared is None:
+            if self.directory.has_workers():
+                raise RunDirectoryError(f"{self.directory.path} has workers; give --storage journal too, or wait until they end")
+            return
+        discard_waiting()
+        work, patient = self.shared, self.shared.store.patient
+        claims = patient(lambda: work.plan(str(self.setting.device)))
+        patient(lambda: claims.plan([task.key for task in tasks_of(settings, self.arms, self.seeds, runs=runs)]))
+        results = Results(self.directory, self.setting.facts, in_database=work.store.in_database)
+        sharing = Sharing(settings, self.arms, claims, results, self.observer, self._say)
+        sharing.work()
+        collect(patient(claims.entries), self.directory)
+        self.interrupted += sharing.interrupted
+        self.arms = [arm for arm in self.arms if arm.label not in sharing.left_out]
+
+    def _answering(self) -> AbstractContextManager[None]:
+        return nullcontext() if self.shared is None else self.shared.store.answering()
+
+    def _storage(self) -> BaseStorage:
+        return open_storage(self.directory.journal_path) if self.shared is None else self.shared.store.storage
 
     def _check_data(self) -> None:
         """Refuse a directory that has runs on other data or another net of the same name: its table would be of two."""
@@ -150,7 +184,7 @@ class ComparisonRun:
             self._say(f"{what}: interrupted ({why})")
 
     def _tune(self, setting: Setting) -> dict[str, Tuned]:
-        storage = open_storage(self.directory.journal_path)
+        storage = self._storage()
         shown = self._search_at_once([ArmSearch(setting, arm, storage) for arm in self.arms]) if self.jobs != 1 else {}
         tuned: dict[str, Tuned] = {}
         for arm in self.arms:
@@ -235,7 +269,7 @@ class ComparisonRun:
     def _run_studies(self, setting: Setting) -> None:
         """Studies outside, trials inside them, arms innermost, each trial starting with another arm."""
         discard_waiting()
-        storage = open_storage(self.directory.journal_path)
+        storage = self._storage()
         search = setting.ruleset.search
         if self.jobs is not None and self.jobs > 1:
             self._say(

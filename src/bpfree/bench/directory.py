@@ -17,6 +17,7 @@ from bpfree.bench.environment import Environment, read_environments, write_envir
 from bpfree.bench.tuned import TunedRow, read_tuned, write_tuned
 from bpfree.errors import RunDirectoryError, StorageError
 from bpfree.files import append_line, drop_half_line, locked, remove_parts, write_atomic, writing
+from bpfree.locks import held
 from bpfree.meter import Trace
 from bpfree.records import Record, append_record, finished, read_records
 from bpfree.rulesets import Ruleset
@@ -85,17 +86,40 @@ class RunDirectory:
             self.path.mkdir(parents=True, exist_ok=True)
         with locked(self.path / ".lock"):
             drop_half_line(self.journal_path)
-            report = self.path / "report"
-            for folder in (self.path, self.checkpoints_path, self.timelines_path, report, report / "figures"):
-                remove_parts(folder)  # of a killed process; the lock is held, so no other is at work
+            self._remove_parts()
             if damage:
                 self._set_aside(self.ruleset_path, damage, "of the rules of this command, under which its records were made")
             if not self.ruleset_path.exists():
                 rulesets.save(ruleset, self.ruleset_path)
-            self._add_environment(facts)
+            self.add_environment(facts)
             if other:
                 self.log(f"other code accepted: {other}")
             yield self
+
+    @contextmanager
+    def joined(self, facts: Environment) -> Iterator[RunDirectory]:
+        """Work in a directory that another process has opened, beside it; records and the log are appended line by line.
+
+        Raises:
+            StorageError: the directory cannot be written.
+        """
+        with held(self.path / ".workers.lock", together=True):
+            self.add_environment(facts)
+            yield self
+
+    def has_workers(self) -> bool:
+        """Whether other processes work in the directory, see :meth:`joined`."""
+        if not self.path.exists():
+            return False
+        with held(self.path / ".workers.lock", wait=False) as alone:
+            return not alone
+
+    def _remove_parts(self) -> None:
+        """Of a killed process, where no other is at work here."""
+        report = self.path / "report"
+        with held(self.path / ".workers.lock", wait=False) as alone:
+            for folder in (self.path, self.checkpoints_path, self.timelines_path, report, report / "figures") if alone else ():
+                remove_parts(folder)
 
     def _check_before_touching(self, ruleset: Ruleset) -> str:
         """Refuse another ruleset; returns what is the matter with ``ruleset.yaml``, if that file is to be made again."""
@@ -142,15 +166,21 @@ class RunDirectory:
         except RunDirectoryError as error:
             return {}, str(error)
 
-    def _add_environment(self, facts: Environment) -> None:
-        known, damage = self._environments()
-        if damage:
-            self._set_aside(
-                self.environment_path, damage, "the machines of earlier runs are lost, their versions are in the records"
-            )
-        key = environment.digest(facts)
-        if key not in known:
-            write_environments(self.environment_path, {**known, key: facts})
+    def add_environment(self, facts: Environment) -> None:
+        """Add what a process runs on to ``environment.json``; a damaged file is made again.
+
+        Raises:
+            StorageError: the file cannot be written.
+        """
+        with held(self.path / ".environment.lock"):
+            known, damage = self._environments()
+            if damage:
+                self._set_aside(
+                    self.environment_path, damage, "the machines of earlier runs are lost, their versions are in the records"
+                )
+            key = environment.digest(facts)
+            if key not in known:
+                write_environments(self.environment_path, {**known, key: facts})
 
     def _set_aside(self, path: Path, damage: str, lost: str) -> None:
         self.log(f"{damage}: {lost}")

@@ -48,8 +48,8 @@ how long a target took (``stats``), what a joule is in grams (``countries.py``),
 
 NOT_COUNTED = (
     "analysis", "catalogue", "cli", "planning", "published", "report", "sklearn", "testing",
-    "__init__.py", "__main__.py", "_version.py", "comparison.py", "early_processes.py", "errors.py", "extras.py", "files.py",
-    "functions.py", "sources.py", "text.py", "yaml_files.py",
+    "__init__.py", "__main__.py", "_version.py", "comparison.py", "cores.py", "early_processes.py", "errors.py", "extras.py",
+    "files.py", "functions.py", "locks.py", "sources.py", "text.py", "urls.py", "yaml_files.py",
 )  # fmt: skip
 """Parts whose code changes no record: they call the others, show what was recorded, or write files and messages."""
 

@@ -1,4 +1,4 @@
-"""How many processes a search may have: what is refused, and how many there are where none was asked for.
+"""How many processes a search has where no number was asked for.
 
 Only trials of a search run at once; measured runs stay alone on their device. Where the ruleset is made of studies, every trial
 is a measured run, so that nothing is shared.
@@ -6,23 +6,18 @@ is a measured run, so that nothing is shared.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import torch
 
 from bpfree import early_processes
 from bpfree.bench.setting import Setting
-from bpfree.errors import UsageError
+from bpfree.cores import cores
 from bpfree.meter.timeline import busy_and_total_s
 
-__all__ = ["check_jobs", "cores", "default_jobs", "idle_cores", "may_default"]
-
-MOST_PER_CORE = 4
-"""More processes than this for each core only wait for each other."""
+__all__ = ["default_jobs", "idle_cores", "may_default"]
 
 WORTH_S = 10.0
 """Expected seconds of a search below which further processes are not worth their start: each imports torch, 2 to 4 s."""
@@ -35,23 +30,6 @@ SAMPLE_S = 0.2
 
 _ALMOST = 0.25
 """Share of a core that others may use of one that counts as idle."""
-
-_QUOTA = Path("/sys/fs/cgroup/cpu.max")
-"""Microseconds of processor time that a container may use, and the period in which it may use them."""
-
-
-def cores() -> int:
-    """Hardware threads that this process may use: of its affinity, and no more than the quota of its container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return max(1, min(count, _quota() or count))
-
-
-def _quota() -> int | None:
-    try:
-        allowed, period = _QUOTA.read_text().split()
-        return int(allowed) // int(period)
-    except (OSError, ValueError):  # no such file, or no limit ("max")
-        return None
 
 
 def idle_cores(sleep: Callable[[float], None] = time.sleep) -> int:
@@ -66,22 +44,6 @@ def idle_cores(sleep: Callable[[float], None] = time.sleep) -> int:
     others_s = (later_busy_s - busy_s) - (later_ours_s - ours_s)
     busy = (psutil.cpu_count() or 1) * others_s / passed_s if passed_s > 0 else 0.0
     return max(0, int(cores() - busy + _ALMOST))
-
-
-def check_jobs(jobs: int | None, device: torch.device) -> None:
-    """Refuse a number of processes that is no use; None asks for the default.
-
-    Raises:
-        UsageError: less than 1, more than 4 for each core, or more than one on a GPU.
-    """
-    most = MOST_PER_CORE * cores()
-    if jobs is not None and not 1 <= jobs <= most:
-        raise UsageError(f"--jobs must be from 1 to {most} ({MOST_PER_CORE} for each of {cores()} cores), got {jobs}")
-    if jobs is not None and jobs > 1 and device.type != "cpu":
-        raise UsageError(
-            f"--jobs {jobs} was asked on {device}: processes take turns on a GPU, and each holds its own copy of the data; use "
-            "--jobs 1, or --device cpu"
-        )
 
 
 def may_default(setting: Setting) -> bool:

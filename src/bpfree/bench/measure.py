@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,13 +16,13 @@ from bpfree.bench.load import Load, LoadWatch
 from bpfree.bench.record import Ended, broken, record_of, with_test, with_tuning
 from bpfree.bench.setting import Setting, check_runnable, check_supported
 from bpfree.data import Dataset
-from bpfree.meter import Reading, Trace, Window, reset_device_peak
+from bpfree.meter import Meter, Reading, Trace, Window, reset_device_peak
 from bpfree.models import Model
 from bpfree.nets import Chain
 from bpfree.numerics.products import products_in
-from bpfree.records import Flops, HistoryEntry, Memory, Record, TuningCost
+from bpfree.records import Flops, HistoryEntry, Memory, PhaseEnd, Record, TuningCost
 from bpfree.rulesets import Ruleset, digest
-from bpfree.train import Progress, check_identity, compile_steps, counted, initialise, past, training
+from bpfree.train import Clock, Progress, check_identity, compile_steps, counted, initialise, past, training
 
 __all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "run_once"]
 
@@ -138,50 +139,43 @@ def run_once(
     if checkpoint is not None:
         check_identity(checkpoint, identity)  # before the window: no record tells against the arm
     cost, compile_s, early = _before_window(setting, arm, algorithm, net, state, blind, rules)
-    history = past(checkpoint) if checkpoint else []
-    steps, examples, stops = counted(checkpoint) if checkpoint else (None, None, [])
+    so_far = _SoFar.of(checkpoint)
     resumed = checkpoint is not None and checkpoint.exists()  # perhaps within its first pass
-    problem: BaseException | None = None
     reset_device_peak(setting.device)
-    window: Window | None = None
     watch = LoadWatch()
-    try:
-        with setting.meter.window() as window:
-            if early is not None:
-                raise early
-            for progress in training(
-                algorithm,
-                net,
-                blind,
-                stop,
-                batch_size=rules.batch_size,
-                seed=seed,
-                lr_schedule=rules.lr_schedule,
-                tier=rules.plan.tier,
-                precision=rules.precision,
-                state=state,
-                clock=window,
-                checkpoint=checkpoint,
-                identity=identity,
-                passes=setting.together.passes if setting.together else None,
-                save_every=save_every,
-            ):
-                history.append(progress.entry)
-                steps, examples, stops = progress.steps, progress.examples, list(progress.stops)
-                on_pass(progress)
-    except (Exception, KeyboardInterrupt) as error:
-        problem = error
-        if window is None:  # nothing had begun
-            raise
-        if window.reading is None:  # Ctrl-C while the window was being closed
-            window.close(failed=True)
+
+    def passes(clock: Clock) -> Iterator[Progress]:
+        if early is not None:
+            raise early
+        yield from training(
+            algorithm,
+            net,
+            blind,
+            stop,
+            batch_size=rules.batch_size,
+            seed=seed,
+            lr_schedule=rules.lr_schedule,
+            tier=rules.plan.tier,
+            precision=rules.precision,
+            state=state,
+            clock=clock,
+            checkpoint=checkpoint,
+            identity=identity,
+            passes=setting.together.passes if setting.together else None,
+            save_every=save_every,
+        )
+
+    def see(progress: Progress) -> None:
+        so_far.see(progress)
+        on_pass(progress)
+
+    window, problem = _metered(setting.meter, passes, see)
     load = watch.stop() if setting.together is None else Load(None, None)  # the other ranks are neither of them
-    assert window is not None
     reading = window.reading
     assert reading is not None
     reading.reasons.update({f"timeline.{name}": why for name, why in window.trace.reasons().items()})
     if resumed:
-        reading = _of_two_sittings(reading, history)
+        reading = _of_two_sittings(reading, so_far.history)
     ended = Ended(
         setting,
         arm,
@@ -189,10 +183,10 @@ def run_once(
         net,
         state,
         cost,
-        history,
-        steps,
-        examples,
-        stops,
+        so_far.history,
+        so_far.steps,
+        so_far.examples,
+        so_far.stops,
         reading,
         load,
         stop,
@@ -209,6 +203,48 @@ def run_once(
         raise RunFailed(record) from problem
     model = setting.model(algorithm, net, state, ended.phase) if record.status == "ok" else None
     return record, model, trace
+
+
+@dataclass
+class _SoFar:
+    """What a run has come to: its passes, those of earlier sittings too, and its counts (None before the first pass)."""
+
+    history: list[HistoryEntry]
+    steps: int | None
+    examples: int | None
+    stops: list[PhaseEnd]
+
+    @classmethod
+    def of(cls, checkpoint: Path | None) -> _SoFar:
+        """Where a checkpoint stands; the beginning, without one."""
+        return cls([], None, None, []) if checkpoint is None else cls(past(checkpoint), *counted(checkpoint))
+
+    def see(self, progress: Progress) -> None:
+        """A pass has ended."""
+        self.history.append(progress.entry)
+        self.steps, self.examples, self.stops = progress.steps, progress.examples, list(progress.stops)
+
+
+def _metered(
+    meter: Meter, passes: Callable[[Clock], Iterator[Progress]], see: Callable[[Progress], None]
+) -> tuple[Window, BaseException | None]:
+    """Train within one window; the window, closed, and what ended the training before its time.
+
+    Raises:
+        Exception: the window could not be opened: nothing had begun.
+    """
+    window: Window | None = None
+    try:
+        with meter.window() as window:
+            for progress in passes(window):
+                see(progress)
+    except (Exception, KeyboardInterrupt) as error:
+        if window is None:
+            raise
+        if window.reading is None:  # Ctrl-C while the window was being closed
+            window.close(failed=True)
+        return window, error
+    return window, None
 
 
 def _before_window(

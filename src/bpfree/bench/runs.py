@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from bpfree.algorithms import Value
 from bpfree.bench.arm import Arm
 from bpfree.bench.causes import raise_on
-from bpfree.bench.directory import RunDirectory
 from bpfree.bench.measure import RunFailed, Setting, measure
 from bpfree.meter import Trace
 from bpfree.models import Model
 from bpfree.records import Record, TuningCost
 from bpfree.train import Progress
 
-__all__ = ["measure_into"]
+__all__ = ["TakesRecords", "measure_into"]
+
+
+class TakesRecords(Protocol):
+    """Where records go, such as a run directory."""
+
+    def append(self, record: Record, traces: Sequence[Trace] = ()) -> None:
+        """Write a record."""
+        ...
 
 
 def measure_into(
-    directory: RunDirectory,
+    directory: TakesRecords,
     setting: Setting,
     arm: Arm,
     values: Mapping[str, Value],

@@ -22,6 +22,7 @@ from bpfree.bench.journal import add_trial, finished_trials, open_storage
 from bpfree.bench.outcome import Tried, Tuned, tuned_of
 from bpfree.bench.setting import Setting
 from bpfree.bench.spaces import distribution, space_for
+from bpfree.bench.storages import namespace
 from bpfree.data import Dataset
 from bpfree.errors import BpfreeError
 from bpfree.nets import Chain
@@ -51,17 +52,19 @@ _SEEDED = {"tpe": {"seed": TPE_SEED}, "qmc": {"seed": QMC_SEED}, "grid": {}}
 
 def open_study(storage: optuna.storages.BaseStorage, setting: Setting, arm: Arm, study: int | None) -> optuna.Study:
     """The study of an arm on these data (known by digest, so that another file of the same name has a study of its own)."""
-    name = f"{arm.label}@{setting.data.name}@{setting.net}@data {setting.data.data_digest[:16]}"
-    if study is not None:
-        name += f"@split {setting.split_seed}@study {study}"
     return optuna.create_study(
-        study_name=name,
+        study_name=namespace(storage, setting.ruleset) + _name(setting, arm, study),
         storage=storage,
         direction="maximize",
         load_if_exists=True,
         pruner=optuna.pruners.NopPruner(),
         sampler=optuna.samplers.RandomSampler(seed=0),
     )
+
+
+def _name(setting: Setting, arm: Arm, study: int | None) -> str:
+    name = f"{arm.label}@{setting.data.name}@{setting.net}@data {setting.data.data_digest[:16]}"
+    return name if study is None else f"{name}@split {setting.split_seed}@study {study}"
 
 
 class Proposals:
@@ -73,6 +76,7 @@ class Proposals:
 
     def __init__(self, setting: Setting, arm: Arm, study: int) -> None:
         self._rules: Ruleset = setting.arm_rules(arm).rules
+        self._name = _name(setting, arm, study if setting.ruleset.search.studies > 1 else None)
         self.space = space_for(self._rules, arm)
         number = sequence_number(study, split_seed=setting.split_seed, control=arm.control)
         names = all_names(self._rules.search.spaces or {})
@@ -99,7 +103,7 @@ class Proposals:
         if isinstance(sampler, QuasiRandom):
             return self._sequence.values(index, self.space) if self._sequence else {}
         # In memory: a trial that is begun in the journal would stay there, half a trial, after a kill.
-        twin = optuna.create_study(direction="maximize", sampler=_tpe(sampler.arguments(), _seed(study.study_name, index)))
+        twin = optuna.create_study(direction="maximize", sampler=_tpe(sampler.arguments(), _seed(self._name, index)))
         twin.add_trials(finished_trials(study))
         trial = twin.ask()
         return {name: trial.suggest_float(name, bounds.low, bounds.high, log=True) for name, bounds in self.space.items()}

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from bpfree._version import __version__
-from bpfree.cli import completion, results
+from bpfree.cli import completion, results, several
 from bpfree.cli.analyse import analyse_app
 from bpfree.cli.measure import measure_app
 from bpfree.cli.notices import one_line_warnings
@@ -31,6 +31,7 @@ from bpfree.cli.options import (
     Seed,
     Seeds,
     ShortTarget,
+    Storage,
     Target,
     Trials,
     grouped,
@@ -94,6 +95,7 @@ def compare(
     split_seeds: Annotated[int | None, typer.Option(help="Splits of the data (seeds 0 to N-1), crossed with runs.")] = None,
     with_control: Annotated[bool, typer.Option("--with-control", help="Run the baseline again with other draws.")] = False,
     jobs: Jobs = None,
+    storage: Storage = None,
     rules: RuleOptions,
     target: Target = None,
     meter: MeterOptions,
@@ -108,7 +110,7 @@ def compare(
 
     Example: bpfree compare --dataset fashion-mnist --net mlp:2x1000 --arms backprop,mono-forward --seeds 3
     """
-    _start_early(jobs, meter, rules.ruleset)
+    _start_early(1 if storage or launch.launcher else jobs, meter, rules.ruleset)
     from bpfree.cli.compare import compare_command
     from bpfree.cli.setting import Request
     from bpfree.cli.target import is_column, parse_target
@@ -128,8 +130,12 @@ def compare(
         from bpfree.cli.launch.compare import FOLDED, launch_command
         from bpfree.cli.launch.words import options_given
 
+        if storage is not None:
+            from bpfree.errors import UsageError
+
+            raise UsageError("--launcher gives each arm a job and a directory of its own; leave out --storage, or the launcher")
         return launch_command(request, options_given(context, FOLDED), arms=arms, launch=launch, place=place, output=output)
-    return compare_command(request, arms=arms, jobs=jobs, place=place, output=output)
+    return compare_command(request, arms=arms, jobs=jobs, storage=storage, place=place, output=output)
 
 
 @app.command()
@@ -227,6 +233,7 @@ def tune(
     ] = None,
     trials: Trials = None,
     jobs: Jobs = None,
+    storage: Storage = None,
     column: ShortTarget = None,
     rules: RuleOptions,
     meter: MeterOptions,
@@ -237,12 +244,13 @@ def tune(
 
     Example: bpfree tune mono-forward --dataset mnist --net mlp:2x1000 --trials 20 --out runs/tuned
     """
-    _start_early(jobs, meter, rules.ruleset)
+    _start_early(1 if storage else jobs, meter, rules.ruleset)
     from bpfree.cli.setting import Request
     from bpfree.cli.tune import tune_command
 
     request = Request(data.with_target(column), rules, meter, changes={"trials": trials})
-    return tune_command(request, arm=":".join([algorithm, *(settings or [])]), jobs=jobs, place=place, output=output)
+    arm = ":".join([algorithm, *(settings or [])])
+    return tune_command(request, arm=arm, jobs=jobs, storage=storage, place=place, output=output)
 
 
 @app.command()
@@ -297,5 +305,6 @@ def reproduce(
 
 
 results.register(app)
+several.register(app)
 app.add_typer(measure_app, name="measure")
 app.add_typer(analyse_app, name="analyse")

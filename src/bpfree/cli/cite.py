@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import typer
 
 from bpfree import catalogue
-from bpfree.catalogue.cited import cited
+from bpfree.catalogue.used import citations
 from bpfree.errors import RunDirectoryError, UsageError
-
-if TYPE_CHECKING:
-    from bpfree.records import Record
 
 __all__ = ["cite_command", "used_in"]
 
@@ -51,35 +47,8 @@ def used_in(directory: Path) -> Iterator[str]:
     records = [record for path in paths for record in read_records(path)]
     if not records:
         raise RunDirectoryError(f"{directory} holds no records of runs; give a directory that compare, train or reproduce wrote")
-    yield cited()["self", ""]
-    for name in sorted({record.algorithm for record in records}):
-        yield from _of_a_record(name)
-    for name in sorted({family(record.dataset) for record in records} - {"synthetic"}):
-        yield cited().get(("data", name)) or f"% The data set {name} is no named one: cite where you have it from"
     searched = any(path.with_name("study.journal").exists() for path in paths)
-    for name in _tools(records, searched=searched):
-        yield cited()["tool", name]
-
-
-def family(dataset: str) -> str:
-    """The name of a data set without its options and its number of examples: ``mnist[1000]`` is ``mnist``.
-
-    Files and functions of the user's own keep their whole text.
-    """
-    name = dataset.partition(":")[0].partition("[")[0]
-    return name if name in catalogue.datasets() else dataset
-
-
-def _tools(records: Iterable[Record], *, searched: bool) -> Iterator[str]:
-    yield "torch"
-    if searched:
-        yield "optuna"
-    if any("codecarbon" in f"{record.carbon.source} {record.energy.method}" for record in records):
-        yield "codecarbon"
-    if any("zeus" in str(record.energy.method) for record in records):
-        yield "zeus"
-    if any(family(record.dataset) == "digits" for record in records):
-        yield "scikit-learn"
+    yield from citations(records, _of_a_record, searched=searched)
 
 
 def _of_a_record(name: str) -> Sequence[str]:

@@ -4,28 +4,37 @@ from __future__ import annotations
 
 from bpfree import report
 from bpfree.bench import ComparisonRun, SilentObserver, parse_arms
-from bpfree.bench.jobs import check_jobs
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json, say
 from bpfree.cli.report import print_tables
 from bpfree.cli.resume import fail_interrupted
 from bpfree.cli.session import check, open_directory
 from bpfree.cli.setting import Request, torch_device
+from bpfree.cli.shared import check_alone, opened, work_in
+from bpfree.cores import check_jobs
 
 __all__ = ["compare_command"]
 
 
 def compare_command(
-    request: Request, *, arms: str | None, jobs: int | None, place: DirectoryOptions, output: OutputOptions
+    request: Request,
+    *,
+    arms: str | None,
+    jobs: int | None,
+    storage: str | None = None,
+    place: DirectoryOptions,
+    output: OutputOptions,
 ) -> int:
     """Run or resume a comparison; 1 if every run failed, or some were interrupted because memory ran out."""
-    check_jobs(jobs, torch_device(request.meter.device))
+    jobs = check_alone(storage, jobs)
+    check_jobs(jobs, str(torch_device(request.meter.device)))
     checked = check(request, "compare", None if arms is None else parse_arms(arms))
-    setting = checked.setting
+    setting, store = checked.setting, opened(storage)
     with open_directory(checked, place, checked.dataset, quiet=output.quiet) as (directory, session):
         comparison = ComparisonRun(
             setting, checked.arms, setting.ruleset.plan.seeds, directory, SilentObserver(), request.other_splits(setting), jobs
         )
+        comparison.shared = work_in(storage, store, directory, request, checked, "compare", arms)
         with session.watch(comparison.n_passes()) as observer:
             comparison.observer = observer
             records = comparison.run()

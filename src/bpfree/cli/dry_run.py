@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from typing import Any
 
 from bpfree.bench.arm_rules import ArmRules
-from bpfree.bench.jobs import check_jobs
 from bpfree.bench.reproduce import Reproduction
 from bpfree.bench.suites.estimate import METHOD
 from bpfree.bench.suites.sizes import FROM_FOLDER, KNOWN
 from bpfree.cli.output import console, print_json, print_table, say
 from bpfree.cli.reproduce import MachineOptions
 from bpfree.cli.setting import torch_device
+from bpfree.cores import check_jobs
 from bpfree.errors import DataError
 from bpfree.meter import Meter
 from bpfree.planning.cells import cells_of
@@ -32,7 +32,7 @@ def dry_run_command(
     predicted from multiply-adds.
     """
     device = torch_device(machine.meter.device)
-    check_jobs(machine.jobs, device)
+    check_jobs(machine.jobs, str(device))
     absent_data = ""
     try:
         chosen.load(machine.data_dir, download=False)

@@ -12,12 +12,14 @@ from typing import Any
 from bpfree import catalogue
 from bpfree.cli.launch.options import check_launcher
 from bpfree.cli.target import is_column, parse_target
+from bpfree.cores import check_jobs
 from bpfree.countries import carbon_table, check_country
 from bpfree.errors import DataError, RunDirectoryError, UsageError
 from bpfree.extras import check_format
 from bpfree.functions import is_function_text
 from bpfree.sources import check_file, file_kind
 from bpfree.units import check_limit, parse_bytes
+from bpfree.urls import check_storage
 
 __all__ = ["refuse"]
 
@@ -36,23 +38,30 @@ def refuse(options: Mapping[str, Any], command: str = "") -> None:
     for name, check in _CHECKS.items():
         if (value := options.get(name)) is not None:
             check(value)
+    if (jobs := options.get("jobs")) is not None:
+        check_jobs(jobs, options.get("device") or "cpu")
     target = options.get("target")
     if not is_column(target, options.get("dataset"), options.get("target_column")):
         parse_target(target)
     if command == "plan":
         _budget(options)
-    if options.get("flops_per_second") is not None:
-        check_limit("flops_per_second", options["flops_per_second"])
-        if not options.get("dry_run"):
-            raise UsageError("--flops-per-second predicts hours and runs nothing; give --dry-run too")
-    if options.get("slurm") and options.get("launcher") is None:
-        raise UsageError(f"--slurm {options['slurm'][0]} is for jobs of a cluster; give --launcher slurm too")
+    _alone(options)
     if isinstance(rule := options.get("algorithm"), str):
         _rule(rule, options.get("settings") or ())
     if command == "export":
         check_format(options["format_"], options["to"])
     if (ruleset := options.get("ruleset")) is not None:
         _ruleset(ruleset, command, {name: options.get(name) for name in _RULES})
+
+
+def _alone(options: Mapping[str, Any]) -> None:
+    """Options that mean nothing without another one."""
+    if options.get("flops_per_second") is not None:
+        check_limit("flops_per_second", options["flops_per_second"])
+        if not options.get("dry_run"):
+            raise UsageError("--flops-per-second predicts hours and runs nothing; give --dry-run too")
+    if options.get("slurm") and options.get("launcher") is None:
+        raise UsageError(f"--slurm {options['slurm'][0]} is for jobs of a cluster; give --launcher slurm too")
 
 
 def _budget(options: Mapping[str, Any]) -> None:
@@ -135,6 +144,7 @@ _CHECKS: dict[str, Callable[[Any], object]] = {
     "models": _models,
     "data": check_file,
     "launcher": check_launcher,
+    "storage": check_storage,
 }
 
 _RULES = (

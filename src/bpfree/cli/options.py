@@ -44,6 +44,7 @@ __all__ = [
     "SeriesOptions",
     "ShortTarget",
     "SplitColumn",
+    "Storage",
     "Target",
     "TargetColumn",
     "Tier",
@@ -117,6 +118,15 @@ Seed = Annotated[int, typer.Option(help="Of initial parameters, batches, and ran
 Seeds = Annotated[int | None, typer.Option(help="Measured runs of each arm (seeds 0 to N-1).")]
 SplitColumn = Annotated[
     str | None, typer.Option(help="Column of FILE.csv or FILE.parquet that says train, validation or test of each row.")
+]
+Storage = Annotated[
+    str | None,
+    typer.Option(
+        envvar="BPFREE_STORAGE",
+        metavar="URL",
+        help="Share the work with bpfree worker: journal (in the run directory), postgresql://U@HOST/DB (password in "
+        "PGPASSWORD), or grpc://HOST:PORT. Trials are then not metered. Measured runs have their device alone.",
+    ),
 ]
 Target = Annotated[
     str | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import webbrowser
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -20,13 +21,15 @@ def print_tables(directories: Sequence[Path], target: Target = None, *, accept_o
 
 
 def report_command(
-    directories: Sequence[Path], *, out: Path | None, target: Target, accept_other_code: bool, output: OutputOptions
+    directories: Sequence[Path], *, out: Path | None, target: Target, accept_other_code: bool, open_: bool, output: OutputOptions
 ) -> int:
-    """Rebuild the report, print its tables and where it is."""
+    """Rebuild the report, print its tables and where it is; open it where that is asked."""
     paths = reports.build(directories, out, target, accept_other_code=accept_other_code)
     if output.as_json:
         print_json(reports.summarise(directories, target, accept_other_code=accept_other_code))
     elif not output.quiet:
         print_tables(directories, target, accept_other_code=accept_other_code)
         say(f"report: {paths.page}")
+    if open_:
+        webbrowser.open(paths.page.resolve().as_uri())
     return 0

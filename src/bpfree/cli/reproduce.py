@@ -9,7 +9,6 @@ from rich.console import Console
 
 from bpfree import report
 from bpfree.bench import fresh_path
-from bpfree.bench.jobs import check_jobs
 from bpfree.bench.preparation import ready_meter
 from bpfree.bench.reproduce import Reproduction
 from bpfree.cli.options import CarbonOptions, DirectoryOptions, MeterOptions, OutputOptions
@@ -17,6 +16,7 @@ from bpfree.cli.output import print_json, print_table, say
 from bpfree.cli.resume import command_line, fail_interrupted
 from bpfree.cli.session import start
 from bpfree.cli.setting import torch_device
+from bpfree.cores import check_jobs
 from bpfree.meter import carbon_factor
 from bpfree.report.published import SuiteFacts, SuiteRow, build_suite, suite_summary, suite_tables
 
@@ -36,7 +36,7 @@ class MachineOptions:
 def reproduce_command(chosen: Reproduction, machine: MachineOptions, *, place: DirectoryOptions, output: OutputOptions) -> int:
     """Run what is missing, write the reports; 1 if nothing could be measured, or memory ran out for some of it."""
     device = torch_device(machine.meter.device)
-    check_jobs(machine.jobs, device)
+    check_jobs(machine.jobs, str(device))
     factor = carbon_factor(machine.carbon.country, machine.carbon.grid_g_per_kwh)
     root = place.out or fresh_path(chosen.suite.name)
     chosen.check_place(root)

@@ -27,6 +27,7 @@ def register(app: typer.Typer) -> None:
     app.command()(predict)
     app.command()(export)
     app.command()(report)
+    app.command()(serve)
     app.command()(doctor)
     app.command("list")(list_)
     app.command()(cite)
@@ -98,6 +99,7 @@ def report(
         bool,
         typer.Option("--accept-other-code", help="Let runs of several versions of the code stand in one table, with a flag."),
     ] = False,
+    open_: Annotated[bool, typer.Option("--open", help="Open the page in a browser.")] = False,
     output: OutputOptions,
 ) -> int:
     """Rebuild the report of one or several run directories.
@@ -107,7 +109,24 @@ def report(
     from bpfree.cli.report import report_command
     from bpfree.cli.target import parse_target
 
-    return report_command(directories, out=out, target=parse_target(target), accept_other_code=accept_other_code, output=output)
+    return report_command(
+        directories, out=out, target=parse_target(target), accept_other_code=accept_other_code, open_=open_, output=output
+    )
+
+
+@grouped
+def serve(
+    directory: Annotated[Path, typer.Argument(help="Folder with run directories.")] = Path("runs"),
+    port: Annotated[int, typer.Option(help="On 127.0.0.1; 0 takes any that is free.")] = 8321,
+    open_: Annotated[bool, typer.Option("--open", help="Open it in a browser.")] = False,
+) -> int:
+    """Browse many runs in a browser of this machine; nothing is written, and no other machine can look.
+
+    Example: bpfree serve runs --open
+    """
+    from bpfree.cli.serve.command import serve_command
+
+    return serve_command(directory, port=port, open_=open_)
 
 
 @grouped

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from bpfree.text import readable
+from bpfree.urls import masked
 
 __all__ = ["command_line", "fail_interrupted", "hint", "remember", "where_it_is"]
 
@@ -21,8 +22,8 @@ def remember(directory: Path) -> None:
 
 
 def command_line() -> str:
-    """The command as the user gave it."""
-    return readable(shlex.join([*_program(), *sys.argv[1:]]))
+    """The command as the user gave it, without passwords."""
+    return masked(readable(shlex.join([*_program(), *sys.argv[1:]])))
 
 
 def _program() -> list[str]:
@@ -47,7 +48,7 @@ def hint(what: str = "interrupted") -> str:
     words = sys.argv[1:]
     if "--out" not in words and not any(word.startswith("--out=") for word in words):
         words = [*words, "--out", str(_current[0])]
-    return f"{what}; what was finished is in {_current[0]}. Resume with: {shlex.join([*_program(), *words])}"
+    return f"{what}; what was finished is in {_current[0]}. Resume with: {masked(shlex.join([*_program(), *words]))}"
 
 
 def fail_interrupted(reasons: Sequence[str]) -> int:

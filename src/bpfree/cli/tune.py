@@ -7,25 +7,37 @@ import shlex
 import typer
 
 from bpfree.bench import Arm, ComparisonRun, SilentObserver
-from bpfree.bench.jobs import check_jobs
 from bpfree.bench.tuned import TunedRow
 from bpfree.cli.options import DirectoryOptions, OutputOptions
 from bpfree.cli.output import print_json, say
 from bpfree.cli.session import check, open_directory
 from bpfree.cli.setting import Request, torch_device
+from bpfree.cli.shared import check_alone, opened, work_in
+from bpfree.cores import check_jobs
 from bpfree.units import format_energy, format_percent, format_time
 
 __all__ = ["tune_command"]
 
 
-def tune_command(request: Request, *, arm: str, jobs: int | None, place: DirectoryOptions, output: OutputOptions) -> int:
+def tune_command(
+    request: Request,
+    *,
+    arm: str,
+    jobs: int | None,
+    storage: str | None = None,
+    place: DirectoryOptions,
+    output: OutputOptions,
+) -> int:
     """Run what is left of a search; print the best values as options of ``bpfree train``."""
     parsed = Arm.parse(arm)
-    check_jobs(jobs, torch_device(request.meter.device))
+    jobs = check_alone(storage, jobs)
+    check_jobs(jobs, str(torch_device(request.meter.device)))
     checked = check(request, "tune", [parsed])
+    store = opened(storage)
     name = f"tune-{parsed.algorithm}-{checked.dataset}"
     with open_directory(checked, place, name, quiet=output.quiet) as (directory, session):
         comparison = ComparisonRun(checked.setting, checked.arms, (), directory, SilentObserver(), jobs=jobs)
+        comparison.shared = work_in(storage, store, directory, request, checked, "tune", arm)
         with session.watch(comparison.n_passes()) as observer:
             comparison.observer = observer
             row = TunedRow.model_validate(comparison.tune()[parsed.label].row)

@@ -55,10 +55,14 @@ def rescue(product: Callable[[Tensor], Tensor], start: Tensor, bound: Tensor | N
     return (LARGEST_SQUARE / largest).clamp_max(1.0)
 
 
+def _off_identity(gram: Tensor) -> Tensor:
+    """‖G − I‖_F, 0-D."""
+    return (gram - torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)).norm()
+
+
 def _rescue_of(gram: Tensor) -> Tensor:
     row = gram.norm(dim=1).argmax()
-    off = gram - torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)
-    return rescue(lambda v: gram @ v, gram.index_select(0, row.reshape(1)).t(), bound=1 + off.norm())
+    return rescue(lambda v: gram @ v, gram.index_select(0, row.reshape(1)).t(), bound=1 + _off_identity(gram))
 
 
 def _iterate(w: Tensor, steps: int, coefficients: tuple[float, float, float]) -> Tensor:
@@ -104,8 +108,7 @@ def defect(w: Tensor) -> Tensor:
     """‖W Wᵀ − I‖_F / √m of the shorter side m, 0-D: 0 for a semi-orthogonal matrix, about the rms error of a singular value² ."""
     x = w.t() if w.shape[0] > w.shape[1] else w
     gram = _gram(x)
-    off = gram - torch.eye(gram.shape[0], dtype=gram.dtype, device=gram.device)
-    return off.norm() / gram.shape[0] ** 0.5
+    return _off_identity(gram) / gram.shape[0] ** 0.5
 
 
 def orthogonal_(w: Tensor, generator: torch.Generator) -> Tensor:

@@ -172,7 +172,7 @@ class _Bfloat16Products(TorchFunctionMode):
         product = _PRODUCTS.get(func)
         if product is None or not any(_is_float32(value) for value in (*args, *kwargs.values())):
             return func(*args, **kwargs)
-        out = kwargs.pop("out", None) if "out" in kwargs else None
+        out = kwargs.pop("out", None)
         result = product(func, args, kwargs)
         return result if out is None else out.copy_(result)
 

@@ -11,7 +11,7 @@ from bpfree.report.quantities import points
 from bpfree.report.replicates import PLURALS
 from bpfree.report.verdicts import in_pairs_of, true_minus
 
-__all__ = ["AboveControl", "control_notes", "control_values", "nothing_learned"]
+__all__ = ["AboveControl", "control_notes", "control_values", "nothing_learned", "nothing_learned_by"]
 
 NOT_JUDGED = ("not judged", "unreliable")
 
@@ -78,6 +78,15 @@ def nothing_learned(comparisons: Sequence[AboveControl]) -> str:
     whose = "its" if len({each.label for each in below}) == 1 else "their"
     listed = "; ".join(f"{each.label} ({each.amount} against {each.control})" for each in below)
     return f"As far as these pairs show, learned nothing in {whose} hidden blocks: {listed}."
+
+
+def nothing_learned_by(comparisons: Sequence[AboveControl]) -> str:
+    """The same without numbers; empty where all beat a control, or where that is not judged."""
+    labels = list(dict.fromkeys(each.label for each in comparisons if each.beats is False))
+    if not labels:
+        return ""
+    whose = "its" if len(labels) == 1 else "their"
+    return f"As far as these pairs show, {', '.join(labels)} learned nothing in {whose} hidden blocks."
 
 
 def control_values(comparisons: Sequence[AboveControl]) -> list[dict[str, Any]]:

@@ -8,7 +8,7 @@ import altair as alt
 
 from bpfree.report.beside import Beside
 from bpfree.report.charts import Chart
-from bpfree.report.looks import draw, on
+from bpfree.report.looks import drawing, on
 from bpfree.report.svg import INK, MUTED, SERIES
 from bpfree.units import format_percent
 
@@ -60,11 +60,12 @@ def beside_chart(section: str, dataset: str, rows: Sequence[Beside], number: int
         f"published-{number}",
         f"{section}: {dataset}",
         f"{LEGEND} {words}.",
-        draw(
+        drawing(
             alt.layer(*layers),
             {"published": published, "spreads": spreads, "dots": dots, "bars": bars},
             height=ROW_HEIGHT * len(shown) if len(shown) > 4 else 0,
         ),
+        LEGEND,
     )
 
 

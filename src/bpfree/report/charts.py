@@ -10,10 +10,12 @@ from typing import Any
 import altair as alt
 
 from bpfree import stats
+from bpfree.records import Record
 from bpfree.report.curves import Curve, common_mean, run_line
-from bpfree.report.looks import dashes, draw, on, series
+from bpfree.report.looks import Drawing, dashes, drawing, on, series
 from bpfree.report.model import ArmRow, SeedMean, Table
 from bpfree.report.quantities import ACCURACY, DIFFERENCE, ENERGY, TIME
+from bpfree.report.replicates import PLURALS, is_crossed
 from bpfree.report.svg import INK, MUTED
 from bpfree.units import format_time
 
@@ -25,12 +27,25 @@ LOG_FROM = 10.0
 
 @dataclass(frozen=True)
 class Chart:
-    """One drawing: ``name`` names its file, ``description`` replaces it for readers who cannot see it."""
+    """One drawing.
+
+    Attributes:
+        name: of its file.
+        description: its main values in words, for readers who cannot see it.
+        drawing: as SVG and as a specification.
+        caption: what its lines, bands, bars and points are.
+    """
 
     name: str
     title: str
     description: str
-    svg: str
+    drawing: Drawing
+    caption: str = ""
+
+    @property
+    def svg(self) -> str:
+        """The drawing in sentinel colours."""
+        return self.drawing.svg
 
 
 def charts(table: Table) -> list[Chart]:
@@ -61,11 +76,14 @@ def _difference(table: Table) -> Chart | None:
         f"Difference in test accuracy to {table.baseline_label}",
         f"Mean paired difference with its 95 % interval: {words}. "
         f"The grey band is the margin of equivalence, ±{margin:g} points.",
-        draw(
+        drawing(
             alt.layer(band, zero, interval, points),
             {"data": data, "margin": [{"from": -margin, "to": margin}], "zero": [{"zero": 0}]},
             height=44 * len(rows),
         ),
+        f"Point: mean difference, paired by {table.noun}. Bar: its 95 % interval. Line at 0: no difference to "
+        f"{table.baseline_label}. Grey band: the margin of equivalence, ±{margin:.2f} points; an interval inside it counts as "
+        "equivalent.",
     )
 
 
@@ -106,7 +124,9 @@ def _cost(table: Table) -> Chart | None:
         f"accuracy-{kind}",
         f"Test accuracy against {kind}",
         f"Up and to the left is better. Means with 95 % intervals: {words}. {front_in_words(table)}",
-        draw(alt.layer(*layers), {"data": data, "front": steps}),
+        drawing(alt.layer(*layers), {"data": data, "front": steps}),
+        f"Point: mean over {PLURALS[table.noun]}. Bars: 95 % intervals of accuracy and of {kind}. Dashed line: the front, the "
+        "arms that no other is both cheaper than and at least as accurate as.",
     )
 
 
@@ -139,8 +159,8 @@ def front_in_words(table: Table) -> str:
 
 def _curves(table: Table, against: str) -> Chart | None:
     """Validation accuracy during training: one thin line for each seed, and their mean as far as every seed ran."""
-    lines = [(row, [line for run in row.runs if (line := run_line(run, against))]) for row in table.rows]
-    lines = [(row, runs) for row, runs in lines if runs]
+    named = [(row, [(_name(run, table), line) for run in row.runs if (line := run_line(run, against))]) for row in table.rows]
+    lines = [(row, [line for _name, line in runs]) for row, runs in named if runs]
     if not lines:
         return None
     ends = [line.x[-1] for _row, runs in lines for line in runs]
@@ -154,9 +174,10 @@ def _curves(table: Table, against: str) -> Chart | None:
     colour, shape = series(rows)
     dash = dashes(rows)
     means = [(row, common_mean(runs)) for row, runs in lines]
-    thin = [p for row, runs in lines for k, line in enumerate(runs) for p in _points(row, line, factor, k)]
-    thick = [p for row, line in means if line for p in _points(row, line, factor, 0)]
-    tips = [_points(row, line, factor, 0)[-1] for row, line in means if line and 100 * line.y[-1] >= low]
+    many = PLURALS[table.noun]
+    thin = [p for row, runs in named for name, line in runs for p in _points(row, line, factor, name)]
+    thick = [p for row, line in means if line for p in _points(row, line, factor, f"mean over {many}")]
+    tips = [_points(row, line, factor, f"mean over {many}")[-1] for row, line in means if line and 100 * line.y[-1] >= low]
     order = alt.Order("x:Q")
     layers = [
         on("seeds").mark_line(clip=True, strokeWidth=1, opacity=0.3).encode(x=x, y=y, color=colour, detail="run:N", order=order),
@@ -164,11 +185,15 @@ def _curves(table: Table, against: str) -> Chart | None:
         on("ends").mark_point(filled=True, size=80, opacity=1).encode(x=x, y=y, color=colour, shape=shape),
     ]
     words = "; ".join(_best_of(row, runs, against) for row, runs in lines)
+    lowest = min(100 * min(line.y) for _row, runs in lines for line in runs)
+    cut = f" Accuracies below {low:g} % are not drawn." if lowest < low else ""
     return Chart(
         f"curves-{against}",
         f"Validation accuracy against {against}",
         f"Thin lines are single seeds, thick lines their mean as far as all seeds ran. Best of a run, mean: {words}.",
-        draw(alt.layer(*layers), {"seeds": thin, "means": thick, "ends": tips}),
+        drawing(alt.layer(*layers), {"seeds": thin, "means": thick, "ends": tips}),
+        f"Thin line: one {table.noun}, to the end of its run. Thick line: the mean over {many}, which ends with its mark where "
+        f"the first of them ended.{cut}",
     )
 
 
@@ -192,7 +217,13 @@ def _best_of(row: ArmRow, lines: Sequence[Curve], against: str) -> str:
     return f"{row.label} {100 * best:.1f} % within {span}"
 
 
-def _points(row: ArmRow, line: Curve, factor: float, run: int) -> list[dict[str, Any]]:
+def _name(run: Record, table: Table) -> str:
+    """Seed or study of a line, with its split where there are several."""
+    split = f", split {run.split_seed}" if is_crossed(table.runs) else ""
+    return f"{table.noun} {run.replicate[1]}{split}"
+
+
+def _points(row: ArmRow, line: Curve, factor: float, run: str) -> list[dict[str, Any]]:
     pairs = zip(line.x, line.y, strict=True)
     return [{"arm": row.label, "run": run, "x": round(x / factor, 5), "y": round(100 * y, 3)} for x, y in pairs]
 

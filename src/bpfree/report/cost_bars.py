@@ -8,7 +8,8 @@ from typing import Any
 import altair as alt
 
 from bpfree.report.looks import on
-from bpfree.report.svg import GRID, INK, MUTED, SERIES, render, standalone
+from bpfree.report.palette import USE_SENTINELS
+from bpfree.report.svg import GRID, INK, MUTED, render, standalone
 from bpfree.units import format_bytes
 
 __all__ = ["COLOURS", "PARTS", "bar_parts", "memory_bars"]
@@ -16,7 +17,7 @@ __all__ = ["COLOURS", "PARTS", "bar_parts", "memory_bars"]
 PARTS = ("weights", "auxiliary", "optimiser", "gradients", "activations")
 """From what stays for the whole run to what lives within a step."""
 
-COLOURS = alt.Scale(domain=list(PARTS), range=[SERIES[k] for k in (0, 6, 3, 5, 2)])
+COLOURS = alt.Scale(domain=list(PARTS), range=list(USE_SENTINELS))
 MIB = 2**20
 PANEL_WIDTH = 250
 BAR = 17

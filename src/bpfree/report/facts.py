@@ -15,7 +15,17 @@ from bpfree.report.model import ArmRow, Table
 from bpfree.report.quantities import COMPILE_TIME, QUANTITIES
 from bpfree.units import MISSING, format_bytes, format_energy, format_percent, format_time
 
-__all__ = ["Machine", "NotMeasured", "TunedArm", "TunedValue", "commands", "environments", "missing", "tuned_values"]
+__all__ = [
+    "Machine",
+    "NotMeasured",
+    "TunedArm",
+    "TunedValue",
+    "commands",
+    "environments",
+    "missing",
+    "search_name",
+    "tuned_values",
+]
 
 _NAMES = {
     each.path: each.name for each in QUANTITIES if each.statistic in ("mean", "largest") and not (each.less or each.over)
@@ -161,14 +171,14 @@ def _fact(value: Any) -> str:
 def tuned_values(tables: Sequence[Table], material: Material) -> list[TunedArm]:
     """One entry for each search of each arm of each table: the values it chose if they are known, else those its runs used."""
     return [
-        _tuned(table, row.label + _search_name(row, search), runs[0], material)
+        _tuned(table, row.label + search_name(row, search), runs[0], material)
         for table in tables
         for row in table.rows
         for search, runs in row.searches.items()
     ]
 
 
-def _search_name(row: ArmRow, search: tuple[int | None, int]) -> str:
+def search_name(row: ArmRow, search: tuple[int | None, int]) -> str:
     """``", study 2, split 1"``; only what distinguishes the searches of the arm."""
     names = ("study", "split")
     return "".join(

@@ -1,16 +1,18 @@
-"""How arms and charts look: one colour, shape and dash for each arm, one frame for all charts."""
+"""How arms and charts look: one colour for each arm in all reports, shape and dash by its place, one frame for all charts."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import altair as alt
 
 from bpfree.report.model import ArmRow
-from bpfree.report.svg import GRID, INK, MUTED, SERIES, render
+from bpfree.report.palette import SENTINELS, arm_colour
+from bpfree.report.svg import GRID, INK, MUTED, render
 
-__all__ = ["DASHES", "SHAPES", "Drawn", "dashes", "draw", "glyph", "on", "series"]
+__all__ = ["DASHES", "SHAPES", "Drawing", "Drawn", "dashes", "draw", "drawing", "glyph", "on", "series"]
 
 SHAPES = ("circle", "square", "triangle-up", "diamond", "cross", "triangle-down", "triangle-right", "triangle-left")
 DASHES = ([1, 0], [7, 3], [2, 2], [9, 3, 2, 3], [4, 2], [12, 3], [2, 4])
@@ -27,10 +29,18 @@ class Drawn(Protocol):
     def index(self) -> int: ...
 
 
+@dataclass(frozen=True)
+class Drawing:
+    """A chart as SVG in sentinel colours, and the Vega-Lite specification that it was made from."""
+
+    svg: str
+    spec: Mapping[str, Any]
+
+
 def series(rows: Sequence[Drawn], legend: bool = True) -> tuple[alt.Color, alt.Shape]:
-    """Colour and shape of each arm: together they are unique for more arms than a chart can hold."""
+    """Colour and shape of each arm: the colour follows the name, the shape the place in the table."""
     labels = [row.label for row in rows]
-    colours = [SERIES[row.index % len(SERIES)] for row in rows]
+    colours = [SENTINELS[arm_colour(row.label)] for row in rows]
     shapes = [_shape(row) for row in rows]
     # Two columns where the names are short enough for the width of a phone.
     columns = 2 if max(len(label) for label in labels) <= 24 else 1
@@ -58,6 +68,11 @@ def dashes(rows: Sequence[ArmRow]) -> alt.StrokeDash:
 
 def draw(chart: alt.LayerChart | alt.FacetChart, datasets: dict[str, list[dict[str, Any]]], height: int = 0) -> str:
     """The chart as SVG in sentinel colours, at least as high as the others."""
+    return drawing(chart, datasets, height).svg
+
+
+def drawing(chart: alt.LayerChart | alt.FacetChart, datasets: dict[str, list[dict[str, Any]]], height: int = 0) -> Drawing:
+    """The same, with its specification."""
     text = {"labelColor": INK, "titleColor": INK, "labelFontSize": 13, "titleFontSize": 13}
     config = {
         "aria": False,
@@ -78,14 +93,17 @@ def draw(chart: alt.LayerChart | alt.FacetChart, datasets: dict[str, list[dict[s
         "padding": {"left": 8, "right": 8, "top": 4, "bottom": 4},
     }
     # Unchecked: Altair has checked each part when it was made, and comparing the whole with its schema again takes half a second.
-    spec = chart.properties(width=WIDTH, height=max(height, HEIGHT)).to_dict(validate=False)
-    return render(spec | {"config": config, "datasets": datasets})
+    spec = chart.properties(width=WIDTH, height=max(height, HEIGHT)).to_dict(validate=False) | {
+        "config": config,
+        "datasets": datasets,
+    }
+    return Drawing(render(spec), spec)
 
 
 def glyph(row: ArmRow) -> str:
     """The arm's line and mark as a small drawing, shown before its name in a table."""
     dash = " ".join(str(length) for length in DASHES[row.index % len(DASHES)])
-    colour = f"var(--series-{row.index % len(SERIES)})"
+    colour = f"var(--arm-{arm_colour(row.label)})"
     return (
         f'<svg class="glyph" viewBox="0 0 28 12" aria-hidden="true"><path d="M0 6H28" stroke="{colour}" '
         f'stroke-width="2" stroke-dasharray="{dash if dash != "1 0" else "none"}" />'
@@ -106,6 +124,5 @@ _MARKS = {
 
 
 def _shape(row: Drawn) -> str:
-    """Shifted by one where the colours start again, so that colour and shape together stay unique."""
-    again, colour = divmod(row.index, len(SERIES))
-    return SHAPES[(colour + again) % len(SHAPES)]
+    """Shapes and dashes start again after different numbers of arms, so that the two together stay unique."""
+    return SHAPES[row.index % len(SHAPES)]

@@ -9,7 +9,7 @@ import altair as alt
 from bpfree.records import Flops, Memory, Record
 from bpfree.report.charts import Chart
 from bpfree.report.cost_bars import COLOURS, PARTS, bar_parts
-from bpfree.report.looks import draw, on
+from bpfree.report.looks import drawing, on
 from bpfree.report.model import ArmRow, Table
 from bpfree.report.quantities import EVALUATION_PEAK, FLOPS
 from bpfree.units import MISSING, format_bytes, format_count
@@ -98,5 +98,7 @@ def memory_chart(table: Table) -> Chart | None:
         "memory",
         "Memory of a training step, by use",
         f"Weights, auxiliary tensors and optimiser moments stay; gradients and activations live within it. Together: {words}.",
-        draw(alt.layer(bars), {"data": bar_parts(rows)}, height=30 * len(rows)),
+        drawing(alt.layer(bars), {"data": bar_parts(rows)}, height=30 * len(rows)),
+        "Bar: one training step of an arm. Its parts: what the bytes are used for, from what stays for the whole run to what "
+        "lives within a step.",
     )

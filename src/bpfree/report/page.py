@@ -7,36 +7,26 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from bpfree import rulesets
 from bpfree.files import write_atomic, writing
-from bpfree.report.above_control import control_notes
-from bpfree.report.charts import Chart, charts, front_in_words
-from bpfree.report.evidence import evidence_caption, evidence_headings, evidence_notes, evidence_rows
+from bpfree.report.by_run import BY_RUN_CAPTION
+from bpfree.report.charts import Chart, charts
 from bpfree.report.facts import commands, environments, missing, tuned_values
 from bpfree.report.flags import flags
-from bpfree.report.looks import glyph
 from bpfree.report.material import Material, read_material
 from bpfree.report.model import Table, build_tables
-from bpfree.report.needs import NEEDS_CAPTION, NEEDS_HEADINGS, memory_chart, needs_rows
-from bpfree.report.passes import PASSES_CAPTION, PASSES_HEADINGS, passes_rows
+from bpfree.report.needs import NEEDS_CAPTION, NEEDS_HEADINGS, memory_chart
+from bpfree.report.origins import links, references
+from bpfree.report.passes import PASSES_CAPTION, PASSES_HEADINGS
 from bpfree.report.profiles import profile_chart
 from bpfree.report.rendering import fill
 from bpfree.report.replicates import number_words
+from bpfree.report.searches import TRIALS_CAPTION, TRIALS_HEADINGS, dashboard_commands, trial_rows
+from bpfree.report.sections import chart_values, legend, section
+from bpfree.report.stamps import stamps
 from bpfree.report.summary import markdown, summary
-from bpfree.report.svg import inline, standalone
-from bpfree.report.tables import (
-    TARGET_HEADINGS,
-    TextTable,
-    arm_displays,
-    columns_of,
-    csv_text,
-    headings,
-    left_out,
-    target_rows,
-    text_table,
-)
+from bpfree.report.svg import standalone
+from bpfree.report.tables import TARGET_HEADINGS, TextTable, csv_text, text_table
 from bpfree.report.targets import Target
 from bpfree.report.timelines import timeline_charts
 from bpfree.report.words import LOOK, answer, conditions, next_commands, standing
@@ -111,7 +101,7 @@ def build(
     texts = {f"figures/{name}": svg for name, svg in figures.items()}
     texts["summary.md"] = markdown(tables, material)
     texts["summary.csv"] = csv_text(tables, material.ruleset.stamps)
-    texts["index.html"] = _page(tables, drawn, profiles, material)
+    texts["index.html"] = _page(tables, drawn, profiles, material, out)
     with writing(out):
         (out / "figures").mkdir(parents=True, exist_ok=True)
     for name, text in texts.items():
@@ -130,19 +120,24 @@ def _slug(text: str) -> str:
     return slug(Path(text).name, keep=".") or "unnamed"
 
 
-def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: Chart | None, material: Material) -> str:
+def _page(
+    tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: Chart | None, material: Material, out: Path
+) -> str:
     rules, raised = material.ruleset, flags(tables, material)
     return fill(
         "page.html.j2",
+        has_charts=any(drawn) or profiles is not None,
         title="bpfree: " + "; ".join(table.task_text for table in tables),
-        stamps=rules.stamps,
+        stamps=stamps(tables, material, raised),
         standing=standing(material),
         answers=[answer(table, material, raised) for table in tables],
         facts=_facts(tables, material),
         flags=[str(flag) for flag in raised],
-        sections=[_section(k, table, made) for k, (table, made) in enumerate(zip(tables, drawn, strict=True))],
-        profiles=profiles and _drawing(profiles, "chart-profiles"),
+        sections=[section(k, table, made, rules.stamps) for k, (table, made) in enumerate(zip(tables, drawn, strict=True))],
+        profiles=profiles and chart_values(profiles, "chart-profiles"),
+        legend=legend(tables[0]),
         target_headings=TARGET_HEADINGS,
+        by_run_caption=BY_RUN_CAPTION,
         passes_caption=PASSES_CAPTION,
         passes_headings=PASSES_HEADINGS,
         needs_caption=NEEDS_CAPTION,
@@ -150,6 +145,12 @@ def _page(tables: Sequence[Table], drawn: Sequence[Sequence[Chart]], profiles: C
         conditions=conditions(tables),
         next_commands=next_commands(tables),
         tuned=tuned_values(tables, material),
+        trials_caption=TRIALS_CAPTION,
+        trials_headings=TRIALS_HEADINGS,
+        trial_rows=trial_rows(tables, material),
+        dashboard=dashboard_commands(material.directories),
+        links=links(material.directories, out),
+        references=references(material),
         many_tasks=len(tables) > 1,
         ruleset={
             "name": rules.name,
@@ -175,35 +176,3 @@ def _facts(tables: Sequence[Table], material: Material) -> list[str]:
         f"ruleset {material.ruleset.name} {rulesets.short_digest(material.ruleset)}",
         dates[0] if dates[0] == dates[-1] else f"{dates[0]} to {dates[-1]}",
     ]
-
-
-def _section(number: int, table: Table, made: Sequence[Chart]) -> dict[str, Any]:
-    return {
-        "heading": f"Results on {table.task_text}",
-        "caption": (
-            f"Means with 95 % intervals (±); differences are paired by {table.noun}, with interval and "
-            "verdict. Time and energy are of the whole run, validation included; × is the ratio to "
-            f"{table.baseline_label} with its interval. A dash was not measured."
-        ),
-        "columns": columns_of(table),
-        "headings": headings(table),
-        "rows": [{"displays": arm_displays(row), "glyph": Markup(glyph(row))} for row in table.rows],
-        "notes": [
-            *control_notes(table.above_controls),
-            *evidence_notes(table),
-            *filter(None, [front_in_words(table), left_out(table)]),
-        ],
-        "evidence_caption": evidence_caption(table),
-        "evidence_headings": evidence_headings(table),
-        "evidence_rows": evidence_rows(table),
-        "target": table.targets and table.targets.caption,
-        "target_rows": target_rows(table),
-        "needs_rows": needs_rows(table),
-        "passes_rows": passes_rows(table),
-        "charts": [_drawing(chart, f"chart-{number}-{chart.name}") for chart in made],
-    }
-
-
-def _drawing(chart: Chart, name: str) -> dict[str, Any]:
-    svg = Markup(inline(chart.svg, name, chart.title, chart.description))
-    return {"title": chart.title, "svg": svg, "description": chart.description}

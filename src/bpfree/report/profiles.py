@@ -10,7 +10,7 @@ import altair as alt
 
 from bpfree import stats
 from bpfree.report.charts import Chart
-from bpfree.report.looks import dashes, draw, on, series
+from bpfree.report.looks import dashes, drawing, on, series
 from bpfree.report.model import ArmRow, Table
 
 __all__ = ["profile_chart"]
@@ -57,7 +57,9 @@ def profile_chart(tables: Sequence[Table]) -> Chart | None:
         f"Performance profiles over {len(solved)} {what}",
         f"By {kind} to the target, validation included. {_words(rows, profile, what)} Higher and further to the left is better."
         + (f" Left out, since they were not run everywhere: {', '.join(dict.fromkeys(left))}." if left else ""),
-        draw(chart, {"steps": data, "starts": starts}),
+        drawing(chart, {"steps": data, "starts": starts}),
+        f"Line: the share of the {what} on which the arm reached the target at no more than so many times the cost of the "
+        "cheapest arm. Mark: the share on which it is the cheapest.",
     )
 
 

@@ -7,21 +7,21 @@ import io
 import itertools
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Literal
-
-from markupsafe import Markup
 
 from bpfree.files import write_atomic, writing
 from bpfree.report.audit import Flag
 from bpfree.report.beside import Beside, SuiteFacts, SuiteRow, answer_of, measured_beside, points, row_values
 from bpfree.report.beside_chart import beside_chart
-from bpfree.report.charts import Chart
 from bpfree.report.model import SeedMean
 from bpfree.report.page import ReportPaths
 from bpfree.report.quantities import DIFFERENCE, ENERGY, ENERGY_RATIO, TIME, TIME_RATIO
 from bpfree.report.rendering import fill
-from bpfree.report.svg import inline, standalone
+from bpfree.report.sections import chart_values
+from bpfree.report.stamps import suite_stamps
+from bpfree.report.svg import standalone
 from bpfree.report.tables import Display, TextTable, escape_markdown
 from bpfree.stats.replication import LEAST_RUNS
 from bpfree.units import J_PER_WH, MISSING, format_percent
@@ -181,7 +181,7 @@ def _section(facts: SuiteFacts, title: str, rows: list[Beside]) -> dict[str, Any
     slug = "".join(letter if letter.isalnum() else "-" for letter in title.lower())
     numbered = enumerate(by_dataset.items())
     made = [beside_chart(title, dataset, group, number) for number, (dataset, group) in numbered]
-    charts = [Chart(f"{slug}-{chart.name}", chart.title, chart.description, chart.svg) for chart in made if chart is not None]
+    charts = [replace(chart, name=f"{slug}-{chart.name}") for chart in made if chart is not None]
     return {
         "title": title,
         "note": facts.section_notes.get(title, ""),
@@ -234,18 +234,13 @@ def _suite_flags(facts: SuiteFacts, rows: Sequence[Beside]) -> Iterator[tuple[st
 def _page(
     facts: SuiteFacts, rows: Sequence[Beside], sections: list[dict[str, Any]], directories: Mapping[str, Path], out: Path
 ) -> str:
+    raised = suite_flags(facts, rows)
     reports = {key: path / "report" / "index.html" for key, path in directories.items() if (path / "records.jsonl").exists()}
-    drawn = [
-        {**section, "charts": [
-            {"title": chart.title, "svg": Markup(inline(chart.svg, chart.name, chart.title, chart.description))}
-            for chart in section["charts"]
-        ]}
-        for section in sections
-    ]  # fmt: skip
+    drawn = [{**section, "charts": [chart_values(chart, chart.name) for chart in section["charts"]]} for section in sections]
     return fill(
-        "published.html.j2", facts=facts, headings=HEADINGS, sections=drawn,
+        "published.html.j2", has_charts=any(each["charts"] for each in sections), facts=facts, headings=HEADINGS, sections=drawn,
         title=". ".join((*facts.stamps, f"bpfree reproduce {facts.name}: published beside measured")),
-        answer=answer_of(facts, rows), flags=[str(flag) for flag in suite_flags(facts, rows)],
+        answer=answer_of(facts, rows), flags=[str(flag) for flag in raised], stamps=suite_stamps(facts.stamps, raised),
         reports={key: Path(os.path.relpath(path, out)).as_posix() for key, path in reports.items()},
     )  # fmt: skip
 

@@ -13,20 +13,33 @@ from xml.etree import ElementTree
 
 import vl_convert
 
-__all__ = ["GRID", "INK", "MUTED", "SERIES", "inline", "render", "standalone"]
+from bpfree.report.palette import COLOURS, SENTINELS, USE_SENTINELS, USES
+
+__all__ = ["GRID", "INK", "MUTED", "SERIES", "in_page_colours", "inline", "render", "standalone"]
 
 INK, GRID, MUTED = "#010203", "#040506", "#070809"
 """Sentinels: text and marks, grid lines, axis lines."""
 
 SERIES = ("#101010", "#101011", "#101012", "#101013", "#101014", "#101015", "#101016")
-"""Sentinels of the arms; the baseline is the first."""
+"""Sentinels of series that are no arms of a report; those of arms are in :mod:`bpfree.report.palette`."""
 
 _OKABE_ITO = ("#000000", "#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9")
 """Okabe and Ito 2008, without the yellow, which is too pale on white."""
 
-_PAPER = {INK: "#1a1a1a", GRID: "#e6e6e6", MUTED: "#8a8a8a"} | dict(zip(SERIES, _OKABE_ITO, strict=True))
-_PAGE = {INK: "currentColor", GRID: "var(--grid)", MUTED: "var(--muted)"} | {
-    sentinel: f"var(--series-{k})" for k, sentinel in enumerate(SERIES)
+_PAPER = {
+    INK: "#1a1a1a",
+    GRID: "#e6e6e6",
+    MUTED: "#8a8a8a",
+    **dict(zip(SERIES, _OKABE_ITO, strict=True)),
+    **{sentinel: light for sentinel, (light, _dark) in zip((*SENTINELS, *USE_SENTINELS), (*COLOURS, *USES), strict=True)},
+}
+_PAGE = {
+    INK: "currentColor",
+    GRID: "var(--grid)",
+    MUTED: "var(--muted)",
+    **{sentinel: f"var(--series-{k})" for k, sentinel in enumerate(SERIES)},
+    **{sentinel: f"var(--arm-{k})" for k, sentinel in enumerate(SENTINELS)},
+    **{sentinel: f"var(--use-{k})" for k, sentinel in enumerate(USE_SENTINELS)},
 }
 
 _SVG = "http://www.w3.org/2000/svg"
@@ -154,3 +167,12 @@ def _recoloured(svg: str, colours: Mapping[str, str]) -> ElementTree.Element:
             if element.get(paint) in colours:
                 element.set(paint, colours[element.attrib[paint]])
     return root
+
+
+def in_page_colours(value: Any) -> Any:
+    """A specification with the colours of the page for the sentinels, for a page that draws it itself."""
+    if isinstance(value, str):
+        return _PAGE.get(value, value)
+    if isinstance(value, Mapping):
+        return {key: in_page_colours(entry) for key, entry in value.items()}
+    return [in_page_colours(entry) for entry in value] if isinstance(value, list | tuple) else value

@@ -30,8 +30,10 @@ __all__ = [
     "csv_text",
     "headings",
     "left_out",
+    "markdown_headline",
     "markdown_table",
     "markdown_targets",
+    "sort_values",
     "target_rows",
     "text_table",
 ]
@@ -196,6 +198,21 @@ def arm_displays(row: ArmRow) -> dict[str, Display]:
     return {column.key: column.display(row) for column in COLUMNS}
 
 
+_SORTED_BY = {
+    "accuracy": q.ACCURACY, "difference": q.DIFFERENCE, "passes": q.PASSES, "time": q.TIME, "validation": q.VALIDATION_TIME,
+    "energy": q.ENERGY, "co2e": q.CO2E, "flops": q.FLOPS, "memory": q.PEAK_MEMORY, "inference": q.LATENCIES_P50[0],
+}  # fmt: skip
+
+
+def sort_values(row: ArmRow) -> dict[str, float | None]:
+    """By column key the number that a column is sorted by; None where it was not measured."""
+    values: dict[str, float | None] = {"arm": row.index, "seeds": row.statuses.get("ok", 0)}
+    for key, quantity in _SORTED_BY.items():
+        mean = None if quantity.statistic == "largest" else row[quantity]
+        values[key] = row.largest[quantity.key] if quantity.statistic == "largest" else mean and mean.mean
+    return values
+
+
 def text_table(table: Table, stamps: Sequence[str] = ()) -> TextTable:
     """For a terminal of 80 columns: the columns that answer the question, less those not measured; texts of two lines.
 
@@ -227,9 +244,9 @@ def _two_lines(display: Display) -> str:
     return f"{text}\n{sub}" if sub else text
 
 
-def markdown_table(table: Table) -> list[str]:
-    """Lines of a Markdown table; names that users gave are escaped."""
-    named, columns, absent = headings(table), columns_of(table), left_out(table)
+def markdown_headline(table: Table) -> list[str]:
+    """Lines of the headline table in Markdown; names that users gave are escaped."""
+    named, columns = headings(table), columns_of(table)
     lines = [
         _markdown_row(named[column.key] for column in columns),
         _markdown_row("---:" if column.number else "---" for column in columns),
@@ -237,6 +254,12 @@ def markdown_table(table: Table) -> list[str]:
     for row in table.rows:
         displays = arm_displays(row)
         lines.append(_markdown_row(str(displays[column.key]) for column in columns))
+    return lines
+
+
+def markdown_table(table: Table) -> list[str]:
+    """The same, what was not measured, and the table of passes."""
+    lines, absent = markdown_headline(table), left_out(table)
     lines += ["", escape_markdown(absent)] if absent else []
     rule = f"| --- |{' ---: |' * (len(PASSES_HEADINGS) - 1)}"
     return [*lines, "", _markdown_row(PASSES_HEADINGS), rule, *(_markdown_row(texts) for texts in passes_rows(table))]

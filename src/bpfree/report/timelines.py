@@ -17,7 +17,7 @@ import altair as alt
 
 from bpfree.errors import RunDirectoryError
 from bpfree.report.charts import Chart
-from bpfree.report.looks import draw, on, series
+from bpfree.report.looks import drawing, on, series
 from bpfree.report.model import Table
 
 __all__ = ["DeviceTrace", "timeline_charts", "trace_charts"]
@@ -58,17 +58,22 @@ def timeline_charts(table: Table, directories: Sequence[Path]) -> list[Chart]:
     Raises:
         RunDirectoryError: a file of a run directory that is damaged.
     """
-    return trace_charts(list(_traces(table, directories)), "First seed of each arm.")
+    traces = list(_traces(table, directories))
+    drawn = {trace.label for trace in traces}
+    absent = [row.label for row in table.rows if row.label not in drawn]
+    why = f" Not drawn: {', '.join(absent)}; no run has {LEAST_SAMPLES} samples (2 s at 10 a second)." if absent else ""
+    return trace_charts(traces, "First seed of each arm.", why)
 
 
-def trace_charts(traces: Sequence[DeviceTrace], words: str) -> list[Chart]:
+def trace_charts(traces: Sequence[DeviceTrace], words: str, absent: str = "") -> list[Chart]:
     """Clock and power of each trace; only the load where no clock was read.
 
     Args:
         words: first sentence of the description: what is drawn.
+        absent: last sentence of the caption: what is not drawn, and why.
     """
     has_clocks = any(trace.points("clock_mhz", 1.0) for trace in traces)
-    made = (_chart(traces, quantity, words) for quantity in (_WITH_CLOCKS if has_clocks else ("utilisation",)))
+    made = (_chart(traces, quantity, words, absent) for quantity in (_WITH_CLOCKS if has_clocks else ("utilisation",)))
     return [chart for chart in made if chart is not None]
 
 
@@ -93,7 +98,7 @@ def _read(path: Path) -> tuple[dict[str, Any], list[dict[str, Any]]]:
     return header, samples
 
 
-def _chart(traces: Sequence[DeviceTrace], quantity: str, first: str) -> Chart | None:
+def _chart(traces: Sequence[DeviceTrace], quantity: str, first: str, absent: str) -> Chart | None:
     name, title, axis, factor = _TITLES[quantity]
     drawn = [(trace, points) for trace in traces if (points := trace.points(quantity, factor))]
     if not drawn:
@@ -112,7 +117,8 @@ def _chart(traces: Sequence[DeviceTrace], quantity: str, first: str) -> Chart | 
         f"timeline-{name}",
         f"Replayed, not measured: {title[0].lower()}{title[1:]}" if foreign else title,
         " ".join((first, *(f"{origin[0].upper()}{origin[1:]}." for origin in foreign), f"{words}.")),
-        draw(alt.layer(lines, tips), {"data": data, "ends": ends}),
+        drawing(alt.layer(lines, tips), {"data": data, "ends": ends}),
+        f"Line: samples of one run, least and greatest of each stretch of time. Mark: its end.{absent}",
     )
 
 

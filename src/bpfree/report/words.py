@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bpfree import stats
-from bpfree.report.above_control import nothing_learned
+from bpfree.report.above_control import nothing_learned, nothing_learned_by
 from bpfree.report.energies import carbon_words
 from bpfree.report.flags import Flag
 from bpfree.report.material import Material
@@ -31,10 +31,17 @@ MOST_KINDS = 4
 
 @dataclass(frozen=True)
 class Answer:
-    """One sentence, and the rest in a second."""
+    """The verdict in a line, the sentence that it is from, and the rest.
+
+    Attributes:
+        short: arm, baseline, difference and verdict.
+        text: the same with the conditions and the costs.
+        more: the other arms and the control.
+    """
 
     text: str
     more: str = ""
+    short: str = ""
 
 
 def standing(material: Material) -> str:
@@ -66,10 +73,12 @@ def answer(table: Table, material: Material, raised: Sequence[Flag] = ()) -> Ans
     finished = [row for row in others if row[ACCURACY] is not None]
     if baseline[ACCURACY] is None:
         others_reached = "; ".join(f"{row.label} {_percent(row)}" for row in finished)
-        return Answer(f"{where}, no run of {baseline.label} finished, so nothing can be compared with it.", others_reached)
+        short = f"{table.task_text}: no run of {baseline.label} finished, so nothing can be compared."
+        return Answer(f"{where}, no run of {baseline.label} finished, so nothing can be compared with it.", others_reached, short)
     if not finished:
         lost = "" if not others else f"; of the other arm{'s' if len(others) > 1 else ''}, no run finished"
-        return Answer(f"{where}, {baseline.label} reached {_percent(baseline)} test accuracy{lost}.", _controls(table))
+        reached = f"{baseline.label} reached {_percent(baseline)} test accuracy{lost}"
+        return Answer(f"{where}, {reached}.", _controls(table), f"{table.task_text}: {reached}.")
     best = max(finished, key=_rank)
     digits = _digits(best)
     costs = _costs(best, not any(flag.key in DOUBTFUL_COSTS for flag in flagged))
@@ -80,7 +89,14 @@ def answer(table: Table, material: Material, raised: Sequence[Flag] = ()) -> Ans
     text = " ".join(filter(None, (text, nothing_learned(table.above_controls))))
     rest = [f"{row.label} {_percent(row, digits)}{_verdict(row)}" for row in others if row is not best]
     more = f"The other arms: {'; '.join(rest)}." if rest else ""
-    return Answer(text, " ".join(filter(None, (more, _controls(table)))))
+    return Answer(text, " ".join(filter(None, (more, _controls(table)))), _short(best, baseline, table))
+
+
+def _short(best: ArmRow, baseline: ArmRow, table: Table) -> str:
+    """``"digits, mlp:2x256: pepita against backprop +0.30 [−0.10, +0.70] points: inconclusive."``"""
+    word = best.verdict.text or "no difference can be given"
+    verdict = f"{table.task_text}: {best.label} against {baseline.label} {best.difference_text()} points: {word}."
+    return " ".join(filter(None, (verdict, nothing_learned_by(table.above_controls))))
 
 
 def _rank(row: ArmRow) -> tuple[bool, float]:
