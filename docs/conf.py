@@ -26,6 +26,7 @@ smartquotes = False  # it would write an option --seeds with a dash
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 4
 myst_fence_as_directive: list[str] = []
+myst_disable_syntax = ["myst_line_comment"]  # a line of a paragraph may begin with a per cent sign
 copybutton_prompt_text = r">>> |\.\.\. |\$ "
 copybutton_prompt_is_regexp = True
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import html
 import importlib
 import inspect
 import json
@@ -23,6 +24,7 @@ from tools.docs_pages.markdown import as_markdown, escaped
 from tools.docs_pages.record_pages import SCHEMA
 
 ROOT = Path(__file__).parents[1]
+PAGES = [page for page in sorted(DOCS.glob("*.md")) if page.stem != "design-notes"]
 
 
 @pytest.fixture(scope="module")
@@ -140,6 +142,19 @@ def test_a_docstring_as_markdown() -> None:
     assert escaped("``a*b`` and a*b") == r"``a*b`` and a\*b"
 
 
+def lost_words(page: str, site: str) -> list[str]:
+    """Words of a page that its page of the site does not have; code, comments, images and targets of links do not count."""
+    text = re.sub(r"^ *```.*?^ *```|<!--.*?-->|!\[[^\]]*\]\([^)]*\)|\]\([^)]*\)", " ", page, flags=re.DOTALL | re.MULTILINE)
+    shown = set(re.findall(r"\w+", html.unescape(re.sub(r"<[^>]+>", " ", site))))
+    return [word for word in re.findall(r"\w+", text) if word not in shown and not word.isdigit()]
+
+
+def test_a_paragraph_that_the_site_leaves_out_is_seen() -> None:
+    page = "Of it\n% nothing [there](words.md).\n\n```python\ncode\n```\n"
+    assert lost_words(page, "<p>Of it</p>") == ["nothing", "there"]
+    assert lost_words(page, "<p>Of it\n% nothing <a href='words.html'>there</a>.</p>") == []
+
+
 @pytest.mark.slow
 def test_the_site_builds_without_a_warning_and_a_search_finds_every_name(tmp_path: Path) -> None:
     pytest.importorskip("sphinx", reason="the extra docs is not installed")
@@ -148,6 +163,8 @@ def test_the_site_builds_without_a_warning_and_a_search_finds_every_name(tmp_pat
     command = [sys.executable, "-m", "sphinx", "-W", "--keep-going", "--quiet", "-b", "html", str(DOCS), str(tmp_path)]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
+    lost = {page.name: lost_words(page.read_text(), (tmp_path / f"{page.stem}.html").read_text()) for page in PAGES}
+    assert {name: words for name, words in lost.items() if words} == {}
     text = (tmp_path / "searchindex.js").read_text()
     index = json.loads(text[text.index("(") + 1 : text.rindex(")")])
     english = SearchEnglish({})

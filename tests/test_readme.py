@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 import pytest
 
 from bpfree import catalogue, rulesets
+from tools.docs_pages.measured import counted_costs, runs
 from tools.readme import PICTURE, ROOT, TABLES, filled
 from tools.readme.picture import ACCURACY, ENERGY, MARGIN, picture
 from tools.readme.tables import digits_table, fashion_table, mnist_table, summary
@@ -76,3 +77,13 @@ def test_readme_is_read_in_a_minute() -> None:
     assert first is not None and first[1] in catalogue.rules()
     assert "`make docs`" in README
     assert "processor" in README.partition("<!-- end -->")[2].partition("## ")[0]
+
+
+def test_numbers_behind_the_rule_to_try_first() -> None:
+    accuracies = {(run["arm"], run["net"], run["dataset"]): 100 * run["test_accuracy"] for run in runs()}
+    tokens = [accuracies[f"{arm}:lr=1e-3", "vit", "fashion-mnist[10000]"] for arm in ("backprop", "mono-forward")]
+    assert f"{tokens[0] - tokens[1]:.1f} points below on small transformers" in " ".join(README.split())
+    deep = {row["arm"]: row for row in counted_costs() if (row["net"], row["batch_size"]) == ("mlp:32x256", 1024)}
+    bytes_of = {arm: sum(value or 0 for value in deep[arm]["memory"].values()) for arm in ("backprop", "mono-forward")}
+    assert "half of the memory" in " ".join(README.split())
+    assert 0.45 < bytes_of["mono-forward"] / bytes_of["backprop"] < 0.55

@@ -316,7 +316,7 @@ def test_the_bar_is_for_terminals(
     fitted("backprop", table, progress=progress)
     assert bool(errors.getvalue()) == shown
     if stream is _Terminal and shown:
-        assert "backprop" in errors.getvalue() and "validation" in errors.getvalue()
+        assert "backprop" in errors.getvalue() and "val. " in errors.getvalue()
 
 
 def test_a_metered_run_has_no_bar_unless_it_is_asked_for(table: Dataset, monkeypatch: pytest.MonkeyPatch) -> None:

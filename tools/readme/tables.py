@@ -79,16 +79,16 @@ def mnist_table() -> str:
         [label(row), _accuracy(row), _difference(row), row["verdict"], _time(row), _energy(row)]
         for row in summary("mnist-mlp-2x1000")
     ]
-    return _table("MNIST | test accuracy, % | difference, points | verdict | time | energy", lines)
+    return _table("MNIST | test accuracy, % | difference to backprop, points | verdict | time | energy", lines)
 
 
 def fashion_table() -> str:
     """Accuracy on Fashion-MNIST under ``claim``; its arms ran at once, so that times and energies cannot be compared."""
     lines = [[label(row), _accuracy(row), _difference(row), row["verdict"]] for row in summary("fashion-mnist-mlp-2x1000")]
-    return _table("Fashion-MNIST | test accuracy, % | difference, points | verdict", lines)
+    return _table("Fashion-MNIST | test accuracy, % | difference to backprop, points | verdict", lines)
 
 
 def digits_table() -> str:
     """Accuracy of what ``make compare`` runs."""
     lines = [[label(row), _accuracy(row), _difference(row), row["verdict"]] for row in summary("digits-mlp-2x256")]
-    return _table("digits | test accuracy, % | difference, points | verdict", lines)
+    return _table("digits | test accuracy, % | difference to backprop, points | verdict", lines)

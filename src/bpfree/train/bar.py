@@ -35,20 +35,20 @@ class Bar:
 
     def __init__(self, name: str, n_passes: int) -> None:
         from rich.console import Console  # deferred: only who sees a bar waits for it
-        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
         from rich.progress import Progress as Columns
 
         self._columns = Columns(
             TextColumn("{task.description}"),
-            BarColumn(),
             MofNCompleteColumn(),
             TextColumn("{task.fields[words]}"),
-            TimeElapsedColumn(),
-            TextColumn("left at most"),
+            BarColumn(bar_width=None),  # the rest of the line: longer ones would be wrapped
+            TextColumn("at most"),
             TimeRemainingColumn(compact=True),
             console=Console(file=sys.stderr),
             auto_refresh=False,
             transient=True,
+            expand=True,
         )
         self._task: Any = self._columns.add_task(name, total=n_passes, words="")
         self._drawn_s = 0.0
@@ -62,7 +62,7 @@ class Bar:
 
     def passed(self, progress: Progress) -> None:
         """Advance to this pass."""
-        words = f"loss {progress.train_loss:.4g}, validation {100 * progress.val_accuracy:.2f} %"
+        words = f"loss {progress.train_loss:.3g}, val. {100 * progress.val_accuracy:.2f} %"
         self._columns.update(self._task, completed=progress.passes, words=words)
         now_s = time.monotonic()
         if now_s - self._drawn_s > REDRAW_S:
