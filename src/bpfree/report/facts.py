@@ -13,6 +13,7 @@ from bpfree.report.identity_flags import lacking
 from bpfree.report.material import Material
 from bpfree.report.model import ArmRow, Table
 from bpfree.report.quantities import COMPILE_TIME, QUANTITIES
+from bpfree.rulesets.schema import whole_name
 from bpfree.units import MISSING, format_bytes, format_energy, format_percent, format_time
 
 __all__ = [
@@ -219,10 +220,15 @@ def _number(value: Any) -> str:
     return str(value)
 
 
-def commands(material: Material) -> list[str]:
-    """The commands that made the runs, and the one that makes this report again."""
+def commands(material: Material, tables: Sequence[Table]) -> list[str]:
+    """The commands that made the runs, and the one that makes this report again, with the targets that were asked for."""
     given = [str(record.plan["command"]) for record in material.records if record.plan.get("command")]
     # A full path would carry the name of its user into a page that is passed on.
     paths = [path.name if path.is_absolute() else str(path) for path in material.directories]
     again = "bpfree report " + " ".join(map(shlex.quote, paths))
+    asked = {whole_name(table.dataset): table.targets.accuracy for table in tables if table.targets and table.targets.asked}
+    if len(asked) == 1 and len({table.dataset for table in tables}) == 1:
+        again += f" --target {next(iter(asked.values()))}"
+    elif asked:
+        again += f" --target {','.join(f'{dataset}={accuracy}' for dataset, accuracy in asked.items())}"
     return [*dict.fromkeys(given), again]

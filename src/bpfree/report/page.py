@@ -160,7 +160,7 @@ def _page(
         },
         missing=missing(tables),
         environments=environments(material),
-        commands=commands(material),
+        commands=commands(material, tables),
         n_runs=len(material.records),
     )
 

@@ -141,7 +141,7 @@ def markdown(tables: Sequence[Table], material: Material) -> str:
     for machine in environments(material):
         facts = [f"{name}: {value}" for name, value in machine.facts]
         lines += _bullets(escape_markdown(f"Where it ran: {machine.heading}"), facts)
-    lines += ["## How to repeat it", "", *(f"    {' '.join(command.split())}" for command in commands(material))]
+    lines += ["## How to repeat it", "", *(f"    {' '.join(command.split())}" for command in commands(material, tables))]
     return "\n".join(lines).rstrip() + "\n"
 
 

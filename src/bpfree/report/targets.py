@@ -18,6 +18,9 @@ __all__ = ["COSTS_TO_TARGET", "DEFAULT_SHARE", "CostToTarget", "Reached", "Targe
 Target = float | Mapping[str, float] | None
 """The target that the caller names: one accuracy, or one for each data set; None for that of the runs."""
 
+ASKED = "as asked for"
+"""Where a target comes from that was given for the report."""
+
 DEFAULT_SHARE = 0.99
 """Share of the baseline's mean best validation accuracy that is the default target."""
 
@@ -79,6 +82,11 @@ class Targets:
     arms: tuple[Reached, ...]
 
     @property
+    def asked(self) -> bool:
+        """Whether the target was given for this report."""
+        return self.source == ASKED
+
+    @property
     def caption(self) -> str:
         """Caption of the table."""
         return (
@@ -97,7 +105,7 @@ def target_for(dataset: str, baseline: Sequence[Record], runs: Sequence[Record],
     if named is not None:
         if not 0 < named <= 1:
             raise UsageError(f"the target must be an accuracy above 0 and at most 1, such as 0.95, got {named}")
-        return named, "as asked for"
+        return named, ASKED
     planned = [float(value) for run in runs if isinstance(value := run.plan.get("target"), int | float)]
     if planned:
         return planned[-1], "the target of the runs"
