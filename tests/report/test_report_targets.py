@@ -10,6 +10,7 @@ import pytest
 from bpfree import report
 from bpfree.errors import UsageError
 from bpfree.report.charts import charts, front_in_words, pareto
+from bpfree.report.facts import commands
 from bpfree.report.material import read_material
 from bpfree.report.model import build_tables
 from bpfree.report.profiles import profile_chart
@@ -95,6 +96,21 @@ class TestTargets:
     def test_a_part_of_a_data_set_has_the_target_of_the_whole(self, runs):
         (table,) = tables_of(runs, runs.grid(dataset="mnist[10000]"), {"mnist": 0.5})
         assert table.targets.accuracy == 0.5
+
+    def test_the_command_that_makes_the_report_again_names_what_was_asked_for(self, runs):
+        names = iter("abcde")
+
+        def last(records, target):
+            material = read_material([runs(next(names), records=records)])
+            return commands(material, build_tables(material, target))[-1]
+
+        records = runs.grid()
+        others = [record.model_copy(update={"dataset": "mnist[100]"}) for record in records]
+        assert "--target" not in last(records, None)
+        assert "--target" not in last([r.model_copy(update={"plan": r.plan | {"target": 0.7}}) for r in records], None)
+        assert last(records, 0.9).endswith(" --target 0.9")
+        assert last([*records, *others], 0.9).endswith(" --target digits=0.9,mnist=0.9")
+        assert last([*records, *others], {"mnist": 0.5}).endswith(" --target mnist=0.5")
 
     @pytest.mark.parametrize("target", [0.0, 1.5, math.nan])
     def test_what_is_no_accuracy_is_refused(self, runs, target):
