@@ -24,7 +24,6 @@ class BarObserver:
     """
 
     def __init__(self, console: Console, n_passes: int) -> None:
-        self._console = console
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
