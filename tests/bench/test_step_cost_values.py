@@ -202,6 +202,8 @@ def test_formulas_of_several_phases(monkeypatch: pytest.MonkeyPatch) -> None:
     assert formula(monkeypatch, []).orthogonalisation is None
     unknown = formula(monkeypatch, both, two=None, last=None)
     assert unknown == ByFormula(None, None, None, 7, gradients_bytes=12, activations_bytes=40)
+    silent = SimpleNamespace(learn=0, peak=None, close=None, evaluation=None, upkeep={})
+    assert formula(monkeypatch, [], last=silent).evaluation is None
     assert formula(monkeypatch, [], one=None, two=None) == ByFormula(None, 10, None, None, None, None)
 
 

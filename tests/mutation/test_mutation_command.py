@@ -130,6 +130,14 @@ def test_tests_by_module_or_folder_the_longest_name_first(project: Path) -> None
     assert [module.name for _, module in select([package], ["small/part"], project)] == ["a.py"]
 
 
+def test_modules_that_belong_together_share_a_list(project: Path) -> None:
+    (project / "src/small/letters.py").write_text("")
+    lines = ["[packages.small]", 'path = "src/small"', "tests = []", "[packages.small.nearest]"]
+    (project / "tests/mutation.toml").write_text("\n".join([*lines, '"numbers letters" = ["tests/test_numbers.py"]']))
+    (package,) = read_packages(project / "tests/mutation.toml", project)
+    assert [package.tests_of(module) for module in package.modules(project)] == [("tests/test_numbers.py",)] * 2
+
+
 def test_the_lists_of_this_project_are_true() -> None:
     root = Path(__file__).parents[2]
     packages = read_packages(root / "tests" / "mutation.toml", root)

@@ -37,7 +37,6 @@ class BarObserver:
     """
 
     def __init__(self, console: Console, n_passes: int) -> None:
-        self._console = console
         self._bar = _TwoLines(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
