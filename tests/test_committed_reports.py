@@ -1,4 +1,4 @@
-"""Every report under benchmarks/results is what this code makes of its records: a verdict that is no longer given must not stay."""
+"""Every committed report is what this code makes of its records: a verdict that is no longer given must not stay."""
 
 from __future__ import annotations
 
