@@ -99,6 +99,18 @@ def test_every_rule_on_every_net_that_it_can_train(arm: str, net: str, ending: s
     check_alike(model, tmp_path / f"model{ending}", raw(9, shape))
 
 
+@pytest.mark.parametrize("ending", [".onnx", ".pt2"])
+def test_rows_of_zeros_between_blocks(ending: str, tmp_path: Path) -> None:
+    """No unit of a ReLU block answers: the root of the squares is 0, and what keeps it from dividing is as small as 1e-8."""
+    model = trained("forward-forward:inference=head", *NETS["images"])
+    with torch.no_grad():
+        model.net[0].linear.bias.fill_(-100.0)  # type: ignore[union-attr,operator]
+    export(model, tmp_path / f"model{ending}")
+    check_alike(model, tmp_path / f"model{ending}", raw(9, IMAGE))
+    (scores, _), _ = run(tmp_path / f"model{ending}", raw(9, IMAGE))
+    assert not np.isnan(scores).any()
+
+
 def test_kept_heads_are_one_more_output(tmp_path: Path) -> None:
     """Mono-Forward's last head is the net's output, so its heads can be left out, or kept."""
     model = trained("mono-forward")

@@ -213,7 +213,14 @@ def _write_onnx(graph: ModelGraph, n: int | None, metadata: str, part: Path) -> 
 
     program, x = _program(graph, n)
     written = torch.onnx.export(
-        program, (x,), dynamo=True, verbose=False, input_names=["x"], output_names=list(graph.output_names), external_data=False
+        program,
+        (x,),
+        dynamo=True,
+        verbose=False,
+        input_names=["x"],
+        output_names=list(graph.output_names),
+        external_data=False,
+        optimize=False,  # onnxscript takes 1e-8 for 0 and drops Forward-Forward's guard against rows of zeros: NaN
     )
     assert written is not None  # torch writes the file itself where it is given a path
     proto = written.model_proto
