@@ -75,9 +75,7 @@ def read_packages(path: Path, root: Path) -> list[Package]:
     packages = []
     for name, values in tomllib.loads(path.read_text(encoding="utf-8"))["packages"].items():
         also = values.get("also", [])
-        nearest = {
-            module: (*tests, *also) for modules, tests in values.get("nearest", {}).items() for module in modules.split()
-        }
+        nearest = {module: (*tests, *also) for modules, tests in values.get("nearest", {}).items() for module in modules.split()}
         package = Package(name, Path(values["path"]), (*values["tests"], *also), nearest, values.get("skip", {}))
         package.check(root)
         packages.append(package)
