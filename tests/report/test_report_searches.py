@@ -4,15 +4,46 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from bpfree import rulesets
 from bpfree.records import Record
+from bpfree.report import facts, search_flags
 from bpfree.report.material import read_material
 from bpfree.report.model import build_tables
 from tests.report.cases import PAIR, ahead, flag_with, summary_of, verdict_of
+
+
+@pytest.mark.parametrize(("left", "words"), [({"a": 1.0}, "a (1) was"), ({"b": 0.5, "a": 2.0}, "a (2), b (0.5) were")])
+def test_what_nothing_searched(left: dict[str, float], words: str) -> None:
+    row: Any = SimpleNamespace(label="Mine")
+    (flag,) = search_flags._not_searched(row, [{"not_searched": left}, {}])
+    assert flag.key == "not-searched"
+    assert flag.text == f"of Mine, {words} not searched: neither the rule nor the ruleset has a range."
+    assert list(search_flags._not_searched(row, [{"not_searched": None}, {}])) == []
+
+
+def test_a_machine_that_nothing_describes_has_the_versions_of_its_first_run() -> None:
+    def run(digest: str, version: str) -> Any:
+        return SimpleNamespace(
+            environment_digest=digest,
+            versions={"torch": version},
+            tier="eager",
+            maths="closed",
+            parallel=None,
+            compile_time_s=None,
+        )
+
+    material: Any = SimpleNamespace(
+        records=[run("x" * 20, "1"), run("y", "3"), run("x" * 20, "2")], environments={"y": {"gpu": "none"}}
+    )
+    one, other = facts.environments(material)
+    assert (one.heading, other.heading) == ("Machine 1: 2 runs", "Machine 2: 1 runs")
+    assert one.facts[:2] == (("environment", f"not described (digest {'x' * 16})"), ("versions", "torch 1"))
+    assert other.facts == (("gpu", "none"), ("execution", "eager, closed gradients"))
 
 
 class TestUnequalSearch:

@@ -68,6 +68,9 @@ def test_phases_share_the_passes_of_a_run(runs) -> None:
     per_phase = RULES.with_changes({"budget.per": "phase"})
     assert stopping_flaw(audited(runs, RISING, RISING), per_phase) == ""
     assert stopping_flaw(audited(runs, RISING, RISING[:5]), per_phase).startswith("training ended")
+    two = {"first": None, "second": None}
+    assert stopping_flaw(audited(runs, RISING[:4], limits=two), RULES) == "", "the second phase never began"
+    assert stopping_flaw(audited(runs, RISING[:4], limits=two), per_phase).startswith("training ended")
 
 
 def test_a_cap_for_a_single_phase_is_audited(runs) -> None:
