@@ -8,26 +8,15 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
+from importlib.resources import files
+
+import yaml
 
 __all__ = ["ARMS", "COLOURS", "OTHERS", "SENTINELS", "USES", "USE_SENTINELS", "arm_colour", "style_sheet"]
 
 ARMS: dict[str, tuple[str, str]] = {
-    "backprop": ("#1b1d21", "#f2f3f5"),
-    "mono-forward": ("#0072b2", "#4fa8e0"),
-    "mono-forward (staged)": ("#b37a00", "#f0b429"),
-    "forward-forward": ("#7f3fbf", "#b98af0"),
-    "frozen": ("#8a6d4f", "#c4a484"),
-    "foton": ("#c2327e", "#f07ab8"),
-    "pepita": ("#00838f", "#3cc3d0"),
-    "cascaded-forward": ("#6f7d00", "#b6c63a"),
-    "direct-feedback-alignment": ("#4a4fd0", "#969bff"),
-    "feedback-alignment": ("#2a8fb8", "#8fd3f0"),
-    "sign-symmetry": ("#8e2f5c", "#d88ab0"),
-    "deep-supervision": ("#4f8a10", "#8fd14a"),
-    "local-similarity": ("#d0506a", "#ff9aa8"),
-    "blockwise": ("#1f4788", "#7d9fe0"),
-    "spatial-goodness": ("#b030c0", "#e48af0"),
-    "backprop against itself": ("#5c6570", "#aab2bd"),
+    label: (light, dark)
+    for label, (light, dark) in yaml.safe_load((files("bpfree.report") / "colours.yaml").read_text(encoding="utf-8")).items()
 }
 """Colours on light and on dark paper, by the label of the arm."""
 
