@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+import sys
 import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -84,3 +86,25 @@ def test_a_signal_records_the_run_and_the_same_command_goes_on(
     ended = read_records(tmp_path / "R" / "records.jsonl")[-1]
     assert (ended.status, ended.passes) == ("ok", 3)
     assert "two sittings" in ended.reasons["energy.joules"]
+
+
+TORCH = """
+import sys
+if hasattr(sys, "torch_was_imported"):
+    raise RuntimeError("Only a single TORCH_LIBRARY can be used to register the namespace prims")
+sys.torch_was_imported = True
+raise KeyboardInterrupt
+"""
+"""What stands for torch: Ctrl-C comes while it is imported, and a second import fails, as that of the real one does."""
+
+
+def test_ctrl_c_within_the_import_of_torch(tmp_path: Path) -> None:
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text(TORCH)
+    paths = os.pathsep.join([str(tmp_path), *sys.path])
+    command = [sys.executable, "-m", "bpfree", "compare", "--jobs", "1", "--out", "R"]
+    ended = subprocess.run(
+        command, cwd=tmp_path, env={**os.environ, "PYTHONPATH": paths}, capture_output=True, text=True, check=False, timeout=60
+    )
+    assert (ended.returncode, ended.stdout) == (130, "")
+    assert ended.stderr == "bpfree: interrupted; nothing was written\n"

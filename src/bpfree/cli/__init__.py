@@ -55,9 +55,7 @@ def run(arguments: list[str] | None = None) -> int:
     except BpfreeError as error:
         return _fail(str(error), 2)
     except KeyboardInterrupt:
-        from bpfree.cli.interrupt import exit_code
-
-        return _fail_resumable("interrupted", exit_code())
+        return _fail_resumable("interrupted", _code_of_signal())
     except BrokenPipeError:  # the reader of a pipe has ended
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -73,6 +71,12 @@ def run(arguments: list[str] | None = None) -> int:
             raise
         return _fail_resumable(str(of_the_world), 1)
     return result if isinstance(result, int) else 0
+
+
+def _code_of_signal() -> int:
+    """Of the signal that came. Nothing is imported: a Ctrl-C within the import of torch makes a second import fail."""
+    watching = sys.modules.get("bpfree.cli.interrupt")
+    return INTERRUPTED if watching is None else watching.exit_code()
 
 
 def _fail_resumable(what: str, code: int) -> int:
