@@ -161,7 +161,10 @@ def test_the_engine_of_a_database(monkeypatch: pytest.MonkeyPatch) -> None:
     ]
 
 
-REACH = "cannot reach postgresql://u:***@h/d ({}); see that the server runs, and that address, user and password (PGPASSWORD) are right"
+REACH = (
+    "cannot reach postgresql://u:***@h/d ({}); see that the server runs, and that address, user and password "
+    "(PGPASSWORD) are right"
+)
 USE = (
     f"postgresql://u:***@h/d cannot be used ({{}}); its tables are not those of optuna {optuna.__version__}: choose an empty "
     "database, or upgrade this one with: optuna storage upgrade"
