@@ -31,6 +31,19 @@ QUICK = rulesets.load("quick").with_changes(max_passes=9, passes_per_trial=4, tr
 DATA = data.load("synthetic:n=300:inputs=4:classes=3")
 
 
+@pytest.fixture(autouse=True)
+def _no_waiting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody else would free a lock that this process holds: to wait for one fails at once."""
+
+    @contextmanager
+    def at_once(path: Path, *, together: bool = False, wait: bool = True) -> Any:
+        with held(path, together=together, wait=False) as free:
+            assert free or not wait, f"{path} would be waited for"
+            yield free
+
+    monkeypatch.setattr(directory, "held", at_once)
+
+
 class Shared:
     """Stands for the work in a storage: what is planned, made and collected is noted."""
 
