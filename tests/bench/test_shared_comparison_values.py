@@ -16,6 +16,7 @@ from bpfree import data, rulesets
 from bpfree.bench import compare, directory, environment
 from bpfree.bench.arm import Arm
 from bpfree.bench.compare import ComparisonRun
+from bpfree.bench.damage import DamagedFileWarning
 from bpfree.bench.directory import RunDirectory
 from bpfree.bench.journal import WORK, _Lines, finished_trials, open_storage
 from bpfree.bench.setting import Setting
@@ -223,3 +224,24 @@ def test_of_two_trials_with_one_seed_the_first_counts() -> None:
         study.add_trial(optuna.trial.create_trial(value=value, user_attrs=attributes))
     study.add_trial(optuna.trial.create_trial(state=optuna.trial.TrialState.FAIL, user_attrs={"seed": 0}))
     assert [trial.value for trial in finished_trials(study)] == [0.4, 0.2, 0.1]
+
+
+def test_a_damaged_file_is_set_aside_and_made_again(tmp_path: Path) -> None:
+    place = RunDirectory(tmp_path)
+    with place.opened(QUICK, FACTS):
+        place.log("a line")
+    machines = "the machines of earlier runs are lost, their versions are in the records"
+    searches = "searches of other commands come back when those are given again"
+    rules = "of the rules of this command, under which its records were made"
+    for path, act, words in (
+        (place.environment_path, lambda: place.add_environment(FACTS), machines),
+        (place.tuned_path, lambda: place.add_tuned([]), searches),
+        (place.ruleset_path, place.opened(QUICK, FACTS).__enter__, rules),
+    ):
+        path.write_text("{")
+        with pytest.warns(DamagedFileWarning) as seen:
+            act()
+        made_again = f": it is made again, {words}; the damaged file is kept as {path.name}.damaged"
+        assert [str(each.message).endswith(made_again) for each in seen] == [True]
+        assert place.log_path.read_text().splitlines()[-1].endswith(f": {words}")
+        assert (path.with_name(f"{path.name}.damaged").read_text(), path.read_text() != "{") == ("{", True)
