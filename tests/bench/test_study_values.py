@@ -87,6 +87,28 @@ def test_tpe_is_seeded_by_study_and_trial_and_searches_on_a_logarithmic_scale() 
     assert of_arm.directions == [optuna.study.StudyDirection.MAXIMIZE]
 
 
+def test_names_of_studies_in_a_database_and_what_tpe_is_seeded_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name in a database says more; what is proposed does not depend on it."""
+    monkeypatch.setattr(study, "namespace", lambda storage, rules: f"{rules.search.studies} ")
+    name = f"backprop@{SMALL.name}@mlp:1x4@data {SMALL.data_digest[:16]}"
+    for n_studies, one, ending in ((1, 0, ""), (2, 0, "@split 3@study 0"), (2, 5, "@split 3@study 5")):
+        here = setting(QUICK.with_changes({"search.studies": n_studies, "search.passes_per_trial": None}), split_seed=3)
+        number = None if n_studies == 1 else one
+        of_arm = open_study(optuna.storages.InMemoryStorage(), here, BACKPROP, number)
+        assert of_arm.study_name == f"{n_studies} {name}{ending}"
+        assert Proposals(here, BACKPROP, one)._name == name + ending
+
+
+def test_what_is_searched_is_told_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    search = SimpleNamespace(
+        pending=lambda: [1, 4], make=lambda index, on_pass: told.append((index, on_pass)), tuned=lambda: "tuned"
+    )
+    monkeypatch.setattr(study, "ArmSearch", lambda *_: search)
+    found: Any = study.search(setting(), BACKPROP, ANY, on_pass=ANY, on_trial=told.append)
+    assert (found, told) == ("tuned", [1, (1, None), 4, (4, None)])
+
+
 def test_a_trial_of_a_search_and_what_it_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four passes at most; the best on validation; of one that raised, what it came to."""
     trial, problem = run_trial(setting(), BACKPROP, {"lr": 0.01}, 2, lambda progress: None)
