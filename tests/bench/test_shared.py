@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import cache
 from pathlib import Path
@@ -47,14 +47,15 @@ SEEDS = (0, 1)
 def _locks_and_looks(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(tasks, "LOCKS", tmp_path_factory.mktemp("locks"))
     monkeypatch.setattr(shared, "LOOK_S", 0.01)
-    versions = _versions()
-    monkeypatch.setattr(environment, "versions", lambda: versions)
 
 
-@cache
-def _versions() -> dict[str, str]:
-    """Asked for by every run and every study; looking them up takes milliseconds."""
-    return environment.versions()
+@pytest.fixture(autouse=True, scope="module")
+def _versions() -> Iterator[None]:
+    """Every run and every study asks for them; to look them up takes milliseconds."""
+    versions = environment.versions()
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(environment, "versions", lambda: versions)
+        yield
 
 
 @sqlalchemy.event.listens_for(sqlalchemy.Engine, "connect")
