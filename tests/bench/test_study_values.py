@@ -278,3 +278,30 @@ def test_states_of_a_study_are_named_by_its_digest(tmp_path: Path) -> None:
     assert one._path(12) == tmp_path / "states" / f"{stem}12.safetensors"
     assert (one.n_done, math.isclose(len(stem), 28)) == (0, True)
     one.close()
+
+
+def test_a_best_trial_is_loaded_at_its_last_phase_or_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one: Any = ArmStudy(setting(), BACKPROP, 4, open_storage(tmp_path / "j"), tmp_path / "states")
+    rule = SimpleNamespace(phases=lambda net: [f"{phase} of {net}" for phase in "abc"])
+    arm = SimpleNamespace(chosen=SimpleNamespace(build=lambda values: rule if values == "best" else None))
+    one.setting = SimpleNamespace(
+        arm_rules=lambda arm_: arm if arm_ is BACKPROP else None, build_net=lambda: "net", device=CPU, model=lambda *parts: parts
+    )
+    monkeypatch.setattr(one, "_tried", lambda: [None, SimpleNamespace(values="best", seed=7)])
+    monkeypatch.setattr(studies, "initialise", lambda *given: given)
+    monkeypatch.setattr(studies, "model_tensors", lambda net, state: [(net, state)])
+    filled: list[Any] = []
+    monkeypatch.setattr(studies, "fill_tensors", lambda path, tensors: filled.append((path, tensors)))
+    record: Any = SimpleNamespace(history=[SimpleNamespace(phase=phase) for phase in (0, 0, 1, 2)])
+    state = (rule, "net", 7, CPU)
+    assert one._load(1, record) == (rule, "net", state, "c of net")
+    assert filled == [(one._path(1), {"net": state})]
+
+    def damaged(path: Path, tensors: Any) -> None:
+        raise DataError("cut")
+
+    monkeypatch.setattr(studies, "fill_tensors", damaged)
+    again: list[Any] = []
+    monkeypatch.setattr(studies, "run_once", lambda *given, **named: again.append((given, named)) or ("record", "model", None))
+    assert one._load(1, record) == "model"
+    assert again == [((one.setting, BACKPROP, "best", 7), {"study": 4})]
