@@ -90,3 +90,43 @@ def test_a_stage_that_ended_early_counts_as_a_whole(observer: BarObserver) -> No
     observer.passed(after(1))
     observer.end("backprop, seed 0: test accuracy 0.9")
     assert observer._bar.tasks[0].completed == 40
+
+
+def test_a_new_stage_is_drawn_at_once(monkeypatch: pytest.MonkeyPatch, observer: BarObserver) -> None:
+    calls: list[str] = []
+    for name in ("start", "stop", "refresh"):
+        monkeypatch.setattr(observer._bar, name, lambda name=name: calls.append(name))
+    with observer as entered:
+        assert entered is observer
+        observer.begin("a", 4)
+        observer.trial("b", 3)
+    assert calls == ["start", "refresh", "refresh", "stop"]
+    observer._bar.update(observer._task, description="of the stage before")
+    observer.begin("c", 4)
+    assert (observer._bar.stage, observer._bar.tasks[0].description, observer._bar.tasks[0].total) == ("c", "", 240)
+
+
+def test_it_shows_the_last_pass_of_a_stage_and_is_gone_at_the_end(observer: BarObserver) -> None:
+    assert observer._bar.stage == "starting"
+    observer.end("before any stage")
+    assert observer._bar.tasks[0].completed == 0
+    observer.passed(after(1, 0.0))
+    assert observer._bar.tasks[0].description == "pass 1  best 0.00 %"
+    observer.begin("a", 2)
+    for number in (1, 2, 3):
+        observer.passed(after(number))
+        of = "" if number > 2 else " of 2"
+        assert observer._bar.tasks[0].description == f"pass {number}{of}  best 50.00 %"
+    observer.end("[bold]a[/bold]: 0.5")
+    assert observer._bar.tasks[0].completed == 4, "more passes than it was said to have"
+    console: Any = observer._bar.console
+    assert console.file.getvalue() == "before any stage\n[bold]a[/bold]: 0.5\n"
+    assert (observer._bar.live.transient, observer._bar.live.auto_refresh, observer._bar.expand) == (True, False, True)
+    assert REDRAW_S == 0.5
+
+
+def test_a_line_is_printed_as_it_is(monkeypatch: pytest.MonkeyPatch, observer: BarObserver) -> None:
+    printed: list[Any] = []
+    monkeypatch.setattr(observer._bar.console, "print", lambda line, **how: printed.append((line, how)))
+    observer.end("a: 0.5")
+    assert printed == [("a: 0.5", {"highlight": False, "markup": False})]

@@ -158,8 +158,10 @@ class Heard:
 
     def __init__(self) -> None:
         self.passes: list[int] = []
+        self.trials: list[tuple[str, int]] = []
 
-    def trial(self, words: str, n_passes: int) -> None: ...
+    def trial(self, words: str, n_passes: int) -> None:
+        self.trials.append((words, n_passes))
 
     def passed(self, progress: Any) -> None:
         self.passes.append(1)
@@ -190,6 +192,8 @@ def test_this_process_makes_trials_and_hears_of_others(monkeypatch: pytest.Monke
     assert [task.index for task in other.given] == [0]
     assert [(each.val_accuracy, each.at_once) for each in one.told] == [(1.0, 3), (0.5, 3)]
     assert (sorted(heard.passes), said) == ([1, 5], [])
+    under = one.setting.ruleset
+    assert heard.trials == [(f"a, trial 2 of {under.search.trials}", under.search.passes_per_trial)]
     assert (other.task, others.waited) == (None, [False, False, False, True, False])
 
 

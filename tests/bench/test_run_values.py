@@ -70,6 +70,28 @@ def test_what_was_sampled_is_given_once_and_why_the_rest_is_not_there() -> None:
     assert plain.reasons["timeline.power_w"] == "nothing was sampled"
 
 
+def test_what_was_sampled_of_a_run_that_breaks_is_given_with_its_record() -> None:
+    class Broken(Sampled):
+        @contextmanager
+        def window(self) -> Iterator[Window]:
+            one = Window(self)
+            try:
+                yield one
+            finally:
+                one.close(failed=True)
+                one.timeline = (SAMPLE,)
+
+    def press(progress: Progress) -> None:
+        raise KeyboardInterrupt
+
+    traces: list[Any] = []
+    for meter, times in ((Broken(CPU), 1), (Meter(CPU), 0)):
+        traces.clear()
+        with pytest.raises(RunFailed) as failure:
+            run_once(setting(meter), BACKPROP, {}, 0, on_pass=press, on_trace=lambda *given: traces.append(given))
+        assert [(record, trace.samples) for record, trace in traces] == [(failure.value.record, (SAMPLE,))] * times
+
+
 def test_ctrl_c_while_a_window_is_being_closed(monkeypatch: pytest.MonkeyPatch) -> None:
     closed: list[bool] = []
     plain = Window.close

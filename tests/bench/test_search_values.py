@@ -41,7 +41,8 @@ class Listener:
     def begin(self, stage: str, passes: int) -> None:
         self.heard.append(("begin", stage, passes))
 
-    def trial(self, words: str, passes: int) -> None: ...
+    def trial(self, words: str, passes: int) -> None:
+        self.heard.append(("trial", words, passes))
 
     def passed(self, progress: Any) -> None:
         self.heard.append(("passed", progress))
@@ -182,12 +183,12 @@ def test_by_default_the_time_of_a_trial_tells_how_many(tmp_path: Path, monkeypat
     assert (run._default_jobs(lone, shown), asked) == (1, [])
     assert run._default_jobs(searches, shown) == 7
     heard: Any = run.observer
-    assert heard.heard == [("begin", "search b", 0), ("passed", "trial 0 of b")]
+    assert heard.heard == [("begin", "search b", 0), ("trial", "trial 1 of 3", 4), ("passed", "trial 0 of b")]
     assert (shown, asked) == ({"b": 3}, [(2 * 2.0, 2)])
     two: Any = [Search("a", 1, times_s=(1.0, 6.0)), Search("b", 1)]
     assert run._default_jobs(two, shown) == 7
     assert asked[1] == (2 * 3.5, 2)
-    assert len(heard.heard) == 2, "the time of a trial is known"
+    assert len(heard.heard) == 3, "the time of a trial is known"
     monkeypatch.setattr(compare, "search_at_once", lambda searches, jobs, observer, say: 0)
     assert run._search_at_once(two) == {"a": 0, "b": 0}
     for cause in ("memory", "device"):

@@ -87,6 +87,28 @@ def test_tpe_is_seeded_by_study_and_trial_and_searches_on_a_logarithmic_scale() 
     assert of_arm.directions == [optuna.study.StudyDirection.MAXIMIZE]
 
 
+def test_names_of_studies_in_a_database_and_what_tpe_is_seeded_by(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The name in a database says more; what is proposed does not depend on it."""
+    monkeypatch.setattr(study, "namespace", lambda storage, rules: f"{rules.search.studies} ")
+    name = f"backprop@{SMALL.name}@mlp:1x4@data {SMALL.data_digest[:16]}"
+    for n_studies, one, ending in ((1, 0, ""), (2, 0, "@split 3@study 0"), (2, 5, "@split 3@study 5")):
+        here = setting(QUICK.with_changes({"search.studies": n_studies, "search.passes_per_trial": None}), split_seed=3)
+        number = None if n_studies == 1 else one
+        of_arm = open_study(optuna.storages.InMemoryStorage(), here, BACKPROP, number)
+        assert of_arm.study_name == f"{n_studies} {name}{ending}"
+        assert Proposals(here, BACKPROP, one)._name == name + ending
+
+
+def test_what_is_searched_is_told_before_it_is_made(monkeypatch: pytest.MonkeyPatch) -> None:
+    told: list[Any] = []
+    search = SimpleNamespace(
+        pending=lambda: [1, 4], make=lambda index, on_pass: told.append((index, on_pass)), tuned=lambda: "tuned"
+    )
+    monkeypatch.setattr(study, "ArmSearch", lambda *_: search)
+    found: Any = study.search(setting(), BACKPROP, ANY, on_pass=ANY, on_trial=told.append)
+    assert (found, told) == ("tuned", [1, (1, None), 4, (4, None)])
+
+
 def test_a_trial_of_a_search_and_what_it_raised(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four passes at most; the best on validation; of one that raised, what it came to."""
     trial, problem = run_trial(setting(), BACKPROP, {"lr": 0.01}, 2, lambda progress: None)
@@ -256,3 +278,30 @@ def test_states_of_a_study_are_named_by_its_digest(tmp_path: Path) -> None:
     assert one._path(12) == tmp_path / "states" / f"{stem}12.safetensors"
     assert (one.n_done, math.isclose(len(stem), 28)) == (0, True)
     one.close()
+
+
+def test_a_best_trial_is_loaded_at_its_last_phase_or_trained_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    one: Any = ArmStudy(setting(), BACKPROP, 4, open_storage(tmp_path / "j"), tmp_path / "states")
+    rule = SimpleNamespace(phases=lambda net: [f"{phase} of {net}" for phase in "abc"])
+    arm = SimpleNamespace(chosen=SimpleNamespace(build=lambda values: rule if values == "best" else None))
+    one.setting = SimpleNamespace(
+        arm_rules=lambda arm_: arm if arm_ is BACKPROP else None, build_net=lambda: "net", device=CPU, model=lambda *parts: parts
+    )
+    monkeypatch.setattr(one, "_tried", lambda: [None, SimpleNamespace(values="best", seed=7)])
+    monkeypatch.setattr(studies, "initialise", lambda *given: given)
+    monkeypatch.setattr(studies, "model_tensors", lambda net, state: [(net, state)])
+    filled: list[Any] = []
+    monkeypatch.setattr(studies, "fill_tensors", lambda path, tensors: filled.append((path, tensors)))
+    record: Any = SimpleNamespace(history=[SimpleNamespace(phase=phase) for phase in (0, 0, 1, 2)])
+    state = (rule, "net", 7, CPU)
+    assert one._load(1, record) == (rule, "net", state, "c of net")
+    assert filled == [(one._path(1), {"net": state})]
+
+    def damaged(path: Path, tensors: Any) -> None:
+        raise DataError("cut")
+
+    monkeypatch.setattr(studies, "fill_tensors", damaged)
+    again: list[Any] = []
+    monkeypatch.setattr(studies, "run_once", lambda *given, **named: again.append((given, named)) or ("record", "model", None))
+    assert one._load(1, record) == "model"
+    assert again == [((one.setting, BACKPROP, "best", 7), {"study": 4})]

@@ -20,9 +20,10 @@ from bpfree.bench.suites.estimate import time_steps
 from bpfree.bench.suites.files import load, names
 from bpfree.bench.suites.images import images_of
 from bpfree.bench.suites.listing import listed
-from bpfree.bench.suites.scale import n_scaled
+from bpfree.bench.suites.scale import n_scaled, scaled_data
 from bpfree.bench.suites.schema import Inline, RulesetUse, Section, Suite
 from bpfree.bench.suites.sizes import FROM_FOLDER, KNOWN, Size
+from bpfree.data.splits import digest
 from bpfree.errors import BpfreeError, DataError, UsageError
 from bpfree.meter import Meter
 
@@ -192,3 +193,18 @@ def test_steps_are_timed_in_each_phase_and_scores_after_the_last(monkeypatch: py
     made = time_steps(Arm.parse("mono-forward:schedule=staged"), "mlp:3x4", Size((6,), 3, 10, 2, 2), 50, CPU, Meter(CPU))
     assert done == [*(("step", index, 50, True) for index in range(3)), ("scores", 2, False, False, (50, 6))]
     assert made.step_s == (0.0, 0.0, 0.0)
+
+
+def test_data_of_a_ruleset_that_is_not_scaled_keep_their_validation_and_test_splits() -> None:
+    whole, rules = data.load("synthetic:n=300:inputs=4:classes=3"), rulesets.load("quick")
+    for split, limit in ((210, None), (210, 999), (60, 60)):
+        same = scaled_data(whole, rules.with_changes(train_examples=limit), 64)
+        assert {name: same.n(name) for name in same.splits} == {"train": split, "validation": 45, "test": 45}
+        assert "SCALED" not in same.note
+        assert torch.equal(same.splits["test"].x, whole.splits["test"].x)
+    small = scaled_data(whole, rules.scaled(0.2), 64)
+    assert {name: small.n(name) for name in small.splits} == {"train": 64, "validation": 9, "test": 9}
+    assert (
+        small.note == f"{whole.note} Limited to 64 of 210 training examples. SCALED: validation 9 of 45, test 9 of 45 examples."
+    )
+    assert small.split_digest == digest(whole.limited(64).split_digest, "validation 9 of 45", "test 9 of 45")
