@@ -237,7 +237,8 @@ def test_a_profile_names_the_arms_in_the_order_of_the_first_table(monkeypatch: p
     assert chart.title == "Performance profiles over 2 data sets"
     assert chart.description == (
         "By time to the target, validation included. Cheapest arm: B on 100 %; A on 0 %. Data sets on which the target was "
-        "reached at all: B 100 %; A 100 %. Higher and further to the left is better. Left out, since they were not run everywhere: C."
+        "reached at all: B 100 %; A 100 %. Higher and further to the left is better. "
+        "Left out, since they were not run everywhere: C."
     )
     energy = profiles.profile_chart([one, three])
     assert energy is not None
