@@ -43,3 +43,29 @@ def test_a_mean_has_60_points_at_equal_distances(n: int, step: int) -> None:
     assert mean is not None
     assert mean.x == tuple(float(k) for k in range(0, n, step))
     assert mean.y == pytest.approx([x / 1000 for x in mean.x])
+
+
+def test_what_a_line_leaves_out() -> None:
+    """Passes without a validation, and values that no axis has."""
+    values = ((None, 1.0), (0.5, 2.0), (float("nan"), 3.0), (0.25, float("inf")), (0.75, 5.0))
+    entries = [SimpleNamespace(passes=k, time_s=time_s, val_accuracy=value) for k, (value, time_s) in enumerate(values)]
+    for status in ("ok", "diverged"):
+        made: Any = SimpleNamespace(history=entries, status=status)
+        assert run_line(made, "passes") == Curve((1.0, 4.0), (0.5, 0.75), status == "ok")
+        assert run_line(made, "seconds") == Curve((2.0, 5.0), (0.5, 0.75), status == "ok")
+    made = SimpleNamespace(history=entries[:1], status="ok")
+    assert run_line(made, "passes") is None
+
+
+def test_a_mean_is_over_what_all_finished_lines_cover() -> None:
+    one, two = Curve((1.0, 2.0, 4.0), (0.1, 0.2, 0.4), True), Curve((2.0, 3.0, 5.0), (0.4, 0.6, 1.0), True)
+    cut = Curve((0.0, 9.0), (0.9, 0.9), False)
+    mean = common_mean([one, cut, two])
+    assert mean is not None
+    assert (mean.x, mean.finished) == ((2.0, 3.0, 4.0), True)
+    assert mean.y == pytest.approx((0.3, 0.45, 0.6))  # (.2 + .4) / 2, (.3 + .6) / 2, (.4 + .8) / 2
+    touching = common_mean([one, Curve((4.0, 6.0), (0.6, 0.7), True)])
+    assert touching is not None
+    assert (touching.x, touching.y) == ((4.0,), pytest.approx((0.5,)))
+    assert common_mean([one, Curve((4.5, 6.0), (0.6, 0.7), True)]) is None
+    assert common_mean([cut]) is None
