@@ -173,6 +173,13 @@ def test_every_rule_is_listed_with_its_variants_and_the_baseline_first() -> None
         assert arms[at + 1 : at + 1 + len(rule.variants)] == tuple(f"{name}:{variant}" for variant in rule.variants)
 
 
+def test_the_baseline_is_first_whatever_the_name_of_another_rule(monkeypatch: pytest.MonkeyPatch) -> None:
+    variants = {"z": ("q", "p"), "a-rule": (), "backprop": ("v",)}
+    rules = {name: SimpleNamespace(variants=each) for name, each in variants.items()}
+    monkeypatch.setattr(cost_table, "registry", lambda: rules)
+    assert main_arms() == ("backprop", "backprop:v", "a-rule", "z", "z:q", "z:p")
+
+
 def test_steps_are_timed_in_turn(monkeypatch: pytest.MonkeyPatch) -> None:
     """A step of backprop takes 1 s, of Mono-Forward 3 s, and each window a second longer than the one before."""
     clock, steps = [0.0], []

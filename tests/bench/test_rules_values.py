@@ -125,7 +125,7 @@ def test_spaces_that_cannot_be_searched() -> None:
     assert refusal(spaces.check_spaces, unknown, []) == (
         "ruleset quick+changed: search.spaces names 'no-rule', which is no rule; see bpfree list algorithms"
     )
-    word = QUICK.with_changes({"search.spaces": {"mono-forward": {"schedule": between(0.1, 0.2)}}})
+    word = QUICK.with_changes({"search.spaces": {"mono-forward": {"schedule": between(0.1, 0.2), "unknown": between(0.1, 0.2)}}})
     assert refusal(spaces.check_spaces, word, parse_arms("mono-forward")).startswith(
         "ruleset quick+changed searches schedule, which is no number of mono-forward; its numbers: lr, weight_decay"
     )
