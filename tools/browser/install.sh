@@ -23,7 +23,7 @@ browser() {
 if ! browser > /dev/null; then
   if ! command -v apt-get > /dev/null; then
     missing "no Chromium, and no apt-get to install it with"
-  elif ! reason=$(as_root apt-get update -qq 2>&1 && as_root env DEBIAN_FRONTEND=noninteractive \
+  elif ! reason=$(as_root timeout 90 apt-get update -qq 2>&1 && as_root env DEBIAN_FRONTEND=noninteractive timeout 240 \
       apt-get install -y -qq --no-install-recommends chromium fonts-liberation 2>&1); then
     missing "no Chromium, and apt-get cannot install it: $(echo "$reason" | tail -1)"
   elif ! browser > /dev/null; then
@@ -39,7 +39,7 @@ npm() {
 }
 
 if [ ! -s ".browser/axe-$AXE.js" ]; then
-  if reason=$(cd .browser && npm pack --silent "axe-core@$AXE" 2>&1); then
+  if reason=$(cd .browser && npm pack --silent --fetch-timeout=30000 --fetch-retries=1 "axe-core@$AXE" 2>&1); then
     tar -xzf ".browser/axe-core-$AXE.tgz" -C .browser package/axe.min.js && mv .browser/package/axe.min.js ".browser/axe-$AXE.js"
     rm -rf .browser/package ".browser/axe-core-$AXE.tgz"
   else
