@@ -13,29 +13,15 @@ from typing import Any
 
 import optuna
 import pytest
-import torch
 
-from bpfree import data, rulesets
-from bpfree.bench import environment, journal, studies, study
-from bpfree.bench.arm import Arm
+from bpfree.bench import journal, studies, study
 from bpfree.bench.journal import add_trial, finished_trials, open_storage
 from bpfree.bench.outcome import AT_ONCE, Tried, tuned_of
-from bpfree.bench.setting import Setting
 from bpfree.bench.studies import ArmStudy
 from bpfree.bench.study import ArmSearch, Proposals, open_study, run_trial
 from bpfree.errors import DataError, RunDirectoryError, RunInterruptedError, StorageError
-from bpfree.meter import Meter
 
-ANY: Any = None
-CPU = torch.device("cpu")
-SMALL = data.load("synthetic:n=300:inputs=4:classes=3")
-QUICK = rulesets.load("quick").with_changes(max_passes=9, passes_per_trial=4, trials=3)
-BACKPROP = Arm.parse("backprop")
-
-
-def setting(rules: rulesets.Ruleset = QUICK, **changes: Any) -> Setting:
-    here = Setting(rules, SMALL, "mlp:1x4", CPU, Meter(CPU), None, {}, environment.facts(CPU))
-    return dataclasses.replace(here, **changes)
+from .test_search_values import ANY, BACKPROP, CPU, QUICK, SMALL, setting
 
 
 def tried(value: float, **changes: Any) -> Tried:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import pickle
 import warnings
 from types import SimpleNamespace
@@ -11,24 +10,13 @@ from typing import Any
 import pytest
 import torch
 
-from bpfree import data, rulesets
 from bpfree.bench import environment, worker, workers
-from bpfree.bench.arm import Arm
 from bpfree.bench.outcome import Tried
-from bpfree.bench.setting import Setting
 from bpfree.bench.worker import Noted, Outcome, Passes, Ready, Task, packed, unmetered
 from bpfree.bench.workers import Died, FewerWarning, Worker, Workers
 from bpfree.meter import Meter, ReplaySource
 
-ANY: Any = None
-CPU = torch.device("cpu")
-SMALL = data.load("synthetic:n=300:inputs=4:classes=3")
-ARM = Arm.parse("backprop")
-
-
-def setting(**changes: Any) -> Setting:
-    here = Setting(rulesets.load("quick"), SMALL, "mlp:1x4", CPU, Meter(CPU), None, {"a": 1}, environment.facts(CPU))
-    return dataclasses.replace(here, **changes)
+from .test_parallel_values import ANY, ARM, CPU, setting
 
 
 def tried(value: float, **changes: Any) -> Tried:
