@@ -18,6 +18,9 @@ from bpfree.cli import run
 TINY = ("--net", "mlp:1x16", "--trials", "2", "--max-passes", "3", "--seeds", "2")
 """A comparison that takes a second or two."""
 
+ALONE = ("--jobs", "1")
+"""For a command in a process of its own that starts no other: by default one is started early and imports torch, unused here."""
+
 
 @dataclass(frozen=True)
 class Outcome:

@@ -21,7 +21,7 @@ from bpfree.cli.launch.options import parameters_of
 from bpfree.errors import UnknownNameError, UsageError
 from bpfree.records import read_records
 
-from .conftest import TINY, Outcome
+from .conftest import ALONE, TINY, Outcome
 
 Command = Callable[..., Outcome]
 
@@ -93,7 +93,7 @@ def test_submitit_missing_is_one_line_with_the_cure(bpfree: Command, monkeypatch
 
 def test_two_arms_and_a_control_as_jobs_give_the_results_of_one_process(bpfree: Command, tmp_path: Path) -> None:
     """Each job is a process that imports torch: some seconds."""
-    words = (*TINY, "--arms", "backprop,mono-forward", "--with-control")
+    words = (*TINY, *ALONE, "--arms", "backprop,mono-forward", "--with-control")
     assert bpfree("compare", *words, "--out", "whole", "--quiet").code == 0
     outcome = bpfree("compare", *words, "--out", "parts", "--launcher", "debug", "--json")
     assert outcome.code == 0, outcome.err
