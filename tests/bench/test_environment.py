@@ -93,8 +93,8 @@ class TestCodeDigest:
 
     @pytest.mark.parametrize(
         "name",
-        ["algorithms/__init__.py", "rulesets/standard/spaces.yaml", "bench/suites/scale.py", "data/__init__.py",
-         "meter/__init__.py", "models/__init__.py", "nets/__init__.py", "numerics/__init__.py", "rulesets/ruleset.py", "stats/targets.py",
+        ["algorithms/__init__.py", "bench/suites/scale.py", "data/__init__.py", "meter/__init__.py", "models/__init__.py",
+         "nets/__init__.py", "numerics/__init__.py", "rulesets/ruleset.py", "rulesets/standard/spaces.yaml", "stats/targets.py",
          "parallel/wire.py", "train/__init__.py", "records/lines.py", "bits.py",
          "countries.py", "ends.py", "fields.py", "tensor_files.py", "units.py"],
     )  # fmt: skip
