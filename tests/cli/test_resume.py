@@ -76,7 +76,7 @@ def test_a_finished_comparison_is_not_run_again(whole: Path) -> None:
 def test_killed_at_any_moment_it_resumes(whole: Path, tmp_path: Path, kills: tuple[str, ...]) -> None:
     directory = tmp_path / "R"
     for name in kills:
-        process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+        process = start(("compare", "--out", "R", "--quiet", *SMALL, *ALONE), tmp_path)
         size = _size(directory / name)
         deadline = time.monotonic() + 120
         while process.poll() is None and _size(directory / name) < size + 400 and time.monotonic() < deadline:

@@ -22,6 +22,7 @@ from bpfree.nets import Chain, build
 from bpfree.parallel import Ranks, follow, joined, passes_of
 from bpfree.train import Patience, evaluation, initialise, training
 from bpfree.train.passes import Passes, Work
+from tests import warm
 
 PASSES = 2
 STEPS = "BPFREE_TEST_STEPS"
@@ -77,11 +78,9 @@ def run_ranks(
         probe.bind(("127.0.0.1", 0))
         port = str(probe.getsockname()[1])
     here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size), STEPS: str(n_steps)}
-    command = [sys.executable, "-m", "tests.parallel.cases", kind, str(out), *cases]
+    command = [kind, str(out), *cases]
     processes = [
-        subprocess.Popen(
-            command, env={**os.environ, **here, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        warm.start(command, Path.cwd(), {**os.environ, **here, "RANK": str(rank)}, module="tests.parallel.cases")
         for rank in range(size)
     ]
     ended = []
