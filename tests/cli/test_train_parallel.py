@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from socket import socket
 from types import SimpleNamespace
 
 import pytest
@@ -25,6 +24,7 @@ from bpfree.errors import UsageError
 from bpfree.meter import Meter
 from bpfree.parallel import Ranks, check_same
 from tests import warm
+from tests.parallel.cases import meeting
 
 COMMAND = ["train", "mono-forward", "--net", "mlp:2x16", "--seed", "1"]
 LONG = ["train", "mono-forward", "--net", "mlp:2x16", "--max-passes", "100000", "--patience", "100000"]
@@ -39,9 +39,7 @@ def _start(size: int, options: list[str], of_last: Sequence[str] | None = None) 
     Args:
         of_last: the arguments of Python in the last rank, where they differ; nothing is then imported before.
     """
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(size)}
+    here = meeting(size)
     ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)} for rank in range(size)]
     environments = [{**os.environ, **here, **rank} for rank in ranks]
     if of_last is None:
