@@ -75,7 +75,8 @@ def meeting(size: int) -> dict[str, str]:
     with socket() as probe:
         probe.bind(("127.0.0.1", 0))
         here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(size)}
-    return here | {"GLOO_SOCKET_IFNAME": name for _, name in if_nameindex() if name in ("lo", "lo0")}
+    names = [name for _, name in if_nameindex() if name in ("lo", "lo0")]
+    return here | {"GLOO_SOCKET_IFNAME": ",".join(names)} if names else here
 
 
 def run_ranks(
