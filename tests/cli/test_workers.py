@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -18,10 +19,10 @@ from bpfree.bench.journal import WORK
 from bpfree.bench.published import published
 from bpfree.bench.storages import Store, open_store, open_store_of_directory
 from bpfree.errors import RunDirectoryError
-from tests import warm
 from tests.postgres import PASSWORD, Server, server, why_none
 
-from .conftest import Outcome, start
+from .conftest import Outcome
+from .conftest import start_cold as start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # eight processes that import torch
 
@@ -103,7 +104,7 @@ def plan(store: Callable[[], Store], place: Path, *where: str) -> None:
     assert n_finished(store()) < 100
 
 
-def kill_two(workers: list[warm.Started], store: Store) -> None:
+def kill_two(workers: list[subprocess.Popen[str]], store: Store) -> None:
     """kill -9 to two that have claimed a task: each is halted first, so that it still has it then."""
     killed: list[int] = []
 
@@ -127,7 +128,7 @@ def busy(store: Store) -> set[int]:
     return {entry.owner.get("pid", 0) for entry in work.entries() if entry.running} if work else set()
 
 
-def ended(workers: list[warm.Started]) -> str:
+def ended(workers: list[subprocess.Popen[str]]) -> str:
     """What they said; all but the killed ended well."""
     said, codes = "", []
     for worker in workers:
