@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import functools
 import gc
 import importlib.metadata
@@ -66,6 +67,22 @@ def _inference_is_timed_briefly(request: pytest.FixtureRequest) -> Iterator[None
         if record is not None and request.path.stem != "test_record_values":
             patch.setattr(record, "INFERENCE_WINDOW_S", 0.002)
         yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _digits_are_read_once() -> Iterator[None]:
+    """scikit-learn parses their text anew for every call, and most tests of commands load them."""
+    base = sys.modules.get("sklearn.datasets._base")
+    if base is not None and not hasattr(base.load_gzip_compressed_csv_data, "cache_clear"):
+        read = functools.cache(base.load_gzip_compressed_csv_data)
+
+        @functools.wraps(read)
+        def copied(*names: Any, **options: Any) -> Any:
+            return tuple(map(copy.copy, read(*names, **options)))
+
+        copied.cache_clear = read.cache_clear  # type: ignore[attr-defined]
+        base.load_gzip_compressed_csv_data = copied
+    yield
 
 
 @pytest.fixture(autouse=True, scope="session")

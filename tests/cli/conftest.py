@@ -15,7 +15,7 @@ from rich.console import Console
 from bpfree.cli import run
 from tests import warm
 
-TINY = ("--net", "mlp:1x16", "--trials", "2", "--max-passes", "3", "--seeds", "2")
+TINY = ("--net", "mlp:1x16", "--trials", "2", "--max-passes", "3", "--seeds", "2", "--batch-size", "256")
 """A comparison that takes a second or two."""
 
 ALONE = ("--jobs", "1")
