@@ -61,7 +61,7 @@ docs-links: $(READY)
 
 # Two processes, each with half of the time. (One pool of workers takes a minute longer: every worker collects all tests.)
 IN_LINES = $(BIN)/python -c "import sys; [print('$@:', line, end='', flush=True) for line in sys.stdin]"
-HALF := algorithms meter report testing train
+HALF := algorithms bench meter report testing train
 test: lint
 	@$(MAKE) --no-print-directory -j2 test-half test-rest
 

@@ -22,11 +22,15 @@ def rows_of(arms: str, net: str, n: int, loaded: data.Dataset = MNIST_LIKE) -> d
     return {row.arm: row for row in cost_rows(parse_arms(arms), [net], loaded, n)}
 
 
+@pytest.fixture(scope="module")
+def papers_mlp() -> dict[str, CostRow]:
+    return rows_of("backprop,mono-forward,forward-forward", "mlp:4x2000", 8)
+
+
 @pytest.mark.parametrize(("arm", "most"), [("mono-forward", 0.71), ("forward-forward", 1.35)])
-def test_a_training_pass_on_the_papers_mlp(arm: str, most: float) -> None:
+def test_a_training_pass_on_the_papers_mlp(arm: str, most: float, papers_mlp: dict[str, CostRow]) -> None:
     """mlp:4x2000: every batch of a pass costs the same, so a step's ratio is a pass's."""
-    rows = rows_of(f"backprop,{arm}", "mlp:4x2000", 8)
-    mine, base = rows[arm], rows["backprop"]
+    mine, base = papers_mlp[arm], papers_mlp["backprop"]
     assert mine.step is not None
     assert base.step is not None
     assert 0.5 < mine.step / base.step <= most

@@ -63,11 +63,24 @@ class TestConfigureTorch:
         assert threads == []
 
 
-class TestCodeDigest:
-    @pytest.fixture
-    def copied(self, tmp_path: Path) -> Path:
-        return shutil.copytree(PACKAGE, tmp_path / "bpfree", ignore=shutil.ignore_patterns("__pycache__"))
+@pytest.fixture(scope="module")
+def copied(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """One copy for all: who changes it puts it back."""
+    folder = tmp_path_factory.mktemp("copied") / "bpfree"
+    return shutil.copytree(PACKAGE, folder, ignore=shutil.ignore_patterns("__pycache__"))
 
+
+def digest_when_changed(root: Path, name: str) -> str:
+    """With a line more at the end of one file, which is then as it was."""
+    before = (root / name).read_bytes()
+    (root / name).write_bytes(before + b"\n# changed\n")
+    try:
+        return digest_of(root)
+    finally:
+        (root / name).write_bytes(before)
+
+
+class TestCodeDigest:
     def test_every_part_of_the_package_is_classified_once(self) -> None:
         """A new package must be put into one of the two lists: can its code change a recorded number?"""
         parts = [
@@ -80,27 +93,30 @@ class TestCodeDigest:
 
     @pytest.mark.parametrize(
         "name",
-        ["algorithms/__init__.py", "bench/spaces.yaml", "bench/suites/scale.py", "data/__init__.py", "meter/__init__.py",
-         "models/__init__.py", "nets/__init__.py", "numerics/__init__.py", "rulesets/ruleset.py", "stats/targets.py",
+        ["algorithms/__init__.py", "bench/suites/scale.py", "data/__init__.py", "meter/__init__.py", "models/__init__.py",
+         "nets/__init__.py", "numerics/__init__.py", "rulesets/ruleset.py", "rulesets/standard/spaces.yaml", "stats/targets.py",
          "parallel/wire.py", "train/__init__.py", "records/lines.py", "bits.py",
          "countries.py", "ends.py", "fields.py", "tensor_files.py", "units.py"],
     )  # fmt: skip
     def test_what_can_change_a_record_changes_it(self, copied: Path, name: str) -> None:
-        with (copied / name).open("a") as file:
-            file.write("\n# changed\n")
-        assert digest_of(copied) != environment.code_digest()
+        assert digest_when_changed(copied, name) != environment.code_digest()
 
     @pytest.mark.parametrize(
         "name", ["cli/app.py", "report/page.py", "errors.py", "_version.py", "rulesets/quick.yaml", "bench/suites/mf2025.yaml"]
     )
     def test_what_cannot_leaves_it(self, copied: Path, name: str) -> None:
-        with (copied / name).open("a") as file:
-            file.write("\n# changed\n")
-        assert digest_of(copied) == environment.code_digest()
+        assert digest_when_changed(copied, name) == environment.code_digest()
 
     def test_a_renamed_file_changes_it(self, copied: Path) -> None:
-        (copied / "stats" / "targets.py").rename(copied / "stats" / "zzz.py")
+        renamed = (copied / "stats" / "targets.py").rename(copied / "stats" / "zzz.py")
         assert digest_of(copied) != environment.code_digest()
+        renamed.rename(copied / "stats" / "targets.py")
+
+    def test_a_new_table_changes_it(self, copied: Path) -> None:
+        table = copied / "bench" / "spaces.yaml"
+        table.write_text("lr: 1\n")
+        assert digest_of(copied) != environment.code_digest()
+        table.unlink()
 
     def test_it_is_among_the_versions(self) -> None:
         assert environment.versions()["bpfree code"] == environment.code_digest()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -14,9 +13,13 @@ import pytest
 from rich.console import Console
 
 from bpfree.cli import run
+from tests import warm
 
-TINY = ("--net", "mlp:1x16", "--trials", "2", "--max-passes", "3", "--seeds", "2")
+TINY = ("--net", "mlp:1x16", "--trials", "2", "--max-passes", "3", "--seeds", "2", "--batch-size", "256")
 """A comparison that takes a second or two."""
+
+ALONE = ("--jobs", "1")
+"""For a command in a process of its own that starts no other: by default one is started early and imports torch, unused here."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +51,26 @@ def bpfree(capsys: pytest.CaptureFixture[str], tmp_path: Path, monkeypatch: pyte
     return call
 
 
-def start(
-    arguments: Sequence[str], where: Path, file_limit_bytes: int | None = None, script: str | None = None
-) -> subprocess.Popen[str]:
-    """Start the command in another process.
+def start(arguments: Sequence[str], where: Path, file_limit_bytes: int | None = None, script: str | None = None) -> warm.Started:
+    """Start the command in another process, which has imported all that it needs.
 
     Args:
         file_limit_bytes: no file may become larger.
         script: Python code that is run instead of ``python -m bpfree``.
     """
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
-    if file_limit_bytes is not None:  # Python would put what fits of compiled modules beside the source, for all who come after
-        environment["PYTHONDONTWRITEBYTECODE"] = "1"
+    return warm.start(arguments, where, environment(), script=script, file_limit_bytes=file_limit_bytes)
 
-    def limit() -> None:
-        if file_limit_bytes is not None:
-            resource.setrlimit(resource.RLIMIT_FSIZE, (file_limit_bytes, file_limit_bytes))
 
+def start_cold(arguments: Sequence[str], where: Path) -> subprocess.Popen[str]:
+    """Start the command as a user does."""
     return subprocess.Popen(
-        [sys.executable, *(("-m", "bpfree") if script is None else ("-c", script)), *arguments],
-        cwd=where, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE, preexec_fn=limit,
+        [sys.executable, "-m", "bpfree", *arguments],
+        cwd=where, env=environment(), text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
     )  # fmt: skip
+
+
+def environment() -> dict[str, str]:
+    return {**os.environ, "OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 
 
 @pytest.fixture

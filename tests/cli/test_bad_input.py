@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from .conftest import TINY, Outcome, start
+from .conftest import ALONE, TINY, Outcome, start
 
 Command = Callable[..., Outcome]
 
@@ -210,7 +210,7 @@ def test_a_refusing_disk_is_one_line_and_keeps_what_was_written(bpfree: Command,
     assert bpfree(*arguments).code == 0
     records = tmp_path / "R" / "records.jsonl"
     before = records.read_bytes()
-    process = start((*arguments, "--seeds", "3"), tmp_path, file_limit_bytes=len(before) + 50)
+    process = start((*arguments, *ALONE, "--seeds", "3"), tmp_path, file_limit_bytes=len(before) + 50)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 2
     assert err.count("\n") == 1

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+
+from tests import warm
+
+from .conftest import environment
 
 TASK = ("--dataset", "synthetic:n=200:inputs=4:classes=2", "--net", "mlp:1x4", "--max-passes", "2", "--quiet")
 TRAIN = ("train", "backprop", *TASK)
@@ -22,13 +23,10 @@ COMMANDS = {
 
 def sweep(folder: Path, step: int, arguments: tuple[str, ...]) -> dict[str, object]:
     """See :mod:`kill_sweep`, which runs in a process of its own: it forks."""
-    script = Path(__file__).with_name("kill_sweep.py")
-    done = subprocess.run(
-        [sys.executable, script, folder, str(step), *arguments],
-        env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr
-    return json.loads(done.stdout[done.stdout.index("{") :])
+    done = warm.start([str(folder), str(step), *arguments], Path.cwd(), environment(), module="tests.cli.kill_sweep")
+    out, err = done.communicate()
+    assert done.returncode == 0, err
+    return json.loads(out[out.index("{") :])
 
 
 def test_kills_at_some_events_of_a_run(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bpfree.bench import ComparisonRun, jobs
 from bpfree.errors import StorageError
 from tests.bench.test_suites import written
 
-from .conftest import Outcome, start
+from .conftest import Outcome, start_cold
 
 Command = Callable[..., Outcome]
 
@@ -69,7 +69,7 @@ def tuned(directory: Path) -> dict[str, Any]:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_a_search_of_two_processes_that_is_ended_goes_on(number: signal.Signals, bpfree: Command, tmp_path: Path) -> None:
     assert bpfree(*SEARCH, "--jobs", "1", "--out", "alone", "--quiet").code == 0
-    running = start([*SEARCH, "--jobs", "2", "--out", "R", "--quiet"], tmp_path)
+    running = start_cold([*SEARCH, "--jobs", "2", "--out", "R", "--quiet"], tmp_path)
     journal = tmp_path / "R" / "study.journal"
     until_s = time.monotonic() + 120
     while not (journal.exists() and journal.read_bytes().count(b'"at_once"') > 1):

@@ -6,9 +6,11 @@ import importlib.util
 import json
 import os
 import signal
+import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import psutil
@@ -16,12 +18,14 @@ import pytest
 from submitit import AutoExecutor
 
 from bpfree.cli import run
+from bpfree.cli.launch import job as jobs
 from bpfree.cli.launch.job import run_command
 from bpfree.cli.launch.options import parameters_of
 from bpfree.errors import UnknownNameError, UsageError
 from bpfree.records import read_records
+from tests import warm
 
-from .conftest import TINY, Outcome
+from .conftest import ALONE, TINY, Outcome, environment
 
 Command = Callable[..., Outcome]
 
@@ -91,9 +95,17 @@ def test_submitit_missing_is_one_line_with_the_cure(bpfree: Command, monkeypatch
     assert "pip install 'bpfree[slurm]'" in outcome.one_line()
 
 
-def test_two_arms_and_a_control_as_jobs_give_the_results_of_one_process(bpfree: Command, tmp_path: Path) -> None:
-    """Each job is a process that imports torch: some seconds."""
-    words = (*TINY, "--arms", "backprop,mono-forward", "--with-control")
+def forked(command: list[str], cwd: str) -> warm.Started:
+    """A command of a job, in a process that has imported all that it needs; the test below starts it as it is."""
+    assert command[:3] == [sys.executable, "-m", "bpfree"]
+    return warm.start(command[3:], Path(cwd), environment())
+
+
+def test_two_arms_and_a_control_as_jobs_give_the_results_of_one_process(
+    bpfree: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "subprocess", SimpleNamespace(Popen=forked))
+    words = (*TINY, *ALONE, "--arms", "backprop,mono-forward", "--with-control")
     assert bpfree("compare", *words, "--out", "whole", "--quiet").code == 0
     outcome = bpfree("compare", *words, "--out", "parts", "--launcher", "debug", "--json")
     assert outcome.code == 0, outcome.err

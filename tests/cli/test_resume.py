@@ -15,7 +15,7 @@ import pytest
 from bpfree.cli import run
 from bpfree.records import read_records
 
-from .conftest import start
+from .conftest import ALONE, start
 
 STAGED = "mono-forward:schedule=staged"
 SMALL = ("--arms", f"backprop,{STAGED}", "--net", "mlp:2x16", "--trials", "2", "--max-passes", "6", "--seeds", "2")
@@ -52,7 +52,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_another_process_and_directory_give_the_same_accuracies_bit_for_bit(whole: Path, tmp_path: Path) -> None:
-    other = start(("compare", "--out", "elsewhere", "--quiet", *SMALL), tmp_path)
+    other = start(("compare", "--out", "elsewhere", "--quiet", *SMALL, *ALONE), tmp_path)
     _, err = other.communicate(timeout=240)
     assert other.returncode == 0, err
     assert accuracies(tmp_path / "elsewhere") == accuracies(whole)
@@ -76,7 +76,7 @@ def test_a_finished_comparison_is_not_run_again(whole: Path) -> None:
 def test_killed_at_any_moment_it_resumes(whole: Path, tmp_path: Path, kills: tuple[str, ...]) -> None:
     directory = tmp_path / "R"
     for name in kills:
-        process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+        process = start(("compare", "--out", "R", "--quiet", *SMALL, *ALONE), tmp_path)
         size = _size(directory / name)
         deadline = time.monotonic() + 120
         while process.poll() is None and _size(directory / name) < size + 400 and time.monotonic() < deadline:
@@ -126,7 +126,7 @@ def test_control_c_ends_within_two_seconds_and_says_how_to_resume(
     whole: Path, tmp_path: Path, stage: str, written: list[tuple[str, str]]
 ) -> None:
     script = PRESSING.replace("STAGE", repr(stage))
-    process = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path, script=script)
+    process = start(("compare", "--out", "R", "--quiet", *SMALL, *ALONE), tmp_path, script=script)
     _, err = process.communicate(timeout=120)
     ended_s = time.time() - float((tmp_path / "pressed").read_text())
     assert ended_s < 2.0
@@ -145,7 +145,7 @@ def test_control_c_ends_within_two_seconds_and_says_how_to_resume(
 
 
 def test_two_at_once_in_one_directory_are_refused(tmp_path: Path) -> None:
-    first = start(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)
+    first = start(("compare", "--out", "R", "--quiet", *SMALL, *ALONE), tmp_path)
     while first.poll() is None and not (tmp_path / "R" / "study.journal").exists():
         time.sleep(0.005)
     second = finish(("compare", "--out", "R", "--quiet", *SMALL), tmp_path)

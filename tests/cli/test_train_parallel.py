@@ -12,7 +12,6 @@ import sys
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from socket import socket
 from types import SimpleNamespace
 
 import pytest
@@ -24,36 +23,35 @@ from bpfree.cli.train_parallel import meter_of
 from bpfree.errors import UsageError
 from bpfree.meter import Meter
 from bpfree.parallel import Ranks, check_same
+from tests import warm
+from tests.parallel.cases import meeting
 
 COMMAND = ["train", "mono-forward", "--net", "mlp:2x16", "--seed", "1"]
 LONG = ["train", "mono-forward", "--net", "mlp:2x16", "--max-passes", "100000", "--patience", "100000"]
 
 
-def _start(size: int, options: list[str], of_last: Sequence[str] | None = None) -> list[subprocess.Popen[str]]:
+Process = subprocess.Popen[str] | warm.Started
+
+
+def _start(size: int, options: list[str], of_last: Sequence[str] | None = None) -> list[Process]:
     """Ranks as torchrun starts them.
 
     Args:
-        of_last: the arguments of Python in the last rank, where they differ.
+        of_last: the arguments of Python in the last rank, where they differ; nothing is then imported before.
     """
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(size)}
-    commands = [[sys.executable, "-m", "bpfree", *options]] * size
-    if of_last is not None:
-        commands[-1] = [sys.executable, *of_last]
+    here = meeting(size)
+    ranks = [{"RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)} for rank in range(size)]
+    environments = [{**os.environ, **here, **rank} for rank in ranks]
+    if of_last is None:
+        return [warm.start(options, Path.cwd(), environment) for environment in environments]
+    commands = [*[[sys.executable, "-m", "bpfree", *options]] * (size - 1), [sys.executable, *of_last]]
     return [
-        subprocess.Popen(
-            commands[rank],
-            env={**os.environ, **here, "RANK": str(rank), "LOCAL_RANK": str(rank), "LOCAL_WORLD_SIZE": str(size)},
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
-        for rank in range(size)
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for command, environment in zip(commands, environments, strict=True)
     ]
 
 
-def _ended(processes: list[subprocess.Popen[str]], timeout_s: float = 120) -> list[SimpleNamespace]:
+def _ended(processes: list[Process], timeout_s: float = 120) -> list[SimpleNamespace]:
     try:
         texts = [each.communicate(timeout=timeout_s) for each in processes]
     finally:
@@ -114,7 +112,7 @@ def test_the_first_rank_interrupted(tmp_path: Path) -> None:
     assert second.code == 0 or "another rank is gone" in second.err
 
 
-def _wait(there, processes: list[subprocess.Popen[str]]) -> None:
+def _wait(there, processes: list[Process]) -> None:
     for _ in range(600):
         if there():
             return

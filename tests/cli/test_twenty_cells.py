@@ -16,7 +16,7 @@ import pytest
 from bpfree import report
 from bpfree.records import read_records
 
-from .conftest import start
+from .conftest import start_cold
 
 KILLS_OF_SEARCH, KILLS_OF_RUNS = 3, 6
 """And one while it starts: ten."""
@@ -62,7 +62,7 @@ def said(directory: Path) -> dict[str, Any]:
 
 def finish(where: Path) -> None:
     """Give the command once more and let it end."""
-    process = start(COMMAND, where)
+    process = start_cold(COMMAND, where)
     _, err = process.communicate(timeout=1200)
     assert process.returncode == 0, err
 
@@ -77,11 +77,11 @@ def test_ten_kills_lose_nothing_and_repeat_nothing(tmp_path: Path) -> None:
     chance = random.Random(20261121)
     directory = killed / "R"
     journal, records_path = directory / "study.journal", directory / "records.jsonl"
-    kill(start(COMMAND, killed), journal, 0, chance.uniform(0.2, 3.0))  # while it starts
+    kill(start_cold(COMMAND, killed), journal, 0, chance.uniform(0.2, 3.0))  # while it starts
     for _ in range(KILLS_OF_SEARCH):
-        kill(start(COMMAND, killed), journal, chance.randint(1, 15), chance.uniform(0.0, 0.1))
+        kill(start_cold(COMMAND, killed), journal, chance.randint(1, 15), chance.uniform(0.0, 0.1))
     for _ in range(KILLS_OF_RUNS):
-        kill(start(COMMAND, killed), records_path, chance.randint(1, 2), chance.uniform(0.0, 0.1))
+        kill(start_cold(COMMAND, killed), records_path, chance.randint(1, 2), chance.uniform(0.0, 0.1))
     assert 0 < len(read_records(records_path)) < 20, "the kills must have come while cells were measured"
     finish(killed)
 

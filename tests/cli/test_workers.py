@@ -21,7 +21,8 @@ from bpfree.bench.storages import Store, open_store, open_store_of_directory
 from bpfree.errors import RunDirectoryError
 from tests.postgres import PASSWORD, Server, server, why_none
 
-from .conftest import Outcome, start
+from .conftest import Outcome
+from .conftest import start_cold as start
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(1200)]  # eight processes that import torch
 

@@ -100,7 +100,7 @@ def test_another_process_gives_the_same_batches():
         exec(_SUM, {})
     there = subprocess.run(
         [sys.executable, "-c", _SUM],
-        env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "2", "PATH": ""},
+        env={"PYTHONPATH": ":".join(sys.path), "PYTHONHASHSEED": "2", "PATH": "", "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
         check=True,

@@ -54,7 +54,7 @@ def test_a_mutant_without_end_is_killed(project: Path, capsys) -> None:
     module.write_text(module.read_text().replace("return n + 1", "while n < 0:\n        n = -1\n    return n"))
     test = project / "tests/test_numbers.py"
     test.write_text(test.read_text() + "    assert unseen(1) == 1\n    assert unseen(0) == 0\n")
-    run(project, "--limit-s", "1.5", "small/numbers")
+    run(project, "--limit-s", "1.0", "small/numbers")
     assert "timeout" in capsys.readouterr().err
 
 

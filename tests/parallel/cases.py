@@ -9,7 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from socket import socket
+from socket import if_nameindex, socket
 from typing import Any
 
 import torch
@@ -22,6 +22,7 @@ from bpfree.nets import Chain, build
 from bpfree.parallel import Ranks, follow, joined, passes_of
 from bpfree.train import Patience, evaluation, initialise, training
 from bpfree.train.passes import Passes, Work
+from tests import warm
 
 PASSES = 2
 STEPS = "BPFREE_TEST_STEPS"
@@ -69,19 +70,23 @@ def trained(
     return tensors, [[each.train_loss, each.val_accuracy, each.val_loss or 0.0] for each in history]
 
 
+def meeting(size: int) -> dict[str, str]:
+    """Where ranks meet on this machine; by its name, which gloo would look up, a server may be asked that does not answer."""
+    with socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(probe.getsockname()[1]), "WORLD_SIZE": str(size)}
+    names = [name for _, name in if_nameindex() if name in ("lo", "lo0")]
+    return here | {"GLOO_SOCKET_IFNAME": ",".join(names)} if names else here
+
+
 def run_ranks(
     size: int, out: Path, cases: Sequence[str], timeout_s: float = 120, kind: str = "layers", n_steps: int = 0
 ) -> list[subprocess.CompletedProcess[str]]:
     """Start the ranks as torchrun does (whose own start takes some seconds), and wait for them."""
-    with socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = str(probe.getsockname()[1])
-    here = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": str(size), STEPS: str(n_steps)}
-    command = [sys.executable, "-m", "tests.parallel.cases", kind, str(out), *cases]
+    here = meeting(size) | {STEPS: str(n_steps)}
+    command = [kind, str(out), *cases]
     processes = [
-        subprocess.Popen(
-            command, env={**os.environ, **here, "RANK": str(rank)}, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )
+        warm.start(command, Path.cwd(), {**os.environ, **here, "RANK": str(rank)}, module="tests.parallel.cases")
         for rank in range(size)
     ]
     ended = []

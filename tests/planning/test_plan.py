@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Callable
 from typing import Any
@@ -17,7 +18,13 @@ ONE = ["backprop"]
 
 
 def planned(rules: list[str], net: str = "mlp:2x64", batch_size: int = 1000, **limits: Any) -> Plan:
-    return bpfree.plan(rules, net, TABLE, batch_size=batch_size, max_passes=8, **limits)
+    return _planned(tuple(rules), net, batch_size, **limits)
+
+
+@functools.cache
+def _planned(rules: tuple[str, ...], net: str, batch_size: int, **limits: Any) -> Plan:
+    """A plan does not change, and several tests look at the same one."""
+    return bpfree.plan(list(rules), net, TABLE, batch_size=batch_size, max_passes=8, **limits)
 
 
 def again(made: Plan, options: str) -> Plan:

@@ -110,15 +110,16 @@ class Place(ContractSetting):
         That is promised of nets above GATHER_BYTES, up to which gradients stay; here a net of any size counts as one.
         """
         n, width = 64, 64
+        traits = algorithm.traits(self.make_net(in_shape=(64,), widths=(width,) * 32))
+        depths = (2, 32) if traits.local else (8, 32) if traits.gradient_path > 1 else ()  # those that are compared
         peaks = {}
-        for depth in (2, 8, 32):
+        for depth in depths:
             bench = RuleOnNet.start(algorithm, self.make_net(in_shape=(64,), widths=(width,) * depth))
             with unittest.mock.patch.object(_gather, "GATHER_BYTES", 0):  # asked in the first step, then known
                 bench.steps([n])
             batch = bench.batch(n, 1)
             peaks[depth] = live_memory(lambda bench=bench, batch=batch: bench.step(batch)).peak_bytes
         one_activity = n * width * 4
-        traits = algorithm.traits(bench.net)
         if traits.local:
             assert peaks[32] - peaks[2] < one_activity, f"live bytes grow with depth: {peaks}"
         elif traits.gradient_path > 1:
