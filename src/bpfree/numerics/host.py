@@ -2,16 +2,25 @@
 
 A step never waits for a device, and the tests refuse every operation that would (``.item()``, ``.numpy()``), on the processor
 too. What lies in the processor's own memory needs no waiting; it is read from its address.
+
+Where the operations of a step are recorded (:mod:`bpfree.train.operations`), those of torch are seen. What the host computes from
+such a number goes through :func:`by_host`, so that it is seen too, and done again in each repetition.
 """
 
 from __future__ import annotations
 
 import ctypes
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, Protocol, TypeVar
 
 import torch
 from torch import Tensor
 
-__all__ = ["count_up", "host_value", "on_host"]
+__all__ = ["HostRecorder", "by_host", "count_up", "host_recorded", "host_value", "on_host"]
+
+R = TypeVar("R", Tensor, None)
 
 _TYPES = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double, torch.int64: ctypes.c_int64}
 
@@ -29,3 +38,40 @@ def host_value(tensor: Tensor) -> float:
 def count_up(tensor: Tensor) -> None:
     """Add 1 to a 0-D tensor for which :func:`on_host` is true, in place; an operation of torch takes ten times as long."""
     _TYPES[tensor.dtype].from_address(tensor.data_ptr()).value += 1
+
+
+class HostRecorder(Protocol):
+    """Is told of what the host computes within a step."""
+
+    def host_call(self, function: Callable[..., R], *arguments: Any) -> R:
+        """Call ``function(*arguments)`` and note that it was called."""
+        ...
+
+
+class _Here(threading.local):
+    recorder: HostRecorder | None = None
+
+
+_HERE = _Here()
+
+
+@contextmanager
+def host_recorded(recorder: HostRecorder) -> Iterator[None]:
+    """Within, and in this thread, ``recorder`` is told of every :func:`by_host`."""
+    _HERE.recorder = recorder
+    try:
+        yield
+    finally:
+        _HERE.recorder = None
+
+
+def by_host(function: Callable[..., R], *arguments: Any) -> R:
+    """``function(*arguments)``, of what the host computes from tensors of a step that lie in its memory.
+
+    Args:
+        function: returns a new tensor, of the same shape and dtype in each step; or changes its arguments in place, and returns
+            None.
+        arguments: tensors, which are read when it is called, lists of them, and what is the same in every step.
+    """
+    recorder = None if torch.compiler.is_compiling() else _HERE.recorder
+    return function(*arguments) if recorder is None else recorder.host_call(function, *arguments)
