@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves, tree_map_only
 
+from bpfree.meter.modes import eager_only
 from bpfree.numerics.host import host_recorded
 
 __all__ = ["Operations", "record"]
@@ -51,7 +51,7 @@ class _Call:
 
     def tensors(self) -> Iterator[Tensor]:
         """All that it reads or writes."""
-        return (each for each in tree_leaves((self.arguments, self.options, self.results)) if isinstance(each, Tensor))
+        return _tensors((self.arguments, tuple(self.options.values()), self.results))
 
 
 class _Recorder(TorchDispatchMode):
@@ -68,12 +68,16 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         options = kwargs or {}
         results = func(*args, **options)
-        if self._within_host_call or _is_view(func, results, (args, options)):
+        if self._within_host_call:
             return results
         if func in _READS_VALUES:
             self.reason = f"it reads a value by {func}"
-        fresh = () if func._schema.is_mutable else tuple(each for each in tree_leaves(results) if isinstance(each, Tensor))
-        self.calls.append(_Call(func, _as_they_are(args), _as_they_are(options), fresh))
+        returned = list(_tensors(results))
+        given = {_storage(each) for each in _tensors((args, tuple(options.values())))}
+        fresh = tuple(each for each in returned if _storage(each) not in given)
+        if returned and not fresh and not func._schema.is_mutable:
+            return results  # another view of what was given: nothing is computed
+        self.calls.append(_Call(func, _mapped(Tensor.detach, args), _mapped_options(Tensor.detach, options), fresh))
         return results
 
     def host_call(self, function: Callable[..., R], *arguments: Any) -> R:
@@ -83,22 +87,31 @@ class _Recorder(TorchDispatchMode):
             result = function(*arguments)
         finally:
             self._within_host_call = False
-        fresh = (result,) if isinstance(result, Tensor) else ()
-        self.calls.append(_Call(function, _as_they_are(arguments), {}, fresh))
+        self.calls.append(_Call(function, _mapped(Tensor.detach, arguments), {}, tuple(_tensors(result))))
         return result
 
 
-def _as_they_are(given: Any) -> Any:
-    """A copy of lists and dictionaries, with the same tensors: what the caller changes in them later is not recorded."""
-    return tree_map_only(Tensor, lambda tensor: tensor.detach(), given)
+eager_only(_Recorder)
 
 
-def _is_view(function: OpOverload, results: Any, given: Any) -> bool:
-    """Whether it computes nothing: what it returned is another view of an argument's memory."""
-    if function._schema.is_mutable:
-        return False
-    memory = {_storage(each) for each in tree_leaves(given) if isinstance(each, Tensor)}
-    return any(_storage(each) in memory for each in tree_leaves(results) if isinstance(each, Tensor))
+def _tensors(given: Any) -> Iterator[Tensor]:
+    """Those in nested lists and tuples."""
+    if isinstance(given, Tensor):
+        yield given
+    elif isinstance(given, list | tuple):
+        for each in given:
+            yield from _tensors(each)
+
+
+def _mapped(function: Callable[[Tensor], Tensor], given: Any) -> Any:
+    """A copy of nested lists and tuples, with ``function`` of their tensors."""
+    if isinstance(given, Tensor):
+        return function(given)
+    return type(given)(_mapped(function, each) for each in given) if isinstance(given, list | tuple) else given
+
+
+def _mapped_options(function: Callable[[Tensor], Tensor], options: dict[str, Any]) -> dict[str, Any]:
+    return {name: _mapped(function, value) for name, value in options.items()}
 
 
 @dataclass(frozen=True)
@@ -179,7 +192,7 @@ def _storage(tensor: Tensor) -> int:
 
 def _repeated(call: _Call, place: Callable[[Tensor], Tensor]) -> Callable[[], Any]:
     """The call on what stands for its tensors; what it returned is written to its place."""
-    arguments, options = tree_map_only(Tensor, place, (call.arguments, call.options))
+    arguments, options = _mapped(place, call.arguments), _mapped_options(place, call.options)
     results = [place(each) for each in call.results]
     if not results:
         return partial(_binding(call.function), *arguments, **options)
@@ -196,14 +209,13 @@ def _repeated(call: _Call, place: Callable[[Tensor], Tensor]) -> Callable[[], An
 
 def _copied(function: Callable[..., Any], arguments: tuple[Any, ...], options: dict[str, Any], places: list[Tensor]) -> None:
     """Of an operation that cannot write its result into a given tensor."""
-    results = [each for each in tree_leaves(function(*arguments, **options)) if isinstance(each, Tensor)]
-    for place, result in zip(places, results, strict=True):
+    for place, result in zip(places, _tensors(function(*arguments, **options)), strict=True):
         place.copy_(result)
 
 
 def _binding(function: Callable[..., Any]) -> Callable[..., Any]:
     """torch's own binding of an operation, where it is one of :data:`_BINDINGS`."""
-    if not isinstance(function, OpOverload):
+    if not isinstance(function, OpOverload) or function is torch.ops.aten.sum.out:  # the binding writes no sum of all numbers
         return function
     name = function._schema.name.removeprefix("aten::")
     if name not in _BINDINGS:

@@ -23,17 +23,20 @@ from bpfree.nets import Chain, DenseBlock
 from bpfree.train.kinds import Kind, copied, fill, kind_of
 from bpfree.train.operations import Operations, record
 
-__all__ = ["REPLAY_BYTES", "Replay", "can_replay"]
+__all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
 
 REPLAY_BYTES = 64 << 20
 """Bytes of a net's parameters up to which steps are repeated. Between steps the memory of a step stays with the process, and one
 comparison needs a copy of parameters and moments; on a larger net the operations take all of the time anyway."""
 
 _WARM_UP = 2
-"""Steps of a kind that are made as they are before one is recorded: most kinds of a short training are never recorded."""
+"""Steps of a kind that are made as they are before one is recorded: rare kinds are never recorded."""
+
+STEPS_BEFORE_REPETITION = _WARM_UP + 2
+"""Steps of a kind before the first that is repeated: then comes one that is recorded, and one that is compared."""
 
 
-def can_replay(rule: Algorithm[Any], net: Chain, precision: str) -> bool:
+def can_replay(rule: Algorithm[Any], net: Chain, precision: str = "float32") -> bool:
     """Whether steps of this rule and net are repeated: dense blocks in closed form, of :data:`REPLAY_BYTES` at most, on
     a processor, in products of full precision."""
     return (
