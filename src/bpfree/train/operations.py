@@ -2,8 +2,8 @@
 
 A recording has the operations of torch in the order in which they were called, those of autograd among them, and what the host
 computed (:func:`bpfree.numerics.host.by_host`). Views are made once. What an operation returned in memory of its own is written
-into memory that the list holds: one that is read no more makes room for later ones, so that the list holds about what is alive at
-once in the step itself. Parameters, moments, batch and constants stay where they are.
+into memory that the list holds. Memory that is read no more is used again, so that the list holds about what is alive at once in
+the step itself. Parameters, moments, batch and constants stay where they are.
 
 The repetition calls the same kernels with the same numbers, shapes, strides and alignment, so it gives the same bits. It does not
 see what Python decides or counts: :class:`bpfree.train.replay.Replay` compares a repetition with the step itself.
