@@ -19,7 +19,7 @@ from bpfree.data import Batch
 from bpfree.meter import count_flops, live_memory
 from bpfree.nets import Chain
 from bpfree.testing.bench import blobs
-from bpfree.train import STEPS_BEFORE_REPETITION, Patience, can_replay, initialise, replay, training
+from bpfree.train import STEPS_BEFORE_REPETITION, Patience, can_replay, initialise, replay, stepper, training
 from bpfree.train.replay import Replay
 
 MORE = (
@@ -235,6 +235,32 @@ def test_a_rule_that_does_not_say_so_is_not_repeated() -> None:
 
     rule, net, _ = started(Silent())
     assert not can_replay(rule, net)
+
+
+@pytest.mark.parametrize("place", ["parameter", "its memory", "a moment"])
+def test_tensors_that_were_replaced_between_passes_are_trained(place: str) -> None:
+    """As a callback may do after a pass; repeated, the step would go on with the old ones."""
+
+    def trained(take_step: Any, rule: Algorithm[Any], net: Chain, state: Any) -> list[Tensor]:
+        for number in range(2):
+            take_step.begin_pass()
+            for batch in batches(1):
+                take_step(clone(batch), rule.phases(net)[0])
+            if number == 0:
+                linear: Any = net[0].linear
+                if place == "parameter":
+                    linear.weight = torch.nn.Parameter(linear.weight.detach() / 2)
+                elif place == "its memory":
+                    linear.weight.data = linear.weight.detach() / 2
+                else:
+                    state.optimiser.first_0 = state.optimiser.first_0 / 2
+        return [tensor.clone() for _, tensor in named_tensors(net, state)]
+
+    rule, net, state = started("backprop")
+    given = trained(stepper("eager", rule, net, state), rule, net, state)
+    rule, net, state = started("backprop")
+    eager = mock.Mock(side_effect=lambda batch, phase: step(rule, net, state, batch, phase))
+    assert all(map(torch.equal, given, trained(eager, rule, net, state)))
 
 
 @pytest.mark.parametrize("arm", ["mono-forward:schedule=staged", "forward-forward", "frozen"])

@@ -1,13 +1,14 @@
-"""What decides which operations a step has, and the copy of a batch that a recorded step reads."""
+"""What decides which operations a step has, and what a recorded step reads: a copy of a batch, tensors at their addresses."""
 
 from __future__ import annotations
 
 import torch
 
-from bpfree.algorithms import Phase
+from bpfree.algorithms import Phase, State, named_tensors
 from bpfree.data import Batch
+from bpfree.nets import Chain
 
-__all__ = ["Kind", "copied", "fill", "kind_of"]
+__all__ = ["Kind", "addresses", "copied", "fill", "kind_of"]
 
 Kind = tuple[Phase, torch.Size, torch.dtype, bool]
 """Phase, shape and number format of a batch, and whether it has weights."""
@@ -29,3 +30,8 @@ def fill(place: Batch, batch: Batch) -> None:
     for mine, given in pairs:
         if mine is not None and given is not None:
             mine.copy_(given)
+
+
+def addresses(net: Chain, state: State) -> tuple[int, ...]:
+    """Of all tensors of net and state. Between two passes a caller may have put others in their places."""
+    return tuple(tensor.data_ptr() for _, tensor in named_tensors(net, state))

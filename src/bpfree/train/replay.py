@@ -20,7 +20,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 from bpfree.algorithms import Algorithm, Phase, State, maths_used, named_tensors
 from bpfree.data import Batch
 from bpfree.nets import Chain, DenseBlock
-from bpfree.train.kinds import Kind, copied, fill, kind_of
+from bpfree.train.kinds import Kind, addresses, copied, fill, kind_of
 from bpfree.train.operations import Operations, record
 
 __all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
@@ -73,8 +73,15 @@ class Replay:
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
         self._rule, self._net, self._state = rule, net, state
-        self._phase: Phase | None = None
+        self._addresses: tuple[int, ...] = ()
         self._begin(None)
+
+    def begin_pass(self) -> None:
+        """Forget what was recorded of tensors that are no longer those of net and state."""
+        now = addresses(self._net, self._state)
+        if now != self._addresses:
+            self._addresses = now
+            self._begin(self._phase)
 
     def _begin(self, phase: Phase | None) -> None:
         self._phase = phase

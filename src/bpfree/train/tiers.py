@@ -27,7 +27,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.train.compiling import CompiledStep, compiled_step
-from bpfree.train.kinds import Kind, copied, fill, kind_of
+from bpfree.train.kinds import Kind, addresses, copied, fill, kind_of
 from bpfree.train.replay import Replay, can_replay
 
 __all__ = ["TIERS", "Tier", "check_tier", "stepper"]
@@ -43,6 +43,33 @@ class Stepper(Protocol):
     """One training step in place, as :func:`bpfree.algorithms.step`; the losses may be overwritten by the next step."""
 
     def __call__(self, batch: Batch, phase: Phase) -> Tensor: ...
+
+    def begin_pass(self) -> None:
+        """Called before each pass: since the last one a caller may have given net or state other tensors."""
+        ...
+
+
+class _Records(Protocol):
+    """How ``learn`` is executed where steps are recorded."""
+
+    def learn(self, batch: Batch, phase: Phase) -> Tensor: ...
+
+    def begin_pass(self) -> None: ...
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """A :class:`Stepper` that calls ``take``."""
+
+    take: Callable[[Batch, Phase], Tensor]
+    records: _Records | None
+
+    def __call__(self, batch: Batch, phase: Phase) -> Tensor:
+        return self.take(batch, phase)
+
+    def begin_pass(self) -> None:
+        if self.records is not None:
+            self.records.begin_pass()
 
 
 def check_tier(tier: str, device: torch.device) -> None:
@@ -64,14 +91,13 @@ def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State, precision
         UsageError: see :func:`check_tier`.
     """
     check_tier(tier, net.device)
-    learn: Callable[[Batch, Phase], Tensor] | None = None
+    records: _Records | None = None
     if tier == "graph":
-        learn = _Recorded(rule, net, state).learn
-    elif tier == "compiled":
-        learn = _compiled(rule, net, state, precision)
-    elif can_replay(rule, net, precision):
-        learn = Replay(rule, net, state).learn
-    return lambda batch, phase: step(rule, net, state, batch, phase, learn=learn)
+        records = _Recorded(rule, net, state)
+    elif tier == "eager" and can_replay(rule, net, precision):
+        records = Replay(rule, net, state)
+    learn = _compiled(rule, net, state, precision) if tier == "compiled" else None if records is None else records.learn
+    return _Steps(lambda batch, phase: step(rule, net, state, batch, phase, learn=learn), records)
 
 
 def _compiled(rule: Algorithm[Any], net: Chain, state: State, precision: str) -> Callable[[Batch, Phase], Tensor]:
@@ -104,6 +130,14 @@ class _Recorded:
         self._made: collections.Counter[Kind] = collections.Counter()
         self._recordings: dict[Kind, _Recording] = {}
         self._stream = torch.cuda.Stream(net.device)
+        self._addresses: tuple[int, ...] = ()
+
+    def begin_pass(self) -> None:
+        """See :class:`Stepper`."""
+        now = addresses(self._net, self._state)
+        if now != self._addresses:
+            self._addresses = now
+            self._recordings.clear()
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
         """As the rule's ``learn``."""
