@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor
 
-from bpfree.numerics.host import by_host
+from bpfree.numerics.host import update_by_host
 from bpfree.numerics.streams import integers, stream_key, uniform
 from bpfree.train.operations import Operations, record
 
@@ -131,18 +131,25 @@ def test_what_the_host_computes_is_computed_again() -> None:
     assert torch.equal(operations.repeat(), integers(key, (5,), 100) + uniform(key, (5,)))
 
 
-def test_a_call_of_the_host_may_write() -> None:
-    x = torch.ones(2)
+def test_an_update_by_the_host_is_prepared_once() -> None:
+    x, prepared = torch.ones(2), []
 
-    def add_one(tensor: Tensor) -> None:
-        tensor.add_(1)
+    def prepare(tensor: Tensor) -> Callable[[], None]:
+        prepared.append(tensor.data_ptr())
+
+        def add_one() -> None:
+            tensor.add_(1)
+
+        return add_one
 
     def make() -> Tensor:
-        by_host(add_one, x)
+        update_by_host(prepare, x)
         return x + 0
 
     operations = listed(make)
     assert operations.repeat().tolist() == [3.0, 3.0]
+    assert operations.repeat().tolist() == [4.0, 4.0]
+    assert prepared == [x.data_ptr()] * 2  # for the step itself, and for the list
     assert len(operations.calls) == 2  # what it calls of torch is not called by itself too
 
 

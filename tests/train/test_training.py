@@ -16,8 +16,9 @@ from bpfree.errors import UsageError
 from bpfree.nets import Chain, ModuleBlock, mlp
 from bpfree.rulesets.schema import LrSchedule
 from bpfree.testing.bench import blobs
-from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, tiers, training
+from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, training
 from bpfree.train.passes import _seed  # pyright: ignore[reportPrivateUsage]
+from tests.patched import replace_learn
 
 STAGED = MonoForward(lr=0.01, schedule="staged")
 
@@ -120,17 +121,17 @@ def test_the_loss_can_be_watched(data, net, script) -> None:
 
 def _poison(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
     """From pass ``at`` on, every step leaves NaN in the net and in its loss."""
-    honest, calls = tiers.step, []
+    honest, calls = Backprop.learn, []
 
-    def step(rule, net, state, batch, phase, *, learn=None):
-        loss = honest(rule, net, state, batch, phase, learn=learn)
+    def step(self, net, state, batch, phase):
+        loss = honest(self, net, state, batch, phase)
         calls.append(1)
         if len(calls) > 5 * (at - 1):  # 168 examples in batches of 40: five steps a pass
             net.output.weight.detach().fill_(math.nan)
             return loss * math.nan
         return loss
 
-    monkeypatch.setattr(tiers, "step", step)
+    replace_learn(monkeypatch, Backprop, step)
 
 
 @pytest.mark.parametrize("restore_best", [True, False])

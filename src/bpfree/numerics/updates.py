@@ -25,7 +25,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from bpfree.numerics.host import by_host, count_up, host_value, on_host
+from bpfree.numerics.host import host_number, on_host, update_by_host
 
 __all__ = ["ADAM_BETAS", "ADAM_EPS", "adam_step_", "decay_", "same_layout", "sgd_step_"]
 
@@ -134,7 +134,7 @@ def adam_step_(
         )
         return
     if on_host(lr) and on_host(counts[0]):
-        by_host(_adam_by_host, parameters, gradients, first, second, counts, lr, weight_decay)
+        update_by_host(_prepared_adam, parameters, gradients, first, second, counts, lr, weight_decay)
         return
     torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
     if weight_decay is not None:
@@ -142,7 +142,7 @@ def adam_step_(
     _fused(torch._fused_adam_, parameters, gradients, first, second, counts, lr, 0.0)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def _adam_by_host(
+def _prepared_adam(
     parameters: list[Tensor],
     gradients: list[Tensor],
     first: list[Tensor],
@@ -150,17 +150,23 @@ def _adam_by_host(
     counts: list[Tensor],
     lr: Tensor,
     weight_decay: Tensor | None,
-) -> None:
+) -> Callable[[], None]:
     """:func:`adam_step_` with counts and rates that lie in host memory."""
-    kernel, rate, decay = torch._fused_adam_, host_value(lr), 0.0  # pyright: ignore[reportPrivateImportUsage]
+    rate, numbers = host_number(lr), [host_number(count) for count in counts]
+    decays, single = None, parameters[0].dtype == torch.float32
+    kernel = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
     if weight_decay is not None and parameters[0].dtype in _DECAYED_BY_KERNEL:
-        kernel = torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage]
-        decay = _kernel_decay(rate, host_value(weight_decay), parameters[0].dtype == torch.float32)
-    for count in counts:
-        count_up(count)
-    if weight_decay is not None and decay == 0.0:
-        decay_(parameters, lr, weight_decay)
-    _fused(kernel, parameters, gradients, first, second, counts, rate, decay)
+        decays, kernel = host_number(weight_decay), torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage]
+
+    def update() -> None:
+        for number in numbers:
+            number.value += 1
+        decay = 0.0 if decays is None else _kernel_decay(rate.value, decays.value, single)
+        if weight_decay is not None and decay == 0.0:
+            decay_(parameters, lr, weight_decay)
+        _fused(kernel, parameters, gradients, first, second, counts, rate.value, decay)
+
+    return update
 
 
 def _fused(

@@ -12,9 +12,10 @@ see what Python decides or counts: :class:`bpfree.train.replay.Replay` compares 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -25,8 +26,6 @@ from bpfree.meter.modes import eager_only
 from bpfree.numerics.host import host_recorded
 
 __all__ = ["Operations", "record"]
-
-R = TypeVar("R")
 
 _READS_VALUES = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
 """Operations by which Python learns a number of this step, and may decide by it."""
@@ -42,12 +41,17 @@ _BINDINGS = (
 
 @dataclass(frozen=True)
 class _Call:
-    """One call: what it wrote into its arguments, or returned in ``results``."""
+    """One call: what it wrote into its arguments, or returned in ``results``.
+
+    Attributes:
+        is_prepared: ``function`` returns what is called.
+    """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
     options: dict[str, Any]
     results: tuple[Tensor, ...]
+    is_prepared: bool = False
 
     def tensors(self) -> Iterator[Tensor]:
         """All that it reads or writes."""
@@ -80,15 +84,27 @@ class _Recorder(TorchDispatchMode):
         self.calls.append(_Call(func, _mapped(Tensor.detach, args), _mapped_options(Tensor.detach, options), fresh))
         return results
 
-    def host_call(self, function: Callable[..., R], *arguments: Any) -> R:
+    def host_call(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
         """See :class:`bpfree.numerics.host.HostRecorder`."""
+        with self._paused():
+            result = function(*arguments)
+        self.calls.append(_Call(function, _mapped(Tensor.detach, arguments), {}, (result,)))
+        return result
+
+    def host_update(self, prepare: Callable[..., Callable[[], None]], *arguments: Any) -> None:
+        """See :class:`bpfree.numerics.host.HostRecorder`."""
+        with self._paused():
+            prepare(*arguments)()
+        self.calls.append(_Call(prepare, _mapped(Tensor.detach, arguments), {}, (), is_prepared=True))
+
+    @contextmanager
+    def _paused(self) -> Iterator[None]:
+        """Operations within are not noted: they belong to a call of the host."""
         self._within_host_call = True
         try:
-            result = function(*arguments)
+            yield
         finally:
             self._within_host_call = False
-        self.calls.append(_Call(function, _mapped(Tensor.detach, arguments), {}, tuple(_tensors(result))))
-        return result
 
 
 eager_only(_Recorder)
@@ -122,17 +138,24 @@ class Operations:
         calls: without arguments, in order.
         result: where the repetition leaves what the step returned.
         n_bytes: of the memory that the list holds.
+        memory: whose memory the calls read or write, beside that.
     """
 
     calls: tuple[Callable[[], Any], ...]
     result: Tensor
     n_bytes: int
+    memory: frozenset[int]
 
     def repeat(self) -> Tensor:
         """Do all of it again, on the numbers that parameters, batch and moments have now."""
-        for call in self.calls:
-            call()
+        with torch.inference_mode():  # nothing is noted for autograd, which takes a twentieth of a small step
+            for call in self.calls:
+                call()
         return self.result
+
+    def uses(self, tensor: Tensor) -> bool:
+        """Whether a call reads or writes the memory of a tensor that was there before."""
+        return _storage(tensor) in self.memory
 
 
 def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
@@ -149,7 +172,9 @@ def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
 
 def _list_of(calls: Sequence[_Call], result: Tensor) -> Operations:
     memory = _Memory(calls, result)
-    return Operations(tuple(_repeated(call, memory.place) for call in calls), memory.place(result), memory.n_bytes)
+    used = frozenset(_storage(tensor) for call in calls for tensor in call.tensors())
+    repeated = tuple(_repeated(call, memory.place) for call in calls)
+    return Operations(repeated, memory.place(result), memory.n_bytes, used)
 
 
 class _Memory:
@@ -194,6 +219,8 @@ def _repeated(call: _Call, place: Callable[[Tensor], Tensor]) -> Callable[[], An
     """The call on what stands for its tensors; what it returned is written to its place."""
     arguments, options = _mapped(place, call.arguments), _mapped_options(place, call.options)
     results = [place(each) for each in call.results]
+    if call.is_prepared:
+        return call.function(*arguments)
     if not results:
         return partial(_binding(call.function), *arguments, **options)
     if not isinstance(call.function, OpOverload):

@@ -15,7 +15,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from bpfree.algorithms import Algorithm, Phase, State, maths_used, named_tensors
 from bpfree.data import Batch
@@ -28,6 +27,9 @@ __all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
 REPLAY_BYTES = 64 << 20
 """Bytes of a net's parameters up to which steps are repeated. Between steps the memory of a step stays with the process, and one
 comparison needs a copy of parameters and moments; on a larger net the operations take all of the time anyway."""
+
+_is_dispatched = torch._C._len_torch_dispatch_stack
+"""How many dispatch modes are entered."""
 
 _WARM_UP = 2
 """Steps of a kind that are made as they are before one is recorded: rare kinds are never recorded."""
@@ -63,6 +65,21 @@ class _Recording:
     compared: bool = False
 
 
+@dataclass
+class _Ready:
+    """A repetition without anything before or after it: no periodic work, no class weights.
+
+    Attributes:
+        places: where it reads what parts of a batch, by name; only those that it reads.
+    """
+
+    phase: Phase
+    shape: torch.Size
+    dtype: torch.dtype
+    places: tuple[tuple[str, Tensor], ...]
+    operations: Operations
+
+
 class Replay:
     """Steps of one rule, net and state.
 
@@ -88,10 +105,26 @@ class Replay:
         self._made: dict[Kind, int] = {}
         self._recorded: Kind | None = None
         self._recording: _Recording | None = None
+        self._ready: _Ready | None = None
+
+    def again(self, batch: Batch, phase: Phase) -> Tensor | None:
+        """The whole step, as :func:`bpfree.algorithms.step`, where it is a repetition and nothing else; else None.
+
+        As little Python as can be: between the operations it is read from memory each time, and takes a tenth of a small step.
+        """
+        ready = self._ready
+        if ready is None or batch.x.shape != ready.shape or batch.weight is not None or _is_dispatched() > 0:
+            return None
+        if (phase is not ready.phase and phase != ready.phase) or batch.x.dtype != ready.dtype or batch.x.requires_grad:
+            return None
+        self._state.count.advance()
+        for name, place in ready.places:
+            place.copy_(getattr(batch, name))
+        return ready.operations.repeat()
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
         """As the rule's ``learn``; the losses may be overwritten by the next step."""
-        if _get_current_dispatch_mode() is not None:  # who counts operations or memory sees those of the step itself
+        if _is_dispatched() > 0:  # who counts operations or memory sees those of the step itself
             return self._as_it_is(batch, phase)
         if phase is not self._phase and phase != self._phase:
             self._begin(phase)
@@ -136,9 +169,17 @@ class Replay:
         losses = self._as_it_is(batch, phase)
         if repeated == _digest([losses, *tensors]):
             recording.compared = True
+            self._make_ready(recording, phase)
         else:
             self._recording = None
         return losses
+
+    def _make_ready(self, recording: _Recording, phase: Phase) -> None:
+        mine, operations = recording.batch, recording.operations
+        if mine.weight is None and not self._rule.upkeep():
+            parts = (("x", mine.x), ("y", mine.y), ("key", mine.key))
+            places = tuple((name, part) for name, part in parts if operations.uses(part))
+            self._ready = _Ready(phase, mine.x.shape, mine.x.dtype, places, operations)
 
 
 def _digest(tensors: Sequence[Tensor]) -> bytes:

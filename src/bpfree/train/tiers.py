@@ -49,27 +49,22 @@ class Stepper(Protocol):
         ...
 
 
-class _Records(Protocol):
-    """How ``learn`` is executed where steps are recorded."""
-
-    def learn(self, batch: Batch, phase: Phase) -> Tensor: ...
-
-    def begin_pass(self) -> None: ...
-
-
 @dataclass(frozen=True)
 class _Steps:
-    """A :class:`Stepper` that calls ``take``."""
+    """A :class:`Stepper` that calls ``take``, unless ``again`` has made the step."""
 
     take: Callable[[Batch, Phase], Tensor]
-    records: _Records | None
+    again: Callable[[Batch, Phase], Tensor | None] | None = None
+    begin: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch, phase: Phase) -> Tensor:
+        if self.again is not None and (losses := self.again(batch, phase)) is not None:
+            return losses
         return self.take(batch, phase)
 
     def begin_pass(self) -> None:
-        if self.records is not None:
-            self.records.begin_pass()
+        if self.begin is not None:
+            self.begin()
 
 
 def check_tier(tier: str, device: torch.device) -> None:
@@ -91,13 +86,19 @@ def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State, precision
         UsageError: see :func:`check_tier`.
     """
     check_tier(tier, net.device)
-    records: _Records | None = None
+
+    def made_by(learn: Callable[[Batch, Phase], Tensor] | None) -> Callable[[Batch, Phase], Tensor]:
+        return lambda batch, phase: step(rule, net, state, batch, phase, learn=learn)
+
     if tier == "graph":
-        records = _Recorded(rule, net, state)
-    elif tier == "eager" and can_replay(rule, net, precision):
-        records = Replay(rule, net, state)
-    learn = _compiled(rule, net, state, precision) if tier == "compiled" else None if records is None else records.learn
-    return _Steps(lambda batch, phase: step(rule, net, state, batch, phase, learn=learn), records)
+        recorded = _Recorded(rule, net, state)
+        return _Steps(made_by(recorded.learn), begin=recorded.begin_pass)
+    if tier == "compiled":
+        return _Steps(made_by(_compiled(rule, net, state, precision)))
+    if can_replay(rule, net, precision):
+        replay = Replay(rule, net, state)
+        return _Steps(made_by(replay.learn), replay.again, replay.begin_pass)
+    return _Steps(made_by(None))
 
 
 def _compiled(rule: Algorithm[Any], net: Chain, state: State, precision: str) -> Callable[[Batch, Phase], Tensor]:
