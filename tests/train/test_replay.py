@@ -116,6 +116,27 @@ def test_class_weights_are_read_again() -> None:
     assert is_repeated(steps)
 
 
+def test_batches_that_ask_for_derivatives_are_learned_from_as_others() -> None:
+    """A loader may make them by autograd."""
+    rule, net, state = started("mono-forward")
+    _, twin, its_state = started("mono-forward")
+    take_step, phase = stepper("eager", rule, net, state), rule.phases(net)[0]
+    for batch in [each for each in batches() if len(each.y) == 50]:
+        asking = Batch((batch.x.clone().requires_grad_() * 1), batch.y, batch.key)
+        assert torch.equal(take_step(asking, phase), step(rule, twin, its_state, clone(batch), phase))
+    assert not take_step(batches(1)[0], phase).requires_grad
+
+
+@pytest.mark.parametrize("arm", ["foton:orthogonalise_every=2", "backprop:orthogonal=kept:orthogonalise_every=3"])
+def test_periodic_work_is_done_between_repetitions(arm: str) -> None:
+    rule, net, state = started(arm)
+    _, twin, its_state = started(arm)
+    take_step, phase = stepper("eager", rule, net, state), rule.phases(net)[0]
+    for batch in [each for each in batches(3) if len(each.y) == 50]:
+        assert torch.equal(take_step(clone(batch), phase), step(rule, twin, its_state, batch, phase))
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
+
+
 @dataclass(frozen=True, kw_only=True)
 class Counts(algorithms.BlockGradients[Any]):
     """Backprop that doubles its losses from the fourth step on: it counts in Python, and says that it does not."""
