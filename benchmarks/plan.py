@@ -26,14 +26,13 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one t
 import torch
 
 from bpfree import data
-from bpfree.algorithms import step
 from bpfree.bench import Arm, environment
 from bpfree.bench.cost import step_cost
 from bpfree.files import write_atomic
 from bpfree.planning.clock import Clock, now
 from bpfree.planning.power import MeteredPower
 from bpfree.planning.prediction import Predictor
-from bpfree.train import evaluate, initialise
+from bpfree.train import STEPS_BEFORE_REPETITION, evaluate, initialise, stepper
 from bpfree.units import format_bytes, format_time
 
 HERE = Path(__file__).parent
@@ -74,7 +73,9 @@ class Measured:
         self._steps_s = [[math.inf] * self.period for _ in self.phases]
         self._batches_s: list[dict[int, float]] = [{} for _ in self.phases]
         self._ends_s = [math.inf] * len(self.phases)
-        step(self.rule, self.net, self.state, self.batch, self.phases[0])  # work that is done once
+        self.take_step = stepper("eager", self.rule, self.net, self.state)
+        for _ in range(STEPS_BEFORE_REPETITION):  # work that is done once
+            self.take_step(self.batch, self.phases[0])
 
     def round(self) -> None:
         """A pass of every phase, and before it as many steps on full batches as the longest period has. Each part is timed alone.
@@ -84,11 +85,11 @@ class Measured:
         for k, phase in enumerate(self.phases):
             for _ in range(2 * self.period):
                 place = (self.state.count.value + 1) % self.period
-                took = _seconds(lambda: step(self.rule, self.net, self.state, self.batch, phase))  # noqa: B023 - called at once
+                took = _seconds(lambda: self.take_step(self.batch, phase))  # noqa: B023 - called at once
                 self._steps_s[k][place] = min(self._steps_s[k][place], took)
             begin = now()
             for number, batch in enumerate(self.data.batches("train", self.batch_size)):
-                step(self.rule, self.net, self.state, batch, phase)
+                self.take_step(batch, phase)
                 self._batches_s[k][number] = min(now() - begin, self._batches_s[k].get(number, math.inf))
                 begin = now()
             self.rule.close(self.net, self.state, phase)

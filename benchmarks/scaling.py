@@ -32,13 +32,13 @@ import torch
 from bench_kit import scaling_page
 
 from bpfree import data as datasets
-from bpfree.algorithms import cost_of, step
+from bpfree.algorithms import cost_of
 from bpfree.bench import environment, parse_arms
 from bpfree.bench.cost_table import step_macs
 from bpfree.data import Dataset
 from bpfree.files import write_atomic
 from bpfree.nets import build
-from bpfree.train import initialise
+from bpfree.train import initialise, stepper
 
 RESULTS = Path(__file__).parent / "results" / "scaling.json"
 ARMS = "backprop,mono-forward,mono-forward:schedule=staged,forward-forward,cascaded-forward"
@@ -153,7 +153,8 @@ class _Cell:
         macs = step_macs(rule, cost_of(rule, net, n, phase))
         assert macs is not None, f"{text} has no formula of its multiply-adds"
         self.macs = macs
-        self._step = lambda: step(rule, net, state, batch, phase)
+        take_step = stepper("eager", rule, net, state)
+        self._step = lambda: take_step(batch, phase)
 
     def take_window(self, window_s: float, *, counts: bool) -> None:
         """Time some steps."""

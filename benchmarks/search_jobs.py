@@ -10,12 +10,16 @@ when it begins, since the command starts them while it imports torch itself; wit
 machine that meters energy. All must find the same. Other programs decide the wall time: look at the load. The processor time of
 the process that starts the others is less disturbed; where each process has a core for itself, the ratio of these times is that
 of the wall times.
+
+What the machine itself allows stands beside it: as many commands as ``--jobs``, each with a whole search of its own at the same
+time, do so many times the work of one. Two threads of one core share its arithmetic.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import subprocess
 import sys
 import tempfile
 import time
@@ -49,6 +53,22 @@ def searched(jobs: int, *, late: bool) -> tuple[float, float, list[object]]:
     return took_s, cpu_s, [(one.best, one.row["tried"]) for one in tuned.values()]
 
 
+def searched_beside(others: int) -> float:
+    """Wall seconds until as many commands, each with a search of its own, have ended together; their start is left out."""
+    program = "import sys, search_jobs; sys.stdin.readline(); search_jobs.searched(1, late=False)"
+    pipes = {"stdin": subprocess.PIPE, "text": True, "cwd": Path(__file__).parent}
+    commands = [subprocess.Popen([sys.executable, "-c", program], **pipes) for _ in range(others)]
+    time.sleep(IMPORT_S * others)
+    begin_s = time.monotonic()
+    for command in commands:
+        assert command.stdin is not None
+        command.stdin.write("go\n")
+        command.stdin.flush()
+    for command in commands:
+        command.wait()
+    return time.monotonic() - begin_s
+
+
 def main() -> None:
     """Search in turns, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
@@ -57,7 +77,7 @@ def main() -> None:
     parser.add_argument("--late", action="store_true", help="the search starts the processes")
     asked = parser.parse_args()
     took: dict[int, list[tuple[float, float]]] = {1: [], asked.jobs: []}
-    same = None
+    same, beside = None, list[float]()
     for _ in range(asked.times):
         for jobs, seconds in took.items():
             *both_s, found = searched(jobs, late=asked.late)
@@ -65,6 +85,7 @@ def main() -> None:
             same = found
             seconds.append((both_s[0], both_s[1]))
             say(f"--jobs {jobs}: {both_s[0]:.1f} s, load {os.getloadavg()[0]:.1f} on {cores()} cores")
+        beside.append(searched_beside(asked.jobs))
     say("\n| processes | wall, least (s) | wall, all (s) | processor time of the first process, least (s) |\n|--:|--:|---|--:|")
     least = {jobs: [min(kind) for kind in zip(*seconds, strict=True)] for jobs, seconds in took.items()}
     for jobs, seconds in took.items():
@@ -72,6 +93,8 @@ def main() -> None:
         say(f"| {jobs} | {least[jobs][0]:.1f} | {walls} | {least[jobs][1]:.1f} |")
     wall, cpu = (one / many for one, many in zip(least[1], least[asked.jobs], strict=True))
     say(f"\nratio: wall {wall:.2f}, processor time of the first process {cpu:.2f}")
+    limit = asked.jobs * least[1][0] / min(beside)
+    say(f"{asked.jobs} commands at once, each with its own search: {min(beside):.1f} s, {limit:.2f} times the work of one")
 
 
 def say(line: str) -> None:

@@ -19,6 +19,7 @@ from bpfree.meter.meter import synchronise
 from bpfree.nets import build
 from bpfree.numerics.layout import is_by_pixels
 from bpfree.train import evaluate, initialise, read_by
+from bpfree.train.kinds import copied
 from bpfree.train.tiers import stepper
 
 __all__ = ["TORCH", "Contender", "of_arm", "of_torch"]
@@ -110,7 +111,7 @@ def of_torch(net_name: str, data: Dataset, batch_size: int) -> Contender:
         module.train()
         return float(torch.stack(hits).sum())
 
-    batch = next(iter(data.batches("train", batch_size)))
+    batch = copied(next(iter(data.batches("train", batch_size))))  # without the batches that were made with it
     step(batch)
     live = live_memory(lambda: step(batch))
     multiply_adds = count_flops(lambda: step(batch)) // FLOPS

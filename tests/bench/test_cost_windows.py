@@ -14,6 +14,7 @@ from bpfree.bench import parse_arms
 from bpfree.bench.cost_windows import CostWindow, cost_window, phase_names
 from bpfree.errors import UsageError
 from bpfree.meter import Meter, ReplaySource
+from tests.patched import replace_learn
 
 DATA = data.load("synthetic:n=300:inputs=6:classes=3").without_test()
 STEP_S, WATTS, IDLE_W = 0.01, 20.0, 5.0
@@ -44,7 +45,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
         batch.x.zero_()
         return losses
 
-    monkeypatch.setattr(MonoForward, "learn", timed)
+    replace_learn(monkeypatch, MonoForward, timed)
     return clock
 
 

@@ -15,6 +15,7 @@ from bpfree.bench.measure import RunFailed
 from bpfree.data import Dataset
 from bpfree.meter import Meter, Missing, ReplaySource, carbon_factor
 from bpfree.records import Record, TuningCost
+from tests.patched import replace_learn
 
 
 def setting(**changes: object) -> Setting:
@@ -105,7 +106,7 @@ def test_a_run_that_breaks_leaves_a_record(monkeypatch: pytest.MonkeyPatch) -> N
             raise RuntimeError("the device is on fire")
         return original(self, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(Backprop, "learn", breaking)
+    replace_learn(monkeypatch, Backprop, breaking)
     with pytest.raises(RunFailed) as failure:
         measure(setting(), Arm.parse("backprop"), {}, 0, None)
     record = failure.value.record

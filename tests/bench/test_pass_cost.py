@@ -16,6 +16,7 @@ from bpfree.bench import parse_arms
 from bpfree.bench.pass_cost import pass_costs, reading_per_s
 from bpfree.cli import run
 from bpfree.meter import Meter, ReplaySource
+from tests.patched import replace_learn
 
 DIGITS = data.load("digits").without_test()
 
@@ -42,7 +43,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
         return timed
 
-    monkeypatch.setattr(MonoForward, "learn", taking(0.01, MonoForward.learn))
+    replace_learn(monkeypatch, MonoForward, taking(0.01, MonoForward.learn))
     monkeypatch.setattr(MonoForward, "scores", taking(0.05, MonoForward.scores))
     return clock
 
@@ -107,8 +108,8 @@ def test_a_training_pass_holds_no_evaluation(monkeypatch: pytest.MonkeyPatch) ->
 
         return called
 
-    for name in ("learn", "scores"):
-        monkeypatch.setattr(MonoForward, name, spied(name, getattr(MonoForward, name)))
+    replace_learn(monkeypatch, MonoForward, spied("learn", MonoForward.learn))
+    monkeypatch.setattr(MonoForward, "scores", spied("scores", MonoForward.scores))
     pass_costs(
         parse_arms("mono-forward"), "mlp:1x16", DIGITS, Meter("cpu"), batch_size=128, min_s=0.01,
         on_row=lambda row: seen.append(row.kind),

@@ -19,6 +19,7 @@ from bpfree.bench.tuned import read_tuned
 from bpfree.errors import RunInterruptedError, StorageError
 from bpfree.records import Record, read_records
 from bpfree.train import Progress
+from tests.patched import replace_learn
 
 from .test_measure import setting
 from .test_runs import BACKPROP
@@ -62,7 +63,7 @@ def breaking(rule: type, error: Exception, *, after: int) -> Iterator[None]:
         return plain(self, *args)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(rule, "learn", learn)
+        replace_learn(patch, rule, learn)
         yield
 
 

@@ -129,3 +129,6 @@ def test_how_many_batches_are_made_ahead():
     assert batches_ahead(torch.device("cuda"), of_cifar) == 10
     assert batches_ahead(torch.device("cuda"), 100 * of_cifar) == 1
     assert batches_ahead(torch.device("cpu"), of_cifar) == 1
+    of_digits = 64 * 64 * 4
+    assert batches_ahead(torch.device("cpu"), of_digits) == 8
+    assert batches_ahead(torch.device("cpu"), of_digits // 2 + 4) == 1  # the second would begin within a line of the cache

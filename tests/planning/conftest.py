@@ -20,10 +20,12 @@ class FormulaClock:
     def of_machine(cls, **_: Any) -> FormulaClock:
         return cls()
 
-    def seconds(self, operations: Mapping[Operation, float]) -> float:
+    def seconds(self, operations: Mapping[Operation, float], *, repeated: bool = False) -> float:
+        del repeated
         return sum(count * (1e-6 + 1e-9 * operation.argument_bytes) for operation, count in operations.items())
 
-    def between_s(self, operations: Mapping[Operation, float]) -> float:
+    def between_s(self, operations: Mapping[Operation, float], *, repeated: bool = False) -> float:
+        del repeated
         return 1e-6 * sum(operations.values())
 
     def settle(self) -> None:

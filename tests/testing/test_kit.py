@@ -52,6 +52,7 @@ FOUND_BY = [
     (broken.NoisyWhenCompiled, "test_compiled_equals_eager"),
     (broken.Rebinds, "test_addresses_stay"),
     (broken.Counts, "test_step_reads_nothing_but_its_arguments"),
+    (broken.CountsLate, "test_repeated_steps_are_the_steps"),
     (broken.Unregistered, "test_state_is_registered"),
     (broken.Unregistered, "test_save_load_continue"),
     (broken.Unregistered, "test_reset_is_a_fresh_start"),

@@ -20,6 +20,7 @@ from bpfree.models import load
 from bpfree.nets import Chain, from_module, mlp
 from bpfree.testing.bench import blobs
 from bpfree.train import FitResult, Patience, compiling, fit, initialise, training
+from tests.patched import replace_learn
 
 SIZE = 48
 
@@ -142,7 +143,7 @@ def labels(monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
         seen.append(batch.y.tolist())
         return learn(self, net, state, batch, phase)
 
-    monkeypatch.setattr(Backprop, "learn", noting)
+    replace_learn(monkeypatch, Backprop, noting)
     return seen
 
 

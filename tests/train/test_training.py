@@ -18,6 +18,7 @@ from bpfree.rulesets.schema import LrSchedule
 from bpfree.testing.bench import blobs
 from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, training
 from bpfree.train.passes import _seed  # pyright: ignore[reportPrivateUsage]
+from tests.patched import replace_learn
 
 STAGED = MonoForward(lr=0.01, schedule="staged")
 
@@ -130,7 +131,7 @@ def _poison(monkeypatch: pytest.MonkeyPatch, at: int) -> None:
             return loss * math.nan
         return loss
 
-    monkeypatch.setattr(Backprop, "learn", step)
+    replace_learn(monkeypatch, Backprop, step)
 
 
 @pytest.mark.parametrize("restore_best", [True, False])

@@ -113,6 +113,7 @@ class Blockwise(BlockGradients[State[Slot]]):
 
     name: ClassVar[str] = "blockwise"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("reach=4",)
     savings: ClassVar[tuple[str, ...]] = ("reach=2", "reach=1")
     lr: float = number(4.7e-4, above=0.0)

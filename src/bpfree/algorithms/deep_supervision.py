@@ -125,6 +125,7 @@ class DeepSupervision(BlockGradients[NetState[ProjectionSlot]]):
 
     name: ClassVar[str] = "deep-supervision"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     lr: float = number(2.2e-4, above=0.0)
     aux_weight: float = number(1.0, low=0.0)
     readout: str = choice("last", READOUTS, readout=True)

@@ -133,6 +133,7 @@ class DirectFeedbackAlignment(BlockGradients[NetState[FeedbackSlot]]):
 
     name: ClassVar[str] = "direct-feedback-alignment"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     lr: float = number(3e-4, above=0.0)
     target: str = choice("error", ("error", "labels"))
     feedback: str = choice("uniform", DISTRIBUTIONS)

@@ -120,6 +120,7 @@ class FeedbackAlignment(SweptAlgorithm[FeedbackState]):
     """Feedback alignment; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "feedback-alignment"
+    replays: ClassVar[bool] = True
     note: ClassVar[str] = "a backward sweep through fixed random matrices"
     lr: float = number(3e-4, above=0.0)
     feedback: str = choice("uniform", DISTRIBUTIONS)

@@ -122,6 +122,7 @@ class Frozen(Algorithm[NetState[ProjectionSlot]]):
 
     name: ClassVar[str] = "frozen"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("readout=all",)
     lr: float = number(1e-3, above=0.0)
     readout: str = choice("last", ("last", "all"))

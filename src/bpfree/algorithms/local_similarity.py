@@ -155,6 +155,7 @@ class LocalSimilarity(LocalAlgorithm[State[SimilaritySlot], SimilaritySlot, _Pas
 
     name: ClassVar[str] = "local-similarity"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     lr: float = number(5e-4, above=0.0)
     beta: float = number(0.99, low=0.0, high=1.0)
     similarity_map: str = choice("learned", ("learned", "none"))

@@ -149,6 +149,7 @@ class MonoForward(LocalAlgorithm[MonoState, HeadSlot, Carry], ChoosesReadout[Mon
 
     name: ClassVar[str] = "mono-forward"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("schedule=staged",)
     savings: ClassVar[tuple[str, ...]] = (
         "chunk=64",

@@ -123,6 +123,7 @@ class SignSymmetry(SweptAlgorithm[SignState]):
     """Sign-symmetric feedback; see the module's docstring for the mathematics."""
 
     name: ClassVar[str] = "sign-symmetry"
+    replays: ClassVar[bool] = True
     note: ClassVar[str] = "a backward sweep through the signs of the weights"
     lr: float = number(3e-4, above=0.0)
     variant: str = choice("usf", ("usf", "brsf", "frsf"))

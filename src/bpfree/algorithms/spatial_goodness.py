@@ -136,6 +136,7 @@ class SpatialGoodness(LocalAlgorithm[State[SpatialSlot], SpatialSlot, Tensor], B
 
     name: ClassVar[str] = "spatial-goodness"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     lr: float = number(1e-3, above=0.0)
     readout: str = choice("sum", READOUTS, readout=True)
 

@@ -19,8 +19,9 @@ from bpfree.meter.timeline import busy_and_total_s
 
 __all__ = ["default_jobs", "idle_cores", "may_default"]
 
-WORTH_S = 10.0
-"""Expected seconds of a search below which further processes are not worth their start: each imports torch, 2 to 4 s."""
+WORTH_S = 6.0
+"""Expected seconds of a search below which further processes are not worth their start: each imports torch, 2 to 4 s, unless it
+was started while this one did so, and saves a third to a half."""
 
 PROCESS_BYTES = 2**30
 """Free memory that each further process must find by default; one that imports torch holds about a third of it."""

@@ -10,6 +10,12 @@ __all__ = ["batches_ahead", "grouped", "pass_order"]
 AHEAD_BYTES = 16 * 2**20
 """Of the batches that are made at once on a GPU."""
 
+AHEAD_BYTES_OF_PROCESSOR = 2**17
+"""The same on a processor: they stay in its second cache."""
+
+ALIGNED = 64
+"""Bytes at a multiple of which torch places a tensor on a processor. Products of what lies elsewhere may round otherwise."""
+
 
 def pass_order(n: int, draws: int, part: tuple[int, int], *, shuffle: bool) -> Tensor | None:
     """Which of ``n`` examples a pass reads, in its order, on the CPU; None for all as they are stored.
@@ -45,6 +51,11 @@ def grouped(n_batches: int, first: int, at_once: int) -> list[tuple[int, int]]:
 
 
 def batches_ahead(device: torch.device, batch_bytes: int) -> int:
-    """Batches that are made at once: on a GPU, where a batch is some twenty small kernels that the host must launch, as many as
-    fill :data:`AHEAD_BYTES`; elsewhere one, which stays in the cache."""
-    return 1 if device.type == "cpu" else max(1, AHEAD_BYTES // batch_bytes)
+    """Batches that are made at once, since making one of a small net's takes as long as some of its kernels.
+
+    On a GPU, where it is some twenty kernels that the host must launch, as many as fill :data:`AHEAD_BYTES`. On a processor as
+    many as fill :data:`AHEAD_BYTES_OF_PROCESSOR`, if each of them is aligned as by itself.
+    """
+    if device.type != "cpu":
+        return max(1, AHEAD_BYTES // batch_bytes)
+    return max(1, AHEAD_BYTES_OF_PROCESSOR // batch_bytes) if batch_bytes % ALIGNED == 0 else 1

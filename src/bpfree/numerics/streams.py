@@ -21,7 +21,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bpfree.numerics.host import host_value, on_host
+from bpfree.numerics.host import by_host, host_value, on_host
 from bpfree.numerics.rows import current_rows
 
 __all__ = ["integers", "normal", "stream_key", "uniform"]
@@ -68,8 +68,7 @@ def stream_key(*parts: int) -> int:
 def _bits(key: Tensor, n: int, salt: int, first: int = 0) -> Tensor:
     """The 24 random bits of each of n numbers (n,) from place ``first`` on, of m keys (m, n); int64."""
     if on_host(key) and key.ndim == 0:
-        bits = _host_bits(int(host_value(key)), n, salt, first)
-        return torch.from_numpy(bits.view(np.int64))  # a fifth of the time of torch's
+        return by_host(_bits_by_host, key, n, salt, first)  # a fifth of the time of torch's
     if key.device.type == "cpu" and torch.compiler.is_compiling():
         return torch.ops.bpfree.stream_bits(key, n, salt)
     counter = torch.arange(first + 1, first + n + 1, device=key.device, dtype=torch.int64).mul_(_signed(_GAMMA))
@@ -92,9 +91,9 @@ def _counters(n: int, first: int) -> np.ndarray:
     return np.arange(first + 1, first + n + 1, dtype=np.uint64) * np.uint64(_GAMMA)
 
 
-def _host_bits(key: int, n: int, salt: int, first: int) -> np.ndarray:
-    """As :func:`_bits`, uint64."""
-    value = _counters(n, first) + np.uint64(_mix_int(key + _mix_int(salt + 1)))
+def _host_bits(key: Tensor, n: int, salt: int, first: int) -> np.ndarray:
+    """As :func:`_bits` of one key for which ``on_host`` is true, uint64."""
+    value = _counters(n, first) + np.uint64(_mix_int(int(host_value(key)) + _mix_int(salt + 1)))
     value ^= value >> np.uint64(30)
     value *= np.uint64(_FIRST)
     value ^= value >> np.uint64(27)
@@ -102,6 +101,21 @@ def _host_bits(key: int, n: int, salt: int, first: int) -> np.ndarray:
     value ^= value >> np.uint64(31)
     value >>= np.uint64(40)
     return value
+
+
+def _bits_by_host(key: Tensor, n: int, salt: int, first: int) -> Tensor:
+    return torch.from_numpy(_host_bits(key, n, salt, first).view(np.int64))
+
+
+def _fractions_by_host(key: Tensor, n: int, salt: int, first: int) -> Tensor:
+    return torch.from_numpy(_host_bits(key, n, salt, first).astype(np.float32) * np.float32(2.0**-24))
+
+
+def _integers_by_host(key: Tensor, n: int, high: int, salt: int, first: int) -> Tensor:
+    bits = _host_bits(key, n, salt, first)
+    bits *= np.uint64(high)
+    bits >>= np.uint64(24)
+    return torch.from_numpy(bits.view(np.int64))
 
 
 def _first_place(by_row: bool, shape: Sequence[int]) -> int:
@@ -126,7 +140,7 @@ def uniform(
     for size in shape:
         n *= size
     if key.ndim == 0 and on_host(key):
-        fraction = torch.from_numpy(_host_bits(int(host_value(key)), n, salt, first).astype(np.float32) * np.float32(2.0**-24))
+        fraction = by_host(_fractions_by_host, key, n, salt, first)
     else:
         fraction = _bits(key, n, salt, first).to(torch.float32).mul_(2.0**-24)
     return fraction.to(dtype).reshape((*key.shape, *shape))
@@ -135,10 +149,7 @@ def uniform(
 def integers(key: Tensor, shape: Sequence[int], high: int, *, salt: int = 0, by_row: bool = False) -> Tensor:
     """Integers uniform in [0, high), int64; the bias of at most high / 2**24 is far below any use here."""
     if len(shape) == 1 and key.ndim == 0 and on_host(key):  # in whole numbers: the product in float64 is exact, too
-        bits = _host_bits(int(host_value(key)), shape[0], salt, _first_place(by_row, shape))
-        bits *= np.uint64(high)
-        bits >>= np.uint64(24)
-        return torch.from_numpy(bits.view(np.int64))
+        return by_host(_integers_by_host, key, shape[0], high, salt, _first_place(by_row, shape))
     return (uniform(key, shape, salt=salt, dtype=torch.float64, by_row=by_row) * high).to(torch.int64)
 
 

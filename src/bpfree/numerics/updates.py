@@ -15,7 +15,9 @@ read beyond its end. So shapes and strides are compared first; :func:`same_layou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 import torch
@@ -23,7 +25,7 @@ from torch import Tensor
 from torch.optim.adam import adam
 from torch.optim.sgd import sgd
 
-from bpfree.numerics.host import count_up, host_value, on_host
+from bpfree.numerics.host import host_number, on_host, update_by_host
 
 __all__ = ["ADAM_BETAS", "ADAM_EPS", "adam_step_", "decay_", "same_layout", "sgd_step_"]
 
@@ -131,19 +133,53 @@ def adam_step_(
             maximize=False,
         )
         return
-    # torch's own function of this name, without what it asks at every call (groups by device and dtype): half of a small step.
-    kernel, rate, decay = torch._fused_adam_, lr, 0.0  # pyright: ignore[reportPrivateImportUsage]
     if on_host(lr) and on_host(counts[0]):
-        rate = host_value(lr)
-        if weight_decay is not None and parameters[0].dtype in _DECAYED_BY_KERNEL:
-            kernel = torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage]
-            decay = _kernel_decay(rate, host_value(weight_decay), parameters[0].dtype == torch.float32)
-        for count in counts:
-            count_up(count)
-    else:
-        torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
-    if weight_decay is not None and decay == 0.0:
+        update_by_host(_prepared_adam, parameters, gradients, first, second, counts, lr, weight_decay)
+        return
+    torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
+    if weight_decay is not None:
         decay_(parameters, lr, weight_decay)
+    _fused(torch._fused_adam_, parameters, gradients, first, second, counts, lr, 0.0)  # pyright: ignore[reportPrivateImportUsage]
+
+
+def _prepared_adam(
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    counts: list[Tensor],
+    lr: Tensor,
+    weight_decay: Tensor | None,
+) -> Callable[[], None]:
+    """:func:`adam_step_` with counts and rates that lie in host memory."""
+    rate, numbers = host_number(lr), [host_number(count) for count in counts]
+    decays, single = None, parameters[0].dtype == torch.float32
+    kernel = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
+    if weight_decay is not None and parameters[0].dtype in _DECAYED_BY_KERNEL:
+        decays, kernel = host_number(weight_decay), torch._fused_adamw_  # pyright: ignore[reportPrivateImportUsage]
+
+    def update() -> None:
+        for number in numbers:
+            number.value += 1
+        decay = 0.0 if decays is None else _kernel_decay(rate.value, decays.value, single)
+        if weight_decay is not None and decay == 0.0:
+            decay_(parameters, lr, weight_decay)
+        _fused(kernel, parameters, gradients, first, second, counts, rate.value, decay)
+
+    return update
+
+
+def _fused(
+    kernel: Callable[..., Any],
+    parameters: list[Tensor],
+    gradients: list[Tensor],
+    first: list[Tensor],
+    second: list[Tensor],
+    counts: list[Tensor],
+    lr: float | Tensor,
+    weight_decay: float,
+) -> None:
+    """torch's own function of Adam, without what it asks at every call (groups by device and dtype): half of a small step."""
     kernel(
         parameters,
         gradients,
@@ -151,10 +187,10 @@ def adam_step_(
         second,
         [],
         counts,
-        lr=rate,
+        lr=lr,
         beta1=ADAM_BETAS[0],
         beta2=ADAM_BETAS[1],
-        weight_decay=decay,
+        weight_decay=weight_decay,
         eps=ADAM_EPS,
         amsgrad=False,
         maximize=False,

@@ -2,7 +2,8 @@
 
 What is measured is kept in the user's cache for this machine (processor, torch's version, number of threads); ``fresh`` measures
 again. Between two operations of a step Python and torch's dispatcher take time as well: a fixed time an operation, fitted once to
-the step of a net that is too small for its arithmetic to count.
+the step of a net that is too small for its arithmetic to count. Steps that are repeated from a list (:mod:`bpfree.train.replay`)
+have a fixed time of their own. It may be below 0: an operation by itself makes its result, one of the list has a place for it.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from bpfree.errors import BpfreeError
 from bpfree.files import write_atomic
 from bpfree.nets import mlp
 from bpfree.planning.operations import Operation, operations_of
-from bpfree.train import initialise
+from bpfree.train import STEPS_BEFORE_REPETITION, initialise, stepper
 
 __all__ = ["BETWEEN", "Clock", "NotTimedError"]
 
@@ -38,8 +39,8 @@ LONG_S = 0.02
 ROUNDS = 3
 """All new operations are timed so many times, one after another, so that no burst of other work falls on all windows of one."""
 
-BETWEEN = "between two operations"
-"""Key of the fixed time an operation."""
+BETWEEN, REPEATED = "between two operations", "between two operations of a repeated step"
+"""Keys of the fixed times an operation."""
 
 SMALL_BATCH, SMALL_WIDTHS = 8, (8, 8, 8)
 """Of the step to which that is fitted."""
@@ -72,19 +73,24 @@ class Clock:
         name = hashlib.sha256(json.dumps(about).encode()).hexdigest()[:16]
         return cls(Path(pooch.os_cache("bpfree")) / "plan" / f"{name}.json", fresh=fresh)
 
-    def seconds(self, operations: Mapping[Operation, float]) -> float:
+    def seconds(self, operations: Mapping[Operation, float], *, repeated: bool = False) -> float:
         """Seconds of these operations one after another, with what lies between them.
+
+        Args:
+            repeated: they are those of a step that is repeated from a list.
 
         Raises:
             NotTimedError: see :class:`NotTimedError`.
         """
-        return sum(count * self._alone(operation) for operation, count in operations.items()) + self.between_s(operations)
+        alone_s = sum(count * self._alone(operation) for operation, count in operations.items())
+        return max(0.0, alone_s + self.between_s(operations, repeated=repeated))
 
-    def between_s(self, operations: Mapping[Operation, float]) -> float:
+    def between_s(self, operations: Mapping[Operation, float], *, repeated: bool = False) -> float:
         """Seconds between these operations, whatever their shapes."""
-        if BETWEEN not in self._known:
-            self._keep(BETWEEN, _between(self._alone))
-        return self._known[BETWEEN] * sum(operations.values())
+        key = REPEATED if repeated else BETWEEN
+        if key not in self._known:
+            self._keep(key, _between(self._alone, repeated=repeated))
+        return self._known[key] * sum(operations.values())
 
     def settle(self, rounds: int = ROUNDS - 1) -> None:
         """Time what is new in further rounds and keep the least: a busy machine disturbs single windows."""
@@ -94,7 +100,8 @@ class Clock:
         for _ in range(rounds):
             for operation in self._new.values():
                 self._keep(operation.text, min(self._known[operation.text], _least_s(operation.prepared())))
-            self._keep(BETWEEN, min(self._known.get(BETWEEN, math.inf), _between(self._alone)))
+            for key in (BETWEEN, REPEATED):
+                self._keep(key, min(self._known.get(key, math.inf), _between(self._alone, repeated=key == REPEATED)))
         self.measured_s += time.perf_counter() - begin
 
     def save(self) -> None:
@@ -158,7 +165,7 @@ def _window_s(call: Callable[[], object], calls: int) -> float:
     return (now() - begin) / calls
 
 
-def _between(alone: Callable[[Operation], float]) -> float:
+def _between(alone: Callable[[Operation], float], *, repeated: bool) -> float:
     """Seconds an operation that the step of a tiny net takes beyond its operations."""
     rule = make(Backprop.name, {})
     net = mlp(SMALL_WIDTHS[0], SMALL_WIDTHS, 2)
@@ -166,5 +173,10 @@ def _between(alone: Callable[[Operation], float]) -> float:
     batch = Batch(torch.rand(SMALL_BATCH, SMALL_WIDTHS[0]), torch.zeros(SMALL_BATCH, dtype=torch.int64), torch.tensor(0))
     (phase,) = rule.phases(net)
     operations = operations_of(lambda: step(rule, net, state, batch, phase))
-    least = min(_window_s(lambda: step(rule, net, state, batch, phase), 20) for _ in range(2 * WINDOWS))
-    return max(0.0, (least - sum(count * alone(each) for each, count in operations.items())) / operations.total())
+    take_step = stepper("eager", rule, net, state)
+    for _ in range(STEPS_BEFORE_REPETITION):
+        take_step(batch, phase)
+    once = (lambda: take_step(batch, phase)) if repeated else (lambda: step(rule, net, state, batch, phase))
+    least = min(_window_s(once, 20) for _ in range(2 * WINDOWS))
+    beyond = (least - sum(count * alone(each) for each, count in operations.items())) / operations.total()
+    return beyond if repeated else max(0.0, beyond)

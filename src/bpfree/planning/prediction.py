@@ -181,7 +181,7 @@ class Predictor:
             drawing_s, scored_s = self._draw_s(known.batch_size)
             scoring_s = self.clock.seconds(work.scoring.operations) + scored_s
             in_phase = [
-                (passes, self.clock.seconds(each.step.operations), self._rest_s(each, steps), each)
+                (passes, self.clock.seconds(each.step.operations, repeated=work.repeated), self._rest_s(each, steps), each)
                 for passes, each in _passes(work.phases, known.passes)
             ]
             begin_s = sum(self.clock.seconds(each.features.operations) for passes, *_, each in in_phase if passes)

@@ -19,6 +19,7 @@ from bpfree.meter import IN_PLACE_FORMULAS, FlopCountError, count_flops, live_me
 from bpfree.nets import Chain
 from bpfree.planning.fakes import fake_batch, fake_mode, fake_twins
 from bpfree.planning.operations import Operation, operations_of
+from bpfree.train import can_replay
 from bpfree.train.evaluation import EVALUATION_BATCH
 from bpfree.train.features import CACHED_AT_ONCE
 
@@ -78,6 +79,7 @@ class RuleWork:
         memory: of the phase that needs most.
         cache_bytes: of what is computed once for all examples.
         scoring_bytes: most bytes while the validation split is scored, what persists included.
+        repeated: steps are repeated from a list (:mod:`bpfree.train.replay`).
     """
 
     phases: tuple[PhaseWork, ...]
@@ -85,6 +87,7 @@ class RuleWork:
     memory: MemoryBytes
     cache_bytes: int
     scoring_bytes: int
+    repeated: bool
 
 
 def work_of(
@@ -104,7 +107,7 @@ def work_of(
     lasting = memory.peak - memory.gradients - memory.activations
     cache_bytes = max(each.cache_bytes for each in phases)
     scoring, bytes_ = _scoring(mode, rule, net, state, data)
-    return RuleWork(phases, scoring, memory, cache_bytes, lasting + cache_bytes + bytes_)
+    return RuleWork(phases, scoring, memory, cache_bytes, lasting + cache_bytes + bytes_, can_replay(rule, net))
 
 
 def step_bytes(rule: Algorithm, net: Chain, state: State, data: Dataset, batch_size: int) -> int:

@@ -12,11 +12,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Optimiser, numeric, reset
+from bpfree.algorithms import Algorithm, Optimiser, numeric, reset, step
 from bpfree.testing._setting import ContractSetting
 from bpfree.testing.bench import RuleOnNet, fingerprint
 from bpfree.testing.elsewhere import trained_elsewhere, trained_here
-from bpfree.train import checkpoint
+from bpfree.train import Replay, can_replay, checkpoint
 
 __all__ = ["Persistence"]
 
@@ -127,6 +127,25 @@ class Persistence(ContractSetting):
         """The same seed gives the same bits in a process that hashes strings in another way."""
         net = self.make_net()
         assert trained_elsewhere(algorithm, net) == trained_here(algorithm, net)
+
+    def test_repeated_steps_are_the_steps(self, algorithm: Algorithm) -> None:
+        """Of a rule that says so (``replays``): on a processor its steps are repeated from a list, with the same bits."""
+        net = self.make_net()
+        alone, repeated = RuleOnNet.start(algorithm, net), RuleOnNet.start(algorithm, net)
+        replay = Replay(algorithm, repeated.net, repeated.state)
+        if not can_replay(algorithm, repeated.net):
+            return
+        for phase in alone.phases:
+            for k, size in enumerate((8, 8, 8, 8, 8, 5, 8, 8)):
+                if k == 5:
+                    alone.state.scale_lr(0.5)
+                    repeated.state.scale_lr(0.5)
+                expected = alone.step(alone.batch(size, k), phase)
+                given = step(algorithm, repeated.net, repeated.state, repeated.batch(size, k), phase, learn=replay.learn)
+                assert torch.equal(given, expected), f"step {k + 1} of {phase.name}: its losses are not those of the rule's step"
+                _bitwise(repeated, alone, f"step {k + 1} of {phase.name}, repeated from a list")
+            for bench in (alone, repeated):
+                algorithm.close(bench.net, bench.state, phase)
 
     def test_compiled_equals_eager(self, algorithm: Algorithm) -> None:
         """``learn`` compiles as one graph, once: not again for another batch, learning rate or trial; its results agree."""

@@ -10,13 +10,15 @@ from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.features import read_by
 from bpfree.train.fit import Callback, fit
 from bpfree.train.health import Health, UnhealthyNetWarning, health_of, warn_of_health
+from bpfree.train.replay import STEPS_BEFORE_REPETITION, Replay, can_replay
 from bpfree.train.result import FitResult, best_of
 from bpfree.train.schedules import LR_SCHEDULES
-from bpfree.train.tiers import TIERS, Tier, check_tier
+from bpfree.train.tiers import TIERS, Tier, check_tier, stepper
 from bpfree.train.training import Progress, initialise, training
 
 __all__ = [
     "LR_SCHEDULES",
+    "STEPS_BEFORE_REPETITION",
     "TIERS",
     "Callback",
     "Clock",
@@ -25,12 +27,14 @@ __all__ = [
     "Health",
     "Patience",
     "Progress",
+    "Replay",
     "ShortBudgetWarning",
     "StopRule",
     "Tier",
     "UnhealthyNetWarning",
     "WallClock",
     "best_of",
+    "can_replay",
     "check_budget",
     "check_identity",
     "check_tier",
@@ -44,6 +48,7 @@ __all__ = [
     "past",
     "read_by",
     "short_budget",
+    "stepper",
     "stop_in",
     "training",
     "warn_of_health",

@@ -100,6 +100,7 @@ class SerialPasses:
         work, keeper, device = self._work, self._keeper, self._work.net.device
         losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
         sizes: list[int] = []
+        self._take_step.begin_pass()
         with seeded(work, pass_index), products_in(work.precision):
             if (begun := keeper.take()) is not None:
                 losses, sizes = list(begun.losses), list(begun.sizes)

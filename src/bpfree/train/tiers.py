@@ -1,6 +1,7 @@
 """How a training step is executed: ``eager``, ``compiled`` or ``graph``. The mathematics is the rule's, in every tier.
 
-* ``eager``: one kernel after another, each launched by the host.
+* ``eager``: one kernel after another, each launched by the host. Those of a small dense net on a processor are recorded once, and
+  launched from a list (:mod:`bpfree.train.replay`): the same kernels, with the same results.
 * ``compiled``: ``torch.compile`` of the rule's ``learn``, once for each rule, net, phase and batch shape; trials and learning
   rates share it, since a rule reads them from 0-D tensors. Fused kernels round differently from eager ones.
 * ``graph``: the kernels of the eager step, recorded once into a CUDA graph and launched by one call. They are the same kernels on
@@ -26,6 +27,8 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.train.compiling import CompiledStep, compiled_step
+from bpfree.train.kinds import Kind, addresses, copied, fill, kind_of
+from bpfree.train.replay import Replay, can_replay
 
 __all__ = ["TIERS", "Tier", "check_tier", "stepper"]
 
@@ -36,18 +39,32 @@ _WARM_UP = 2
 """Steps of a batch shape that are made eagerly before it is recorded: libraries allocate their work space at first use."""
 
 
-_Kind = tuple[Phase, torch.Size, torch.dtype, bool]
-"""What decides which kernels a step launches: phase, shape and number format of its batch, and whether that has weights."""
-
-
-def _kind(batch: Batch, phase: Phase) -> _Kind:
-    return (phase, batch.x.shape, batch.x.dtype, batch.weight is None)
-
-
 class Stepper(Protocol):
     """One training step in place, as :func:`bpfree.algorithms.step`; the losses may be overwritten by the next step."""
 
     def __call__(self, batch: Batch, phase: Phase) -> Tensor: ...
+
+    def begin_pass(self) -> None:
+        """Called before each pass: since the last one a caller may have given net or state other tensors."""
+        ...
+
+
+@dataclass(frozen=True)
+class _Steps:
+    """A :class:`Stepper` that calls ``take``, unless ``again`` has made the step."""
+
+    take: Callable[[Batch, Phase], Tensor]
+    again: Callable[[Batch, Phase], Tensor | None] | None = None
+    begin: Callable[[], None] | None = None
+
+    def __call__(self, batch: Batch, phase: Phase) -> Tensor:
+        if self.again is not None and (losses := self.again(batch, phase)) is not None:
+            return losses
+        return self.take(batch, phase)
+
+    def begin_pass(self) -> None:
+        if self.begin is not None:
+            self.begin()
 
 
 def check_tier(tier: str, device: torch.device) -> None:
@@ -69,20 +86,27 @@ def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State, precision
         UsageError: see :func:`check_tier`.
     """
     check_tier(tier, net.device)
-    learn: Callable[[Batch, Phase], Tensor] | None = None
+
+    def made_by(learn: Callable[[Batch, Phase], Tensor] | None) -> Callable[[Batch, Phase], Tensor]:
+        return lambda batch, phase: step(rule, net, state, batch, phase, learn=learn)
+
     if tier == "graph":
-        learn = _Recorded(rule, net, state).learn
-    elif tier == "compiled":
-        learn = _compiled(rule, net, state, precision)
-    return lambda batch, phase: step(rule, net, state, batch, phase, learn=learn)
+        recorded = _Recorded(rule, net, state)
+        return _Steps(made_by(recorded.learn), begin=recorded.begin_pass)
+    if tier == "compiled":
+        return _Steps(made_by(_compiled(rule, net, state, precision)))
+    if can_replay(rule, net, precision):
+        replay = Replay(rule, net, state)
+        return _Steps(made_by(replay.learn), replay.again, replay.begin_pass)
+    return _Steps(made_by(None))
 
 
 def _compiled(rule: Algorithm[Any], net: Chain, state: State, precision: str) -> Callable[[Batch, Phase], Tensor]:
     """``learn`` as it was compiled for each kind of step, see :mod:`bpfree.train.compiling`."""
-    steps: dict[_Kind, CompiledStep] = {}
+    steps: dict[Kind, CompiledStep] = {}
 
     def learn(batch: Batch, phase: Phase) -> Tensor:
-        kind = _kind(batch, phase)
+        kind = kind_of(batch, phase)
         if kind not in steps:
             steps[kind] = compiled_step(rule, net, state, batch, phase, precision)
         return steps[kind](rule, net, state, batch, phase)
@@ -104,16 +128,24 @@ class _Recorded:
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
         self._rule, self._net, self._state = rule, net, state
-        self._made: collections.Counter[_Kind] = collections.Counter()
-        self._recordings: dict[_Kind, _Recording] = {}
+        self._made: collections.Counter[Kind] = collections.Counter()
+        self._recordings: dict[Kind, _Recording] = {}
         self._stream = torch.cuda.Stream(net.device)
+        self._addresses: tuple[int, ...] = ()
+
+    def begin_pass(self) -> None:
+        """See :class:`Stepper`."""
+        now = addresses(self._net, self._state)
+        if now != self._addresses:
+            self._addresses = now
+            self._recordings.clear()
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
         """As the rule's ``learn``."""
-        kind = _kind(batch, phase)
+        kind = kind_of(batch, phase)
         recording = self._recordings.get(kind)
         if recording is not None:
-            _fill(recording.batch, batch)
+            fill(recording.batch, batch)
         elif self._made[kind] < _WARM_UP:
             self._made[kind] += 1
             return self._eagerly(batch, phase)
@@ -134,7 +166,7 @@ class _Recorded:
             UsageError: the rule's step cannot be recorded.
         """
         graph = torch.cuda.CUDAGraph()
-        copy = Batch(batch.x.clone(), batch.y.clone(), batch.key.clone(), None if batch.weight is None else batch.weight.clone())
+        copy = copied(batch)
         try:
             with torch.cuda.graph(graph, stream=self._stream):
                 losses = self._rule.learn(self._net, self._state, copy, phase)
@@ -152,11 +184,3 @@ class _Recorded:
         with torch.cuda.stream(self._stream):
             yield
         current.wait_stream(self._stream)
-
-
-def _fill(place: Batch, batch: Batch) -> None:
-    """Copy a batch to where a recorded step reads it."""
-    pairs = [(place.x, batch.x), (place.y, batch.y), (place.key, batch.key), (place.weight, batch.weight)]
-    for mine, given in pairs:
-        if mine is not None and given is not None:
-            mine.copy_(given)

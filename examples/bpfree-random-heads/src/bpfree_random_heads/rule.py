@@ -140,6 +140,7 @@ class RandomHeads(LocalAlgorithm[RandomState, RandomSlot, Tensor], BlockGradient
 
     name: ClassVar[str] = "random-heads"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     search_space: ClassVar[Mapping[str, Any]] = {"head_scale": (0.1, 10.0)}
     lr: float = number(1e-3, above=0.0)
     head_scale: float = number(1.0, above=0.0)

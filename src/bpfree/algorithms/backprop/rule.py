@@ -138,6 +138,7 @@ class Backprop(BlockGradients[NetState[Any]]):
 
     name: ClassVar[str] = "backprop"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = (
         "update=in-sweep",
         "checkpoint_every=2",

@@ -158,6 +158,7 @@ class CascadedForward(BlockGradients[State[CascadeSlot]]):
 
     name: ClassVar[str] = "cascaded-forward"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("blocks=dfa", "predictor=ridge")
     lr: float = number(4.2e-4, above=0.0)
     blocks: str = choice("random", ("random", "dfa"))

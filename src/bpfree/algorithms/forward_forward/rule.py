@@ -172,6 +172,7 @@ class ForwardForward(LocalAlgorithm[ForwardState, ForwardSlot, Passed], BlockGra
 
     name: ClassVar[str] = "forward-forward"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("inference=head",)
     lr: float = number(5e-4, above=0.0)
     weight_decay: float = number(3e-4, low=0.0)

@@ -176,6 +176,7 @@ class Foton(Algorithm[FotonState]):
 
     name: ClassVar[str] = "foton"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("memory=low",)
     savings: ClassVar[tuple[str, ...]] = ("memory=low",)
     lr: float = number(0.0, low=0.0)

@@ -162,6 +162,7 @@ class Pepita(Algorithm[PepitaState]):
 
     name: ClassVar[str] = "pepita"
     weighs_classes: ClassVar[bool] = True
+    replays: ClassVar[bool] = True
     variants: ClassVar[tuple[str, ...]] = ("mirroring=true",)
     lr: float = number(0.01, above=0.0)
     optimiser: str = choice("sgd", ("adam", "sgd"))

@@ -1,0 +1,190 @@
+"""Steps of dense nets on a processor: recorded once, then repeated as a list of operations.
+
+On a small net the Python between the operations takes a third to a half of a step, for every rule; on a wide one the memory of
+gradients is asked for and given back in each step, and the system clears it. What is repeated are the operations of the eager
+step, on the same numbers, so the results are the same bits; that is compared once for each recording. A rule says that its step
+may be repeated (:attr:`bpfree.algorithms.Algorithm.replays`).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bpfree.algorithms import Algorithm, Phase, State, maths_used, named_tensors
+from bpfree.data import Batch
+from bpfree.nets import Chain, DenseBlock
+from bpfree.train.kinds import Kind, addresses, copied, fill, kind_of
+from bpfree.train.operations import Operations, record
+
+__all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
+
+REPLAY_BYTES = 64 << 20
+"""Bytes of a net's parameters up to which steps are repeated. Between steps the memory of a step stays with the process, and one
+comparison needs a copy of parameters and moments; on a larger net the operations take all of the time anyway."""
+
+_is_dispatched = torch._C._len_torch_dispatch_stack
+"""How many dispatch modes are entered."""
+
+_WARM_UP = 2
+"""Steps of a kind that are made as they are before one is recorded: rare kinds are never recorded."""
+
+STEPS_BEFORE_REPETITION = _WARM_UP + 2
+"""Steps of a kind before the first that is repeated: then comes one that is recorded, and one that is compared."""
+
+
+def can_replay(rule: Algorithm[Any], net: Chain, precision: str = "float32") -> bool:
+    """Whether steps of this rule and net are repeated: dense blocks in closed form, of :data:`REPLAY_BYTES` at most, on
+    a processor, in products of full precision."""
+    return (
+        rule.replays
+        and net.device.type == "cpu"
+        and net.dtype in (torch.float32, torch.float64)
+        and precision == "float32"
+        and sum(each.numel() * each.element_size() for each in net.parameters()) <= REPLAY_BYTES
+        and all(type(block) is DenseBlock for block in net)
+        and maths_used(rule, net) == "closed"
+    )
+
+
+@dataclass
+class _Recording:
+    """A recorded step: where it reads its batch, and its operations.
+
+    Attributes:
+        compared: whether a repetition has given the bits of the step itself.
+    """
+
+    batch: Batch
+    operations: Operations
+    compared: bool = False
+
+
+@dataclass
+class _Ready:
+    """A repetition without anything before or after it: no periodic work, no class weights.
+
+    Attributes:
+        places: where it reads what parts of a batch, by name; only those that it reads.
+    """
+
+    phase: Phase
+    shape: torch.Size
+    dtype: torch.dtype
+    places: tuple[tuple[str, Tensor], ...]
+    operations: Operations
+
+
+class Replay:
+    """Steps of one rule, net and state.
+
+    The first steps are made as they are. Then one is recorded while it is made. The next of its kind is repeated, undone, made as
+    it is, and compared; only if all tensors have the same bits are later ones repeated. One kind of step of a phase is recorded:
+    the memory of one step is held.
+    """
+
+    def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
+        self._rule, self._net, self._state = rule, net, state
+        self._addresses: tuple[int, ...] = ()
+        self._begin(None)
+
+    def begin_pass(self) -> None:
+        """Forget what was recorded of tensors that are no longer those of net and state."""
+        now = addresses(self._net, self._state)
+        if now != self._addresses:
+            self._addresses = now
+            self._begin(self._phase)
+
+    def _begin(self, phase: Phase | None) -> None:
+        self._phase = phase
+        self._made: dict[Kind, int] = {}
+        self._recorded: Kind | None = None
+        self._recording: _Recording | None = None
+        self._ready: _Ready | None = None
+
+    def again(self, batch: Batch, phase: Phase) -> Tensor | None:
+        """The whole step, as :func:`bpfree.algorithms.step`, where it is a repetition and nothing else; else None.
+
+        As little Python as can be: between the operations it is read from memory each time, and takes a tenth of a small step.
+        """
+        ready = self._ready
+        if ready is None or batch.x.shape != ready.shape or batch.weight is not None or _is_dispatched() > 0:
+            return None
+        if (phase is not ready.phase and phase != ready.phase) or batch.x.dtype != ready.dtype or batch.x.requires_grad:
+            return None
+        self._state.count.advance()
+        for name, place in ready.places:
+            place.copy_(getattr(batch, name))
+        return ready.operations.repeat()
+
+    def learn(self, batch: Batch, phase: Phase) -> Tensor:
+        """As the rule's ``learn``; the losses may be overwritten by the next step."""
+        if _is_dispatched() > 0:  # who counts operations or memory sees those of the step itself
+            return self._as_it_is(batch, phase)
+        if phase is not self._phase and phase != self._phase:
+            self._begin(phase)
+        kind = kind_of(batch, phase)
+        if kind == self._recorded:
+            recording = self._recording
+            if recording is None:
+                return self._as_it_is(batch, phase)
+            if not recording.compared:
+                return self._compared(recording, batch, phase)
+            fill(recording.batch, batch)
+            return recording.operations.repeat()
+        self._made[kind] = self._made.get(kind, 0) + 1
+        if self._recorded is not None or self._made[kind] <= _WARM_UP:
+            return self._as_it_is(batch, phase)
+        self._recorded = kind
+        return self._record(batch, phase)
+
+    def _as_it_is(self, batch: Batch, phase: Phase) -> Tensor:
+        return self._rule.learn(self._net, self._state, batch, phase)
+
+    def _record(self, batch: Batch, phase: Phase) -> Tensor:
+        mine = copied(batch)
+        losses, operations = record(lambda: self._as_it_is(mine, phase))
+        if isinstance(operations, Operations):
+            self._recording = _Recording(mine, operations)
+        return losses
+
+    def _compared(self, recording: _Recording, batch: Batch, phase: Phase) -> Tensor:
+        """The step as it is; whether a repetition of the recorded one gives the same is noted."""
+        tensors = [tensor for _, tensor in named_tensors(self._net, self._state)]
+        before, draws = [tensor.clone() for tensor in tensors], torch.get_rng_state()
+        fill(recording.batch, batch)
+        try:
+            repeated = _digest([recording.operations.repeat(), *tensors])
+        except (RuntimeError, TypeError):  # torch cannot make a call of the list
+            repeated = None
+        for tensor, value in zip(tensors, before, strict=True):
+            tensor.copy_(value)
+        del before
+        torch.set_rng_state(draws)
+        losses = self._as_it_is(batch, phase)
+        if repeated == _digest([losses, *tensors]):
+            recording.compared = True
+            self._make_ready(recording, phase)
+        else:
+            self._recording = None
+        return losses
+
+    def _make_ready(self, recording: _Recording, phase: Phase) -> None:
+        mine, operations = recording.batch, recording.operations
+        if mine.weight is None and not self._rule.upkeep():
+            parts = (("x", mine.x), ("y", mine.y), ("key", mine.key))
+            places = tuple((name, part) for name, part in parts if operations.uses(part))
+            self._ready = _Ready(phase, mine.x.shape, mine.x.dtype, places, operations)
+
+
+def _digest(tensors: Sequence[Tensor]) -> bytes:
+    """Of their bits, so that no second copy of all tensors is held to compare with."""
+    digest = hashlib.blake2b()
+    for tensor in tensors:
+        digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
+    return digest.digest()
