@@ -11,7 +11,7 @@ see what Python decides or counts: :class:`bpfree.train.replay.Replay` compares 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any, TypeVar
@@ -28,8 +28,8 @@ __all__ = ["Operations", "record"]
 
 R = TypeVar("R")
 
-_READS_VALUES = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
-"""Operations by which Python learns a number of this step, and may decide by it."""
+RECORDED_BYTES = 256 << 20
+"""A recorder keeps all that a step makes. A step that makes more is not recorded: it would need several times its memory."""
 
 _BINDINGS = (
     *("_log_softmax", "_log_softmax_backward_data", "_softmax", "abs", "add", "add_", "addmm", "baddbmm", "bmm"),
@@ -53,14 +53,24 @@ class _Call:
         """All that it reads or writes."""
         return _tensors((self.arguments, tuple(self.options.values()), self.results))
 
+    def written(self) -> Iterator[Tensor]:
+        """Arguments that an operation of torch writes to."""
+        if isinstance(self.function, OpOverload):
+            for k, argument in enumerate(self.function._schema.arguments):
+                if argument.alias_info is not None and argument.alias_info.is_write:
+                    yield from _tensors(self.arguments[k] if k < len(self.arguments) else self.options.get(argument.name))
+
 
 class _Recorder(TorchDispatchMode):
     """Notes each call; it keeps all tensors, so that no memory is used twice while it records."""
+
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[_Call] = []
         self.reason: str | None = None
+        self._n_bytes = 0
         self._within_host_call = False
 
     def __torch_dispatch__(
@@ -68,17 +78,25 @@ class _Recorder(TorchDispatchMode):
     ) -> Any:
         options = kwargs or {}
         results = func(*args, **options)
-        if self._within_host_call:
+        if self._within_host_call or self.reason is not None:
             return results
-        if func in _READS_VALUES:
-            self.reason = f"it reads a value by {func}"
+        self.reason = _why_not(func, args, options)
+        if self.reason is None:
+            try:
+                self._note_operation(func, args, options, results)
+            except NotImplementedError as error:  # a sparse matrix, say, has no memory of its own that could be read
+                self._refuse(f"{func}: {error}")
+        else:
+            self._refuse(self.reason)
+        return results
+
+    def _note_operation(self, func: OpOverload, args: tuple[Any, ...], options: dict[str, Any], results: Any) -> None:
         returned = list(_tensors(results))
         given = {_storage(each) for each in _tensors((args, tuple(options.values())))}
         fresh = tuple(each for each in returned if _storage(each) not in given)
         if returned and not fresh and not func._schema.is_mutable:
-            return results  # another view of what was given: nothing is computed
-        self.calls.append(_Call(func, _mapped(Tensor.detach, args), _mapped_options(Tensor.detach, options), fresh))
-        return results
+            return  # another view of what was given: nothing is computed
+        self._note(_Call(func, _mapped(Tensor.detach, args), _mapped_options(Tensor.detach, options), fresh))
 
     def host_call(self, function: Callable[..., R], *arguments: Any) -> R:
         """See :class:`bpfree.numerics.host.HostRecorder`."""
@@ -87,8 +105,34 @@ class _Recorder(TorchDispatchMode):
             result = function(*arguments)
         finally:
             self._within_host_call = False
-        self.calls.append(_Call(function, _mapped(Tensor.detach, arguments), {}, tuple(_tensors(result))))
+        if self.reason is None:
+            self._note(_Call(function, _mapped(Tensor.detach, arguments), {}, tuple(_tensors(result))))
         return result
+
+    def _note(self, call: _Call) -> None:
+        self.calls.append(call)
+        self._n_bytes += sum(each.untyped_storage().nbytes() for each in call.results)
+        if self._n_bytes > RECORDED_BYTES:
+            self._refuse(f"it makes more than {RECORDED_BYTES} bytes")
+
+    def _refuse(self, reason: str) -> None:
+        self.reason = reason
+        self.calls.clear()  # and with them the tensors
+
+
+def _why_not(func: OpOverload, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+    """Why a step with this call cannot be repeated from a list, as a clause; None if it can."""
+    if not isinstance(func, OpOverload):
+        return f"{func} calls functions"
+    if torch.Tag.data_dependent_output in func.tags:
+        return f"it reads a value by {func}"
+    if torch.Tag.dynamic_output_shape in func.tags:
+        masked = any(each.dtype in (torch.bool, torch.uint8) for each in _tensors(args[1:]))
+        if func is not torch.ops.aten.index.Tensor or masked:
+            return f"values decide how much {func} returns"
+    if any(isinstance(each, torch.Generator) for each in (*args, *options.values())):
+        return f"{func} draws from a generator of its own"
+    return None
 
 
 eager_only(_Recorder)
@@ -122,11 +166,17 @@ class Operations:
         calls: without arguments, in order.
         result: where the repetition leaves what the step returned.
         n_bytes: of the memory that the list holds.
+        written: what operations of torch write to outside of that memory.
     """
 
     calls: tuple[Callable[[], Any], ...]
     result: Tensor
     n_bytes: int
+    written: tuple[Tensor, ...]
+
+    def writes_only(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether nothing else is written to, so that who has a copy of these can undo a repetition."""
+        return {_storage(each) for each in self.written} <= {_storage(each) for each in tensors}
 
     def repeat(self) -> Tensor:
         """Do all of it again, on the numbers that parameters, batch and moments have now."""
@@ -144,12 +194,19 @@ def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
     recorder = _Recorder()
     with host_recorded(recorder), recorder:
         result = make()
-    return result, recorder.reason or _list_of(recorder.calls, result)
+    if recorder.reason is not None:
+        return result, recorder.reason
+    try:
+        return result, _list_of(recorder.calls, result)
+    except (RuntimeError, TypeError) as error:  # a tensor without strides, of which there can be no second one
+        return result, f"torch: {error}"
 
 
 def _list_of(calls: Sequence[_Call], result: Tensor) -> Operations:
     memory = _Memory(calls, result)
-    return Operations(tuple(_repeated(call, memory.place) for call in calls), memory.place(result), memory.n_bytes)
+    repeated = tuple(_repeated(call, memory.place) for call in calls)
+    written = tuple(each for call in calls for each in call.written() if memory.place(each) is each)
+    return Operations(repeated, memory.place(result), memory.n_bytes, written)
 
 
 class _Memory:

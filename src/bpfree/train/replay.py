@@ -14,13 +14,15 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from bpfree.algorithms import Algorithm, Phase, State, maths_used, named_tensors
 from bpfree.data import Batch
 from bpfree.nets import Chain, DenseBlock
-from bpfree.train.kinds import Kind, addresses, copied, fill, kind_of
+from bpfree.nets.exact import why_hooked
+from bpfree.train.kinds import Kind, copied, fill, fixed, kind_of
 from bpfree.train.operations import Operations, record
 
 __all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
@@ -73,14 +75,16 @@ class Replay:
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
         self._rule, self._net, self._state = rule, net, state
-        self._addresses: tuple[int, ...] = ()
+        self._fixed: tuple[object, ...] = ()
+        self._watched = False
         self._begin(None)
 
     def begin_pass(self) -> None:
-        """Forget what was recorded of tensors that are no longer those of net and state."""
-        now = addresses(self._net, self._state)
-        if now != self._addresses:
-            self._addresses = now
+        """Forget what was recorded where net and state have other tensors or settings since; look who watches."""
+        self._watched = is_watched(self._net, self._state)
+        now = fixed(self._net, self._state)
+        if now != self._fixed:
+            self._fixed = now
             self._begin(self._phase)
 
     def _begin(self, phase: Phase | None) -> None:
@@ -91,7 +95,7 @@ class Replay:
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
         """As the rule's ``learn``; the losses may be overwritten by the next step."""
-        if _get_current_dispatch_mode() is not None:  # who counts operations or memory sees those of the step itself
+        if self._watched or _get_current_dispatch_mode() is not None:  # who counts operations or memory sees the step itself
             return self._as_it_is(batch, phase)
         if phase is not self._phase and phase != self._phase:
             self._begin(phase)
@@ -116,34 +120,66 @@ class Replay:
     def _record(self, batch: Batch, phase: Phase) -> Tensor:
         mine = copied(batch)
         losses, operations = record(lambda: self._as_it_is(mine, phase))
-        if isinstance(operations, Operations):
+        if isinstance(operations, Operations) and operations.writes_only([*self._tensors(), mine.x, mine.y, mine.key]):
             self._recording = _Recording(mine, operations)
         return losses
 
     def _compared(self, recording: _Recording, batch: Batch, phase: Phase) -> Tensor:
         """The step as it is; whether a repetition of the recorded one gives the same is noted."""
-        tensors = [tensor for _, tensor in named_tensors(self._net, self._state)]
-        before, draws = [tensor.clone() for tensor in tensors], torch.get_rng_state()
+        tensors = self._tensors()
+        undo = _Undo(tensors)
         fill(recording.batch, batch)
         try:
             repeated = _digest([recording.operations.repeat(), *tensors])
-        except (RuntimeError, TypeError):  # torch cannot make a call of the list
+        except Exception:  # noqa: BLE001  # torch cannot make a call of the list
             repeated = None
-        for tensor, value in zip(tensors, before, strict=True):
-            tensor.copy_(value)
-        del before
-        torch.set_rng_state(draws)
+        finally:
+            undo()
+        del undo, tensors
+        places = _places(self._tensors())
         losses = self._as_it_is(batch, phase)
-        if repeated == _digest([losses, *tensors]):
+        now = self._tensors()
+        if repeated == _digest([losses, *now]) and places == _places(now):  # a step that puts others there is not in place
             recording.compared = True
         else:
             self._recording = None
         return losses
+
+    def _tensors(self) -> list[Tensor]:
+        return [tensor for _, tensor in named_tensors(self._net, self._state)]
+
+
+class _Undo:
+    """Puts back what tensors, and torch's draws on a processor, were when it was made."""
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors, self._before, self._draws = tensors, [each.clone() for each in tensors], torch.get_rng_state()
+
+    def __call__(self) -> None:
+        for tensor, value in zip(self._tensors, self._before, strict=True):
+            tensor.copy_(value)
+        torch.set_rng_state(self._draws)
+
+
+def _places(tensors: Sequence[Tensor]) -> list[int]:
+    return [each.data_ptr() for each in tensors]
+
+
+def is_watched(net: Chain, state: State) -> bool:
+    """Whether Python is to be called within steps: hooks, observers of optimisers, or a mode of torch's functions."""
+    return (
+        _get_current_function_mode() is not None
+        or nn.modules.module._has_any_global_hook()
+        or any(optimiser.observer is not None or optimiser.addition is not None for optimiser in state.optimisers())
+        or any(why_hooked(module) is not None for module in net.modules())
+    )
 
 
 def _digest(tensors: Sequence[Tensor]) -> bytes:
     """Of their bits, so that no second copy of all tensors is held to compare with."""
     digest = hashlib.blake2b()
     for tensor in tensors:
-        digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
+        flat = tensor.detach().reshape(-1)
+        flat = flat if flat.stride() == (1,) else flat.clone(memory_format=torch.contiguous_format)
+        digest.update(flat.view(torch.uint8).numpy().data)
     return digest.digest()
