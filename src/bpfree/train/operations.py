@@ -19,6 +19,7 @@ from typing import Any, TypeVar
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bpfree.meter.modes import eager_only
@@ -71,23 +72,23 @@ class _Recorder(TorchDispatchMode):
         self.calls: list[_Call] = []
         self.reason: str | None = None
         self._n_bytes = 0
-        self._within_host_call = False
+        self.within_host_call = False
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         options = kwargs or {}
         results = func(*args, **options)
-        if self._within_host_call or self.reason is not None:
+        if self.within_host_call or self.reason is not None:
             return results
         self.reason = _why_not(func, args, options)
         if self.reason is None:
             try:
                 self._note_operation(func, args, options, results)
             except NotImplementedError as error:  # a sparse matrix, say, has no memory of its own that could be read
-                self._refuse(f"{func}: {error}")
+                self.refuse(f"{func}: {error}")
         else:
-            self._refuse(self.reason)
+            self.refuse(self.reason)
         return results
 
     def _note_operation(self, func: OpOverload, args: tuple[Any, ...], options: dict[str, Any], results: Any) -> None:
@@ -100,11 +101,11 @@ class _Recorder(TorchDispatchMode):
 
     def host_call(self, function: Callable[..., R], *arguments: Any) -> R:
         """See :class:`bpfree.numerics.host.HostRecorder`."""
-        self._within_host_call = True
+        self.within_host_call = True
         try:
             result = function(*arguments)
         finally:
-            self._within_host_call = False
+            self.within_host_call = False
         if self.reason is None:
             self._note(_Call(function, _mapped(Tensor.detach, arguments), {}, tuple(_tensors(result))))
         return result
@@ -113,9 +114,10 @@ class _Recorder(TorchDispatchMode):
         self.calls.append(call)
         self._n_bytes += sum(each.untyped_storage().nbytes() for each in call.results)
         if self._n_bytes > RECORDED_BYTES:
-            self._refuse(f"it makes more than {RECORDED_BYTES} bytes")
+            self.refuse(f"it makes more than {RECORDED_BYTES} bytes")
 
-    def _refuse(self, reason: str) -> None:
+    def refuse(self, reason: str) -> None:
+        """Note nothing more."""
         self.reason = reason
         self.calls.clear()  # and with them the tensors
 
@@ -136,6 +138,23 @@ def _why_not(func: OpOverload, args: tuple[Any, ...], options: dict[str, Any]) -
 
 
 eager_only(_Recorder)
+
+_HANDS_OUT = frozenset(("numpy", "tolist", "__array__", "__dlpack__"))
+"""Functions of a tensor that give its numbers to Python without an operation of torch."""
+
+
+class _Readers(TorchFunctionMode):
+    """Refuses a recording of a step that calls one of :data:`_HANDS_OUT`."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _HANDS_OUT and not self._recorder.within_host_call:
+            self._recorder.refuse(f"it reads values by Tensor.{name}")
+        return func(*args, **(kwargs or {}))
 
 
 def _tensors(given: Any) -> Iterator[Tensor]:
@@ -192,7 +211,7 @@ def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
         What it returned, and its operations; or why they cannot be repeated, as a clause.
     """
     recorder = _Recorder()
-    with host_recorded(recorder), recorder:
+    with host_recorded(recorder), _Readers(recorder), recorder:
         result = make()
     if recorder.reason is not None:
         return result, recorder.reason

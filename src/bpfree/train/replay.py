@@ -9,10 +9,12 @@ may be repeated (:attr:`bpfree.algorithms.Algorithm.replays`).
 from __future__ import annotations
 
 import hashlib
+import random
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode
@@ -120,8 +122,11 @@ class Replay:
     def _record(self, batch: Batch, phase: Phase) -> Tensor:
         mine = copied(batch)
         losses, operations = record(lambda: self._as_it_is(mine, phase))
-        if isinstance(operations, Operations) and operations.writes_only([*self._tensors(), mine.x, mine.y, mine.key]):
-            self._recording = _Recording(mine, operations)
+        if isinstance(operations, Operations):
+            if operations.writes_only(self._tensors()):
+                self._recording = _Recording(mine, operations)
+            else:
+                fill(batch, mine)  # it may have written to its batch
         return losses
 
     def _compared(self, recording: _Recording, batch: Batch, phase: Phase) -> Tensor:
@@ -136,14 +141,18 @@ class Replay:
         finally:
             undo()
         del undo, tensors
-        places = _places(self._tensors())
+        before = self._beside_tensors()
         losses = self._as_it_is(batch, phase)
-        now = self._tensors()
-        if repeated == _digest([losses, *now]) and places == _places(now):  # a step that puts others there is not in place
+        if repeated == _digest([losses, *self._tensors()]) and before == self._beside_tensors():
             recording.compared = True
         else:
             self._recording = None
         return losses
+
+    def _beside_tensors(self) -> tuple[object, ...]:
+        """What a step changes only if it counts or draws in Python, or puts other tensors into the places of those that are."""
+        _, *numbers = np.random.get_state()
+        return fixed(self._net, self._state), random.getstate(), str(numbers[1:]), bytes(numbers[0])
 
     def _tensors(self) -> list[Tensor]:
         return [tensor for _, tensor in named_tensors(self._net, self._state)]
@@ -159,10 +168,6 @@ class _Undo:
         for tensor, value in zip(self._tensors, self._before, strict=True):
             tensor.copy_(value)
         torch.set_rng_state(self._draws)
-
-
-def _places(tensors: Sequence[Tensor]) -> list[int]:
-    return [each.data_ptr() for each in tensors]
 
 
 def is_watched(net: Chain, state: State) -> bool:
