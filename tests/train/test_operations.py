@@ -235,6 +235,7 @@ def test_number_formats_stay(dtype: torch.dtype) -> None:
         (lambda x: torch.masked_select(x, x > 1).sum(), "values decide how much"),
         (lambda x: x * 2 if torch.equal(x, x.abs()) else x, "it reads a value"),
         (lambda x: x + torch.rand(4, generator=torch.Generator().manual_seed(1)), "a generator of its own"),
+        (lambda x: torch.fft.fft(x).conj().imag + 1, "another sign"),
         (lambda x: torch.sparse.mm(torch.eye(3).to_sparse(), x), "storage"),
     ],
 )

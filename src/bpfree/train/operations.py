@@ -132,6 +132,8 @@ def _why_not(func: OpOverload, args: tuple[Any, ...], options: dict[str, Any]) -
         masked = any(each.dtype in (torch.bool, torch.uint8) for each in _tensors(args[1:]))
         if func is not torch.ops.aten.index.Tensor or masked:
             return f"values decide how much {func} returns"
+    if any(each.is_conj() or each.is_neg() for each in _tensors((args, tuple(options.values())))):
+        return f"{func} reads numbers that are stored with another sign"
     if any(isinstance(each, torch.Generator) for each in (*args, *options.values())):
         return f"{func} draws from a generator of its own"
     return None

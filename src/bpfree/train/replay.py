@@ -9,6 +9,7 @@ may be repeated (:attr:`bpfree.algorithms.Algorithm.replays`).
 from __future__ import annotations
 
 import hashlib
+import pickle
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -151,8 +152,8 @@ class Replay:
 
     def _beside_tensors(self) -> tuple[object, ...]:
         """What a step changes only if it counts or draws in Python, or puts other tensors into the places of those that are."""
-        _, *numbers = np.random.get_state()
-        return fixed(self._net, self._state), random.getstate(), str(numbers[1:]), bytes(numbers[0])
+        numbers = pickle.dumps(np.random.get_state())
+        return fixed(self._net, self._state), random.getstate(), numbers
 
     def _tensors(self) -> list[Tensor]:
         return [tensor for _, tensor in named_tensors(self._net, self._state)]
@@ -174,7 +175,7 @@ def is_watched(net: Chain, state: State) -> bool:
     """Whether Python is to be called within steps: hooks, observers of optimisers, or a mode of torch's functions."""
     return (
         _get_current_function_mode() is not None
-        or nn.modules.module._has_any_global_hook()
+        or bool(nn.modules.module._has_any_global_hook())
         or any(optimiser.observer is not None or optimiser.addition is not None for optimiser in state.optimisers())
         or any(why_hooked(module) is not None for module in net.modules())
     )
