@@ -57,9 +57,15 @@ class _Call:
     def written(self) -> Iterator[Tensor]:
         """Arguments that an operation of torch writes to."""
         if isinstance(self.function, OpOverload):
-            for k, argument in enumerate(self.function._schema.arguments):
-                if argument.alias_info is not None and argument.alias_info.is_write:
-                    yield from _tensors(self.arguments[k] if k < len(self.arguments) else self.options.get(argument.name))
+            for k, name in _writes(self.function):
+                yield from _tensors(self.arguments[k] if k < len(self.arguments) else self.options.get(name))
+
+
+@cache
+def _writes(function: OpOverload) -> tuple[tuple[int, str], ...]:
+    """Place and name of each argument that it writes to."""
+    arguments = enumerate(function._schema.arguments)
+    return tuple((k, each.name) for k, each in arguments if each.alias_info is not None and each.alias_info.is_write)
 
 
 class _Recorder(TorchDispatchMode):
@@ -122,13 +128,20 @@ class _Recorder(TorchDispatchMode):
         self.calls.clear()  # and with them the tensors
 
 
+@cache
+def _tagged(func: OpOverload) -> tuple[bool, bool]:
+    """Whether it gives a value to Python, and whether values decide the shape of what it returns."""
+    return torch.Tag.data_dependent_output in func.tags, torch.Tag.dynamic_output_shape in func.tags
+
+
 def _why_not(func: OpOverload, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
     """Why a step with this call cannot be repeated from a list, as a clause; None if it can."""
     if not isinstance(func, OpOverload):
         return f"{func} calls functions"
-    if torch.Tag.data_dependent_output in func.tags:
+    reads, dynamic = _tagged(func)
+    if reads:
         return f"it reads a value by {func}"
-    if torch.Tag.dynamic_output_shape in func.tags:
+    if dynamic:
         masked = any(each.dtype in (torch.bool, torch.uint8) for each in _tensors(args[1:]))
         if func is not torch.ops.aten.index.Tensor or masked:
             return f"values decide how much {func} returns"
