@@ -113,13 +113,14 @@ class Counts(Honest):
 
 
 class CountsLate(Honest):
-    """Counts its steps in Python, and does something else from the sixth on: in a list it would go on as before."""
+    """Counts its steps in a list of Python, and does something else from the sixth on: repeated, it would go on as before."""
 
     def block_step(
         self, block: Block, slot: HeadSlot, carry: Tensor, y: Tensor, learn: bool, weight: Tensor | None = None
     ) -> tuple[Tensor, Tensor]:
-        count = slot.__dict__["count"] = slot.__dict__.get("count", 0) + 1
-        return super().block_step(block, slot, carry * 2 if count > 5 else carry, y, learn, weight)
+        steps = slot.__dict__.setdefault("steps", [])
+        steps.append(None)
+        return super().block_step(block, slot, carry * 2 if len(steps) > 5 else carry, y, learn, weight)
 
 
 class Unregistered(Honest):

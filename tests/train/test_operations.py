@@ -233,3 +233,50 @@ def test_number_formats_stay(dtype: torch.dtype) -> None:
     x = torch.ones(3, dtype=dtype)
     operations = listed(lambda: x + x)
     assert operations.repeat().dtype == dtype
+
+
+@pytest.mark.parametrize(
+    ("make", "why"),
+    [
+        (lambda x: x[x > 1].sum(), "values decide how much"),
+        (lambda x: torch.masked_select(x, x > 1).sum(), "values decide how much"),
+        (lambda x: x * 2 if torch.equal(x, x.abs()) else x, "it reads a value"),
+        (lambda x: x + torch.rand(4, generator=torch.Generator().manual_seed(1)), "a generator of its own"),
+        (lambda x: torch.fft.fft(x).conj().imag + 1, "another sign"),
+        (lambda x: torch.sparse.mm(torch.eye(3).to_sparse(), x), "storage"),
+    ],
+)
+def test_what_no_list_can_repeat(make: Callable[[Tensor], Tensor], why: str) -> None:
+    """The second repetition would read as many numbers as the first; the step itself goes on undisturbed."""
+    result, reason = record(lambda: make(X))
+    assert torch.equal(result, make(X))
+    assert isinstance(reason, str)
+    assert why in reason
+
+
+def test_an_index_of_numbers_is_repeated() -> None:
+    x, index = X.clone(), torch.tensor([2, 0])
+    operations = listed(lambda: x[index].sum(1))
+    index.fill_(1)
+    assert operations.repeat().tolist() == [22.0, 22.0]
+
+
+def test_a_step_that_makes_too_much_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("bpfree.train.operations.RECORDED_BYTES", 2 * X.nbytes)
+    assert isinstance(record(lambda: (X + 1) + 1)[1], Operations)
+    result, reason = record(lambda: ((X + 1) + 1) + 1)
+    assert torch.equal(result, X + 3)
+    assert reason == f"it makes more than {2 * X.nbytes} bytes"
+
+
+def test_what_is_written_outside_of_the_list_is_known() -> None:
+    mine, other, x = torch.zeros(4), torch.zeros(4), X.clone()
+
+    def make() -> Tensor:
+        mine.add_(x[0])
+        torch.add(other, x[1], out=other)
+        return (x + 1).mul_(2)
+
+    operations = listed(make)
+    assert operations.writes_only([mine, other])
+    assert not operations.writes_only([mine])

@@ -61,8 +61,9 @@ class Algorithm(ABC, Generic[S]):
     """Whether ``learn`` counts each example ``batch.weight`` times; data with class weights are refused otherwise."""
     replays: ClassVar[bool] = False
     """Whether ``learn`` is the same operations of torch for every batch of a shape, so that on a processor they may be recorded
-    and repeated without it: it reads no value of a tensor, counts nothing in Python, and draws by
-    :mod:`bpfree.numerics.streams` or by torch. A repetition is compared with ``learn`` itself once."""
+    and repeated without it: it reads no value of a tensor, counts nothing in Python, draws by :mod:`bpfree.numerics.streams` or
+    by torch's own generator, and changes in place what net and state save and nothing else. A repetition is compared with
+    ``learn`` itself once."""
     search_space: ClassVar[Mapping[str, Any]] = {}
     """Ranges of a rule of another package, which no ruleset knows: ``{"beta": (0.1, 10.0)}``, see
     :mod:`bpfree.rulesets.declared`. A ruleset that names the rule has the last word. Those of this package are in

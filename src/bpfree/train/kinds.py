@@ -1,4 +1,4 @@
-"""What decides which operations a step has, and what a recorded step reads: a copy of a batch, tensors at their addresses."""
+"""What decides which operations a step has, and what a recorded step reads: a copy of a batch, tensors at their places."""
 
 from __future__ import annotations
 
@@ -7,16 +7,20 @@ import torch
 from bpfree.algorithms import Phase, State, named_tensors
 from bpfree.data import Batch
 from bpfree.nets import Chain
+from bpfree.numerics.host import host_value, on_host
 
-__all__ = ["Kind", "addresses", "copied", "fill", "kind_of"]
+__all__ = ["Kind", "copied", "fill", "fixed", "kind_of"]
 
-Kind = tuple[Phase, torch.Size, torch.dtype, bool]
-"""Phase, shape and number format of a batch, and whether it has weights."""
+Kind = tuple[Phase, torch.Size, tuple[int, ...], torch.dtype, bool]
+"""Phase, shape, strides and number format of a batch, and whether it has weights."""
+
+_PLAIN = frozenset((bool, int, float, str, tuple, type(None)))
+"""Types of attributes that a step may decide by, and that are compared by their values."""
 
 
 def kind_of(batch: Batch, phase: Phase) -> Kind:
     """Of a step on this batch."""
-    return (phase, batch.x.shape, batch.x.dtype, batch.weight is None)
+    return (phase, batch.x.shape, batch.x.stride(), batch.x.dtype, batch.weight is None)
 
 
 def copied(batch: Batch) -> Batch:
@@ -32,6 +36,23 @@ def fill(place: Batch, batch: Batch) -> None:
             mine.copy_(given)
 
 
-def addresses(net: Chain, state: State) -> tuple[int, ...]:
-    """Of all tensors of net and state. Between two passes a caller may have put others in their places."""
-    return tuple(tensor.data_ptr() for _, tensor in named_tensors(net, state))
+def fixed(net: Chain, state: State) -> tuple[object, ...]:
+    """What a recorded step takes as it was of net and state: between two passes a caller may have changed it.
+
+    These are places and layouts of all tensors, the plain attributes of modules (an activation, a momentum), and which optimisers
+    have the same rates, so that their updates are one call.
+    """
+    tensors = [(each.data_ptr(), each.shape, each.stride(), each.dtype) for _, each in named_tensors(net, state)]
+    modules = [module for whole in (net, state) for module in whole.modules()]
+    plain = [{name: value for name, value in vars(module).items() if type(value) in _PLAIN} for module in modules]
+    return (*tensors, *map(type, modules), *plain, *_alike(state))
+
+
+def _alike(state: State) -> list[int]:
+    """For each optimiser the first that has its rates."""
+    keys: list[object] = []
+    for optimiser in state.optimisers():
+        lr, decay = optimiser.rates()
+        values = (host_value(lr), None if decay is None else host_value(decay)) if on_host(lr) else id(optimiser)
+        keys.append((optimiser.kind, optimiser.momentum, values))
+    return [keys.index(key) for key in keys]

@@ -11,7 +11,7 @@ see what Python decides or counts: :class:`bpfree.train.replay.Replay` compares 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
@@ -20,6 +20,7 @@ from typing import Any
 import torch
 from torch import Tensor
 from torch._ops import OpOverload
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from bpfree.meter.modes import eager_only
@@ -27,8 +28,8 @@ from bpfree.numerics.host import host_recorded
 
 __all__ = ["Operations", "record"]
 
-_READS_VALUES = (torch.ops.aten._local_scalar_dense.default, torch.ops.aten.nonzero.default)
-"""Operations by which Python learns a number of this step, and may decide by it."""
+RECORDED_BYTES = 256 << 20
+"""A recorder keeps all that a step makes. A step that makes more is not recorded: it would need several times its memory."""
 
 _BINDINGS = (
     *("_log_softmax", "_log_softmax_backward_data", "_softmax", "abs", "add", "add_", "addmm", "baddbmm", "bmm"),
@@ -57,57 +58,135 @@ class _Call:
         """All that it reads or writes."""
         return _tensors((self.arguments, tuple(self.options.values()), self.results))
 
+    def written(self) -> Iterator[Tensor]:
+        """Arguments that an operation of torch writes to."""
+        if isinstance(self.function, OpOverload):
+            for k, name in _writes(self.function):
+                yield from _tensors(self.arguments[k] if k < len(self.arguments) else self.options.get(name))
+
+
+@cache
+def _writes(function: OpOverload) -> tuple[tuple[int, str], ...]:
+    """Place and name of each argument that it writes to."""
+    arguments = enumerate(function._schema.arguments)
+    return tuple((k, each.name) for k, each in arguments if each.alias_info is not None and each.alias_info.is_write)
+
 
 class _Recorder(TorchDispatchMode):
     """Notes each call; it keeps all tensors, so that no memory is used twice while it records."""
+
+    supports_higher_order_operators = True
 
     def __init__(self) -> None:
         super().__init__()
         self.calls: list[_Call] = []
         self.reason: str | None = None
-        self._within_host_call = False
+        self._n_bytes = 0
+        self.within_host_call = False
 
     def __torch_dispatch__(
         self, func: OpOverload, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         options = kwargs or {}
         results = func(*args, **options)
-        if self._within_host_call:
+        if self.within_host_call or self.reason is not None:
             return results
-        if func in _READS_VALUES:
-            self.reason = f"it reads a value by {func}"
+        self.reason = _why_not(func, args, options)
+        if self.reason is None:
+            try:
+                self._note_operation(func, args, options, results)
+            except NotImplementedError as error:  # a sparse matrix, say, has no memory of its own that could be read
+                self.refuse(f"{func}: {error}")
+        else:
+            self.refuse(self.reason)
+        return results
+
+    def _note_operation(self, func: OpOverload, args: tuple[Any, ...], options: dict[str, Any], results: Any) -> None:
         returned = list(_tensors(results))
         given = {_storage(each) for each in _tensors((args, tuple(options.values())))}
         fresh = tuple(each for each in returned if _storage(each) not in given)
         if returned and not fresh and not func._schema.is_mutable:
-            return results  # another view of what was given: nothing is computed
-        self.calls.append(_Call(func, _mapped(Tensor.detach, args), _mapped_options(Tensor.detach, options), fresh))
-        return results
+            return  # another view of what was given: nothing is computed
+        self._note(_Call(func, _mapped(Tensor.detach, args), _mapped_options(Tensor.detach, options), fresh))
 
     def host_call(self, function: Callable[..., Tensor], *arguments: Any) -> Tensor:
         """See :class:`bpfree.numerics.host.HostRecorder`."""
         with self._paused():
             result = function(*arguments)
-        self.calls.append(_Call(function, _mapped(Tensor.detach, arguments), {}, (result,)))
+        if self.reason is None:
+            self._note(_Call(function, _mapped(Tensor.detach, arguments), {}, (result,)))
         return result
 
     def host_update(self, prepare: Callable[..., Callable[[], None]], *arguments: Any) -> None:
         """See :class:`bpfree.numerics.host.HostRecorder`."""
         with self._paused():
             prepare(*arguments)()
-        self.calls.append(_Call(prepare, _mapped(Tensor.detach, arguments), {}, (), is_prepared=True))
+        if self.reason is None:
+            self._note(_Call(prepare, _mapped(Tensor.detach, arguments), {}, (), is_prepared=True))
 
     @contextmanager
     def _paused(self) -> Iterator[None]:
         """Operations within are not noted: they belong to a call of the host."""
-        self._within_host_call = True
+        self.within_host_call = True
         try:
             yield
         finally:
-            self._within_host_call = False
+            self.within_host_call = False
+
+    def _note(self, call: _Call) -> None:
+        self.calls.append(call)
+        self._n_bytes += sum(each.untyped_storage().nbytes() for each in call.results)
+        if self._n_bytes > RECORDED_BYTES:
+            self.refuse(f"it makes more than {RECORDED_BYTES} bytes")
+
+    def refuse(self, reason: str) -> None:
+        """Note nothing more."""
+        self.reason = reason
+        self.calls.clear()  # and with them the tensors
+
+
+@cache
+def _tagged(func: OpOverload) -> tuple[bool, bool]:
+    """Whether it gives a value to Python, and whether values decide the shape of what it returns."""
+    return torch.Tag.data_dependent_output in func.tags, torch.Tag.dynamic_output_shape in func.tags
+
+
+def _why_not(func: OpOverload, args: tuple[Any, ...], options: dict[str, Any]) -> str | None:
+    """Why a step with this call cannot be repeated from a list, as a clause; None if it can."""
+    if not isinstance(func, OpOverload):
+        return f"{func} calls functions"
+    reads, dynamic = _tagged(func)
+    if reads:
+        return f"it reads a value by {func}"
+    if dynamic:
+        masked = any(each.dtype in (torch.bool, torch.uint8) for each in _tensors(args[1:]))
+        if func is not torch.ops.aten.index.Tensor or masked:
+            return f"values decide how much {func} returns"
+    if any(each.is_conj() or each.is_neg() for each in _tensors((args, tuple(options.values())))):
+        return f"{func} reads numbers that are stored with another sign"
+    if any(isinstance(each, torch.Generator) for each in (*args, *options.values())):
+        return f"{func} draws from a generator of its own"
+    return None
 
 
 eager_only(_Recorder)
+
+_HANDS_OUT = frozenset(("numpy", "tolist", "__array__", "__dlpack__"))
+"""Functions of a tensor that give its numbers to Python without an operation of torch."""
+
+
+class _Readers(TorchFunctionMode):
+    """Refuses a recording of a step that calls one of :data:`_HANDS_OUT`."""
+
+    def __init__(self, recorder: _Recorder) -> None:
+        super().__init__()
+        self._recorder = recorder
+
+    def __torch_function__(self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None) -> Any:
+        name = getattr(func, "__name__", "")
+        if name in _HANDS_OUT and not self._recorder.within_host_call:
+            self._recorder.refuse(f"it reads values by Tensor.{name}")
+        return func(*args, **(kwargs or {}))
 
 
 def _tensors(given: Any) -> Iterator[Tensor]:
@@ -139,12 +218,18 @@ class Operations:
         result: where the repetition leaves what the step returned.
         n_bytes: of the memory that the list holds.
         memory: whose memory the calls read or write, beside that.
+        written: what operations of torch write to outside of it.
     """
 
     calls: tuple[Callable[[], Any], ...]
     result: Tensor
     n_bytes: int
     memory: frozenset[int]
+    written: tuple[Tensor, ...]
+
+    def writes_only(self, tensors: Iterable[Tensor]) -> bool:
+        """Whether nothing else is written to, so that who has a copy of these can undo a repetition."""
+        return {_storage(each) for each in self.written} <= {_storage(each) for each in tensors}
 
     def repeat(self) -> Tensor:
         """Do all of it again, on the numbers that parameters, batch and moments have now."""
@@ -165,16 +250,22 @@ def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
         What it returned, and its operations; or why they cannot be repeated, as a clause.
     """
     recorder = _Recorder()
-    with host_recorded(recorder), recorder:
+    with host_recorded(recorder), _Readers(recorder), recorder:
         result = make()
-    return result, recorder.reason or _list_of(recorder.calls, result)
+    if recorder.reason is not None:
+        return result, recorder.reason
+    try:
+        return result, _list_of(recorder.calls, result)
+    except (RuntimeError, TypeError) as error:  # a tensor without strides, of which there can be no second one
+        return result, f"torch: {error}"
 
 
 def _list_of(calls: Sequence[_Call], result: Tensor) -> Operations:
     memory = _Memory(calls, result)
     used = frozenset(_storage(tensor) for call in calls for tensor in call.tensors())
     repeated = tuple(_repeated(call, memory.place) for call in calls)
-    return Operations(repeated, memory.place(result), memory.n_bytes, used)
+    written = tuple(each for call in calls for each in call.written() if memory.place(each) is each)
+    return Operations(repeated, memory.place(result), memory.n_bytes, used, written)
 
 
 class _Memory:

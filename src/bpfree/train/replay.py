@@ -8,18 +8,21 @@ may be repeated (:attr:`bpfree.algorithms.Algorithm.replays`).
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Sequence
+import pickle
+import random
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from torch.overrides import _get_current_function_mode
 
 from bpfree.algorithms import Algorithm, Phase, State, maths_used, named_tensors
 from bpfree.data import Batch
 from bpfree.nets import Chain, DenseBlock
-from bpfree.train.kinds import Kind, addresses, copied, fill, kind_of
+from bpfree.nets.exact import why_hooked
+from bpfree.train.kinds import Kind, copied, fill, fixed, kind_of
 from bpfree.train.operations import Operations, record
 
 __all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
@@ -65,17 +68,16 @@ class _Recording:
     compared: bool = False
 
 
-@dataclass
+@dataclass(frozen=True)
 class _Ready:
     """A repetition without anything before or after it: no periodic work, no class weights.
 
     Attributes:
+        kind: of the step.
         places: where it reads what parts of a batch, by name; only those that it reads.
     """
 
-    phase: Phase
-    shape: torch.Size
-    dtype: torch.dtype
+    kind: Kind
     places: tuple[tuple[str, Tensor], ...]
     operations: Operations
 
@@ -90,14 +92,16 @@ class Replay:
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
         self._rule, self._net, self._state = rule, net, state
-        self._addresses: tuple[int, ...] = ()
+        self._fixed: tuple[object, ...] = ()
+        self._watched = False
         self._begin(None)
 
     def begin_pass(self) -> None:
-        """Forget what was recorded of tensors that are no longer those of net and state."""
-        now = addresses(self._net, self._state)
-        if now != self._addresses:
-            self._addresses = now
+        """Forget what was recorded where net and state have other tensors or settings since; look who watches."""
+        self._watched = is_watched(self._net, self._state)
+        now = fixed(self._net, self._state)
+        if now != self._fixed:
+            self._fixed = now
             self._begin(self._phase)
 
     def _begin(self, phase: Phase | None) -> None:
@@ -113,9 +117,9 @@ class Replay:
         As little Python as can be: between the operations it is read from memory each time, and takes a tenth of a small step.
         """
         ready = self._ready
-        if ready is None or batch.x.shape != ready.shape or batch.weight is not None or _is_dispatched() > 0:
+        if ready is None or self._watched or _is_dispatched() > 0 or batch.x.requires_grad:
             return None
-        if (phase is not ready.phase and phase != ready.phase) or batch.x.dtype != ready.dtype or batch.x.requires_grad:
+        if kind_of(batch, phase) != ready.kind:
             return None
         self._state.count.advance()
         for name, place in ready.places:
@@ -124,7 +128,7 @@ class Replay:
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
         """As the rule's ``learn``; the losses may be overwritten by the next step."""
-        if _is_dispatched() > 0:  # who counts operations or memory sees those of the step itself
+        if self._watched or _is_dispatched() > 0:  # who counts operations or memory sees those of the step itself
             return self._as_it_is(batch, phase)
         if phase is not self._phase and phase != self._phase:
             self._begin(phase)
@@ -150,24 +154,27 @@ class Replay:
         mine = copied(batch)
         losses, operations = record(lambda: self._as_it_is(mine, phase))
         if isinstance(operations, Operations):
-            self._recording = _Recording(mine, operations)
+            if operations.writes_only(self._tensors()):
+                self._recording = _Recording(mine, operations)
+            else:
+                fill(batch, mine)  # it may have written to its batch
         return losses
 
     def _compared(self, recording: _Recording, batch: Batch, phase: Phase) -> Tensor:
         """The step as it is; whether a repetition of the recorded one gives the same is noted."""
-        tensors = [tensor for _, tensor in named_tensors(self._net, self._state)]
-        before, draws = [tensor.clone() for tensor in tensors], torch.get_rng_state()
+        undo = _Undo(self._tensors())
         fill(recording.batch, batch)
+        its_losses = None
         try:
-            repeated = _digest([recording.operations.repeat(), *tensors])
-        except (RuntimeError, TypeError):  # torch cannot make a call of the list
-            repeated = None
-        for tensor, value in zip(tensors, before, strict=True):
-            tensor.copy_(value)
-        del before
-        torch.set_rng_state(draws)
+            its_losses = recording.operations.repeat().clone()
+        except Exception:  # noqa: BLE001  # torch cannot make a call of the list
+            self._recording = None
+        finally:
+            undo()
+        before = self._beside_tensors()
         losses = self._as_it_is(batch, phase)
-        if repeated == _digest([losses, *tensors]):
+        repeated = None if its_losses is None else [its_losses, *undo.instead]
+        if repeated and all(map(_same_bits, repeated, [losses, *self._tensors()])) and before == self._beside_tensors():
             recording.compared = True
             self._make_ready(recording, phase)
         else:
@@ -179,12 +186,56 @@ class Replay:
         if mine.weight is None and not self._rule.upkeep():
             parts = (("x", mine.x), ("y", mine.y), ("key", mine.key))
             places = tuple((name, part) for name, part in parts if operations.uses(part))
-            self._ready = _Ready(phase, mine.x.shape, mine.x.dtype, places, operations)
+            self._ready = _Ready(kind_of(mine, phase), places, operations)
+
+    def _beside_tensors(self) -> tuple[object, ...]:
+        """What a step changes only if it counts or draws in Python, or puts other tensors into the places of those that are."""
+        numbers = pickle.dumps(np.random.get_state())
+        return fixed(self._net, self._state), random.getstate(), numbers
+
+    def _tensors(self) -> list[Tensor]:
+        return [tensor for _, tensor in named_tensors(self._net, self._state)]
 
 
-def _digest(tensors: Sequence[Tensor]) -> bytes:
-    """Of their bits, so that no second copy of all tensors is held to compare with."""
-    digest = hashlib.blake2b()
-    for tensor in tensors:
-        digest.update(tensor.detach().reshape(-1).view(torch.uint8).numpy().data)
-    return digest.digest()
+class _Undo:
+    """Puts back what tensors, and torch's draws on a processor, were when it was made.
+
+    Attributes:
+        instead: what the tensors were when they were put back, once they have been.
+    """
+
+    def __init__(self, tensors: list[Tensor]) -> None:
+        self._tensors, self._before, self._draws = tensors, [each.clone() for each in tensors], torch.get_rng_state()
+        self.instead = self._before
+
+    def __call__(self) -> None:
+        for tensor, value in zip(self._tensors, self._before, strict=True):
+            now = tensor.clone()
+            tensor.copy_(value)
+            value.copy_(now)
+        torch.set_rng_state(self._draws)
+
+
+def is_watched(net: Chain, state: State) -> bool:
+    """Whether Python is to be called within steps: hooks, observers of optimisers, or a mode of torch's functions."""
+    return (
+        _get_current_function_mode() is not None
+        or bool(nn.modules.module._has_any_global_hook())
+        or any(optimiser.observer is not None or optimiser.addition is not None for optimiser in state.optimisers())
+        or any(why_hooked(module) is not None for module in net.modules())
+    )
+
+
+def _same_bits(one: Tensor, other: Tensor) -> bool:
+    """NaN is itself, and 0 is not −0."""
+    return one.shape == other.shape and torch.equal(_as_whole_numbers(one), _as_whole_numbers(other))
+
+
+def _as_whole_numbers(tensor: Tensor) -> Tensor:
+    """(size,), or (size, bytes) of a format that has no whole numbers of its width."""
+    flat = tensor.detach().reshape(-1)
+    flat = flat if flat.stride() == (1,) else flat.clone(memory_format=torch.contiguous_format)
+    return flat.view(_WHOLE.get(flat.element_size(), torch.uint8))
+
+
+_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}

@@ -27,7 +27,7 @@ from bpfree.data import Batch
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
 from bpfree.train.compiling import CompiledStep, compiled_step
-from bpfree.train.kinds import Kind, addresses, copied, fill, kind_of
+from bpfree.train.kinds import Kind, copied, fill, fixed, kind_of
 from bpfree.train.replay import Replay, can_replay
 
 __all__ = ["TIERS", "Tier", "check_tier", "stepper"]
@@ -45,7 +45,7 @@ class Stepper(Protocol):
     def __call__(self, batch: Batch, phase: Phase) -> Tensor: ...
 
     def begin_pass(self) -> None:
-        """Called before each pass: since the last one a caller may have given net or state other tensors."""
+        """Called before each pass: since the last one a caller may have given net or state other tensors or settings."""
         ...
 
 
@@ -131,13 +131,13 @@ class _Recorded:
         self._made: collections.Counter[Kind] = collections.Counter()
         self._recordings: dict[Kind, _Recording] = {}
         self._stream = torch.cuda.Stream(net.device)
-        self._addresses: tuple[int, ...] = ()
+        self._fixed: tuple[object, ...] = ()
 
     def begin_pass(self) -> None:
         """See :class:`Stepper`."""
-        now = addresses(self._net, self._state)
-        if now != self._addresses:
-            self._addresses = now
+        now = fixed(self._net, self._state)
+        if now != self._fixed:
+            self._fixed = now
             self._recordings.clear()
 
     def learn(self, batch: Batch, phase: Phase) -> Tensor:
