@@ -45,14 +45,14 @@ def test_idle_cores(busy: float, total: float, processors: int | None, idle: int
     assert slept == [0.2]
 
 
-def test_by_default_a_search_of_ten_seconds_is_shared_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_by_default_a_search_of_six_seconds_is_shared_by_two(monkeypatch: pytest.MonkeyPatch) -> None:
     memory = SimpleNamespace(available=2**30)
     monkeypatch.setattr(jobs.psutil, "virtual_memory", lambda: memory)
-    assert jobs.default_jobs(10.0, 2, lambda: 4) == 2
-    assert jobs.default_jobs(10.0, 8, lambda: 4) == 2, "one more process finds a gibibyte"
+    assert jobs.default_jobs(6.0, 2, lambda: 4) == 2
+    assert jobs.default_jobs(6.0, 8, lambda: 4) == 2, "one more process finds a gibibyte"
     memory.available -= 1
-    assert jobs.default_jobs(10.0, 8, lambda: 4) == 1
-    for expected_s, n in ((9.99, 8), (10.0, 1)):
+    assert jobs.default_jobs(6.0, 8, lambda: 4) == 1
+    for expected_s, n in ((5.99, 8), (6.0, 1)):
         assert jobs.default_jobs(expected_s, n, lambda: pytest.fail("nobody looks for idle cores")) == 1
 
 

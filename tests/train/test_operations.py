@@ -262,7 +262,7 @@ def test_an_index_of_numbers_is_repeated() -> None:
 
 
 def test_a_step_that_makes_too_much_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bpfree.train.operations.RECORDED_BYTES", 2 * X.nbytes)
+    monkeypatch.setattr("bpfree.train.recorder.RECORDED_BYTES", 2 * X.nbytes)
     assert isinstance(record(lambda: (X + 1) + 1)[1], Operations)
     result, reason = record(lambda: ((X + 1) + 1) + 1)
     assert torch.equal(result, X + 3)
