@@ -3,7 +3,7 @@
 What is measured is kept in the user's cache for this machine (processor, torch's version, number of threads); ``fresh`` measures
 again. Between two operations of a step Python and torch's dispatcher take time as well: a fixed time an operation, fitted once to
 the step of a net that is too small for its arithmetic to count. Steps that are repeated from a list (:mod:`bpfree.train.replay`)
-have a fixed time of their own. It may be below 0: an operation by itself makes its result, one of the list has a place for it.
+have a fixed time of their own, often 0: an operation by itself makes its result, one of the list has a place for it.
 """
 
 from __future__ import annotations
@@ -83,7 +83,7 @@ class Clock:
             NotTimedError: see :class:`NotTimedError`.
         """
         alone_s = sum(count * self._alone(operation) for operation, count in operations.items())
-        return max(0.0, alone_s + self.between_s(operations, repeated=repeated))
+        return alone_s + self.between_s(operations, repeated=repeated)
 
     def between_s(self, operations: Mapping[Operation, float], *, repeated: bool = False) -> float:
         """Seconds between these operations, whatever their shapes."""
@@ -179,4 +179,4 @@ def _between(alone: Callable[[Operation], float], *, repeated: bool) -> float:
     once = (lambda: take_step(batch, phase)) if repeated else (lambda: step(rule, net, state, batch, phase))
     least = min(_window_s(once, 20) for _ in range(2 * WINDOWS))
     beyond = (least - sum(count * alone(each) for each, count in operations.items())) / operations.total()
-    return beyond if repeated else max(0.0, beyond)
+    return max(0.0, beyond)
