@@ -73,9 +73,11 @@ class Measured:
         self._steps_s = [[math.inf] * self.period for _ in self.phases]
         self._batches_s: list[dict[int, float]] = [{} for _ in self.phases]
         self._ends_s = [math.inf] * len(self.phases)
-        self.take_step = stepper("eager", self.rule, self.net, self.state)
-        for _ in range(STEPS_BEFORE_REPETITION):  # work that is done once
-            self.take_step(self.batch, self.phases[0])
+        # one for each phase: a training has one phase after the other, here they take turns
+        self.take_steps = [stepper("eager", self.rule, self.net, self.state) for _ in self.phases]
+        for take_step, phase in zip(self.take_steps, self.phases, strict=True):
+            for _ in range(STEPS_BEFORE_REPETITION):  # work that is done once
+                take_step(self.batch, phase)
 
     def round(self) -> None:
         """A pass of every phase, and before it as many steps on full batches as the longest period has. Each part is timed alone.
@@ -85,11 +87,11 @@ class Measured:
         for k, phase in enumerate(self.phases):
             for _ in range(2 * self.period):
                 place = (self.state.count.value + 1) % self.period
-                took = _seconds(lambda: self.take_step(self.batch, phase))  # noqa: B023 - called at once
+                took = _seconds(lambda: self.take_steps[k](self.batch, phase))  # noqa: B023 - called at once
                 self._steps_s[k][place] = min(self._steps_s[k][place], took)
             begin = now()
             for number, batch in enumerate(self.data.batches("train", self.batch_size)):
-                self.take_step(batch, phase)
+                self.take_steps[k](batch, phase)
                 self._batches_s[k][number] = min(now() - begin, self._batches_s[k].get(number, math.inf))
                 begin = now()
             self.rule.close(self.net, self.state, phase)
