@@ -105,6 +105,20 @@ def test_smaller_batches_are_made_as_they_are() -> None:
     assert steps._recorded[1][0] == 50
 
 
+@pytest.mark.parametrize("arm", ["backprop", "mono-forward", "forward-forward", "foton", "frozen"])
+def test_a_recording_serves_all_passes(arm: str) -> None:
+    rule, net, state = started(arm)
+    steps, recordings = Replay(rule, net, state), []
+    for _ in range(3):
+        steps.begin_pass()
+        for batch in [each for each in batches(1) if len(each.y) == 50]:
+            step(rule, net, state, batch, rule.phases(net)[0], learn=steps.learn)
+        state.scale_lr(0.5)
+        recordings.append(steps._recording)
+    assert is_repeated(steps)
+    assert recordings == [recordings[0]] * 3
+
+
 def test_class_weights_are_read_again() -> None:
     rule, net, state = started("mono-forward")
     _, twin, its_state = started("mono-forward")

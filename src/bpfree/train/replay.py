@@ -92,6 +92,7 @@ class Replay:
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
         self._rule, self._net, self._state = rule, net, state
+        state.gather(net)  # asked now: in the first step it would note that it was, and look changed after the first pass
         self._fixed: tuple[object, ...] = ()
         self._watched = False
         self._begin(None)
