@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
-from bpfree.planning.clock import BETWEEN, Clock, NotTimedError
+from bpfree.planning.clock import BETWEEN, REPEATED, Clock, NotTimedError
 from bpfree.planning.operations import Operation, operations_of
 
 
@@ -48,6 +49,17 @@ def test_a_step_takes_its_operations_and_the_time_between_them() -> None:
     alone = clock.seconds(work) - clock.between_s(work)
     twice = clock.seconds({key: 2 * count for key, count in work.items()})
     assert twice == pytest.approx(2 * (alone + clock.between_s(work)))
+
+
+def test_a_repeated_step_has_a_time_between_of_its_own(tmp_path: Path) -> None:
+    work = operations_of(lambda: torch.rand(8, 8).exp())
+    path = tmp_path / "clock.json"
+    Clock(path).seconds(work)
+    path.write_text(json.dumps(dict.fromkeys((each.text for each in work), 1e-3) | {BETWEEN: 0.25, REPEATED: 0.125}))
+    clock, n = Clock(path), sum(work.values())
+    assert clock.between_s(work) == 0.25 * n
+    assert clock.between_s(work, repeated=True) == 0.125 * n
+    assert clock.seconds(work, repeated=True) == pytest.approx(0.126 * n)
 
 
 @pytest.mark.parametrize("content", ["", "[1, 2]", '{"mm": "fast"}', "{"])

@@ -28,7 +28,7 @@ from bpfree.nets import mlp
 from bpfree.planning.operations import Operation, operations_of
 from bpfree.train import STEPS_BEFORE_REPETITION, initialise, stepper
 
-__all__ = ["BETWEEN", "Clock", "NotTimedError"]
+__all__ = ["BETWEEN", "REPEATED", "Clock", "NotTimedError"]
 
 WINDOW_S, WINDOWS = 3e-4, 3
 """Calls of one operation fill windows of at least so long; the least of so many windows counts."""
