@@ -32,8 +32,8 @@ from bpfree.meter import (
     tensor_bytes,
     tracker,
 )
-from bpfree.meter.modes import eager_only
 from bpfree.meter.quiet import logging, quiet_codecarbon
+from bpfree.numerics.modes import eager_only
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import _FlopCounterMode  # pyright: ignore[reportPrivateUsage]
 
 from bpfree.meter import count_flops
-from bpfree.meter.modes import eager_only
+from bpfree.numerics.modes import eager_only
 
 
 class _Counting(TorchDispatchMode):

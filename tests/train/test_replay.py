@@ -67,7 +67,7 @@ def test_repeated_steps_have_the_bits_of_steps(arm: str) -> None:
                 state.scale_lr(0.5)
                 its_state.scale_lr(0.5)
             expected = step(rule, twin, its_state, clone(batch), phase)
-            given = step(rule, net, state, batch, phase, learn=repeated.learn)
+            given = repeated(batch, phase)
             assert torch.equal(given, expected), f"losses of step {k}"
         for (name, ours), (_, theirs) in zip(named_tensors(net, state), named_tensors(twin, its_state), strict=True):
             assert torch.equal(ours, theirs), name
@@ -89,7 +89,7 @@ def test_steps_are_repeated_from_the_fifth_on() -> None:
     steps, calls = Replay(rule, net, state), []
     with mock.patch.object(MonoForward, "block_step", autospec=True, side_effect=MonoForward.block_step) as made:
         for batch in [each for each in batches() if len(each.y) == 50][:7]:
-            step(rule, net, state, batch, rule.phases(net)[0], learn=steps.learn)
+            steps(batch, rule.phases(net)[0])
             calls.append(made.call_count)
     assert STEPS_BEFORE_REPETITION == 4
     assert calls == [2, 4, 6, 8, 8, 8, 8]  # two blocks, and the last one by another method
@@ -100,7 +100,7 @@ def test_smaller_batches_are_made_as_they_are() -> None:
     rule, net, state = started("backprop")
     steps = Replay(rule, net, state)
     for batch in batches(6):
-        step(rule, net, state, batch, rule.phases(net)[0], learn=steps.learn)
+        steps(batch, rule.phases(net)[0])
     assert steps._recorded is not None
     assert steps._recorded[1][0] == 50
 
@@ -112,7 +112,7 @@ def test_a_recording_serves_all_passes(arm: str) -> None:
     for _ in range(3):
         steps.begin_pass()
         for batch in [each for each in batches(1) if len(each.y) == 50]:
-            step(rule, net, state, batch, rule.phases(net)[0], learn=steps.learn)
+            steps(batch, rule.phases(net)[0])
         state.scale_lr(0.5)
         recordings.append(steps._recording)
     assert is_repeated(steps)
@@ -125,7 +125,7 @@ def test_class_weights_are_read_again() -> None:
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     for k, batch in enumerate(each for each in batches() if len(each.y) == 50):
         weighted = Batch(batch.x, batch.y, batch.key, torch.rand(50, generator=torch.Generator().manual_seed(k)) + 0.1)
-        given = step(rule, net, state, weighted, phase, learn=steps.learn)
+        given = steps(weighted, phase)
         assert torch.equal(given, step(rule, twin, its_state, weighted, phase))
     assert is_repeated(steps)
 
@@ -181,7 +181,7 @@ def test_a_step_that_does_something_else_is_not_repeated() -> None:
     _, twin, its_state = started(Counts())
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     for batch in [each for each in batches() if len(each.y) == 50]:
-        given = step(rule, net, state, batch, phase, learn=steps.learn)
+        given = steps(batch, phase)
         assert torch.equal(given, step(rule, twin, its_state, batch, phase))
     assert not is_repeated(steps)
 
@@ -202,7 +202,7 @@ def test_draws_of_torch_go_on_as_without_repetition() -> None:
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     full = [each for each in batches() if len(each.y) == 50]
     torch.manual_seed(3)
-    given = [step(rule, net, state, batch, phase, learn=steps.learn).clone() for batch in full]
+    given = [steps(batch, phase).clone() for batch in full]
     assert is_repeated(steps)
     _, twin, its_state = started(Draws())
     torch.manual_seed(3)
@@ -218,7 +218,7 @@ def test_a_list_that_torch_cannot_call_is_done_without() -> None:
             assert steps._recording is not None
             calls = steps._recording.operations.calls
             object.__setattr__(steps._recording.operations, "calls", (*calls, lambda: torch.ones(2) @ torch.ones(3)))
-        given = step(rule, net, state, batch, phase, learn=steps.learn)
+        given = steps(batch, phase)
         assert torch.equal(given, step(rule, twin, its_state, batch, phase))
     assert not is_repeated(steps)
 
@@ -228,11 +228,11 @@ def test_what_counts_operations_and_memory_sees_the_step_itself() -> None:
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     full = [each for each in batches() if len(each.y) == 50]
     for batch in full:
-        step(rule, net, state, batch, phase, learn=steps.learn)
+        steps(batch, phase)
     assert is_repeated(steps)
 
     def repeated() -> object:
-        return step(rule, net, state, full[0], phase, learn=steps.learn)
+        return steps(full[0], phase)
 
     def made() -> object:
         return step(rule, net, state, full[0], phase)

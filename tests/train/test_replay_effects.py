@@ -52,7 +52,7 @@ def test_what_cannot_be_undone_or_is_put_elsewhere_is_not_repeated(kind: type[Su
     _, twin, its_state = started(kind())
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     for batch in [each for each in batches() if len(each.y) == 50]:
-        step(rule, net, state, batch, phase, learn=steps.learn)
+        steps(batch, phase)
         step(rule, twin, its_state, batch, phase)
     total: Any = state.total
     assert torch.equal(total, its_state.total)  # pyright: ignore[reportArgumentType]
@@ -72,7 +72,7 @@ def test_losses_of_any_layout_are_compared() -> None:
     rule, net, state = started(Spread())
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     for batch in [each for each in batches() if len(each.y) == 50]:
-        assert step(rule, net, state, batch, phase, learn=steps.learn).shape == (3,)
+        assert steps(batch, phase).shape == (3,)
     assert is_repeated(steps)
 
 
@@ -81,14 +81,16 @@ def test_a_repetition_that_is_interrupted_leaves_no_half_step() -> None:
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     full = [each for each in batches() if len(each.y) == 50]
     for batch in full[:3]:
-        step(rule, net, state, batch, phase, learn=steps.learn)
+        steps(batch, phase)
     before = [tensor.clone() for _, tensor in named_tensors(net, state)]
     assert steps._recording is not None
     operations = steps._recording.operations
     interrupt = mock.Mock(side_effect=KeyboardInterrupt)
     object.__setattr__(operations, "calls", (*operations.calls, interrupt))
     with pytest.raises(KeyboardInterrupt):
-        steps.learn(full[3], phase)
+        steps(full[3], phase)
+    assert state.count.value == 4
+    state.count.steps.sub_(1)  # the step that was begun is counted, as without repetition
     assert all(map(torch.equal, before, (tensor for _, tensor in named_tensors(net, state))))
 
 
@@ -127,7 +129,10 @@ def test_settings_that_were_changed_between_passes_are_used(arm: str, change: An
         for number in range(2):
             steps.begin_pass()
             for batch in batches(1):
-                step(rule, net, state, batch, rule.phases(net)[0], learn=steps.learn if repeated else None)
+                if repeated:
+                    steps(batch, rule.phases(net)[0])
+                else:
+                    step(rule, net, state, batch, rule.phases(net)[0])
             assert is_repeated(steps) is repeated
             if number == 0:
                 change(net, state)
@@ -143,7 +148,7 @@ def test_who_observes_gradients_sees_those_of_every_step() -> None:
     steps = Replay(rule, net, state)
     steps.begin_pass()
     for batch in batches():
-        step(rule, net, state, batch, rule.phases(net)[0], learn=steps.learn)
+        steps(batch, rule.phases(net)[0])
     assert observer.call_count == len(batches())
 
 
@@ -194,7 +199,7 @@ def test_what_python_may_decide_by_later_is_seen(kind: type[Counts]) -> None:
     rule, net, state = started(kind())
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     for batch in [each for each in batches() if len(each.y) == 50]:
-        step(rule, net, state, batch, phase, learn=steps.learn)
+        steps(batch, phase)
     assert not is_repeated(steps)
 
 
@@ -210,5 +215,5 @@ def test_a_step_that_writes_to_its_batch_goes_on_doing_so() -> None:
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     for batch in [clone(each) for each in batches() if len(each.y) == 50]:
         before = batch.x.clone()
-        step(rule, net, state, batch, phase, learn=steps.learn)
+        steps(batch, phase)
         assert torch.equal(batch.x, before / 2)

@@ -21,6 +21,7 @@ from bpfree.algorithms._fields import Value, choice, flag, natural, number, nume
 from bpfree.algorithms._gather import update_at_end
 from bpfree.algorithms._heads import block_scores, has_block_heads
 from bpfree.algorithms._running import (
+    begin_step,
     check_net,
     check_precision,
     check_shares_rows,
@@ -105,6 +106,7 @@ __all__ = [
     "Traits",
     "Upkeep",
     "Value",
+    "begin_step",
     "bibtex_of",
     "block_activity",
     "block_forward",

@@ -12,7 +12,7 @@ from torch import Tensor
 from bpfree.algorithms._base import Algorithm
 from bpfree.algorithms._closed_form import maths_in
 from bpfree.algorithms._cost import Cost, shape_of
-from bpfree.algorithms._declared import Phase
+from bpfree.algorithms._declared import Phase, Upkeep
 from bpfree.algorithms._gather import without_autograd
 from bpfree.algorithms._stages import Stages
 from bpfree.algorithms._state import State
@@ -23,6 +23,7 @@ from bpfree.nets.trainable import check_parameters
 from bpfree.numerics.products import PRECISIONS
 
 __all__ = [
+    "begin_step",
     "check_net",
     "check_precision",
     "check_shares_rows",
@@ -121,17 +122,28 @@ def step(
     Raises:
         UsageError: the batch has weights, which the rule does not read.
     """
+    due = begin_step(rule, net, state, batch)
+    losses = rule.learn(net, state, batch, phase) if learn is None else learn(batch, phase)
+    for work in due:
+        work.do(net, state, batch)
+    return losses
+
+
+def begin_step(rule: Algorithm[S], net: Chain, state: S, batch: Batch) -> list[Upkeep[S]]:
+    """Count a step, and do the upkeep that is due before its ``learn``; returns what is due after it.
+
+    Called with autograd switched off.
+
+    Raises:
+        UsageError: the batch has weights, which the rule does not read.
+    """
     check_weights(rule, batch.weight)
     number = state.count.advance()
     due = [work for work in rule.upkeep() if work.due(number)]
     for work in due:
         if work.before:
             work.do(net, state, batch)
-    losses = rule.learn(net, state, batch, phase) if learn is None else learn(batch, phase)
-    for work in due:
-        if not work.before:
-            work.do(net, state, batch)
-    return losses
+    return [work for work in due if not work.before]
 
 
 def reset(rule: Algorithm[S], net: Chain, state: S, generator: torch.Generator) -> None:

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode, _FlopCounterMode  # pyrigh
 
 from bpfree.errors import BpfreeError
 from bpfree.meter.flop_formulas import FORMULAS, IN_PLACE_FORMULAS, Formula
-from bpfree.meter.modes import eager_only
+from bpfree.numerics.modes import eager_only
 
 __all__ = ["IN_PLACE_FORMULAS", "FlopCount", "FlopCountError", "count_flops", "counting_flops", "multiplies_matrices"]
 

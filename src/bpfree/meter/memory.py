@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
-from bpfree.meter.modes import eager_only
+from bpfree.numerics.modes import eager_only
 
 __all__ = [
     "DevicePeak",

@@ -3,8 +3,8 @@
 A step never waits for a device, and the tests refuse every operation that would (``.item()``, ``.numpy()``), on the processor
 too. What lies in the processor's own memory needs no waiting; it is read from its address.
 
-Where the operations of a step are recorded (:mod:`bpfree.train.operations`), those of torch are seen. What the host computes from
-such a number goes through :func:`by_host` or :func:`update_by_host`, so that it is seen too, and done again in each repetition.
+Where the operations of a step are recorded (:mod:`bpfree.numerics.operations`), those of torch are seen. What the host computes
+from such a number goes through :func:`by_host` or :func:`update_by_host`, so that it is seen too, and done again each time.
 """
 
 from __future__ import annotations

@@ -133,25 +133,23 @@ def adam_step_(
             maximize=False,
         )
         return
+    lists = (parameters, gradients, first, second, counts)
     if on_host(lr) and on_host(counts[0]):
-        update_by_host(_prepared_adam, parameters, gradients, first, second, counts, lr, weight_decay)
+        update_by_host(_prepared_adam, lists, lr, weight_decay)
         return
     torch._foreach_add_(counts, 1)  # pyright: ignore[reportPrivateImportUsage]
     if weight_decay is not None:
         decay_(parameters, lr, weight_decay)
-    _fused(torch._fused_adam_, parameters, gradients, first, second, counts, lr, 0.0)  # pyright: ignore[reportPrivateImportUsage]
+    _fused(torch._fused_adam_, lists, lr, 0.0)  # pyright: ignore[reportPrivateImportUsage]
 
 
-def _prepared_adam(
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    first: list[Tensor],
-    second: list[Tensor],
-    counts: list[Tensor],
-    lr: Tensor,
-    weight_decay: Tensor | None,
-) -> Callable[[], None]:
+_Lists = tuple[list[Tensor], list[Tensor], list[Tensor], list[Tensor], list[Tensor]]
+"""Parameters, gradients, first and second moments, counts."""
+
+
+def _prepared_adam(lists: _Lists, lr: Tensor, weight_decay: Tensor | None) -> Callable[[], None]:
     """:func:`adam_step_` with counts and rates that lie in host memory."""
+    parameters, *_, counts = lists
     rate, numbers = host_number(lr), [host_number(count) for count in counts]
     decays, single = None, parameters[0].dtype == torch.float32
     kernel = torch._fused_adam_  # pyright: ignore[reportPrivateImportUsage]
@@ -164,22 +162,14 @@ def _prepared_adam(
         decay = 0.0 if decays is None else _kernel_decay(rate.value, decays.value, single)
         if weight_decay is not None and decay == 0.0:
             decay_(parameters, lr, weight_decay)
-        _fused(kernel, parameters, gradients, first, second, counts, rate.value, decay)
+        _fused(kernel, lists, rate.value, decay)
 
     return update
 
 
-def _fused(
-    kernel: Callable[..., Any],
-    parameters: list[Tensor],
-    gradients: list[Tensor],
-    first: list[Tensor],
-    second: list[Tensor],
-    counts: list[Tensor],
-    lr: float | Tensor,
-    weight_decay: float,
-) -> None:
+def _fused(kernel: Callable[..., Any], lists: _Lists, lr: float | Tensor, weight_decay: float) -> None:
     """torch's own function of Adam, without what it asks at every call (groups by device and dtype): half of a small step."""
+    parameters, gradients, first, second, counts = lists
     kernel(
         parameters,
         gradients,

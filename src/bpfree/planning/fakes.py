@@ -17,8 +17,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from bpfree.algorithms import Algorithm, State
 from bpfree.data import Batch
-from bpfree.meter.modes import eager_only
 from bpfree.nets import Chain
+from bpfree.numerics.modes import eager_only
 
 __all__ = ["fake_batch", "fake_mode", "fake_state", "fake_twins"]
 

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Algorithm, Optimiser, numeric, reset, step
+from bpfree.algorithms import Algorithm, Optimiser, numeric, reset
 from bpfree.testing._setting import ContractSetting
 from bpfree.testing.bench import RuleOnNet, fingerprint
 from bpfree.testing.elsewhere import trained_elsewhere, trained_here
@@ -141,7 +141,7 @@ class Persistence(ContractSetting):
                     alone.state.scale_lr(0.5)
                     repeated.state.scale_lr(0.5)
                 expected = alone.step(alone.batch(size, k), phase)
-                given = step(algorithm, repeated.net, repeated.state, repeated.batch(size, k), phase, learn=replay.learn)
+                given = replay(repeated.batch(size, k), phase)
                 assert torch.equal(given, expected), f"step {k + 1} of {phase.name}: its losses are not those of the rule's step"
                 _bitwise(repeated, alone, f"step {k + 1} of {phase.name}, repeated from a list")
             for bench in (alone, repeated):

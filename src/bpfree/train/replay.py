@@ -18,12 +18,12 @@ import torch
 from torch import Tensor, nn
 from torch.overrides import _get_current_function_mode
 
-from bpfree.algorithms import Algorithm, Phase, State, maths_used, named_tensors
+from bpfree.algorithms import Algorithm, Phase, State, begin_step, maths_used, named_tensors
 from bpfree.data import Batch
 from bpfree.nets import Chain, DenseBlock
 from bpfree.nets.exact import why_hooked
+from bpfree.numerics.operations import Operations, as_list, recording
 from bpfree.train.kinds import Kind, copied, fill, fixed, kind_of
-from bpfree.train.operations import Operations, record
 
 __all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
 
@@ -83,7 +83,7 @@ class _Ready:
 
 
 class Replay:
-    """Steps of one rule, net and state.
+    """Steps of one rule, net and state, as a :class:`bpfree.train.tiers.Stepper`.
 
     The first steps are made as they are. Then one is recorded while it is made. The next of its kind is repeated, undone, made as
     it is, and compared; only if all tensors have the same bits are later ones repeated. One kind of step of a phase is recorded:
@@ -112,23 +112,29 @@ class Replay:
         self._recording: _Recording | None = None
         self._ready: _Ready | None = None
 
-    def again(self, batch: Batch, phase: Phase) -> Tensor | None:
-        """The whole step, as :func:`bpfree.algorithms.step`, where it is a repetition and nothing else; else None.
+    def __call__(self, batch: Batch, phase: Phase) -> Tensor:
+        """One step, as :func:`bpfree.algorithms.step`; the losses may be overwritten by the next one.
 
-        As little Python as can be: between the operations it is read from memory each time, and takes a tenth of a small step.
+        A repetition alone takes as little Python as can be: behind the operations it is read from memory each time, and takes a
+        tenth of a small step.
         """
         ready = self._ready
-        if ready is None or self._watched or _is_dispatched() > 0 or batch.x.requires_grad:
-            return None
-        if kind_of(batch, phase) != ready.kind:
-            return None
+        if ready is None or self._watched or _is_dispatched() > 0 or batch.x.requires_grad or kind_of(batch, phase) != ready.kind:
+            return self._with_upkeep(batch, phase)
         self._state.count.advance()
         for name, place in ready.places:
             place.copy_(getattr(batch, name))
         return ready.operations.repeat()
 
-    def learn(self, batch: Batch, phase: Phase) -> Tensor:
-        """As the rule's ``learn``; the losses may be overwritten by the next step."""
+    @torch.no_grad()
+    def _with_upkeep(self, batch: Batch, phase: Phase) -> Tensor:
+        due = begin_step(self._rule, self._net, self._state, batch)
+        losses = self._learn(batch, phase)
+        for work in due:
+            work.do(self._net, self._state, batch)
+        return losses
+
+    def _learn(self, batch: Batch, phase: Phase) -> Tensor:
         if self._watched or _is_dispatched() > 0:  # who counts operations or memory sees those of the step itself
             return self._as_it_is(batch, phase)
         if phase is not self._phase and phase != self._phase:
@@ -153,7 +159,9 @@ class Replay:
 
     def _record(self, batch: Batch, phase: Phase) -> Tensor:
         mine = copied(batch)
-        losses, operations = record(lambda: self._as_it_is(mine, phase))
+        with recording() as recorder:
+            losses = self._as_it_is(mine, phase)
+        operations = as_list(recorder, losses)
         if isinstance(operations, Operations):
             if operations.writes_only(self._tensors()):
                 self._recording = _Recording(mine, operations)
@@ -168,7 +176,7 @@ class Replay:
         its_losses = None
         try:
             its_losses = recording.operations.repeat().clone()
-        except Exception:  # noqa: BLE001  # torch cannot make a call of the list
+        except Exception:  # noqa: BLE001 - whatever a call of the list raises, the step itself follows
             self._recording = None
         finally:
             undo()

@@ -51,15 +51,12 @@ class Stepper(Protocol):
 
 @dataclass(frozen=True)
 class _Steps:
-    """A :class:`Stepper` that calls ``take``, unless ``again`` has made the step."""
+    """A :class:`Stepper` of a function, and what it does before each pass."""
 
     take: Callable[[Batch, Phase], Tensor]
-    again: Callable[[Batch, Phase], Tensor | None] | None = None
     begin: Callable[[], None] | None = None
 
     def __call__(self, batch: Batch, phase: Phase) -> Tensor:
-        if self.again is not None and (losses := self.again(batch, phase)) is not None:
-            return losses
         return self.take(batch, phase)
 
     def begin_pass(self) -> None:
@@ -96,8 +93,7 @@ def stepper(tier: str, rule: Algorithm[Any], net: Chain, state: State, precision
     if tier == "compiled":
         return _Steps(made_by(_compiled(rule, net, state, precision)))
     if can_replay(rule, net, precision):
-        replay = Replay(rule, net, state)
-        return _Steps(made_by(replay.learn), replay.again, replay.begin_pass)
+        return Replay(rule, net, state)
     return _Steps(made_by(None))
 
 

@@ -13,8 +13,8 @@ from torch._ops import OpOverload
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from bpfree.meter.modes import eager_only
-from bpfree.train.calls import Call, mapped, mapped_options, storage_of, tensors_in
+from bpfree.numerics.calls import Call, mapped, mapped_options, storage_of, tensors_in
+from bpfree.numerics.modes import eager_only
 
 __all__ = ["RECORDED_BYTES", "Readers", "Recorder"]
 

@@ -11,7 +11,8 @@ see what Python decides or counts: :class:`bpfree.train.replay.Replay` compares 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import Any
@@ -20,11 +21,11 @@ import torch
 from torch import Tensor
 from torch._ops import OpOverload
 
+from bpfree.numerics.calls import Call, mapped, mapped_options, storage_of, tensors_in
 from bpfree.numerics.host import host_recorded
-from bpfree.train.calls import Call, mapped, mapped_options, storage_of, tensors_in
-from bpfree.train.recorder import Readers, Recorder
+from bpfree.numerics.recorder import Readers, Recorder
 
-__all__ = ["Operations", "record"]
+__all__ = ["Operations", "as_list", "recording"]
 
 _BINDINGS = (
     *("_log_softmax", "_log_softmax_backward_data", "_softmax", "abs", "add", "add_", "addmm", "baddbmm", "bmm"),
@@ -37,7 +38,7 @@ _BINDINGS = (
 
 @dataclass(frozen=True)
 class Operations:
-    """What :func:`record` gives.
+    """What :func:`as_list` gives.
 
     Attributes:
         calls: without arguments, in order.
@@ -69,24 +70,30 @@ class Operations:
         return storage_of(tensor) in self.memory
 
 
-def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
-    """Call ``make`` and record it.
-
-    Returns:
-        What it returned, and its operations; or why they cannot be repeated, as a clause.
-    """
+@contextmanager
+def recording() -> Iterator[Recorder]:
+    """Record what is called within, in this thread."""
     recorder = Recorder()
     with host_recorded(recorder), Readers(recorder), recorder:
-        result = make()
+        yield recorder
+
+
+def as_list(recorder: Recorder, result: Tensor) -> Operations | str:
+    """What was recorded, or why it cannot be repeated, as a clause.
+
+    Args:
+        recorder: of :func:`recording`, which has ended.
+        result: tensor that what was recorded returned.
+    """
     if recorder.reason is not None:
-        return result, recorder.reason
+        return recorder.reason
     try:
-        return result, _list_of(recorder.calls, result)
+        return _listed(recorder.calls, result)
     except (RuntimeError, TypeError) as error:  # a tensor without strides, of which there can be no second one
-        return result, f"torch: {error}"
+        return f"torch: {error}"
 
 
-def _list_of(calls: Sequence[Call], result: Tensor) -> Operations:
+def _listed(calls: Sequence[Call], result: Tensor) -> Operations:
     memory = _Memory(calls, result)
     used = frozenset(storage_of(tensor) for call in calls for tensor in call.tensors())
     repeated = tuple(_repeated(call, memory.place) for call in calls)

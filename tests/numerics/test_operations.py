@@ -13,10 +13,16 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 from bpfree.numerics.host import update_by_host
+from bpfree.numerics.operations import Operations, as_list, recording
 from bpfree.numerics.streams import integers, stream_key, uniform
-from bpfree.train.operations import Operations, record
 
 X = torch.arange(12, dtype=torch.float32).reshape(3, 4)
+
+
+def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
+    with recording() as recorder:
+        result = make()
+    return result, as_list(recorder, result)
 
 
 def listed(make: Callable[[], Tensor]) -> Operations:
@@ -177,7 +183,7 @@ def test_a_step_that_reads_a_value_is_no_list() -> None:
 
 def test_recording_loads_no_compiler() -> None:
     program = (
-        "import sys, torch; from bpfree.train.operations import record; record(lambda: torch.ones(2) + 1); "
+        "import sys, torch; from bpfree.numerics.operations import recording\nwith recording(): torch.ones(2) + 1\n"
         "print('torch._dynamo' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout == "False\n"
@@ -262,7 +268,7 @@ def test_an_index_of_numbers_is_repeated() -> None:
 
 
 def test_a_step_that_makes_too_much_is_no_list(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bpfree.train.recorder.RECORDED_BYTES", 2 * X.nbytes)
+    monkeypatch.setattr("bpfree.numerics.recorder.RECORDED_BYTES", 2 * X.nbytes)
     assert isinstance(record(lambda: (X + 1) + 1)[1], Operations)
     result, reason = record(lambda: ((X + 1) + 1) + 1)
     assert torch.equal(result, X + 3)
