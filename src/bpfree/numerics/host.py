@@ -20,7 +20,6 @@ from torch import Tensor
 
 __all__ = ["HostRecorder", "by_host", "host_number", "host_recorded", "host_value", "on_host", "update_by_host"]
 
-
 _TYPES = {torch.float32: ctypes.c_float, torch.float64: ctypes.c_double, torch.int64: ctypes.c_int64}
 
 
@@ -64,11 +63,11 @@ _HERE = _Here()
 @contextmanager
 def host_recorded(recorder: HostRecorder) -> Iterator[None]:
     """Within, and in this thread, ``recorder`` is told of every :func:`by_host`."""
-    _HERE.recorder = recorder
+    before, _HERE.recorder = _HERE.recorder, recorder
     try:
         yield
     finally:
-        _HERE.recorder = None
+        _HERE.recorder = before
 
 
 def by_host(function: Callable[..., Tensor], *arguments: Any) -> Tensor:

@@ -16,14 +16,13 @@ from torch import Tensor
 from bpfree.algorithms import State, named_tensors
 from bpfree.errors import UsageError
 from bpfree.nets import Chain
+from bpfree.numerics.whole import whole_numbers
 from bpfree.parallel.group import Ranks
 
 __all__ = ["Replica", "sums_of_bits"]
 
 COLUMNS = 1024
 """Sums that are taken of a tensor, each over every so many numbers."""
-
-_INTEGERS = {1: torch.int8, 2: torch.int16, 4: torch.int32, 8: torch.int64}
 
 
 class Replica:
@@ -119,7 +118,7 @@ def sums_of_bits(tensor: Tensor) -> Tensor:
 
     A tensor that was trained on has other sums, but for a chance of about one in 2³² for each of them.
     """
-    numbers = tensor.detach().view(_INTEGERS[tensor.element_size()]).reshape(-1)
+    numbers = whole_numbers(tensor)
     rest = len(numbers) % COLUMNS
     whole = numbers[: len(numbers) - rest].reshape(-1, COLUMNS)
     sums = whole.sum(0, dtype=torch.int64) if len(whole) else torch.zeros(COLUMNS, dtype=torch.int64, device=tensor.device)

@@ -20,9 +20,11 @@ from torch.overrides import _get_current_function_mode
 
 from bpfree.algorithms import Algorithm, Phase, State, begin_step, maths_used, named_tensors
 from bpfree.data import Batch
+from bpfree.meter import tensor_bytes
 from bpfree.nets import Chain, DenseBlock
 from bpfree.nets.exact import why_hooked
 from bpfree.numerics.operations import Operations, as_list, recording
+from bpfree.numerics.whole import same_bits
 from bpfree.train.kinds import Kind, copied, fill, fixed, kind_of
 
 __all__ = ["REPLAY_BYTES", "STEPS_BEFORE_REPETITION", "Replay", "can_replay"]
@@ -49,7 +51,7 @@ def can_replay(rule: Algorithm[Any], net: Chain, precision: str = "float32") -> 
         and net.device.type == "cpu"
         and net.dtype in (torch.float32, torch.float64)
         and precision == "float32"
-        and sum(each.numel() * each.element_size() for each in net.parameters()) <= REPLAY_BYTES
+        and tensor_bytes(net.parameters()) <= REPLAY_BYTES
         and all(type(block) is DenseBlock for block in net)
         and maths_used(rule, net) == "closed"
     )
@@ -183,7 +185,7 @@ class Replay:
         before = self._beside_tensors()
         losses = self._as_it_is(batch, phase)
         repeated = None if its_losses is None else [its_losses, *undo.instead]
-        if repeated and all(map(_same_bits, repeated, [losses, *self._tensors()])) and before == self._beside_tensors():
+        if repeated and all(map(same_bits, repeated, [losses, *self._tensors()])) and before == self._beside_tensors():
             recording.compared = True
             self._make_ready(recording, phase)
         else:
@@ -233,18 +235,3 @@ def is_watched(net: Chain, state: State) -> bool:
         or any(optimiser.observer is not None or optimiser.addition is not None for optimiser in state.optimisers())
         or any(why_hooked(module) is not None for module in net.modules())
     )
-
-
-def _same_bits(one: Tensor, other: Tensor) -> bool:
-    """NaN is itself, and 0 is not −0."""
-    return one.shape == other.shape and torch.equal(_as_whole_numbers(one), _as_whole_numbers(other))
-
-
-def _as_whole_numbers(tensor: Tensor) -> Tensor:
-    """(size,), or (size, bytes) of a format that has no whole numbers of its width."""
-    flat = tensor.detach().reshape(-1)
-    flat = flat if flat.stride() == (1,) else flat.clone(memory_format=torch.contiguous_format)
-    return flat.view(_WHOLE.get(flat.element_size(), torch.uint8))
-
-
-_WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}

@@ -1,6 +1,6 @@
 """How a training step is executed: ``eager``, ``compiled`` or ``graph``. The mathematics is the rule's, in every tier.
 
-* ``eager``: one kernel after another, each launched by the host. Those of a small dense net on a processor are recorded once, and
+* ``eager``: one kernel after another, each launched by the host. Those of a dense net on a processor are recorded once, and
   launched from a list (:mod:`bpfree.train.replay`): the same kernels, with the same results.
 * ``compiled``: ``torch.compile`` of the rule's ``learn``, once for each rule, net, phase and batch shape; trials and learning
   rates share it, since a rule reads them from 0-D tensors. Fused kernels round differently from eager ones.
