@@ -227,6 +227,32 @@ def test_any_program_is_repeated(program: list[tuple[int, int, int]]) -> None:
     assert torch.equal(operations.repeat(), make())
 
 
+def test_results_are_written_to_their_places_without_a_copy() -> None:
+    """By torch's bindings, or by the overload that takes a tensor for the result; else by a copy."""
+    x, labels = X.clone(), torch.tensor([0, 1, 2])
+    weight = torch.randn(4, 4)
+
+    def make() -> Tensor:
+        logs = torch.log_softmax((x @ weight).exp(), 1)
+        loss, _ = torch.ops.aten.nll_loss_forward.default(logs, labels, None, 1, -100)
+        return loss + torch.linalg.qr(x)[1].sum()
+
+    functions = [getattr(call, "func", call) for call in listed(make).calls]
+    aten = torch.ops.aten
+    assert functions == [
+        *(torch.mm, torch.exp, torch._log_softmax, aten.nll_loss_forward.output),
+        *(aten.linalg_qr.out, aten.sum.out, torch.add),
+    ]
+
+
+def test_truth_values_may_be_chosen_by_numbers() -> None:
+    """A mask decides how much is chosen; whole numbers do not, whatever they choose from."""
+    truths, places = torch.tensor([True, False, True]), torch.tensor([0, 1])
+    operations = listed(lambda: truths[places])
+    places.add_(1)
+    assert operations.repeat().tolist() == [False, True]
+
+
 def test_a_sum_of_all_numbers_is_written_to_its_place() -> None:
     x = X.clone()
     operations = listed(lambda: x.sum() * 2)
