@@ -94,6 +94,16 @@ def test_the_temperature_divides_the_distance_from_the_threshold() -> None:
     assert logistic_residual(g, 3.0, 4.0).tolist() == pytest.approx([-pull, pull])
 
 
+@pytest.mark.parametrize("n", [6, 7])
+def test_a_temperature_may_be_a_tensor(n: int) -> None:
+    """With the same bits; of an odd number of rows the middle one is negative."""
+    g = numbers(n)
+    by_number = logistic_loss(g, 0.3, 0.7), logistic_residual(g, 0.3, 0.7)
+    temperature = torch.tensor(0.7, dtype=g.dtype)
+    assert all(map(torch.equal, (logistic_loss(g, 0.3, temperature), logistic_residual(g, 0.3, temperature)), by_number))
+    assert (by_number[1] < 0).tolist() == [True] * 3 + [False] * (n - 3)
+
+
 def test_the_loss_of_pairs_by_hand() -> None:
     """Pairs 5 above 3 and 1 below 2, alpha 0.5: softplus(-1) and softplus(0.5)."""
     g = torch.tensor([5.0, 1.0, 3.0, 2.0])

@@ -28,6 +28,22 @@ def test_loss_and_residual_of_the_same_scores(dtype: torch.dtype, weighted: bool
     torch.testing.assert_close(residual, softmax_residual(scores, y, weight))
 
 
+@pytest.mark.parametrize("n_classes", [2, 10, 32, 33])
+def test_scores_that_lie_class_after_class_give_such_a_residual(n_classes: int) -> None:
+    """As `class_scores` gives them, of few classes: the softmax is taken down the classes, and the loss stays the same."""
+    y = torch.arange(40) % n_classes
+    rows = numbers(40, n_classes)
+    rows[:, 0] += 30  # far from equal, so that every class counts
+    loss, residual = loss_and_residual(rows.t().contiguous().t(), y)
+    assert residual.stride() == ((1, 40) if n_classes <= 32 else (n_classes, 1))
+    by_rows = loss_and_residual(rows, y)
+    assert by_rows[1].stride() == (n_classes, 1)
+    torch.testing.assert_close((loss, residual), by_rows, atol=1e-12, rtol=1e-12)
+    leaf = rows.clone().requires_grad_()
+    torch.nn.functional.cross_entropy(leaf, y).backward()
+    torch.testing.assert_close(residual, leaf.grad, atol=1e-15, rtol=1e-12)
+
+
 def test_residual_rows_sum_to_zero_and_the_label_is_pulled_up() -> None:
     y = torch.tensor([2, 0, 1])
     residual = softmax_residual(numbers(3, 3), y)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 import torch
@@ -19,14 +19,14 @@ from bpfree.numerics.streams import integers, stream_key, uniform
 X = torch.arange(12, dtype=torch.float32).reshape(3, 4)
 
 
-def record(make: Callable[[], Tensor]) -> tuple[Tensor, Operations | str]:
+def record(make: Callable[[], Tensor], constants: Sequence[Tensor] = ()) -> tuple[Tensor, Operations | str]:
     with recording() as recorder:
         result = make()
-    return result, as_list(recorder, result)
+    return result, as_list(recorder, result, constants)
 
 
-def listed(make: Callable[[], Tensor]) -> Operations:
-    _, operations = record(make)
+def listed(make: Callable[[], Tensor], constants: Sequence[Tensor] = ()) -> Operations:
+    _, operations = record(make, constants)
     assert isinstance(operations, Operations), operations
     return operations
 
@@ -194,8 +194,9 @@ PROGRAMS = st.lists(st.tuples(st.integers(0, 6), st.integers(0, 99), st.integers
 
 @settings(max_examples=60, deadline=None)
 @given(program=PROGRAMS)
-def test_any_program_is_repeated(program: list[tuple[int, int, int]]) -> None:
-    """Additions, products, transposed and sliced views, sums, writing in place, in any order."""
+@pytest.mark.parametrize("n_constant", [0, 1, 2])
+def test_any_program_is_repeated(n_constant: int, program: list[tuple[int, int, int]]) -> None:
+    """Additions, products, transposed and sliced views, sums, writing in place, in any order; inputs constant or not."""
     inputs = [X.clone(), X.flip(0).contiguous()]
 
     def make() -> Tensor:
@@ -220,7 +221,7 @@ def test_any_program_is_repeated(program: list[tuple[int, int, int]]) -> None:
                 values.append(a.t().contiguous().t())
         return torch.stack(values)
 
-    operations = listed(make)
+    operations = listed(make, inputs[:n_constant])
     for each in inputs:
         each.mul_(-0.5).add_(1)
     assert torch.equal(operations.repeat(), make())
@@ -312,3 +313,16 @@ def test_what_is_written_outside_of_the_list_is_known() -> None:
     operations = listed(make)
     assert operations.writes_only([mine, other])
     assert not operations.writes_only([mine])
+
+
+def test_a_copy_is_one_call_and_memory_alone_is_none() -> None:
+    x = X.clone()
+
+    def make() -> Tensor:
+        place = x.new_empty(4, 3)
+        return place.copy_(x.t().clone(memory_format=torch.contiguous_format)) + torch.empty_like(x.t()).fill_(1.0)
+
+    operations = listed(make)
+    assert len(operations.calls) == 4  # clone, copy_, fill_, add
+    x.mul_(3)
+    assert torch.equal(operations.repeat(), x.t() + 1)

@@ -79,6 +79,14 @@ def test_integers_reach_every_value_equally(high: int) -> None:
     assert float((counts - N / high).abs().max()) <= 5 * spread
 
 
+@pytest.mark.parametrize("shape", [(8,), (2, 4)])
+def test_integers_from_another_first_one(shape: tuple[int, ...]) -> None:
+    """[low, high): 1 more, of one less."""
+    drawn = integers(key(0, 0, 0), shape, 10, low=1)
+    assert torch.equal(drawn, integers(key(0, 0, 0), shape, 9) + 1)
+    assert integers(key(0), (N,), 3, low=2).unique().tolist() == [2]
+
+
 def test_normal_numbers_are_normal() -> None:
     z = normal(key(5), (N,), dtype=torch.float64)
     assert z.isfinite().all()

@@ -12,7 +12,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from bpfree.algorithms import Phase, named_tensors, step
+from bpfree import algorithms
+from bpfree.algorithms import Algorithm, Phase, Upkeep, named_tensors, step
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.train import replay
@@ -111,9 +112,14 @@ def change_one_decay(net: Any, state: Any) -> None:
     next(state.optimisers()).weight_decay.fill_(3.0)
 
 
+def change_threshold(net: Any, state: Any) -> None:
+    state.hyper.threshold.data.fill_(0.5)
+
+
 @pytest.mark.parametrize(
     ("arm", "change"),
     [
+        ("forward-forward", change_threshold),
         ("backprop", change_activation),
         ("backprop", transpose),
         ("backprop:optimiser=sgd", change_momentum),
@@ -139,6 +145,49 @@ def test_settings_that_were_changed_between_passes_are_used(arm: str, change: An
         return [tensor.clone() for _, tensor in named_tensors(net, state)]
 
     assert all(map(torch.equal, trained(repeated=True), trained(repeated=False)))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Cools(Counts):
+    """Forward-Forward whose temperature falls in every fourth step, written to where torch does not count it."""
+
+    name: ClassVar[str] = "cools"
+    inner: ClassVar[Algorithm[Any]] = algorithms.ForwardForward()
+    by_work: ClassVar[bool] = True
+
+    def init(self, net: Chain, generator: torch.Generator) -> Any:
+        return self.inner.init(net, generator)
+
+    def learn(self, net: Chain, state: Any, batch: Batch, phase: Phase) -> Tensor:
+        return self.inner.learn(net, state, batch, phase)
+
+    def upkeep(self) -> tuple[Upkeep[Any], ...]:
+        return (Upkeep("cool", 4, self.cool),) if self.by_work else ()
+
+    @staticmethod
+    def cool(net: Chain, state: Any, batch: Batch | None = None) -> None:
+        state.hyper.temperature.data.mul_(0.7)
+
+
+class CooledBetween(Cools):
+    name: ClassVar[str] = "cooled-between"
+    by_work: ClassVar[bool] = False
+
+
+@pytest.mark.parametrize("rule", [Cools(), CooledBetween()], ids=["by periodic work", "between steps"])
+def test_hyper_parameters_that_change_within_a_pass_are_used(rule: Cools) -> None:
+    _, net, state = started(rule)
+    _, twin, its_state = started(rule)
+    steps, phase = Replay(rule, net, state), rule.phases(net)[0]
+    for number, batch in enumerate([each for each in batches(3) if len(each.y) == 50]):
+        assert torch.equal(steps(batch, phase), step(rule, twin, its_state, batch, phase))
+        if not rule.by_work and number % 4 == 0:
+            for each in (state, its_state):
+                each.hyper.temperature.mul_(0.7)  # pyright: ignore[reportCallIssue]
+    assert is_repeated(steps)
+    assert float(state.hyper.temperature) < 0.04  # of 0.1
+    assert steps._recording is not None
+    assert bool(len(steps._recording.operations.of_constants)) is not rule.by_work
 
 
 def test_who_observes_gradients_sees_those_of_every_step() -> None:

@@ -78,11 +78,17 @@ def logistic(
         weight: (n,), how many times each row counts, see :mod:`bpfree.numerics.losses`; None: once.
     """
     n = g.shape[0]
-    margin = (g - threshold).div_(temperature)
-    margin[: n // 2].neg_()  # the labels: 1 for the first half, 0 for the second
-    residual = torch.sigmoid(margin)
-    residual[: n // 2].neg_()  # σ(m) − 1 = −σ(−m)
-    return weighted_mean(F.softplus(margin), weight), weighted_rows(residual.div_(n * temperature), weight)
+    scale = _signed(temperature, g)  # the labels: 1 for the first half, 0 for the second, and σ(m) − 1 = −σ(−m)
+    margin = (g - threshold).div_(scale)
+    return weighted_mean(F.softplus(margin), weight), weighted_rows(torch.sigmoid(margin).div_(n * scale), weight)
+
+
+def _signed(temperature: Tensor | float, g: Tensor) -> Tensor:
+    """−temperature for the first half of the rows of g, temperature for the others, (n,)."""
+    n = g.shape[0]
+    if not isinstance(temperature, Tensor):
+        temperature = g.new_full((), temperature)
+    return torch.cat([-temperature.expand(n // 2), temperature.expand(n - n // 2)])
 
 
 def length_normalise(x: Tensor, squares: Tensor | None = None) -> Tensor:

@@ -27,6 +27,10 @@ _aten = torch.ops.aten
 _MEAN, _IGNORED = 1, -100
 """torch's number for the mean over the batch, and the label that its losses pass over."""
 
+_FEW_CLASSES = 32
+"""Up to here the softmax of scores that lie class after class in memory is taken down the classes, many examples at once; from
+some 100 classes on that takes longer than a copy to rows."""
+
 _ONE = {dtype: torch.ones((), dtype=dtype) for dtype in (torch.float32, torch.float64)}
 """The derivative of a loss by itself, on the processor."""
 
@@ -87,12 +91,18 @@ def loss_and_residual(scores: Tensor, y: Tensor, weight: Tensor | None = None) -
     """:func:`cross_entropy` and :func:`softmax_residual` of the same scores.
 
     On a processor, and without weights, they share one logarithm of the softmax: four of torch's kernels, those that its autograd
-    would call, instead of six. The residual is the same but for rounding.
+    would call, instead of six. The residual is the same but for rounding. Scores that are the transpose of a matrix, as those of
+    :func:`bpfree.numerics.local.class_scores` are, stay so, and so does their residual.
     """
     if weight is not None or scores.device.type != "cpu":
         return cross_entropy(scores, y, weight), softmax_residual(scores, y, weight)
-    logs = torch.log_softmax(at_least_float32(scores), 1)
+    wide = at_least_float32(scores)
+    down = wide.shape[1] <= _FEW_CLASSES and wide.t().is_contiguous()
+    logs = torch.log_softmax(wide.t(), 0).t() if down else torch.log_softmax(wide, 1)
     loss, n = _aten.nll_loss_forward.default(logs, y, None, _MEAN, _IGNORED)
     by_logs = _aten.nll_loss_backward.default(_ONE[logs.dtype], logs, y, None, _MEAN, _IGNORED, n)
-    residual = _aten._log_softmax_backward_data.default(by_logs, logs, 1, logs.dtype)
+    if down:
+        residual = _aten._log_softmax_backward_data.default(by_logs.t(), logs.t(), 0, logs.dtype).t()
+    else:
+        residual = _aten._log_softmax_backward_data.default(by_logs, logs, 1, logs.dtype)
     return loss, residual if logs.dtype == scores.dtype else residual.to(scores.dtype)

@@ -23,7 +23,7 @@ _LABELS, _MASKS, _PARTNERS = 0, 1, 2
 
 def wrong_labels(y: Tensor, n_classes: int, key: Tensor) -> Tensor:
     """Labels (n,) uniform over the classes that are not ``y``."""
-    return integers(key, y.shape, n_classes - 1, salt=_LABELS, by_row=True).add_(y).add_(1).remainder_(n_classes)
+    return integers(key, y.shape, n_classes, low=1, salt=_LABELS, by_row=True).add_(y).remainder_(n_classes)
 
 
 def hard_labels(scores: Tensor, y: Tensor, key: Tensor) -> Tensor:
@@ -61,6 +61,6 @@ def hybrid_images(x: Tensor, key: Tensor) -> Tensor:
     """
     n = x.shape[0]
     mask = smooth_masks(key, n, x.shape[-2], x.shape[-1], x.dtype)
-    other = 1 + integers(key, (n,), max(n - 1, 1), salt=_PARTNERS)
+    other = integers(key, (n,), max(n, 2), low=1, salt=_PARTNERS)
     partner = x.index_select(0, (torch.arange(n, device=x.device) + other) % n)
     return mask * x + (1 - mask) * partner

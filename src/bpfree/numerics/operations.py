@@ -3,7 +3,8 @@
 A recording has the operations of torch in the order in which they were called, those of autograd among them, and what the host
 computed (:func:`bpfree.numerics.host.by_host`). Views are made once. What an operation returned in memory of its own is written
 into memory that the list holds. Memory that is read no more is used again, so that the list holds about what is alive at once in
-the step itself. Parameters, moments, batch and constants stay where they are.
+the step itself. Parameters, moments, batch and constants stay where they are. What is computed of nothing but constants is
+computed again only when one of them has changed.
 
 The repetition calls the same kernels with the same numbers, shapes, strides and alignment, so it gives the same bits. It does not
 see what Python decides or counts: :class:`bpfree.train.replay.Replay` compares a repetition with the step itself.
@@ -22,6 +23,7 @@ from torch import Tensor
 from torch._ops import OpOverload
 
 from bpfree.numerics.calls import Call, mapped, mapped_options, storage_of, tensors_in
+from bpfree.numerics.constants import OfConstants, on_constants
 from bpfree.numerics.host import host_recorded
 from bpfree.numerics.recorder import Readers, Recorder
 
@@ -46,6 +48,7 @@ class Operations:
         n_bytes: of the memory that the list holds.
         memory: whose memory the calls read or write, beside that.
         written: what operations of torch write to outside of it.
+        of_constants: the calls, before the others, that are not made each time.
     """
 
     calls: tuple[Callable[[], Any], ...]
@@ -53,6 +56,7 @@ class Operations:
     n_bytes: int
     memory: frozenset[int]
     written: tuple[Tensor, ...]
+    of_constants: OfConstants
 
     def writes_only(self, tensors: Iterable[Tensor]) -> bool:
         """Whether nothing else is written to, so that who has a copy of these can undo a repetition."""
@@ -61,6 +65,7 @@ class Operations:
     def repeat(self) -> Tensor:
         """Do all of it again, on the numbers that parameters, batch and moments have now."""
         with torch.inference_mode():  # nothing is noted for autograd, which takes a twentieth of a small step
+            self.of_constants.renew()
             for call in self.calls:
                 call()
         return self.result
@@ -78,27 +83,34 @@ def recording() -> Iterator[Recorder]:
         yield recorder
 
 
-def as_list(recorder: Recorder, result: Tensor) -> Operations | str:
+def as_list(recorder: Recorder, result: Tensor, constants: Sequence[Tensor] = ()) -> Operations | str:
     """What was recorded, or why it cannot be repeated, as a clause.
 
     Args:
         recorder: of :func:`recording`, which has ended.
         result: tensor that what was recorded returned.
+        constants: tensors that are rarely written to, and by operations of torch alone.
     """
     if recorder.reason is not None:
         return recorder.reason
     try:
-        return _listed(recorder.calls, result)
+        return _listed(recorder.calls, result, constants)
     except (RuntimeError, TypeError) as error:  # a tensor without strides, of which there can be no second one
         return f"torch: {error}"
 
 
-def _listed(calls: Sequence[Call], result: Tensor) -> Operations:
-    memory = _Memory(calls, result)
+def _listed(calls: Sequence[Call], result: Tensor, constants: Sequence[Tensor]) -> Operations:
+    seldom, each_time = on_constants(calls, constants)  # what the first return stays where it is
+    memory = _Memory(each_time, result)
     used = frozenset(storage_of(tensor) for call in calls for tensor in call.tensors())
-    repeated = tuple(_repeated(call, memory.place) for call in calls)
-    written = tuple(each for call in calls for each in call.written() if memory.place(each) is each)
-    return Operations(repeated, memory.place(result), memory.n_bytes, used, written)
+    return Operations(
+        calls=tuple(_repeated(call, memory.place) for call in each_time if call.function not in _UNSET),
+        result=memory.place(result),
+        n_bytes=memory.n_bytes,
+        memory=used,
+        written=tuple(each for call in calls for each in call.written() if memory.place(each) is each),
+        of_constants=OfConstants(constants, [_repeated(call, memory.place) for call in seldom]),
+    )
 
 
 class _Memory:
@@ -147,6 +159,8 @@ def _repeated(call: Call, place: Callable[[Tensor], Tensor]) -> Callable[[], Any
         return partial(_copied, call.function, arguments, options, results)
     if call.function in _ZEROS:
         return results[0].zero_
+    if call.function is torch.ops.aten.clone.default:
+        return partial(results[0].copy_, arguments[0])
     into = _writing(call.function)
     if into is None or len(into.names) != len(results):
         return partial(_copied, call.function, arguments, options, results)
@@ -199,6 +213,12 @@ def _writing(function: OpOverload) -> _Writing | None:
 
 _ZEROS = (torch.ops.aten.new_zeros.default, torch.ops.aten.zeros.default, torch.ops.aten.zeros_like.default)
 """Operations that make a tensor of zeros."""
+
+_UNSET = (
+    *(torch.ops.aten.empty.memory_format, torch.ops.aten.empty_strided.default, torch.ops.aten.empty_like.default),
+    *(torch.ops.aten.new_empty.default, torch.ops.aten.new_empty_strided.default),
+)
+"""Operations that only ask for memory."""
 
 _OF_NEW_TENSORS = ("layout", "device", "pin_memory")
 """Arguments that a tensor which is given has settled."""

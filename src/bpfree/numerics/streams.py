@@ -111,10 +111,12 @@ def _fractions_by_host(key: Tensor, n: int, salt: int, first: int) -> Tensor:
     return torch.from_numpy(_host_bits(key, n, salt, first).astype(np.float32) * np.float32(2.0**-24))
 
 
-def _integers_by_host(key: Tensor, n: int, high: int, salt: int, first: int) -> Tensor:
+def _integers_by_host(key: Tensor, n: int, low: int, high: int, salt: int, first: int) -> Tensor:
     bits = _host_bits(key, n, salt, first)
-    bits *= np.uint64(high)
+    bits *= np.uint64(high - low)
     bits >>= np.uint64(24)
+    if low:
+        bits += np.uint64(low)
     return torch.from_numpy(bits.view(np.int64))
 
 
@@ -146,11 +148,11 @@ def uniform(
     return fraction.to(dtype).reshape((*key.shape, *shape))
 
 
-def integers(key: Tensor, shape: Sequence[int], high: int, *, salt: int = 0, by_row: bool = False) -> Tensor:
-    """Integers uniform in [0, high), int64; the bias of at most high / 2**24 is far below any use here."""
+def integers(key: Tensor, shape: Sequence[int], high: int, *, low: int = 0, salt: int = 0, by_row: bool = False) -> Tensor:
+    """Integers uniform in [low, high), int64; the bias of at most (high − low) / 2**24 is far below any use here."""
     if len(shape) == 1 and key.ndim == 0 and on_host(key):  # in whole numbers: the product in float64 is exact, too
-        return by_host(_integers_by_host, key, shape[0], high, salt, _first_place(by_row, shape))
-    return (uniform(key, shape, salt=salt, dtype=torch.float64, by_row=by_row) * high).to(torch.int64)
+        return by_host(_integers_by_host, key, shape[0], low, high, salt, _first_place(by_row, shape))
+    return (uniform(key, shape, salt=salt, dtype=torch.float64, by_row=by_row) * (high - low)).to(torch.int64).add_(low)
 
 
 def normal(

@@ -39,13 +39,14 @@ def fill(place: Batch, batch: Batch) -> None:
 def fixed(net: Chain, state: State) -> tuple[object, ...]:
     """What a recorded step takes as it was of net and state: between two passes a caller may have changed it.
 
-    These are places and layouts of all tensors, the plain attributes of modules (an activation, a momentum), and which optimisers
-    have the same rates, so that their updates are one call.
+    These are places and layouts of all tensors, the plain attributes of modules (an activation, a momentum), hyper-parameters,
+    and which optimisers have the same rates, so that their updates are one call.
     """
     tensors = [(each.data_ptr(), each.shape, each.stride(), each.dtype) for _, each in named_tensors(net, state)]
     modules = [module for whole in (net, state) for module in whole.modules()]
     plain = [{name: value for name, value in vars(module).items() if type(value) in _PLAIN} for module in modules]
-    return (*tensors, *map(type, modules), *plain, *_alike(state))
+    hyper = [host_value(each) for each in state.hyper.buffers() if on_host(each)]
+    return (*tensors, *map(type, modules), *plain, *hyper, *_alike(state))
 
 
 def _alike(state: State) -> list[int]:

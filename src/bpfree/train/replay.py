@@ -163,7 +163,7 @@ class Replay:
         mine = copied(batch)
         with recording() as recorder:
             losses = self._as_it_is(mine, phase)
-        operations = as_list(recorder, losses)
+        operations = as_list(recorder, losses, self._constants())
         if isinstance(operations, Operations):
             if operations.writes_only(self._tensors()):
                 self._recording = _Recording(mine, operations)
@@ -203,6 +203,10 @@ class Replay:
         """What a step changes only if it counts or draws in Python, or puts other tensors into the places of those that are."""
         numbers = pickle.dumps(np.random.get_state())
         return fixed(self._net, self._state), random.getstate(), numbers
+
+    def _constants(self) -> list[Tensor]:
+        """Hyper-parameters, which no step changes; periodic work may, and torch does not count every way to write."""
+        return [] if self._rule.upkeep() else list(self._state.hyper.buffers())
 
     def _tensors(self) -> list[Tensor]:
         return [tensor for _, tensor in named_tensors(self._net, self._state)]
