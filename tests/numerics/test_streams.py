@@ -9,7 +9,7 @@ import torch
 
 from bpfree.numerics import streams
 from bpfree.numerics.negatives import wrong_labels
-from bpfree.numerics.streams import integers, normal, stream_key, uniform
+from bpfree.numerics.streams import integers, normal, stream_key, stream_keys, uniform
 
 N = 20_000
 
@@ -60,6 +60,12 @@ def test_streams_of_neighbouring_keys_salts_and_places_are_uncorrelated() -> Non
     for a, b in itertools.combinations(streams, 2):
         correlation = float(torch.corrcoef(torch.stack([a, b]))[0, 1])
         assert abs(correlation) < 5 / N**0.5
+
+
+@pytest.mark.parametrize("parts", [(), (3,), (2**40, 7), (-1, 0)])
+def test_keys_of_a_row(parts: tuple[int, ...]) -> None:
+    assert stream_keys(parts, 50).tolist() == [stream_key(*parts, k) for k in range(50)]
+    assert stream_keys(parts, 0).shape == (0,)
 
 
 def test_keys_do_not_collide() -> None:

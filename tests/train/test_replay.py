@@ -81,7 +81,14 @@ def clone(batch: Batch) -> Batch:
 
 
 def is_repeated(steps: Replay) -> bool:
-    return steps._recording is not None and steps._recording.compared
+    return any(each is not None and each.compared for each in steps._recordings.values())
+
+
+def recording_of(steps: Replay) -> Any:
+    """The only one."""
+    (recording,) = steps._recordings.values()
+    assert recording is not None
+    return recording
 
 
 def test_steps_are_repeated_from_the_fifth_on() -> None:
@@ -95,14 +102,23 @@ def test_steps_are_repeated_from_the_fifth_on() -> None:
     assert calls == [2, 4, 6, 8, 8, 8, 8]  # two blocks, and the last one by another method
 
 
-def test_smaller_batches_are_made_as_they_are() -> None:
-    """One list is held; a smaller batch comes once in a pass."""
-    rule, net, state = started("backprop")
-    steps = Replay(rule, net, state)
+@pytest.mark.parametrize("arm", ["backprop", "mono-forward", "forward-forward"])
+def test_the_last_batch_of_a_pass_is_repeated_too(arm: str) -> None:
+    """It is smaller, and comes once in a pass; batches of a third size are not."""
+    rule, net, state = started(arm)
+    _, twin, its_state = started(arm)
+    steps, phase = Replay(rule, net, state), rule.phases(net)[0]
+    for number, batch in enumerate(batches(8)):
+        steps.begin_pass() if number % 6 == 0 else None
+        assert torch.equal(steps(clone(batch), phase), step(rule, twin, its_state, batch, phase))
+    sizes = [kind[1][0] for kind, recording in steps._recordings.items() if recording is not None and recording.compared]
+    assert sizes == [50, 20]
+    assert [ready.kind[1][0] for ready in steps._ready] == [50, 20]
     for batch in batches(6):
-        steps(batch, rule.phases(net)[0])
-    assert steps._recorded is not None
-    assert steps._recorded[1][0] == 50
+        few = Batch(batch.x[:10], batch.y[:10], batch.key)
+        assert torch.equal(steps(few, phase), step(rule, twin, its_state, clone(few), phase))
+    assert len(steps._recordings) == 2
+    assert all(map(torch.equal, net.parameters(), twin.parameters()))
 
 
 @pytest.mark.parametrize("arm", ["backprop", "mono-forward", "forward-forward", "foton", "frozen"])
@@ -114,7 +130,7 @@ def test_a_recording_serves_all_passes(arm: str) -> None:
         for batch in [each for each in batches(1) if len(each.y) == 50]:
             steps(batch, rule.phases(net)[0])
         state.scale_lr(0.5)
-        recordings.append(steps._recording)
+        recordings.append(recording_of(steps))
     assert is_repeated(steps)
     assert recordings == [recordings[0]] * 3
 
@@ -215,9 +231,8 @@ def test_a_list_that_torch_cannot_call_is_done_without() -> None:
     steps, phase = Replay(rule, net, state), rule.phases(net)[0]
     for k, batch in enumerate(each for each in batches() if len(each.y) == 50):
         if k == 3:
-            assert steps._recording is not None
-            calls = steps._recording.operations.calls
-            object.__setattr__(steps._recording.operations, "calls", (*calls, lambda: torch.ones(2) @ torch.ones(3)))
+            calls = recording_of(steps).operations.calls
+            object.__setattr__(recording_of(steps).operations, "calls", (*calls, lambda: torch.ones(2) @ torch.ones(3)))
         given = steps(batch, phase)
         assert torch.equal(given, step(rule, twin, its_state, batch, phase))
     assert not is_repeated(steps)

@@ -18,7 +18,7 @@ from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.train import replay
 from bpfree.train.replay import Replay
-from tests.train.test_replay import Counts, batches, clone, is_repeated, started
+from tests.train.test_replay import Counts, batches, clone, is_repeated, recording_of, started
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,8 +84,7 @@ def test_a_repetition_that_is_interrupted_leaves_no_half_step() -> None:
     for batch in full[:3]:
         steps(batch, phase)
     before = [tensor.clone() for _, tensor in named_tensors(net, state)]
-    assert steps._recording is not None
-    operations = steps._recording.operations
+    operations = recording_of(steps).operations
     interrupt = mock.Mock(side_effect=KeyboardInterrupt)
     object.__setattr__(operations, "calls", (*operations.calls, interrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -186,8 +185,7 @@ def test_hyper_parameters_that_change_within_a_pass_are_used(rule: Cools) -> Non
                 each.hyper.temperature.mul_(0.7)  # pyright: ignore[reportCallIssue]
     assert is_repeated(steps)
     assert float(state.hyper.temperature) < 0.04  # of 0.1
-    assert steps._recording is not None
-    assert bool(len(steps._recording.operations.of_constants)) is not rule.by_work
+    assert bool(len(recording_of(steps).operations.of_constants)) is not rule.by_work
 
 
 def test_who_observes_gradients_sees_those_of_every_step() -> None:

@@ -24,7 +24,7 @@ from bpfree.data.labels import ClassNames
 from bpfree.data.order import batches_ahead, grouped, pass_order
 from bpfree.data.splits import digest, stratified_order
 from bpfree.errors import DataError, DeviceError, UsageError, unknown_name
-from bpfree.numerics.streams import stream_key
+from bpfree.numerics.streams import stream_key, stream_keys
 
 __all__ = ["SPLITS", "Batch", "Dataset", "Examples", "Normalisation", "TestSplitError"]
 
@@ -325,7 +325,7 @@ class Dataset:
         starts = range(0, n, size)
         part = self.part if split == "train" else (0, 1)
         order = pass_order(len(labels), stream_key(seed, pass_index), part, shuffle=shuffle)
-        keys = torch.tensor([stream_key(seed, pass_index, k) for k in range(len(starts))]).to(self.device)
+        keys = stream_keys((seed, pass_index), len(starts)).to(self.device)
         work = torch.float64 if self.dtype == torch.float64 else torch.float32
         weights = weights_of(self.class_weight, labels, self.n_classes, work) if split == "train" else None
         weights = None if weights is None else weights.to(self.device)

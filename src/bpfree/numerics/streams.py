@@ -24,7 +24,7 @@ from torch import Tensor
 from bpfree.numerics.host import by_host, host_value, on_host
 from bpfree.numerics.rows import current_rows
 
-__all__ = ["integers", "normal", "stream_key", "uniform"]
+__all__ = ["integers", "normal", "stream_key", "stream_keys", "uniform"]
 
 _MASK = (1 << 64) - 1
 _GAMMA = 0x9E3779B97F4A7C15
@@ -45,6 +45,16 @@ def _mix_int(value: int) -> int:
     return value ^ (value >> 31)
 
 
+def _mix_host(value: np.ndarray) -> np.ndarray:
+    """In place, uint64."""
+    value ^= value >> np.uint64(30)
+    value *= np.uint64(_FIRST)
+    value ^= value >> np.uint64(27)
+    value *= np.uint64(_SECOND)
+    value ^= value >> np.uint64(31)
+    return value
+
+
 def _shift_right(value: Tensor, bits: int) -> Tensor:
     """Logical shift of int64 (torch's ``>>`` keeps the sign)."""
     return (value >> bits).bitwise_and_((1 << (64 - bits)) - 1)
@@ -63,6 +73,12 @@ def stream_key(*parts: int) -> int:
     for part in parts:
         key = _mix_int(key + _GAMMA + (part & _MASK))
     return _signed(key)
+
+
+def stream_keys(parts: Sequence[int], n: int) -> Tensor:
+    """:func:`stream_key` of ``(*parts, k)`` for each k below n, (n,) int64."""
+    values = np.arange(n, dtype=np.uint64) + np.uint64((stream_key(*parts) + _GAMMA) & _MASK)
+    return torch.from_numpy(_mix_host(values).view(np.int64))
 
 
 def _bits(key: Tensor, n: int, salt: int, first: int = 0) -> Tensor:
@@ -93,12 +109,7 @@ def _counters(n: int, first: int) -> np.ndarray:
 
 def _host_bits(key: Tensor, n: int, salt: int, first: int) -> np.ndarray:
     """As :func:`_bits` of one key for which ``on_host`` is true, uint64."""
-    value = _counters(n, first) + np.uint64(_mix_int(int(host_value(key)) + _mix_int(salt + 1)))
-    value ^= value >> np.uint64(30)
-    value *= np.uint64(_FIRST)
-    value ^= value >> np.uint64(27)
-    value *= np.uint64(_SECOND)
-    value ^= value >> np.uint64(31)
+    value = _mix_host(_counters(n, first) + np.uint64(_mix_int(int(host_value(key)) + _mix_int(salt + 1))))
     value >>= np.uint64(40)
     return value
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import torch
 
-from bpfree.algorithms import Phase, State, named_tensors
+from bpfree.algorithms import Phase, State
 from bpfree.data import Batch
 from bpfree.nets import Chain
 from bpfree.numerics.host import host_value, on_host
@@ -42,8 +42,9 @@ def fixed(net: Chain, state: State) -> tuple[object, ...]:
     These are places and layouts of all tensors, the plain attributes of modules (an activation, a momentum), hyper-parameters,
     and which optimisers have the same rates, so that their updates are one call.
     """
-    tensors = [(each.data_ptr(), each.shape, each.stride(), each.dtype) for _, each in named_tensors(net, state)]
     modules = [module for whole in (net, state) for module in whole.modules()]
+    held = [each for module in modules for places in (module._parameters, module._buffers) for each in places.values()]
+    tensors = [None if each is None else (each.data_ptr(), each.shape, each.stride(), each.dtype) for each in held]
     plain = [{name: value for name, value in vars(module).items() if type(value) in _PLAIN} for module in modules]
     hyper = [host_value(each) for each in state.hyper.buffers() if on_host(each)]
     return (*tensors, *map(type, modules), *plain, *hyper, *_alike(state))

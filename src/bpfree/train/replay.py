@@ -39,6 +39,9 @@ _is_dispatched = torch._C._len_torch_dispatch_stack
 _WARM_UP = 2
 """Steps of a kind that are made as they are before one is recorded: rare kinds are never recorded."""
 
+_KINDS = 2
+"""Kinds of steps of a phase that are recorded: on full batches, and on the last one of a pass, which is smaller."""
+
 STEPS_BEFORE_REPETITION = _WARM_UP + 2
 """Steps of a kind before the first that is repeated: then comes one that is recorded, and one that is compared."""
 
@@ -88,8 +91,8 @@ class Replay:
     """Steps of one rule, net and state, as a :class:`bpfree.train.tiers.Stepper`.
 
     The first steps are made as they are. Then one is recorded while it is made. The next of its kind is repeated, undone, made as
-    it is, and compared; only if all tensors have the same bits are later ones repeated. One kind of step of a phase is recorded:
-    the memory of one step is held.
+    it is, and compared; only if all tensors have the same bits are later ones repeated. Two kinds of steps of a phase are recorded
+    at most, and the memory of as many steps is held.
     """
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
@@ -110,9 +113,8 @@ class Replay:
     def _begin(self, phase: Phase | None) -> None:
         self._phase = phase
         self._made: dict[Kind, int] = {}
-        self._recorded: Kind | None = None
-        self._recording: _Recording | None = None
-        self._ready: _Ready | None = None
+        self._recordings: dict[Kind, _Recording | None] = {}  # None: it cannot be repeated
+        self._ready: tuple[_Ready, ...] = ()
 
     def __call__(self, batch: Batch, phase: Phase) -> Tensor:
         """One step, as :func:`bpfree.algorithms.step`; the losses may be overwritten by the next one.
@@ -120,13 +122,15 @@ class Replay:
         A repetition alone takes as little Python as can be: behind the operations it is read from memory each time, and takes a
         tenth of a small step.
         """
-        ready = self._ready
-        if ready is None or self._watched or _is_dispatched() > 0 or batch.x.requires_grad or kind_of(batch, phase) != ready.kind:
-            return self._with_upkeep(batch, phase)
-        self._state.count.advance()
-        for name, place in ready.places:
-            place.copy_(getattr(batch, name))
-        return ready.operations.repeat()
+        if self._ready and not (self._watched or _is_dispatched() > 0 or batch.x.requires_grad):
+            kind = kind_of(batch, phase)
+            for ready in self._ready:
+                if ready.kind == kind:
+                    self._state.count.advance()
+                    for name, place in ready.places:
+                        place.copy_(getattr(batch, name))
+                    return ready.operations.repeat()
+        return self._with_upkeep(batch, phase)
 
     @torch.no_grad()
     def _with_upkeep(self, batch: Batch, phase: Phase) -> Tensor:
@@ -142,36 +146,36 @@ class Replay:
         if phase is not self._phase and phase != self._phase:
             self._begin(phase)
         kind = kind_of(batch, phase)
-        if kind == self._recorded:
-            recording = self._recording
-            if recording is None:
-                return self._as_it_is(batch, phase)
+        recording = self._recordings.get(kind)
+        if recording is not None:
             if not recording.compared:
-                return self._compared(recording, batch, phase)
+                return self._compared(recording, kind, batch)
             fill(recording.batch, batch)
             return recording.operations.repeat()
-        self._made[kind] = self._made.get(kind, 0) + 1
-        if self._recorded is not None or self._made[kind] <= _WARM_UP:
+        if kind in self._recordings or len(self._recordings) == _KINDS:
             return self._as_it_is(batch, phase)
-        self._recorded = kind
-        return self._record(batch, phase)
+        self._made[kind] = self._made.get(kind, 0) + 1
+        if self._made[kind] <= _WARM_UP:
+            return self._as_it_is(batch, phase)
+        return self._record(kind, batch)
 
     def _as_it_is(self, batch: Batch, phase: Phase) -> Tensor:
         return self._rule.learn(self._net, self._state, batch, phase)
 
-    def _record(self, batch: Batch, phase: Phase) -> Tensor:
+    def _record(self, kind: Kind, batch: Batch) -> Tensor:
+        self._recordings[kind] = None
         mine = copied(batch)
         with recording() as recorder:
-            losses = self._as_it_is(mine, phase)
+            losses = self._as_it_is(mine, kind[0])
         operations = as_list(recorder, losses, self._constants())
         if isinstance(operations, Operations):
             if operations.writes_only(self._tensors()):
-                self._recording = _Recording(mine, operations)
+                self._recordings[kind] = _Recording(mine, operations)
             else:
                 fill(batch, mine)  # it may have written to its batch
         return losses
 
-    def _compared(self, recording: _Recording, batch: Batch, phase: Phase) -> Tensor:
+    def _compared(self, recording: _Recording, kind: Kind, batch: Batch) -> Tensor:
         """The step as it is; whether a repetition of the recorded one gives the same is noted."""
         undo = _Undo(self._tensors())
         fill(recording.batch, batch)
@@ -179,25 +183,25 @@ class Replay:
         try:
             its_losses = recording.operations.repeat().clone()
         except Exception:  # noqa: BLE001 - whatever a call of the list raises, the step itself follows
-            self._recording = None
+            self._recordings[kind] = None
         finally:
             undo()
         before = self._beside_tensors()
-        losses = self._as_it_is(batch, phase)
+        losses = self._as_it_is(batch, kind[0])
         repeated = None if its_losses is None else [its_losses, *undo.instead]
         if repeated and all(map(same_bits, repeated, [losses, *self._tensors()])) and before == self._beside_tensors():
             recording.compared = True
-            self._make_ready(recording, phase)
+            self._make_ready(recording, kind)
         else:
-            self._recording = None
+            self._recordings[kind] = None
         return losses
 
-    def _make_ready(self, recording: _Recording, phase: Phase) -> None:
+    def _make_ready(self, recording: _Recording, kind: Kind) -> None:
         mine, operations = recording.batch, recording.operations
         if mine.weight is None and not self._rule.upkeep():
             parts = (("x", mine.x), ("y", mine.y), ("key", mine.key))
             places = tuple((name, part) for name, part in parts if operations.uses(part))
-            self._ready = _Ready(kind_of(mine, phase), places, operations)
+            self._ready = (*self._ready, _Ready(kind, places, operations))
 
     def _beside_tensors(self) -> tuple[object, ...]:
         """What a step changes only if it counts or draws in Python, or puts other tensors into the places of those that are."""
