@@ -21,7 +21,7 @@ help:
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
 	@echo "make test-gpu   the tests that need an NVIDIA GPU"
 	@echo "make bench      time everything beside torch's own step (20 minutes); make bench-compare: what became slower"
-	@echo "make mutate     change single lines and list the changes that no test sees (MUTANTS=150 MODULES= SEED=0)"
+	@echo "make mutate     change single lines and list the changes that no test sees (MUTANTS=150 MODULES= SEED=0 CHOSEN=)"
 
 # Pinned: constraints.txt holds every version that was tested, torch exactly (a range would pull gigabytes of CUDA).
 $(READY): pyproject.toml constraints.txt
@@ -80,7 +80,7 @@ test-gpu: $(READY)
 
 # Not part of CI: half an hour on two cores. The lists: tests/mutation.toml and tests/mutation-survivors.toml.
 mutate: $(READY)
-	$(BIN)/python -m tools.mutation --mutants $(or $(MUTANTS),150) --seed $(or $(SEED),0) $(MODULES)
+	$(BIN)/python -m tools.mutation --mutants $(or $(MUTANTS),150) --seed $(or $(SEED),0) $(if $(CHOSEN),--chosen) $(MODULES)
 
 lint: $(READY)
 	$(BIN)/ruff check .

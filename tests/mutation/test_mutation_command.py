@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tools.mutation.__main__ import main
-from tools.mutation.targets import ListError, Package, read_accepted, read_packages, select
+from tools.mutation.targets import ListError, Package, read_accepted, read_chosen, read_packages, select
 
 ACCEPTED = """[[survivor]]
 file = "src/small/numbers.py"
@@ -112,6 +112,45 @@ def test_an_accepted_survivor_whose_line_is_gone_is_an_error(project: Path) -> N
         read_accepted(path, project)
 
 
+CHOSEN = """[[mutant]]
+kind = "one more"
+file = "src/small/numbers.py"
+before = "return n + 1"
+after = "return n + {more}"
+"""
+
+
+def test_chosen_mutants_are_all_to_be_killed(project: Path, capsys) -> None:
+    """By kind; the one of a module that was not asked for is not run."""
+    path = project / "tests/mutation-kinds.toml"
+    path.write_text(CHOSEN.format(more=2))
+    assert run(project, "--chosen") == 1
+    assert capsys.readouterr().out.splitlines()[1].split() == ["one", "more", "0", "1", "0", "0.0"]
+    test = project / "tests/test_numbers.py"
+    test.write_text(test.read_text() + "    assert unseen(1) == 2\n")
+    assert run(project, "--chosen") == 0
+    out = capsys.readouterr().out
+    assert out.splitlines()[1].split() == ["one", "more", "1", "0", "0", "100.0"]
+    assert out.splitlines()[2].split() == ["all", "1", "0", "0", "100.0"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "line"),
+    [
+        ("numbers.py", "gone.py", "mutation-kinds.toml: no file src/small/gone.py; edit or delete the entry"),
+        (
+            'before = "return n',
+            'before = "return m',
+            "mutation-kinds.toml: src/small/numbers.py has 0 lines 'return m + 1', and one is needed; edit the entry",
+        ),
+    ],
+)
+def test_a_chosen_mutant_whose_line_is_gone_gets_one_line(project: Path, capsys, old: str, new: str, line: str) -> None:
+    (project / "tests/mutation-kinds.toml").write_text(CHOSEN.format(more=2).replace(old, new))
+    assert run(project, "--chosen") == 2
+    assert capsys.readouterr().err == line + "\n"
+
+
 def test_an_unknown_module_gets_one_line(project: Path, capsys) -> None:
     assert run(project, "large") == 2
     assert capsys.readouterr().err == "unknown module 'large'; known packages: small\n"
@@ -144,3 +183,8 @@ def test_the_lists_of_this_project_are_true() -> None:
     assert {package.name for package in packages} >= {"report", "bench", "stats", "rulesets", "meter", "numerics", "algorithms"}
     assert all(package.modules(root) for package in packages)
     read_accepted(root / "tests" / "mutation-survivors.toml", root)
+    chosen = read_chosen(root / "tests" / "mutation-kinds.toml", root)
+    assert len(chosen) == 14
+    assert all(len(mutants) >= 2 for mutants in chosen.values())
+    modules = {module for package in packages for module in package.modules(root)}
+    assert {mutant.path for mutants in chosen.values() for mutant in mutants} <= modules

@@ -36,13 +36,14 @@ def share_killed(results: Sequence[Result]) -> float:
 
 
 def text(results: Mapping[str, Sequence[Result]]) -> str:
-    """A table (one row a package, one for all), the survivors without a reason, the accepted ones with theirs."""
+    """A table (one row a package or kind, one for all), the survivors without a reason, the accepted ones with theirs."""
     everything = [result for part in results.values() for result in part]
-    lines = [f"{'package':<14}{'killed':>8}{'survived':>10}{'accepted':>10}{'killed, %':>11}"]
+    wide = max(14, *(len(name) + 2 for name in results)) if results else 14
+    lines = [f"{'mutants of':<{wide}}{'killed':>8}{'survived':>10}{'accepted':>10}{'killed, %':>11}"]
     for name, part in [*results.items(), ("all", everything)]:
         killed, survived = (sum(getattr(result, kind) for result in part) for kind in ("killed", "survived"))
         accepted = sum(result.reason is not None for result in part)
-        lines.append(f"{name:<14}{killed:>8}{survived:>10}{accepted:>10}{100 * share_killed(part):>11.1f}")
+        lines.append(f"{name:<{wide}}{killed:>8}{survived:>10}{accepted:>10}{100 * share_killed(part):>11.1f}")
     for title, chosen in [
         ("Survivors", [result for result in everything if result.survived]),
         ("Accepted (tests/mutation-survivors.toml)", [result for result in everything if result.reason is not None]),

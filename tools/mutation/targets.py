@@ -10,7 +10,7 @@ from typing import Any
 
 from tools.mutation.mutants import Mutant
 
-__all__ = ["Accepted", "ListError", "Package", "read_accepted", "read_libraries", "read_packages", "select"]
+__all__ = ["Accepted", "ListError", "Package", "read_accepted", "read_chosen", "read_libraries", "read_packages", "select"]
 
 
 class ListError(Exception):
@@ -98,6 +98,23 @@ def read_accepted(path: Path, root: Path) -> list[Accepted]:
         if entry.before not in " ".join(source.read_text(encoding="utf-8").split()):
             raise ListError(f"{path.name}: {entry.file} has no line {entry.before!r} any more; delete the entry")
     return accepted
+
+
+def read_chosen(path: Path, root: Path) -> dict[str, list[Mutant]]:
+    """The mutants of ``tests/mutation-kinds.toml``, by the kind of error that they make."""
+    chosen: dict[str, list[Mutant]] = {}
+    for entry in tomllib.loads(path.read_text(encoding="utf-8"))["mutant"]:
+        file, before, after = Path(entry["file"]), entry["before"], entry["after"]
+        if not (root / file).is_file():
+            raise ListError(f"{path.name}: no file {file}; edit or delete the entry")
+        lines = (root / file).read_text(encoding="utf-8").splitlines(keepends=True)
+        places = [k for k, line in enumerate(lines) if line.strip() == before]
+        if len(places) != 1:
+            raise ListError(f"{path.name}: {file} has {len(places)} lines {before!r}, and one is needed; edit the entry")
+        (k,) = places
+        code = "".join([*lines[:k], lines[k].replace(before, after), *lines[k + 1 :]])
+        chosen.setdefault(entry["kind"], []).append(Mutant(file, k + 1, before, after, code))
+    return chosen
 
 
 def select(packages: Sequence[Package], names: Sequence[str], root: Path) -> Iterator[tuple[Package, Path]]:

@@ -91,8 +91,8 @@ class Replay:
     """Steps of one rule, net and state, as a :class:`bpfree.train.tiers.Stepper`.
 
     The first steps are made as they are. Then one is recorded while it is made. The next of its kind is repeated, undone, made as
-    it is, and compared; only if all tensors have the same bits are later ones repeated. Two kinds of steps of a phase are recorded
-    at most, and the memory of as many steps is held.
+    it is, and compared; only if all tensors have the same bits are later ones repeated. At most two kinds of steps of a phase are
+    recorded, and the memory of as many steps is held.
     """
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
