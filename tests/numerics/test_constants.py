@@ -108,6 +108,16 @@ def test_a_tensor_whose_writes_are_not_counted_is_no_constant() -> None:
     assert operations.repeat().tolist() == [5.0, 5.0]
 
 
+def test_constants_of_both_kinds() -> None:
+    with torch.inference_mode():
+        uncounted = torch.tensor(2.0)
+    counted, x = torch.tensor(3.0), torch.ones(2)
+    with torch.inference_mode():
+        operations = listed(lambda: x * (counted * 2) * (uncounted + 1), [counted, uncounted])
+    assert len(operations.of_constants) == 1
+    assert operations.repeat().tolist() == [18.0, 18.0]
+
+
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_memory_of_constants_is_used_for_nothing_else(dtype: torch.dtype) -> None:
     """What is made of them is read late, after memory of its size has been asked for and given back."""
