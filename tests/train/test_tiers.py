@@ -27,11 +27,13 @@ ARMS = (
 )
 
 
-def trained(arm: str, net_name: str, device: str, tier: str) -> tuple[list[float], dict[str, torch.Tensor]]:
+def trained(
+    arm: str, net_name: str, device: str, tier: str, dtype: torch.dtype = torch.float32
+) -> tuple[list[float], dict[str, torch.Tensor]]:
     """Losses and all tensors after two passes (each of four full batches and a smaller one) for each phase."""
-    images = data.load("synthetic:n=300:inputs=3x16x16").augmented("crop-flip").to(device)
+    images = data.load("synthetic:n=300:inputs=3x16x16").augmented("crop-flip").to(device, dtype)
     rule = Arm.parse(arm).build({})
-    net = nets.build(net_name, images.in_shape, images.n_classes)
+    net = nets.build(net_name, images.in_shape, images.n_classes).to(dtype)
     n_phases = len(rule.phases(net))
     state = initialise(rule, net, 0, device)
     stop = Patience(None, max_passes=2 * n_phases, restore_best=False)
@@ -59,16 +61,19 @@ COMPILED_NETS = ("mlp:2x24", "cnn3", "resnet8", "vit")
 
 
 def compiled_is_eager(arm: str, net: str) -> None:
-    """Two passes of each phase, full batches and a smaller one. Rounding grows by Adam's root where gradients are nearly 0."""
+    """Two passes of each phase, full batches and a smaller one, in float64.
+
+    Rounding grows by Adam's root where gradients are nearly 0: to 1e-5, and in float32, otherwise on each processor, to per cent.
+    """
     try:
-        losses, tensors = trained(arm, net, "cpu", "eager")
+        losses, tensors = trained(arm, net, "cpu", "eager", torch.float64)
     except UsageError as refused:
         pytest.skip(f"the rule does not train this net: {refused}")
-    compiled_losses, compiled = trained(arm, net, "cpu", "compiled")
-    assert compiled_losses == pytest.approx(losses, rel=1e-2)
+    compiled_losses, compiled = trained(arm, net, "cpu", "compiled", torch.float64)
+    assert compiled_losses == pytest.approx(losses, rel=1e-3)
     for name, tensor in tensors.items():
         far = (compiled[name] - tensor).double().norm() / tensor.double().norm().clamp(min=1e-6)
-        assert far < 1e-2, f"{name}: {far}"
+        assert far < 1e-3, f"{name}: {far}"
 
 
 @pytest.mark.slow  # by the compiler itself; the next test has one rule for each net, by a backend that compiles quickly
