@@ -121,6 +121,16 @@ def test_the_last_batch_of_a_pass_is_repeated_too(arm: str) -> None:
     assert all(map(torch.equal, net.parameters(), twin.parameters()))
 
 
+def test_the_last_batch_is_not_recorded_where_a_step_needs_much_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    for n_bytes, sizes in ((2**20, [50, 20]), (1000, [50])):
+        monkeypatch.setattr(replay, "_SECOND_BYTES", n_bytes)
+        rule, net, state = started("backprop")
+        steps = Replay(rule, net, state)
+        for batch in batches(5):
+            steps(batch, rule.phases(net)[0])
+        assert [kind[1][0] for kind in steps._recordings] == sizes
+
+
 @pytest.mark.parametrize("arm", ["backprop", "mono-forward", "forward-forward", "foton", "frozen"])
 def test_a_recording_serves_all_passes(arm: str) -> None:
     rule, net, state = started(arm)

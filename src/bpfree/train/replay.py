@@ -42,6 +42,9 @@ _WARM_UP = 2
 _KINDS = 2
 """Kinds of steps of a phase that are recorded: on full batches, and on the last one of a pass, which is smaller."""
 
+_SECOND_BYTES = 4 << 20
+"""Bytes of the first recording up to which there is a second: on larger nets one step of a pass takes as long without."""
+
 STEPS_BEFORE_REPETITION = _WARM_UP + 2
 """Steps of a kind before the first that is repeated: then comes one that is recorded, and one that is compared."""
 
@@ -92,7 +95,7 @@ class Replay:
 
     The first steps are made as they are. Then one is recorded while it is made. The next of its kind is repeated, undone, made as
     it is, and compared; only if all tensors have the same bits are later ones repeated. At most two kinds of steps of a phase are
-    recorded, and the memory of as many steps is held.
+    recorded, of a larger net one, and the memory of as many steps is held.
     """
 
     def __init__(self, rule: Algorithm[Any], net: Chain, state: State) -> None:
@@ -152,12 +155,16 @@ class Replay:
                 return self._compared(recording, kind, batch)
             fill(recording.batch, batch)
             return recording.operations.repeat()
-        if kind in self._recordings or len(self._recordings) == _KINDS:
+        if kind in self._recordings or not self._may_record():
             return self._as_it_is(batch, phase)
         self._made[kind] = self._made.get(kind, 0) + 1
         if self._made[kind] <= _WARM_UP:
             return self._as_it_is(batch, phase)
         return self._record(kind, batch)
+
+    def _may_record(self) -> bool:
+        held = sum(each.operations.n_bytes for each in self._recordings.values() if each is not None)
+        return len(self._recordings) < _KINDS and held <= _SECOND_BYTES
 
     def _as_it_is(self, batch: Batch, phase: Phase) -> Tensor:
         return self._rule.learn(self._net, self._state, batch, phase)
