@@ -8,7 +8,7 @@ from torch.nn.functional import pad
 
 from bpfree.data import Dataset
 from bpfree.data.augment import augment
-from bpfree.data.order import batches_ahead
+from bpfree.data.order import batches_ahead, grouped
 from bpfree.errors import UnknownNameError, UsageError
 from bpfree.numerics.streams import stream_key
 
@@ -124,11 +124,32 @@ def test_batches_made_ahead_are_those_made_one_by_one(
 
 
 def test_how_many_batches_are_made_ahead():
-    """16 MiB of 128 CIFAR images: ten batches; one where a batch is larger, and on a processor."""
+    """16 MiB of 128 CIFAR images: ten batches; on a processor 1 MiB; one where a batch is larger."""
     of_cifar = 128 * 3072 * 4
     assert batches_ahead(torch.device("cuda"), of_cifar) == 10
     assert batches_ahead(torch.device("cuda"), 100 * of_cifar) == 1
     assert batches_ahead(torch.device("cpu"), of_cifar) == 1
     of_digits = 64 * 64 * 4
-    assert batches_ahead(torch.device("cpu"), of_digits) == 8
+    assert batches_ahead(torch.device("cpu"), of_digits) == 64
     assert batches_ahead(torch.device("cpu"), of_digits // 2 + 4) == 1  # the second would begin within a line of the cache
+
+
+@pytest.mark.parametrize(
+    ("n_batches", "first", "at_once", "of_one_size", "groups"),
+    [
+        (7, 0, 3, False, [(0, 3), (3, 6), (6, 7)]),
+        (7, 0, 3, True, [(0, 3), (3, 6), (6, 7)]),
+        (6, 0, 3, False, [(0, 3), (3, 6)]),
+        (6, 0, 3, True, [(0, 3), (3, 5), (5, 6)]),
+        (6, 2, 9, False, [(2, 6)]),
+        (6, 2, 9, True, [(2, 5), (5, 6)]),
+        (6, 5, 9, True, [(5, 6)]),
+        (1, 0, 1, True, [(0, 1)]),
+        (6, 6, 3, False, []),
+    ],
+)
+def test_groups_cover_the_batches_once(
+    n_batches: int, first: int, at_once: int, of_one_size: bool, groups: list[tuple[int, int]]
+):
+    """In their order; where something is drawn for an example by its place, the last batch, which may be smaller, is alone."""
+    assert grouped(n_batches, first, at_once, of_one_size=of_one_size) == groups

@@ -329,10 +329,12 @@ class Dataset:
         work = torch.float64 if self.dtype == torch.float64 else torch.float32
         weights = weights_of(self.class_weight, labels, self.n_classes, work) if split == "train" else None
         weights = None if weights is None else weights.to(self.device)
-        groups = grouped(len(starts), begin, batches_ahead(self.device, size * math.prod(self.in_shape) * work.itemsize))
+        ahead = batches_ahead(self.device, size * math.prod(self.in_shape) * work.itemsize)
+        drawn = split == "train" and self.augmentation != "none"
+        groups = grouped(len(starts), begin, ahead, of_one_size=drawn)
         places = [slice(starts[first], min(starts[last - 1] + size, n)) for first, last in groups]
         for (first, last), (x, y) in zip(groups, self._read(split, order, places), strict=True):
-            if split == "train":
+            if drawn:
                 x = augment(x, keys[first] if last == first + 1 else keys[first:last], self.augmentation)
             x = self._normalised(x, work)
             of_each = zip(x.split(size), y.split(size), keys[first:last].unbind(), strict=True)

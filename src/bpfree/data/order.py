@@ -10,8 +10,9 @@ __all__ = ["batches_ahead", "grouped", "pass_order"]
 AHEAD_BYTES = 16 * 2**20
 """Of the batches that are made at once on a GPU."""
 
-AHEAD_BYTES_OF_PROCESSOR = 2**17
-"""The same on a processor: they stay in its second cache."""
+AHEAD_BYTES_OF_PROCESSOR = 2**20
+"""The same on a processor. Between steps the code that makes batches is no longer in the first cache, and runs half as fast: few
+large groups are better, and this size still is in the second or third cache when it is read."""
 
 ALIGNED = 64
 """Bytes at a multiple of which torch places a tensor on a processor. Products of what lies elsewhere may round otherwise."""
@@ -34,17 +35,18 @@ def pass_order(n: int, draws: int, part: tuple[int, int], *, shuffle: bool) -> T
     return order
 
 
-def grouped(n_batches: int, first: int, at_once: int) -> list[tuple[int, int]]:
+def grouped(n_batches: int, first: int, at_once: int, *, of_one_size: bool) -> list[tuple[int, int]]:
     """Batches from number ``first`` on that are made together, as (begin, end).
 
-    All of a group have one size, since what is drawn for an example depends on its place in its batch: the last batch, which may
-    be smaller, is a group of its own.
+    Args:
+        of_one_size: the last batch of all, which may be smaller, is a group of its own: where something is drawn for examples by
+            their places in a batch.
     """
     groups = []
     while first < n_batches:
-        end = first + at_once
-        if end >= n_batches:
-            end = n_batches - 1 if first < n_batches - 1 else n_batches
+        end = min(first + at_once, n_batches)
+        if of_one_size and end == n_batches and first < n_batches - 1:
+            end -= 1
         groups.append((first, end))
         first = end
     return groups
