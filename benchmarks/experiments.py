@@ -4,7 +4,8 @@
     python benchmarks/experiments.py --page                  # the page alone
 
 An experiment is ``bpfree compare`` with a ruleset of ``benchmarks/rulesets``; it resumes. Records and reports go to
-``benchmarks/results/NAME``. Of each experiment the page says, first, what contradicts the paper or our hope.
+``benchmarks/results/NAME``, those of a processor to ``NAME-cpu``: each has a table. Of each experiment the page says, first, what
+contradicts the paper or our hope.
 """
 
 from __future__ import annotations
@@ -64,16 +65,20 @@ class Experiment:
         """The ruleset's file."""
         return HERE / "rulesets" / f"{self.name}.yaml"
 
-    @property
-    def directory(self) -> Path:
-        """Its records and report."""
-        return RESULTS / self.name
+    def directory(self, device: str) -> Path:
+        """Its records and report on a device: a run goes on on the device that it began on, and a pair is of one device."""
+        return RESULTS / (self.name if device.startswith("cuda") else f"{self.name}-cpu")
 
     @property
-    def command(self) -> str:
+    def directories(self) -> tuple[Path, ...]:
+        """Where records have been written."""
+        places = (self.directory("cuda"), self.directory("cpu"))
+        return tuple(place for place in places if (place / "records.jsonl").exists())
+
+    def command(self, options: str = "") -> str:
         """What runs it."""
         number = EXPERIMENTS.index(self) + 1
-        return f"python benchmarks/experiments.py {number} --data-dir DIR"
+        return f"python benchmarks/experiments.py {number} {options}--data-dir DIR"
 
 
 EXPERIMENTS = (
@@ -132,20 +137,37 @@ def costs(table: Values) -> tuple[tuple[str, str, str], ...]:
 
 def run(experiment: Experiment, data_dir: Path | None, device: str = "cpu", tier: str = "eager") -> int:
     """What is missing of an experiment, by ``bpfree compare``; its exit status."""
-    command = [sys.executable, "-m", "bpfree", "compare", "--ruleset", str(experiment.rules), "--out", str(experiment.directory)]
-    command += ["--device", device, "--tier", tier]
+    command = [sys.executable, "-m", "bpfree", "compare", "--ruleset", str(experiment.rules)]
+    command += ["--out", str(experiment.directory(device)), "--device", device, "--tier", tier]
     return subprocess.run([*command, *(["--data-dir", str(data_dir)] if data_dir else [])], check=False).returncode
 
 
-def measured(experiment: Experiment) -> tuple[Values, list[str]] | None:
-    """The only table of an experiment's records, and what is flagged; None where no run has ended."""
-    if not (experiment.directory / "records.jsonl").exists():
+@dataclass(frozen=True)
+class Measured:
+    """What the records of one place say.
+
+    Attributes:
+        table: the only one.
+        flags: what is to be read with it.
+        beside: measured beside published, by arm, where something is published.
+    """
+
+    directory: Path
+    table: Values
+    flags: list[str]
+    beside: Mapping[str, Beside]
+
+
+def measured(experiment: Experiment, directory: Path) -> Measured | None:
+    """What was measured in one place; None where no run has ended."""
+    found = report.summarise([directory], experiment.target)
+    if not found["tables"]:
         return None
-    found = report.summarise([experiment.directory], experiment.target)
-    return (found["tables"][0], found["flags"]) if found["tables"] else None
+    table = found["tables"][0]
+    return Measured(directory, table, found["flags"], besides(experiment, table, directory))
 
 
-def besides(experiment: Experiment, table: Values) -> dict[str, Beside]:
+def besides(experiment: Experiment, table: Values, directory: Path) -> dict[str, Beside]:
     """Measured beside published, by arm, where something is published."""
     rows = [
         SuiteRow(
@@ -155,7 +177,7 @@ def besides(experiment: Experiment, table: Values) -> dict[str, Beside]:
         for arm, where in experiment.published.items()
     ]  # fmt: skip
     facts = SuiteFacts(name=experiment.name, title=experiment.title, paper=PAPER)
-    return {each.row.arm: each for each in measured_beside(facts, rows, {experiment.name: experiment.directory})}
+    return {each.row.arm: each for each in measured_beside(facts, rows, {experiment.name: directory})}
 
 
 def _number(table: Values, source: str, algorithm: str, variant: str) -> Number:
@@ -269,44 +291,55 @@ def _published(number: Number) -> str:
 
 
 def section(number: int, experiment: Experiment) -> Iterator[str]:
-    """The part of the page about one experiment."""
+    """The part of the page about one experiment: a table for each place."""
     yield from (f"## {number}. {experiment.title}", "", experiment.question, "")
-    found = measured(experiment)
-    if found is None:
-        yield from (f"**Not measured yet.** `{experiment.command}`", "")
+    found = [each for place in experiment.directories if (each := measured(experiment, place))]
+    if not found:
+        yield from (f"**Not measured yet.** `{experiment.command()}`", "")
         return
-    table, flags = found
-    beside = besides(experiment, table)
-    against = list(contradictions(table, beside))
-    yield from (f"- {text}" for text in (*against, *plainly(table)))
-    yield from ("", f"{table['answer']}", "", "Read this with it:", "", *(f"- {flag}" for flag in flags), "")
+    for each in found:
+        if len(found) > 1:
+            yield from (f"### {made_on(each.directory)}", "")
+        yield from of_place(each)
+    planned = rulesets.load(str(experiment.rules)).plan
+    missing = [label(arm) for arm in planned.arms if arm not in {row["arm"] for each in found for row in each.table["rows"]}]
+    if missing:
+        yield from (f"Not measured yet: {', '.join(missing)}. `{experiment.command()}` goes on.", "")
+    yield from (f"Target: {format_percent(experiment.target)} % on validation. {experiment.beside}", "")
+    for each in found:
+        tier = tiers(each.directory)[0]
+        on_gpu = each.directory == experiment.directory("cuda")
+        command = experiment.command(f"--device cuda --tier {tier} " if on_gpu else "")
+        yield from (f"Made on {made_on(each.directory)}; `benchmarks/results/{each.directory.name}`, `{command}`.", "")
+
+
+def of_place(found: Measured) -> Iterator[str]:
+    """What the runs of one place say, and their table."""
+    table, beside = found.table, found.beside
+    yield from (f"- {text}" for text in (*contradictions(table, beside), *plainly(table)))
+    yield from ("", f"{table['answer']}", "", "Read this with it:", "", *(f"- {flag}" for flag in found.flags), "")
     headings = (*HEADINGS[:6], *(f"{word}, × backprop" for word, *_ in costs(table)), *HEADINGS[6:])
     yield from ("| " + " | ".join(headings) + " |", "|---" + "|---:" * (len(headings) - 1) + "|")
     for row in table["rows"]:
         yield "| " + " | ".join(cells(row, table, beside.get(row["arm"]))) + " |"
-    planned = rulesets.load(str(experiment.rules)).plan
-    missing = [label(arm) for arm in planned.arms if arm not in {row["arm"] for row in table["rows"]}]
     yield ""
-    if missing:
-        yield from (f"Not measured yet: {', '.join(missing)}. `{experiment.command}` goes on.", "")
-    yield from (f"Target: {format_percent(experiment.target)} % on validation. {experiment.beside}", "")
-    yield from (
-        f"Made on {made_on(experiment)}. Records and report: `benchmarks/results/{experiment.name}`; `{experiment.command}`.",
-        "",
-    )
 
 
-def made_on(experiment: Experiment) -> str:
-    """Device, torch and tier of an experiment's records."""
-    facts = json.loads((experiment.directory / "environment.json").read_text(encoding="utf-8"))
+def made_on(directory: Path) -> str:
+    """Device, torch and tier of the records of a place."""
+    facts = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
     devices = [
         f"{each.get('gpu') or each['processor']} (torch {each['versions']['torch']}"
         f"{', CUDA ' + each['cuda'] if each.get('cuda') else ''})"
         for each in facts.values()
     ]
-    records = (experiment.directory / "records.jsonl").read_text(encoding="utf-8").splitlines()
-    tiers = dict.fromkeys(json.loads(line)["tier"] for line in records)
-    return f"{' and '.join(devices)}, tier {' and '.join(tiers)}"
+    return f"{' and '.join(devices)}, tier {' and '.join(tiers(directory))}"
+
+
+def tiers(directory: Path) -> list[str]:
+    """In which the records of a place were made."""
+    records = (directory / "records.jsonl").read_text(encoding="utf-8").splitlines()
+    return list(dict.fromkeys(json.loads(line)["tier"] for line in records))
 
 
 def only_a_gpu() -> str:

@@ -92,9 +92,7 @@ def test_without_a_counter_processor_time_is_shown(experiments: ModuleType) -> N
     assert metered == (("time", "time_s", "time_ratio"), ("energy", "energy_j", "energy_ratio"))
 
 
-def test_what_the_records_were_made_on(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    experiment = dataclasses.replace(experiments.EXPERIMENTS[0], name="made")
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+def test_what_the_records_were_made_on(experiments: ModuleType, tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     facts = {
         "one": {"processor": "P", "versions": {"torch": "2.9"}},
@@ -102,7 +100,7 @@ def test_what_the_records_were_made_on(experiments: ModuleType, tmp_path: Path, 
     }
     (tmp_path / "made" / "environment.json").write_text(json.dumps(facts))
     (tmp_path / "made" / "records.jsonl").write_text('{"tier":"eager"}\n{"tier":"graph"}\n{"tier":"eager"}\n')
-    assert experiments.made_on(experiment) == "P (torch 2.9) and G (torch 2.11, CUDA 13.0), tier eager and graph"
+    assert experiments.made_on(tmp_path / "made") == "P (torch 2.9) and G (torch 2.11, CUDA 13.0), tier eager and graph"
 
 
 def test_words_against_frozen_blocks_are_no_stronger_than_the_pairs(experiments: ModuleType) -> None:
@@ -134,17 +132,14 @@ def test_the_page_of_the_gpu_kit_is_taken_in(experiments: ModuleType, tmp_path: 
     ]
 
 
-def test_operations_that_were_not_counted_are_no_miss(
-    experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_operations_that_were_not_counted_are_no_miss(experiments: ModuleType, tmp_path: Path) -> None:
     """Records of earlier versions have none; the target was reached all the same."""
     write_first(tmp_path / "old")
     records = tmp_path / "old" / "records.jsonl"
     records.write_text(re.sub(r'"flops":\d+', '"flops":null', records.read_text()))
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    found = experiments.measured(dataclasses.replace(experiments.EXPERIMENTS[2], name="old", target=0.9))
+    found = experiments.measured(dataclasses.replace(experiments.EXPERIMENTS[2], target=0.9, published={}), tmp_path / "old")
     assert found is not None
-    said = {line.split(":")[0]: line for line in experiments.plainly(found[0])}
+    said = {line.split(":")[0]: line for line in experiments.plainly(found.table)}
     assert said["mono-forward"].endswith("; reached 90.00 %, after FLOPs that were not counted.")
     assert said["forward-forward"].endswith("; did not reach 90.00 % on validation.")
 
@@ -162,3 +157,43 @@ def test_the_help_names_the_experiments(experiments: ModuleType, capsys: pytest.
     with pytest.raises(SystemExit, match="0"):
         experiments.main(["--help"])
     assert "experiments: 1 cifar10-mlp-3x2000 2 mnist-mlp-4x2000 3 " in " ".join(capsys.readouterr().out.split())
+
+
+def test_a_board_and_a_processor_have_a_table_each(
+    experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the processor has measured is not paired with what the board has; an arm is missing where neither has it."""
+    experiment = dataclasses.replace(experiments.EXPERIMENTS[2], target=0.9, published={})
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    monkeypatch.setattr(experiments, "EXPERIMENTS", (experiment,))
+    board, processor = experiment.directory("cuda:0"), experiment.directory("cpu")
+    assert (board.name, processor.name) == ("cifar10-cnn3", "cifar10-cnn3-cpu")
+    write_first(board)
+    write_first(processor)
+    records = processor / "records.jsonl"
+    records.write_text("".join(line for line in records.open() if '"algorithm":"mono-forward"' not in line))
+    for place, gpu in ((board, "G"), (processor, None)):
+        facts = {"one": {"processor": "P", "gpu": gpu, "versions": {"torch": "2.9"}}}
+        (place / "environment.json").write_text(json.dumps(facts))
+    lines = list(experiments.section(1, experiment))
+    first, second = lines.index("### G (torch 2.9), tier eager"), lines.index("### P (torch 2.9), tier eager")
+    assert cells(lines[first:second], "mono-forward")[1] == "95.00 ± 5.66"
+    assert cells(lines[second:], "backprop")[1] == "92.00 ± 3.44"
+    assert not [line for line in lines[second:] if line.startswith("| mono-forward |")]
+    (missing,) = [line for line in lines if line.startswith("Not measured yet")]
+    assert missing.startswith("Not measured yet: cascaded-forward, cascaded-forward (dfa), frozen.")
+    assert lines[-4] == (
+        "Made on G (torch 2.9), tier eager; `benchmarks/results/cifar10-cnn3`, "
+        "`python benchmarks/experiments.py 1 --device cuda --tier eager --data-dir DIR`."
+    )
+    assert lines[-2] == (
+        "Made on P (torch 2.9), tier eager; `benchmarks/results/cifar10-cnn3-cpu`, "
+        "`python benchmarks/experiments.py 1 --data-dir DIR`."
+    )
+
+
+def test_without_records_the_command_is_named(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
+    assert "**Not measured yet.** `python benchmarks/experiments.py 2 --data-dir DIR`" in experiments.section(
+        2, experiments.EXPERIMENTS[1]
+    )
