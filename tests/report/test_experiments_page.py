@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import importlib.util
 import json
 import re
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import pytest
 
@@ -18,32 +16,30 @@ from tests.report.golden import write_first
 ROOT = Path(__file__).parents[2]
 
 
-@pytest.fixture(scope="module")
-def experiments() -> ModuleType:
-    spec = importlib.util.spec_from_file_location("experiments", ROOT / "benchmarks" / "experiments.py")
-    assert spec is not None
-    assert spec.loader is not None
-    module = sys.modules["experiments"] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+sys.path.insert(0, str(ROOT / "benchmarks"))
+
+import experiments  # noqa: E402
+from experiments_kit import measured, page  # noqa: E402
+from experiments_kit.listed import EXPERIMENTS, Experiment, directory  # noqa: E402
 
 
 @pytest.fixture(scope="module")
-def lines(experiments: ModuleType, tmp_path_factory: pytest.TempPathFactory) -> list[str]:
+def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The section of the golden report's first task, with 62 ± 1 % of 20 runs published for Mono-Forward."""
     results = tmp_path_factory.mktemp("results")
-    write_first(results / "cifar10-cnn3")
+    write_first(results / "cifar10-cnn3-cpu")
     known = {"mono-forward": ("table", "mono-forward", "")}
-    experiment = dataclasses.replace(experiments.EXPERIMENTS[2], target=0.9, published=known)
-    number = Number(
-        table="table", dataset="digits", net="mlp:2x8", algorithm="mono-forward", accuracy=0.62, spread=(0.60, 0.64), n_runs="20",
-        second_hand=False, source="by hand",
-    )  # fmt: skip
+    experiment = dataclasses.replace(EXPERIMENTS[2], target=0.9, published=known, results=results)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(experiments, "RESULTS", results)
-        patch.setattr(experiments, "_number", lambda *_: number)
-        patch.setattr(experiments, "EXPERIMENTS", (experiment,))
-        return list(experiments.section(1, experiment))
+        patch.setattr(measured, "_number", lambda *_: published(0.62))
+        return list(page.section(experiment))
+
+
+def published(accuracy: float) -> Number:
+    return Number(
+        table="table", dataset="digits", net="mlp:2x8", algorithm="mono-forward", accuracy=accuracy,
+        spread=(accuracy - 0.02, accuracy + 0.02), n_runs="20", second_hand=False, source="by hand",
+    )  # fmt: skip
 
 
 def cells(lines: list[str], arm: str) -> list[str]:
@@ -51,8 +47,8 @@ def cells(lines: list[str], arm: str) -> list[str]:
     return [cell.strip() for cell in row.strip("|").split("|")][1:]
 
 
-def test_the_page_is_that_of_the_committed_records(experiments: ModuleType) -> None:
-    assert experiments.PAGE.read_text() == experiments.page(experiments.EXPERIMENTS), "python benchmarks/experiments.py --page"
+def test_the_page_is_that_of_the_committed_records() -> None:
+    assert experiments.PAGE.read_text() == page.page(EXPERIMENTS), "python benchmarks/experiments.py --page"
 
 
 def test_every_number_of_the_baseline(lines: list[str]) -> None:
@@ -85,14 +81,14 @@ def test_contradictions_come_first(lines: list[str]) -> None:
     assert never.endswith("; did not reach 90.00 % on validation.")
 
 
-def test_without_a_counter_processor_time_is_shown(experiments: ModuleType) -> None:
+def test_without_a_counter_processor_time_is_shown() -> None:
     """Wall time of a machine that does other work as well says little of the arm; and there are no joules."""
-    assert [word for word, *_ in experiments.costs({"rows": [{"energy_j": None}, {"energy_j": None}]})] == ["processor time"]
-    metered = experiments.costs({"rows": [{"energy_j": None}, {"energy_j": {"mean": 3.0}}]})
+    assert [word for word, *_ in measured.costs({"rows": [{"energy_j": None}, {"energy_j": None}]})] == ["processor time"]
+    metered = measured.costs({"rows": [{"energy_j": None}, {"energy_j": {"mean": 3.0}}]})
     assert metered == (("time", "time_s", "time_ratio"), ("energy", "energy_j", "energy_ratio"))
 
 
-def test_what_the_records_were_made_on(experiments: ModuleType, tmp_path: Path) -> None:
+def test_what_the_records_were_made_on(tmp_path: Path) -> None:
     (tmp_path / "made").mkdir()
     facts = {
         "one": {"processor": "P", "versions": {"torch": "2.9"}},
@@ -100,15 +96,15 @@ def test_what_the_records_were_made_on(experiments: ModuleType, tmp_path: Path) 
     }
     (tmp_path / "made" / "environment.json").write_text(json.dumps(facts))
     (tmp_path / "made" / "records.jsonl").write_text('{"tier":"eager"}\n{"tier":"graph"}\n{"tier":"eager"}\n')
-    assert experiments.made_on(tmp_path / "made") == "P (torch 2.9) and G (torch 2.11, CUDA 13.0), tier eager and graph"
+    assert measured.made_on(tmp_path / "made") == "P (torch 2.9) and G (torch 2.11, CUDA 13.0), tier eager and graph"
 
 
-def test_words_against_frozen_blocks_are_no_stronger_than_the_pairs(experiments: ModuleType) -> None:
+def test_words_against_frozen_blocks_are_no_stronger_than_the_pairs() -> None:
     def above(mean: float | None, beats: bool | None) -> dict[str, object]:
         return {"arm": "mine", "mean": mean, "beats": beats, "sentence": "so."}
 
     pairs = [above(-0.01, None), above(-0.01, False), above(0.01, False), above(0.01, True), above(None, None)]
-    assert list(experiments.contradictions({"above_controls": pairs}, {})) == [
+    assert list(measured.contradictions({"above_controls": pairs}, {})) == [
         "**In these runs mine did not end above blocks that stay as they were drawn**: so.",
         "**In these runs mine did not end above blocks that stay as they were drawn**: so.",
         "**In these runs mine is not shown to end above blocks that stay as they were drawn**: so.",
@@ -120,11 +116,11 @@ def test_arms_that_are_still_to_be_run_are_named(lines: list[str]) -> None:
     assert missing.startswith("Not measured yet: cascaded-forward, cascaded-forward (dfa), frozen.")
 
 
-def test_the_page_of_the_gpu_kit_is_taken_in(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments, "KIT", tmp_path / "answer.md")
-    assert list(experiments.of_the_kit()) == ["It has not been run on a GPU yet."]
+def test_the_page_of_the_gpu_kit_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page, "KIT", tmp_path / "answer.md")
+    assert list(page.of_the_kit()) == ["It has not been run on a GPU yet."]
     (tmp_path / "answer.md").write_text("# The answer\n\n![a](figures/a.svg)\n![b](experiment-1/report/figures/b.svg)\n")
-    assert list(experiments.of_the_kit()) == [
+    assert list(page.of_the_kit()) == [
         "## The answer",
         "",
         "![a](../benchmarks/results/answer/figures/a.svg)",
@@ -132,19 +128,19 @@ def test_the_page_of_the_gpu_kit_is_taken_in(experiments: ModuleType, tmp_path: 
     ]
 
 
-def test_operations_that_were_not_counted_are_no_miss(experiments: ModuleType, tmp_path: Path) -> None:
+def test_operations_that_were_not_counted_are_no_miss(tmp_path: Path) -> None:
     """Records of earlier versions have none; the target was reached all the same."""
     write_first(tmp_path / "old")
     records = tmp_path / "old" / "records.jsonl"
     records.write_text(re.sub(r'"flops":\d+', '"flops":null', records.read_text()))
-    found = experiments.measured(dataclasses.replace(experiments.EXPERIMENTS[2], target=0.9, published={}), tmp_path / "old")
+    found = measured.measured(dataclasses.replace(EXPERIMENTS[2], target=0.9, published={}), tmp_path / "old")
     assert found is not None
-    said = {line.split(":")[0]: line for line in experiments.plainly(found.table)}
+    said = {line.split(":")[0]: line for line in measured.plainly(found.table)}
     assert said["mono-forward"].endswith("; reached 90.00 %, after FLOPs that were not counted.")
     assert said["forward-forward"].endswith("; did not reach 90.00 % on validation.")
 
 
-def test_nothing_asked_for_is_refused(experiments: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_nothing_asked_for_is_refused(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         experiments.main([])
     assert "name experiments (1, 2, 3), or give --page" in capsys.readouterr().err
@@ -153,20 +149,17 @@ def test_nothing_asked_for_is_refused(experiments: ModuleType, capsys: pytest.Ca
     assert "name experiments (1, 2, 3), or give --page" in capsys.readouterr().err
 
 
-def test_the_help_names_the_experiments(experiments: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_help_names_the_experiments(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit, match="0"):
         experiments.main(["--help"])
     assert "experiments: 1 cifar10-mlp-3x2000 2 mnist-mlp-4x2000 3 " in " ".join(capsys.readouterr().out.split())
 
 
-def test_a_board_and_a_processor_have_a_table_each(
-    experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What the processor has measured is not paired with what the board has; an arm is missing where neither has it."""
-    experiment = dataclasses.replace(experiments.EXPERIMENTS[2], target=0.9, published={})
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    monkeypatch.setattr(experiments, "EXPERIMENTS", (experiment,))
-    board, processor = experiment.directory("cuda:0"), experiment.directory("cpu")
+@pytest.fixture
+def two_places(tmp_path: Path) -> Experiment:
+    """A board has all arms; the processor has none of Mono-Forward."""
+    experiment = dataclasses.replace(EXPERIMENTS[2], target=0.9, published={}, results=tmp_path)
+    board, processor = (directory(tmp_path, experiment.name, device) for device in ("cuda:0", "cpu"))
     assert (board.name, processor.name) == ("cifar10-cnn3", "cifar10-cnn3-cpu")
     write_first(board)
     write_first(processor)
@@ -175,7 +168,12 @@ def test_a_board_and_a_processor_have_a_table_each(
     for place, gpu in ((board, "G"), (processor, None)):
         facts = {"one": {"processor": "P", "gpu": gpu, "versions": {"torch": "2.9"}}}
         (place / "environment.json").write_text(json.dumps(facts))
-    lines = list(experiments.section(1, experiment))
+    return experiment
+
+
+def test_a_board_and_a_processor_have_a_table_each(two_places: Experiment) -> None:
+    """What the processor has measured is not paired with what the board has; an arm is missing where neither has it."""
+    lines = list(page.section(two_places))
     first, second = lines.index("### G (torch 2.9), tier eager"), lines.index("### P (torch 2.9), tier eager")
     assert cells(lines[first:second], "mono-forward")[1] == "95.00 ± 5.66"
     assert cells(lines[second:], "backprop")[1] == "92.00 ± 3.44"
@@ -184,16 +182,43 @@ def test_a_board_and_a_processor_have_a_table_each(
     assert missing.startswith("Not measured yet: cascaded-forward, cascaded-forward (dfa), frozen.")
     assert lines[-4] == (
         "Made on G (torch 2.9), tier eager; `benchmarks/results/cifar10-cnn3`, "
-        "`python benchmarks/experiments.py 1 --device cuda --tier eager --data-dir DIR`."
+        "`python benchmarks/experiments.py 3 --device cuda --tier eager --data-dir DIR`."
     )
     assert lines[-2] == (
         "Made on P (torch 2.9), tier eager; `benchmarks/results/cifar10-cnn3-cpu`, "
-        "`python benchmarks/experiments.py 1 --data-dir DIR`."
+        "`python benchmarks/experiments.py 3 --data-dir DIR`."
     )
 
 
-def test_without_records_the_command_is_named(experiments: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(experiments, "RESULTS", tmp_path)
-    assert "**Not measured yet.** `python benchmarks/experiments.py 2 --data-dir DIR`" in experiments.section(
-        2, experiments.EXPERIMENTS[1]
+def test_contradictions_of_all_places_come_before_the_tables(two_places: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    known = {"backprop": ("table", "mono-forward", "")}
+    monkeypatch.setattr(measured, "_number", lambda *_: published(0.62))
+    lines = list(page.section(dataclasses.replace(two_places, published=known)))
+    led = [line for line in lines[: lines.index("### G (torch 2.9), tier eager")] if line.startswith("- ")]
+    assert [line.split("**")[1] for line in led] == ["backprop differs from the paper (higher)"] * 2
+    assert [line.rsplit("points. ")[1] for line in led] == ["(G (torch 2.9), tier eager)", "(P (torch 2.9), tier eager)"]
+
+
+def test_the_papers_protocol_beside(two_places: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One arm under another ruleset: its accuracy beside what is published, and no comparison of arms."""
+    known = {"mono-forward": ("table", "mono-forward", "")}
+    experiment = dataclasses.replace(two_places, also="other", also_words="As there", published=known)
+    assert experiment.rulesets == ("cifar10-cnn3", "other")
+    assert list(page.also(experiment, "other")) == ["As there: not measured yet."]
+    other = two_places.results / "other-cpu"
+    write_first(other)
+    (other / "environment.json").write_text(json.dumps({"one": {"processor": "P", "versions": {"torch": "2.9"}}}))
+    records = other / "records.jsonl"
+    records.write_text("".join(line for line in records.open() if '"algorithm":"mono-forward"' in line))
+    monkeypatch.setattr(measured, "_number", lambda *_: published(0.62))
+    (said,) = page.also(experiment, "other")
+    assert said == (
+        "As there, mono-forward reached 95.00 ± 5.66 % after 4 passes (4 runs); published is 62.00, so +33.00 [+27.39, +38.61] "
+        "points (differs (higher)). Made on P (torch 2.9), tier eager; `benchmarks/results/other-cpu`, "
+        "`python benchmarks/experiments.py 3 --data-dir DIR`."
     )
+
+
+def test_without_records_the_command_is_named(tmp_path: Path) -> None:
+    experiment = dataclasses.replace(EXPERIMENTS[1], results=tmp_path)
+    assert "**Not measured yet.** `python benchmarks/experiments.py 2 --data-dir DIR`" in page.section(experiment)

@@ -1,0 +1,1 @@
+"""What ``benchmarks/experiments.py`` is made of: the experiments, what their records say, and the page."""

@@ -1,0 +1,104 @@
+"""The three experiments: their rulesets, what is published of them, and where their records lie."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+HERE = Path(__file__).parents[1]
+RESULTS = HERE / "results"
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """A table of the page for each place where it was run.
+
+    Attributes:
+        number: on the command line.
+        name: of the ruleset, and of the directory of its results.
+        target: validation accuracy (a fraction) up to which operations are counted.
+        published: (table, algorithm, variant) of :mod:`bpfree.published` by arm.
+        beside: what must be known before a published number is held against a measured one.
+        also, also_words: another ruleset that is run after it, for the published number alone, and what it is.
+        results: the directory of all results.
+    """
+
+    number: int
+    name: str
+    title: str
+    question: str
+    target: float
+    published: Mapping[str, tuple[str, str, str]]
+    beside: str
+    also: str | None = None
+    also_words: str = ""
+    results: Path = RESULTS
+
+    @property
+    def rulesets(self) -> tuple[str, ...]:
+        """Names of those that are run, in their order."""
+        return (self.name,) if self.also is None else (self.name, self.also)
+
+    def directories(self, name: str) -> tuple[Path, ...]:
+        """Where records under a ruleset have been written."""
+        places = (directory(self.results, name, "cuda"), directory(self.results, name, "cpu"))
+        return tuple(place for place in places if (place / "records.jsonl").exists())
+
+    def command(self, options: str = "") -> str:
+        """What runs it."""
+        return f"python benchmarks/experiments.py {self.number} {options}--data-dir DIR"
+
+
+def rules(name: str) -> Path:
+    """The ruleset's file."""
+    return HERE / "rulesets" / f"{name}.yaml"
+
+
+def directory(results: Path, name: str, device: str) -> Path:
+    """Of records and report on a device: a run goes on on the device that it began on, and a pair is of one device."""
+    return results / (name if device.startswith("cuda") else f"{name}-cpu")
+
+
+EXPERIMENTS = (
+    Experiment(
+        1,
+        "cifar10-mlp-3x2000",
+        "CIFAR-10, three blocks of 2000: does training block by block cost accuracy, and what does it save?",
+        "Detached joint Mono-Forward at its own convergence has been published nowhere on this net: what the paper calls "
+        '"MF-Joint" back-propagates through the whole net (here `deep-supervision`).',
+        0.50,
+        {
+            "backprop": ("spyra2026-ladder", "backprop", ""),
+            "mono-forward:schedule=staged": ("spyra2026-ladder", "mono-forward", "staged"),
+            "deep-supervision:aux_weight=9.506": ("spyra2026-ladder", "deep-supervision", "mf-joint"),
+            "deep-supervision:output=own:aux_weight=0.171": ("spyra2026-ladder", "deep-supervision", "bp-ds"),
+        },
+        "The paper's cap is 100 passes for a run of backprop and for *each stage* of Mono-Forward; here every arm has 50 in all.",
+        also="cifar10-mlp-3x2000-stage-cap",
+        also_words="With the paper's cap, 100 passes for each stage",
+    ),
+    Experiment(
+        2,
+        "mnist-mlp-4x2000",
+        "MNIST, four blocks of 2000: Forward-Forward",
+        "Forward-Forward against backprop and joint Mono-Forward on the same net, with at most 10 passes each.",
+        0.97,
+        {"forward-forward:weight_decay=3.1e-4": ("spyra2026-differences", "forward-forward", "adamw")},
+        "The paper's runs had up to 100 passes; here every arm has 10. It publishes the difference to backprop.",
+    ),
+    Experiment(
+        3,
+        "cifar10-cnn3",
+        "CIFAR-10, three convolution blocks: Cascaded-Forward",
+        "Cascaded-Forward with random and with DFA-trained blocks against backprop and joint Mono-Forward on the same net, with "
+        "at most 10 passes each.",
+        0.60,
+        {
+            "backprop": ("spyra2026-uniform", "backprop", ""),
+            "cascaded-forward": ("spyra2026-uniform", "cascaded-forward", "rand-ce"),
+            "cascaded-forward:blocks=dfa": ("spyra2026-uniform", "cascaded-forward", "dfa-ce"),
+        },
+        "The paper's phases had a cap each, of up to 1271 passes; here all phases of an arm share 10.",
+    ),
+)
