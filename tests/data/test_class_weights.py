@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bpfree.data import Dataset
-from bpfree.data.dataset import Examples
+from bpfree.data.stored import Examples
 from bpfree.errors import UsageError
 from bpfree.numerics.losses import cross_entropy, softmax_residual
 from bpfree.numerics.sparsemax import sparsemax_loss, sparsemax_residual

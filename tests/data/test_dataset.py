@@ -14,7 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bpfree.data import Batch, Dataset, TestSplitError, from_arrays, load
-from bpfree.data.dataset import Examples, Normalisation
+from bpfree.data.stored import Examples, Normalisation
 from bpfree.errors import BpfreeError, DeviceError, UnknownNameError, UsageError
 from bpfree.numerics.streams import stream_key
 

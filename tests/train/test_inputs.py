@@ -14,7 +14,7 @@ from bpfree import data as datasets
 from bpfree import nets
 from bpfree.algorithms import Backprop
 from bpfree.data import Batch, Dataset
-from bpfree.data.dataset import Examples
+from bpfree.data.stored import Examples
 from bpfree.errors import UsageError
 from bpfree.train import Patience, Progress, training
 

@@ -9,8 +9,9 @@
 
 from bpfree.data.arrays import from_arrays
 from bpfree.data.axes import ChannelsWarning
+from bpfree.data.batch import Batch
 from bpfree.data.columns import Column, Columns
-from bpfree.data.dataset import Batch, Dataset, Examples, TestSplitError
+from bpfree.data.dataset import Dataset, TestSplitError
 from bpfree.data.example_files import load_examples, load_labels
 from bpfree.data.labels import ClassNames
 from bpfree.data.loaders import Loader, from_loaders
@@ -18,6 +19,7 @@ from bpfree.data.new_examples import new_examples
 from bpfree.data.own import Source, function_of, load_any
 from bpfree.data.reading import Files, Reading
 from bpfree.data.registry import check_name, describe, load, names
+from bpfree.data.stored import Examples
 from bpfree.data.tables import Table, from_table
 
 __all__ = [

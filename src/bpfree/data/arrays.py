@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from bpfree.data.array_kinds import Array, as_array, check_same_index
 from bpfree.data.axes import as_examples
-from bpfree.data.dataset import SPLITS, Dataset, Examples, Normalisation
+from bpfree.data.dataset import SPLITS, Dataset
 from bpfree.data.groups import check_apart, checked_groups, grouped_split
 from bpfree.data.labels import ClassNames, check_known_labels, class_labels
 from bpfree.data.splits import Indices, digest, stratified_parts, stratified_shares, train_and_validation
@@ -34,6 +34,7 @@ from bpfree.data.standardise import (
     standardiser_of,
 )
 from bpfree.data.storage import stay_in_files
+from bpfree.data.stored import Examples, Normalisation
 from bpfree.data.streamed import Rows, streamed
 from bpfree.errors import DataError, UsageError
 from bpfree.rulesets import Split, standard_split

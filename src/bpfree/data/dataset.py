@@ -18,15 +18,17 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from bpfree.data.augment import augment, check_augmentation
+from bpfree.data.batch import Batch
 from bpfree.data.class_weights import ClassWeight, as_class_weight, weights_of
 from bpfree.data.columns import Columns
 from bpfree.data.labels import ClassNames
 from bpfree.data.order import batches_ahead, grouped, pass_order
 from bpfree.data.splits import digest, stratified_order
+from bpfree.data.stored import Examples, Normalisation
 from bpfree.errors import DataError, DeviceError, UsageError, unknown_name
 from bpfree.numerics.streams import stream_key, stream_keys
 
-__all__ = ["SPLITS", "Batch", "Dataset", "Examples", "Normalisation", "TestSplitError"]
+__all__ = ["SPLITS", "Dataset", "TestSplitError"]
 
 SPLITS = ("train", "validation", "test")
 
@@ -35,48 +37,6 @@ class TestSplitError(DataError):
     """The test split was requested in a view without it, which is for training and selection."""
 
     __test__ = False  # not a test class, whatever its name says to pytest
-
-
-@dataclass(frozen=True, eq=False)
-class Batch:
-    """Some examples, ready for a step.
-
-    Attributes:
-        x: (n, \\*in_shape), floating, normalised; its memory is not shared, so an algorithm may write into it.
-        y: (n,) int64, labels from 0 to n_classes - 1.
-        key: 0-D int64 on the device, ``stream_key(seed, pass_index, batch_index)``: what is random inside a step is drawn from it
-            by :mod:`bpfree.numerics.streams`.
-        weight: (n,) floating, above 0: how many times each example counts in the losses, of which only the ratios matter; None:
-            each counts once. Training batches of :meth:`Dataset.weighted` have it.
-    """
-
-    x: Tensor
-    y: Tensor
-    key: Tensor
-    weight: Tensor | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Examples:
-    """One split as it is stored: ``x`` (n, \\*in_shape) uint8 or float32, ``y`` (n,) int64."""
-
-    x: Tensor
-    y: Tensor
-
-
-@dataclass(frozen=True, eq=False)
-class Normalisation:
-    """``(x - shift) * factor``: float64, in units of what is stored, broadcastable against a batch of it."""
-
-    shift: Tensor
-    factor: Tensor
-
-    @classmethod
-    def of(cls, mean: tuple[float, ...], std: tuple[float, ...], largest: float) -> Normalisation:
-        """Of published constants: per channel, for values divided by ``largest`` (255 for pixels)."""
-        shape = (len(mean), 1, 1)
-        shift = torch.tensor(mean, dtype=torch.float64).reshape(shape) * largest
-        return cls(shift, 1.0 / (torch.tensor(std, dtype=torch.float64).reshape(shape) * largest))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True, repr=False)

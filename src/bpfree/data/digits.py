@@ -11,8 +11,9 @@ from typing import Any
 import numpy as np
 import torch
 
-from bpfree.data.dataset import Dataset, Examples, Normalisation
+from bpfree.data.dataset import Dataset
 from bpfree.data.splits import digest, stratified_shares
+from bpfree.data.stored import Examples, Normalisation
 from bpfree.rulesets import Split, standard_split
 
 __all__ = ["load_digits"]

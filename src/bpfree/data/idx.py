@@ -17,9 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from bpfree.data.dataset import Dataset, Examples, Normalisation
+from bpfree.data.dataset import Dataset
 from bpfree.data.files import fetch, locate, read_checked
 from bpfree.data.splits import digest, train_and_validation
+from bpfree.data.stored import Examples, Normalisation
 from bpfree.errors import DataError
 from bpfree.rulesets import Split, standard_split
 

@@ -18,9 +18,11 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from bpfree.data.batch import Batch
 from bpfree.data.class_weights import weights_of
-from bpfree.data.dataset import Batch, Dataset, Examples
+from bpfree.data.dataset import Dataset
 from bpfree.data.splits import digest
+from bpfree.data.stored import Examples
 from bpfree.errors import DataError, UsageError
 from bpfree.numerics.streams import stream_key
 

@@ -10,8 +10,8 @@ import torch
 from numpy.typing import NDArray
 
 from bpfree.data.array_kinds import Array
-from bpfree.data.dataset import Normalisation
 from bpfree.data.mapping import release
+from bpfree.data.stored import Normalisation
 from bpfree.errors import DataError
 
 __all__ = ["Part", "Standardiser", "check_finite", "check_standardised", "pixel_normalisation", "standardised", "standardiser_of"]

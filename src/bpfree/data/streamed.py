@@ -18,10 +18,11 @@ import torch
 from torch import Tensor
 
 from bpfree.data.array_kinds import Array
-from bpfree.data.dataset import Dataset, Examples
+from bpfree.data.dataset import Dataset
 from bpfree.data.mapping import Place, place_of, release, reopened, want
 from bpfree.data.splits import Indices, digest, stratified_order
 from bpfree.data.standardise import Standardiser
+from bpfree.data.stored import Examples
 
 __all__ = ["Rows", "Streamed", "streamed"]
 

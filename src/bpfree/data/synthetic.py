@@ -16,8 +16,9 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from bpfree.data.dataset import Dataset, Examples
+from bpfree.data.dataset import Dataset
 from bpfree.data.splits import check_seed, digest, stratified_shares, stratified_split
+from bpfree.data.stored import Examples
 from bpfree.errors import DataError, UsageError, unknown_name
 from bpfree.rulesets import Split, standard_split
 from bpfree.text import key_values

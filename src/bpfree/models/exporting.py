@@ -27,7 +27,7 @@ from torch import Tensor
 
 from bpfree._version import __version__
 from bpfree.algorithms import has_block_heads, params
-from bpfree.data.dataset import Normalisation
+from bpfree.data.stored import Normalisation
 from bpfree.errors import DataError, UsageError
 from bpfree.extras import FORMATS, check_format
 from bpfree.files import replacing

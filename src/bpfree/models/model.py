@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bpfree.algorithms import Algorithm, Phase, State
 from bpfree.data import ClassNames, Columns, new_examples
-from bpfree.data.dataset import Normalisation
+from bpfree.data.stored import Normalisation
 from bpfree.errors import DataError
 from bpfree.models.header import ModelHeader
 from bpfree.nets import Chain

@@ -24,7 +24,7 @@ from bpfree import nets
 from bpfree._version import __version__
 from bpfree.algorithms import Algorithm, NotOrthogonalWarning, State, make, model_tensors, names, params, rule_class
 from bpfree.data import Dataset
-from bpfree.data.dataset import Normalisation
+from bpfree.data.stored import Normalisation
 from bpfree.errors import BpfreeError, DataError, UsageError, unknown_name
 from bpfree.functions import is_function_text
 from bpfree.models.card import write_card

@@ -18,7 +18,7 @@ from bpfree.bench.arm_rules import ArmRules
 from bpfree.bench.reproduce import Reproduction
 from bpfree.bench.suites.sizes import Size
 from bpfree.data import Batch, Dataset
-from bpfree.data.dataset import Examples
+from bpfree.data.stored import Examples
 from bpfree.errors import UsageError
 from bpfree.nets import build
 from bpfree.nets.layout import lay_out

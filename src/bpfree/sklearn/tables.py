@@ -11,9 +11,9 @@ import torch
 from numpy.typing import NDArray
 
 from bpfree.data import Dataset, Examples
-from bpfree.data.dataset import Normalisation
 from bpfree.data.splits import digest
 from bpfree.data.standardise import Part, standardised
+from bpfree.data.stored import Normalisation
 from bpfree.errors import DataError, UsageError
 
 __all__ = ["SparseInputWarning", "as_batch", "as_dataset", "as_dense", "check_in_shape"]
