@@ -135,13 +135,24 @@ def label(arm: str) -> str:
 
 def made_on(directory: Path) -> str:
     """Device, torch and tier of the records of a place."""
-    facts = json.loads((directory / "environment.json").read_text(encoding="utf-8"))
     devices = [
-        f"{each.get('gpu') or each['processor']} (torch {each['versions']['torch']}"
-        f"{', CUDA ' + each['cuda'] if each.get('cuda') else ''})"
-        for each in facts.values()
+        f"{_device(each)} (torch {each['versions']['torch']}{', CUDA ' + each['cuda'] if each.get('cuda') else ''})"
+        for each in _environments(directory)
     ]
     return f"{' and '.join(devices)}, tier {' and '.join(tiers(directory))}"
+
+
+def device_of(directory: Path) -> str:
+    """The device alone."""
+    return " and ".join(dict.fromkeys(_device(each) for each in _environments(directory)))
+
+
+def _environments(directory: Path) -> list[Values]:
+    return list(json.loads((directory / "environment.json").read_text(encoding="utf-8")).values())
+
+
+def _device(environment: Values) -> str:
+    return environment.get("gpu") or environment["processor"]
 
 
 def tiers(directory: Path) -> list[str]:

@@ -26,6 +26,7 @@ from experiments_kit.measured import (
     two,
     with_interval,
 )
+from experiments_kit.short import in_short, lines_of
 
 WIDTH = 130
 BOARD = RESULTS / "mnist-mlp-2x1000" / "report" / "summary.csv"
@@ -193,6 +194,8 @@ def page(experiments: Sequence[Experiment]) -> str:
         "    python benchmarks/experiments.py --page    # makes this page of the records that are committed",
         "",
     ]
+    compared = [line for each in experiments for found in places(each, each.name) for line in lines_of(each, found)]
+    lines += ["## In short", "", *in_short(compared), ""]
     for experiment in experiments:
         lines += section(experiment)
     lines += ["## What only a GPU can add", "", only_a_gpu(), "", *of_the_kit()]

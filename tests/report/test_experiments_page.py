@@ -19,7 +19,11 @@ ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / "benchmarks"))
 
 import experiments  # noqa: E402
-from experiments_kit import measured, page  # noqa: E402
+from experiments_kit import (  # noqa: E402
+    measured,
+    page,
+    short,
+)
 from experiments_kit.listed import EXPERIMENTS, Experiment, directory  # noqa: E402
 
 
@@ -222,3 +226,37 @@ def test_the_papers_protocol_beside(two_places: Experiment, monkeypatch: pytest.
 def test_without_records_the_command_is_named(tmp_path: Path) -> None:
     experiment = dataclasses.replace(EXPERIMENTS[1], results=tmp_path)
     assert "**Not measured yet.** `python benchmarks/experiments.py 2 --data-dir DIR`" in page.section(experiment)
+
+
+def test_the_short_answer_by_value(two_places: Experiment) -> None:
+    """FLOPs of a run: 120 M and 247.5 M of 157.5 M; bytes 3075 and 6150 of 4099."""
+    found = page.places(two_places, two_places.name)
+    lines = list(short.in_short([line for each in found for line in short.lines_of(two_places, each)]))
+    assert cells(lines, "3 | G | mono-forward") == ["G", "mono-forward", "4", "+3.00", "0.76", "0.75", "2.83", "0.35"]
+    assert lines[-6:-4] == [
+        "- **Accuracy**: lower in 2 of 5 lines, all but mono-forward (3, G), pepita (3, G), pepita (3, P).",
+        "- **FLOPs**: fewer in 1 of 5 lines, all but pepita (3, G), forward-forward (3, G), pepita (3, P), "
+        "forward-forward (3, P).",
+    ]
+    assert lines[-3] == "- **Time**: less in none of 5 lines."
+    assert lines[-2] == "- **Energy**: less in 1 of 3 lines, all but forward-forward (3, G), forward-forward (3, P)."
+    assert lines[-1].startswith("- **How sure**: nothing here is a verdict: no line has more than 4 pairs, ")
+
+
+def test_words_of_the_short_answer(two_places: Experiment) -> None:
+    def line(
+        rule: str, points: float, cost: float | None = None, *, pairs: int = 2, verdict: str = "not judged: few"
+    ) -> short.Line:
+        return short.Line("7", "G", rule, pairs, verdict, points, cost, cost, cost, cost)
+
+    above = list(short.in_short([line("a", 0.0, 0.5), line("b", -1.0, 1.0), line("c", -2.0)]))[-6:]
+    assert above[0] == "- **Accuracy**: lower in 2 of 3 lines, all but a (7, G)."
+    assert above[1] == "- **FLOPs**: fewer in 1 of 2 lines, all but b (7, G)."
+    assert above[5] == "- **How sure**: nothing here is a verdict: no line has more than 2 pairs, and a verdict takes 5."
+    same = list(short.in_short([line("a", -1.0, 1.5, pairs=1), line("b", -1.0, 2.0, pairs=1)]))[-6:]
+    assert same[0] == "- **Accuracy**: lower in all of 2 lines."
+    assert same[4] == "- **Energy**: less in none of 2 lines."
+    assert same[5] == "- **How sure**: nothing here is a verdict: no line has more than 1 pair, and a verdict takes 5."
+    none = list(short.in_short([line("a", -1.0, pairs=5, verdict="worse"), line("b", -1.0)]))[-6:]
+    assert none[3] == "- **Time**: not measured."
+    assert none[5] == "- **How sure**: a (7, G) worse. The other lines are not judged."
