@@ -12,7 +12,7 @@ import optuna
 import pytest
 
 from bpfree import rulesets
-from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, parse_arms, studies, with_control
+from bpfree.bench import ComparisonRun, RunDirectory, SilentObserver, arm_rules, parse_arms, studies, with_control
 from bpfree.bench.outcome import Tried, best_trial
 from bpfree.bench.study import open_storage
 from bpfree.data import Dataset
@@ -135,13 +135,13 @@ def test_the_best_is_chosen_on_validation_and_of_equals_the_earliest() -> None:
 
 def test_a_trial_is_as_long_as_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen = []
-    plain = measuring.training
+    plain = arm_rules.training
 
     def spy(rule: Any, net: Any, data: Dataset, stop: Any, **named: Any) -> Any:
         seen.append((data.n("train"), stop.max_passes))
         return plain(rule, net, data, stop, **named)
 
-    monkeypatch.setattr(measuring, "training", spy)
+    monkeypatch.setattr(arm_rules, "training", spy)
     compare(tmp_path / "R", "backprop")
     assert seen == [(1077, 2)] * 6
     for change in ({"search.passes_per_trial": 1}, {"search.train_examples": 100}, {"search.trials": 0}):
@@ -154,7 +154,7 @@ class Killed(BaseException):
 
 
 PLACES: dict[str, tuple[Any, str]] = {
-    "within a trial": (measuring, "training"),
+    "within a trial": (arm_rules, "training"),
     "before the state is kept": (studies, "write_tensors"),
     "before the trial is complete": (optuna.Study, "add_trial"),
     "before the test split is read": (studies, "with_test"),

@@ -12,7 +12,7 @@ from optuna.trial import TrialState
 
 from bpfree import rulesets
 from bpfree.algorithms import Algorithm, names, numeric
-from bpfree.bench import Arm, check_supported, study
+from bpfree.bench import Arm, arm_rules, check_supported
 from bpfree.bench.spaces import check_named, fixed_though_searched, space_for
 from bpfree.bench.study import SEARCH_SEEDS, open_storage, search
 from bpfree.data import Dataset
@@ -100,16 +100,14 @@ def test_every_trial_has_other_values_and_the_best_is_chosen(tmp_path: Path) -> 
 def test_the_search_never_sees_the_test_split_and_trains_on_its_own_seeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from bpfree.bench import study as module
-
     seen: list[tuple[bool, int]] = []
-    original = module.training
+    original = arm_rules.training
 
     def spy(*args: object, **kwargs: object) -> object:
         seen.append(("test" in args[2].splits, kwargs["seed"]))  # type: ignore[attr-defined,arg-type]
         return original(*args, **kwargs)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(module, "training", spy)
+    monkeypatch.setattr(arm_rules, "training", spy)
     search(setting(ruleset=RULES), Arm.parse("backprop"), open_storage(tmp_path / "j"))
     assert seen == [(False, SEARCH_SEEDS + k) for k in range(5)]
 
@@ -195,13 +193,13 @@ def test_sampler_arguments_and_cost_stand_beside_what_was_found(tmp_path: Path) 
 
 def test_a_trial_may_have_fewer_examples_than_a_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[int] = []
-    plain = study.training
+    plain = arm_rules.training
 
     def spy(rule: Algorithm, net: Chain, data: Dataset, *rest: Any, **named: Any) -> Any:
         seen.append(data.n("train"))
         return plain(rule, net, data, *rest, **named)
 
-    monkeypatch.setattr(study, "training", spy)
+    monkeypatch.setattr(arm_rules, "training", spy)
     given = setting(ruleset=RULES.with_changes({"search.trials": 2, "search.train_examples": 100}))
     found = search(given, Arm.parse("backprop"), open_storage(tmp_path / "j"))
     assert seen == [100, 100]
@@ -217,7 +215,7 @@ def test_an_arm_that_fixes_everything_still_has_its_trials(tmp_path: Path) -> No
 
 
 def test_nothing_is_run_where_the_ruleset_searches_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(study, "training", None)  # calling it would fail
+    monkeypatch.setattr(arm_rules, "training", None)  # calling it would fail
     found = search(setting(ruleset=RULES.with_changes({"search.trials": 0})), Arm.parse("backprop"), open_storage(tmp_path / "j"))
     assert (found.best, found.cost) == ({}, None)
 

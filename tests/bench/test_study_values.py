@@ -14,7 +14,7 @@ from typing import Any
 import optuna
 import pytest
 
-from bpfree.bench import journal, studies, study
+from bpfree.bench import arm_rules, journal, studies, study
 from bpfree.bench.journal import add_trial, finished_trials, open_storage
 from bpfree.bench.outcome import AT_ONCE, Tried, tuned_of
 from bpfree.bench.studies import ArmStudy
@@ -128,7 +128,7 @@ def test_a_trial_of_a_search_and_what_it_raised(monkeypatch: pytest.MonkeyPatch)
     def never(*args: Any, **named: Any) -> Any:
         raise ValueError("at once")
 
-    monkeypatch.setattr(study, "training", never)
+    monkeypatch.setattr(arm_rules, "training", never)
     failed, _ = run_trial(setting(), BACKPROP, {"lr": 0.01}, 2, breaking(ValueError(), 9))
     assert (failed.passes, failed.val_accuracy, failed.failed) == (0, 0.0, "ValueError: at once")
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
+from bpfree.algorithms import Algorithm, State
 from bpfree.bench.arm import Arm
+from bpfree.data import Dataset
+from bpfree.nets import Chain
 from bpfree.rulesets import Ruleset
-from bpfree.train import StopRule
+from bpfree.train import Clock, Progress, StopRule, training
 
 __all__ = ["ArmRules"]
 
@@ -62,6 +67,39 @@ class ArmRules:
     def stop(self, *, trial: bool = False) -> StopRule:
         """When a measured run ends, or a trial of the search."""
         return self.ruleset.stop_rule(self.arm.plain, self.dataset, self.net, trial=trial)
+
+    def training(
+        self,
+        algorithm: Algorithm,
+        net: Chain,
+        data: Dataset,
+        state: State,
+        clock: Clock,
+        *,
+        seed: int,
+        trial: bool = False,
+        **more: Any,
+    ) -> Generator[Progress, bool | None, None]:
+        """The passes of a measured run or of a trial of the search: both train in the same way.
+
+        Args:
+            more: arguments of :func:`bpfree.train.training` that no rules decide: checkpoints, and where steps are made.
+        """
+        rules = self.rules
+        return training(
+            algorithm,
+            net,
+            data,
+            self.stop(trial=trial),
+            batch_size=rules.batch_size,
+            seed=seed,
+            lr_schedule=rules.lr_schedule,
+            tier=rules.plan.tier,
+            precision=rules.precision,
+            state=state,
+            clock=clock,
+            **more,
+        )
 
     def cell(self, seed_or_study: int) -> tuple[str, str, str, str, int]:
         """What identifies a measured run: arm, data set, its digest, net, seed or study; see ``Record.cell``."""

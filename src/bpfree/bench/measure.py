@@ -22,7 +22,7 @@ from bpfree.nets import Chain
 from bpfree.numerics.products import products_in
 from bpfree.records import Flops, HistoryEntry, Memory, PhaseEnd, Record, TuningCost
 from bpfree.rulesets import Ruleset, digest
-from bpfree.train import Clock, Progress, check_identity, compile_steps, counted, initialise, past, training
+from bpfree.train import Clock, Progress, check_identity, compile_steps, counted, initialise, past
 
 __all__ = ["RunFailed", "Setting", "check_runnable", "check_supported", "measure", "run_once"]
 
@@ -147,18 +147,13 @@ def run_once(
     def passes(clock: Clock) -> Iterator[Progress]:
         if early is not None:
             raise early
-        yield from training(
+        yield from under.training(
             algorithm,
             net,
             blind,
-            stop,
-            batch_size=rules.batch_size,
+            state,
+            clock,
             seed=seed,
-            lr_schedule=rules.lr_schedule,
-            tier=rules.plan.tier,
-            precision=rules.precision,
-            state=state,
-            clock=clock,
             checkpoint=checkpoint,
             identity=identity,
             passes=setting.together.passes if setting.together else None,

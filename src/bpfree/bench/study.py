@@ -30,7 +30,7 @@ from bpfree.numerics.products import products_in
 from bpfree.records import HistoryEntry
 from bpfree.rulesets import Grid, QuasiRandom, Ruleset
 from bpfree.rulesets.ranges import all_names
-from bpfree.train import Progress, best_of, compile_steps, initialise, stop_in, training
+from bpfree.train import Progress, best_of, compile_steps, initialise, stop_in
 
 __all__ = [
     "SEARCH_SEEDS",
@@ -241,19 +241,7 @@ def run_trial(
     with setting.meter.window() as window:
         try:
             state = initialise(algorithm, net, seed, setting.device)
-            run = training(
-                algorithm,
-                net,
-                blind,
-                stop,
-                batch_size=rules.batch_size,
-                seed=seed,
-                lr_schedule=rules.lr_schedule,
-                tier=rules.plan.tier,
-                precision=rules.precision,
-                state=state,
-                clock=window,
-            )
+            run = under.training(algorithm, net, blind, state, window, seed=seed, trial=True)
             for progress in run:
                 history.append(progress.entry)
                 diverged = progress.diverged
