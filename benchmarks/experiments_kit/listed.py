@@ -99,8 +99,8 @@ EXPERIMENTS = (
             "cascaded-forward": ("spyra2026-uniform", "cascaded-forward", "rand-ce"),
             "cascaded-forward:blocks=dfa": ("spyra2026-uniform", "cascaded-forward", "dfa-ce"),
         },
-        "The paper's phases had a cap each, of up to 1271 passes; here all phases of an arm share 10. Cascaded-Forward with random "
-        "blocks trains read-outs of all blocks and no block; `frozen` trains one, of the last block. Where the two end level, the "
-        "read-outs of the other blocks have added nothing.",
+        "The paper's phases had a cap each, of up to 1271 passes; here all phases of an arm share 10. Cascaded-Forward with "
+        "random blocks trains read-outs of all blocks and no block; `frozen` trains one, of the last block. Where the two end "
+        "level, the read-outs of the other blocks have added nothing.",
     ),
 )
