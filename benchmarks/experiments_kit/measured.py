@@ -121,7 +121,7 @@ def times(row: Values, key: str) -> str:
 
 def with_interval(mean: Values | None) -> str:
     """A difference in points, and its interval where there is one."""
-    if mean is None:
+    if mean is None or mean["mean"] is None:  # no pair has ended
         return MISSING
     text = f"{100 * mean['mean']:+.2f}"
     return text if mean["low"] is None else f"{text} [{100 * mean['low']:+.2f}, {100 * mean['high']:+.2f}]"

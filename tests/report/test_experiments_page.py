@@ -260,3 +260,11 @@ def test_words_of_the_short_answer(two_places: Experiment) -> None:
     none = list(short.in_short([line("a", -1.0, pairs=5, verdict="worse"), line("b", -1.0)]))[-6:]
     assert none[3] == "- **Time**: not measured."
     assert none[5] == "- **How sure**: a (7, G) worse. The other lines are not judged."
+
+
+def test_a_difference_without_a_pair_is_a_dash() -> None:
+    """As of frozen blocks whose only run was interrupted."""
+    assert measured.with_interval(None) == "–"
+    assert measured.with_interval({"mean": None, "low": None, "high": None}) == "–"
+    assert measured.with_interval({"mean": -0.0125, "low": None, "high": None}) == "-1.25"
+    assert measured.with_interval({"mean": -0.0125, "low": -0.02, "high": 0.005}) == "-1.25 [-2.00, +0.50]"
