@@ -162,8 +162,8 @@ class Predictor:
             with torch.device("meta"):
                 parameters = named(spec, self.data.in_shape, self.data.n_classes).parameters()
                 least = LEAST_TIMES * sum(p.numel() * p.element_size() for p in parameters)
-        except (BpfreeError, RuntimeError, NotImplementedError):
-            return  # a net that has to be computed with to be built; if it is too large, building it says so
+        except (BpfreeError, RuntimeError, NotImplementedError):  # such a net is built by computing; that says if it is too large
+            return
         free = psutil.virtual_memory().available
         if least > free:
             raise UsageError(
