@@ -149,6 +149,12 @@ def test_flags_about_seeds() -> None:
         "interim-look: 2 of 5 planned studies have ended in every arm: a look before the end, tested at a level of 0.19 % "
         "(O’Brien and Fleming) instead of 5 %."
     )
+    assert told(Looks((5,), 0, "study"), [0]) == [
+        "interim-look: no study of 5 planned studies has ended in every arm: there is nothing to test yet."
+    ]
+    assert told(Looks((1,), 0), [0]) == [
+        "interim-look: no seed of 1 planned seed has ended in every arm: there is nothing to test yet."
+    ]
 
 
 def test_two_runs_with_the_same_losses_are_one() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from bpfree.report.audit import Flag, mistake
+from bpfree.report.interim import Looks
 from bpfree.report.model import Table
 from bpfree.report.replicates import PLURALS, number_words, splits_of
 
@@ -23,13 +24,20 @@ def seed_flags(table: Table) -> Iterator[Flag]:
             "judged; fix the number first, and run a new directory.",
         )
     if looks.unfinished:
-        yield Flag(
-            "interim-look",
-            f"{looks.n_ended} of {looks.sizes[0]} planned {many} have ended in every arm: a look before the end, tested at "
-            f"a level of {100 * looks.level:.2g} % (O’Brien and Fleming) instead of 5 %.",
-        )
+        yield Flag("interim-look", _interim(looks, many))
     yield from _chosen(table.numbers, table.noun)
     yield from _chosen(splits_of(table.runs), "seed", "split ")
+
+
+def _interim(looks: Looks, many: str) -> str:
+    planned = looks.sizes[0]
+    if looks.n_ended == 0:
+        one = looks.noun if planned == 1 else many
+        return f"no {looks.noun} of {planned} planned {one} has ended in every arm: there is nothing to test yet."
+    return (
+        f"{looks.n_ended} of {planned} planned {many} have ended in every arm: a look before the end, tested at a level of "
+        f"{100 * looks.level:.2g} % (O’Brien and Fleming) instead of 5 %."
+    )
 
 
 def _chosen(numbers: Sequence[int], noun: str, prefix: str = "") -> Iterator[Flag]:
