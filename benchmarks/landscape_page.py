@@ -68,6 +68,8 @@ def page(documents: dict[str, Document], figures: dict[str, list[str]]) -> str:
         "# Minima: where backprop and Mono-Forward end",
         "",
         *_filled(f"The paper (arXiv 2509.19063) says that Mono-Forward {CLAIM}."),
+        "",
+        *_filled(in_short(list(documents.values()))),
     ]
     for document in documents.values():
         lines += ["", *verdict(document)]
@@ -79,6 +81,25 @@ def page(documents: dict[str, Document], figures: dict[str, list[str]]) -> str:
         lines += [line for note in document["notes"] for line in _filled(f"- {note}.")]
         lines += [line for what, why in document["reasons"].items() for line in _filled(f"- No {what}: {why}.")]
     return "\n".join(lines).rstrip() + "\n" + HOW + COMMANDS
+
+
+def in_short(documents: list[Document]) -> str:
+    """Whether any rule was shown to end in a better minimum, and what was shown against it, with its evidence."""
+    shown: dict[str, list[str]] = {"better": [], "worse": []}
+    unjudged = []
+    for document in documents:
+        measures = [(name, document["comparison"].get(name, {})) for name in ("loss", *FLATNESS)]
+        rows = [(name, label, row) for name, labels in measures for label, row in labels.items() if row.get("verdict")]
+        for name, label, row in rows:
+            if row["verdict"] in shown:
+                evidence = row["sentence"].split(": ", 1)[1].rstrip(".")
+                shown[row["verdict"]].append(f"{NAMES[name]} of {label} on {document['dataset']} ({evidence})")
+        if rows and all(row["verdict"].startswith("not judged") for *_, row in rows):
+            unjudged.append(title(document))
+    found = f"**Shown for {'; '.join(shown['better'])}**." if shown["better"] else "**Not shown in any measure.**"
+    against = f" Shown the other way round: {'; '.join(shown['worse'])}." if shown["worse"] else ""
+    few = f" Not judged, for want of seeds: {'; '.join(unjudged)}." if unjudged else ""
+    return f"{found}{against}{few}"
 
 
 def _filled(text: str) -> list[str]:
@@ -106,7 +127,9 @@ def verdict(document: Document) -> list[str]:
     """What the numbers say of the claim, in its two readings, for each rule."""
     baseline = document["models"][0]["label"]
     rivals = list(dict.fromkeys(model["label"] for model in document["models"] if model["label"] != baseline))
-    lines = _filled(f"**On {title(document)}**, nothing tuned, against {baseline}, paired by seed, with 95 % intervals:")
+    lines = _filled(
+        f"**On {title(document)}**, nothing tuned, {capped(document)}, against {baseline}, paired by seed, with 95 % intervals:"
+    )
     lines.append("")
     for label in rivals:
         row = document["comparison"]["loss"][label]
@@ -168,27 +191,47 @@ def _known(interval: Document) -> bool:
     return interval["low"] is not None
 
 
+def capped(document: Document) -> str:
+    """How many runs the cap ended, and not patience."""
+    training = document["training"]
+    n = sum(run["passes"] >= training["max_passes"] for run in training["ended"])
+    return f"{n} of {len(training['ended'])} runs ended at the cap of {training['max_passes']} passes"
+
+
 def conditions(document: Document) -> list[str]:
     """What was measured, on what."""
     training = document["training"]
-    passes: dict[str, list[str]] = {}
+    passes: dict[tuple[str, ...], list[str]] = {}
     for run in training["ended"]:
-        passes.setdefault(run["arm"], []).append(str(run["passes"]))
-    capped = sum(run["passes"] >= training["max_passes"] for run in training["ended"])
-    ran = "; ".join(f"{arm}: {', '.join(counts)}" for arm, counts in passes.items())
+        passes.setdefault(_same_values(run["arm"]), []).append(str(run["passes"]))
+    ran = "; ".join(f"{':'.join(arm)}: {', '.join(counts)}" for arm, counts in passes.items())
+    n_seeds = len({run["seed"] for run in training["ended"]})
     return [
         *_filled(
-            f"Made by `{document['command']}`. Batch {training['batch_size']}, patience 10 on validation accuracy, best state "
-            f"restored, at most {training['max_passes']} passes in all phases together. Passes by seed: {ran}. "
-            f"{capped} of {len(training['ended'])} runs ended at the cap. Nothing was tuned."
+            f"Made by `{document['command']} --seeds {n_seeds}`. Batch {training['batch_size']}, patience 10 on validation "
+            f"accuracy, best state restored, at most {training['max_passes']} passes in all phases together. Passes by seed: "
+            f"{ran}. {capped(document)}. Nothing was tuned."
         ),
         "",
         *_filled(
             f"The loss is taken on {document['examples']} validation examples; {document['directions']} random directions, "
             f"{document['points']} points on each, radius {document['radius']:g}; rho {document['rho']:g}; {document['probes']} "
-            f"probes of the trace; {'float64' if document['double'] else 'float32'}."
+            "probes of the trace, which is given with its standard error over them; "
+            f"{'float64' if document['double'] else 'float32'}."
         ),
     ]
+
+
+def _same_values(arm: str) -> tuple[str, ...]:
+    """The arm with its numbers as numbers are printed: ``lr=2.2e-4`` and ``lr=0.00022`` are one."""
+    words = []
+    for word in arm.split(":"):
+        key, _, value = word.partition("=")
+        try:
+            words.append(f"{key}={float(value):g}")
+        except ValueError:
+            words.append(word)
+    return tuple(words)
 
 
 def models_table(document: Document) -> list[str]:
@@ -200,7 +243,12 @@ def models_table(document: Document) -> list[str]:
             values[entry["of"][0]].update(entry)
     keys = tuple(key for key in keys if any(row.get(key) is not None for row in values.values()))
     heading = ["| model | " + " | ".join(NAMES[key] for key in keys) + " |", "|---|" + "---:|" * len(keys)]
-    return heading + [f"| {name} | " + " | ".join(_number(row.get(key)) for key in keys) + " |" for name, row in values.items()]
+    return heading + [f"| {name} | " + " | ".join(_cell(row, key) for key in keys) + " |" for name, row in values.items()]
+
+
+def _cell(row: Document, key: str) -> str:
+    error = row.get("trace_error") if key == "trace" else None
+    return _number(row.get(key)) + ("" if error is None else f" ± {error:.2g}")
 
 
 def comparison_table(document: Document) -> list[str]:

@@ -7,6 +7,7 @@ import json
 import re
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 import pytest
 
@@ -62,6 +63,50 @@ def test_one_seed_has_no_interval_and_the_page_says_so(writer: ModuleType) -> No
     assert "not judged in 5 measures: mean rise over slices, nats -0.003243 (no interval)" in text
     assert "at least 5 are needed Difference 0.00827 (no interval)." in text
     assert "excludes 0" not in text
+
+
+def document(verdicts: dict[str, tuple[str, str]], dataset: str = "digits") -> dict[str, Any]:
+    """With what was said of a rule's measures, in a word and in a sentence."""
+    comparison = {name: {"backprop": {}, "mine": {"verdict": word, "sentence": text}} for name, (word, text) in verdicts.items()}
+    models = [{"label": "backprop"}, {"label": "mine"}]
+    return {"dataset": dataset, "net": "mlp:2x8", "models": models, "comparison": comparison}
+
+
+def test_the_short_answer_says_no_more_than_was_shown(writer: ModuleType) -> None:
+    worse, open_ = ("worse", "worse: +0.5 [+0.1, +0.9], p = 0.01."), ("inconclusive", "inconclusive: +0.5.")
+    few = ("not judged: few", "not judged: few")
+    assert writer.in_short([document({"loss": open_, "trace": open_})]) == "**Not shown in any measure.**"
+    assert writer.in_short([document({"loss": worse, "trace": open_}), document({"loss": few, "rise": few}, "mnist")]) == (
+        "**Not shown in any measure.** Shown the other way round: validation loss, nats of mine on digits (+0.5 [+0.1, +0.9], "
+        "p = 0.01). Not judged, for want of seeds: mnist, mlp:2x8, 1 seed of each rule."
+    )
+    better = ("better", "better: -0.5 [-0.9, -0.1], p = 0.02.")
+    assert writer.in_short([document({"loss": worse, "rise": better, "accuracy": better})]) == (
+        "**Shown for mean rise over slices, nats of mine on digits (-0.5 [-0.9, -0.1], p = 0.02)**. Shown the other way round: "
+        "validation loss, nats of mine on digits (+0.5 [+0.1, +0.9], p = 0.01)."
+    ), "accuracy is not what was claimed"
+
+
+def test_runs_at_the_cap_and_arms_by_the_value_of_their_numbers(writer: ModuleType) -> None:
+    ended = [
+        ("a:lr=2.2e-4", 0, 15),
+        ("a:lr=0.00022", 1, 14),
+        ("b:schedule=staged:lr=1e-3", 0, 16),
+        ("b:schedule=staged:lr=0.001", 1, 3),
+    ]
+    runs = [{"arm": arm, "seed": seed, "passes": passes} for arm, seed, passes in ended]
+    facts = {"command": "python c.py d", "examples": 9, "directions": 2, "points": 3, "radius": 1, "rho": 0.5, "probes": 4}
+    made = facts | {"double": False, "training": {"batch_size": 8, "max_passes": 15, "ended": runs}}
+    assert writer.capped(made) == "2 of 4 runs ended at the cap of 15 passes"
+    text = " ".join(writer.conditions(made))
+    assert text.startswith("Made by `python c.py d --seeds 2`. Batch 8, ")
+    assert "Passes by seed: a:lr=0.00022: 15, 14; b:schedule=staged:lr=0.001: 16, 3. 2 of 4 runs" in text
+
+
+def test_the_trace_has_its_standard_error(writer: ModuleType) -> None:
+    measured = {"of": ["m"], "trace": 64.39, "trace_error": 5.956, "largest": 11.9}
+    table = writer.models_table({"models": [{"name": "m"}], "slices": [], "sharpness": [], "curvature": [measured]})
+    assert table[-1] == "| m | 64.39 ± 6 | 11.9 |"
 
 
 def test_a_run_that_was_resumed_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

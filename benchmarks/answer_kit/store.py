@@ -22,7 +22,7 @@ SCHEMA = 1
 TITLES = {
     "doctor": "Is the meter right?",
     "costs": "What a pass and a step cost",
-    "experiment": "Experiment 1: training to convergence",
+    "experiment": "Experiment 1: whole trainings, at most 50 passes",
     "clocks": "Clocks and power over time",
     "tests": "The tests that need a GPU",
 }

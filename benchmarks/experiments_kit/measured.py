@@ -14,7 +14,7 @@ from bpfree.report.beside import Beside, SuiteFacts, SuiteRow, measured_beside, 
 from bpfree.report.labels import arm_label
 from bpfree.rulesets.schema import whole_name
 from bpfree.units import MISSING, format_percent
-from experiments_kit.listed import Experiment
+from experiments_kit.listed import Experiment, Place
 
 PAPER = "arXiv 2509.19063, revision of 2026"
 Values = Mapping[str, Any]
@@ -55,27 +55,34 @@ def measured(experiment: Experiment, directory: Path) -> Measured | None:
 
 
 def besides(experiment: Experiment, table: Values, directory: Path) -> dict[str, Beside]:
-    """Measured beside published, by arm, where something is published."""
+    """Measured beside published, by arm, where something is published for the directory's ruleset."""
+    own = directory.name.removesuffix("-cpu") != experiment.also
     rows = [
         SuiteRow(
             section=experiment.title, ruleset=experiment.name, dataset=table["dataset"], measured_dataset=table["dataset"],
-            net=table["net"], arm=arm, number=_number(table, *where),
+            net=table["net"], arm=arm, number=number_at(table, where),
         )
-        for arm, where in experiment.published.items()
+        for arm, where in (experiment.published if own else experiment.also_published).items()
     ]  # fmt: skip
     facts = SuiteFacts(name=experiment.name, title=experiment.title, paper=PAPER)
     return {each.row.arm: each for each in measured_beside(facts, rows, {experiment.name: directory})}
 
 
-def _number(table: Values, source: str, algorithm: str, variant: str) -> Number:
-    return published.find(source, whole_name(table["dataset"]), table["net"], algorithm, variant, "own-convergence")
+def number_at(table: Values, where: Place) -> Number:
+    """What the paper says there of the table's data and net."""
+    return published.find(where.table, whole_name(table["dataset"]), table["net"], where.algorithm, where.variant, where.protocol)
 
 
 def contradictions(table: Values, beside: Mapping[str, Beside]) -> Iterator[str]:
-    """What goes against the paper, then against hope: arms that differ from what is published, or do not beat frozen blocks."""
+    """What goes against the paper, then against hope: arms that differ from what is published, or do not beat frozen blocks.
+
+    The baseline's distance to what is published of it comes first, whatever it is: every difference to it hangs on it.
+    """
     for arm, each in beside.items():
         if each.word.startswith("differs"):
             yield f"**{label(arm)} {each.word.replace('differs', 'differs from the paper')}**: {points(each.gap)} points."
+        elif arm == table["baseline"] and each.gap is not None:
+            yield f"{label(arm)} itself, less what is published of it: {points(each.gap)} points ({each.verdict})."
     for above in table["above_controls"]:
         no_higher = above["mean"] is not None and above["mean"] <= 0
         if above["beats"] is False or no_higher:

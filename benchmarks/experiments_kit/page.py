@@ -12,6 +12,7 @@ from bpfree.report.beside import Beside, points
 from bpfree.units import MISSING, format_bytes, format_count, format_energy, format_percent, format_time
 from experiments_kit.listed import RESULTS, Experiment, rules
 from experiments_kit.measured import (
+    METERED,
     PAPER,
     Measured,
     Values,
@@ -26,6 +27,7 @@ from experiments_kit.measured import (
     two,
     with_interval,
 )
+from experiments_kit.paper import of_the_paper, other_way
 from experiments_kit.short import in_short, lines_of
 
 WIDTH = 130
@@ -98,11 +100,13 @@ def section(experiment: Experiment) -> Iterator[str]:
         return
     for each in found:
         where = f" ({made_on(each.directory)})" if len(found) > 1 else ""
-        yield from (f"- {text}{where}" for text in contradictions(each.table, each.beside))
+        led = (*contradictions(each.table, each.beside), *other_way(experiment, each))
+        yield from (f"- {text}{where}" for text in led)
     for each in found:
         if len(found) > 1:
             yield from ("", f"### {made_on(each.directory)}", "")
         yield from of_place(each)
+        yield from of_the_paper(experiment, each)
     planned = rulesets.load(str(rules(experiment.name))).plan
     missing = [label(arm) for arm in planned.arms if arm not in {row["arm"] for each in found for row in each.table["rows"]}]
     if missing:
@@ -123,7 +127,8 @@ def of_place(found: Measured) -> Iterator[str]:
     """What the runs of one place say, and their table."""
     table = found.table
     yield from (f"- {text}" for text in plainly(table))
-    yield from ("", f"{table['answer']}", "", "Read this with it:", "", *(f"- {flag}" for flag in found.flags), "")
+    by_the_clock = "" if costs(table) is METERED else " Its times are by the clock."
+    yield from ("", f"{table['answer']}{by_the_clock}", "", "Read this with it:", "", *(f"- {flag}" for flag in found.flags), "")
     headings = (*HEADINGS[:6], *(f"{word}, × backprop" for word, *_ in costs(table)), *HEADINGS[6:])
     yield from ("| " + " | ".join(headings) + " |", "|---" + "|---:" * (len(headings) - 1) + "|")
     for row in table["rows"]:
@@ -154,7 +159,8 @@ def also(experiment: Experiment, name: str) -> Iterator[str]:
 
 def _source(experiment: Experiment, found: Measured) -> str:
     options = "" if found.directory.name.endswith("-cpu") else f"--device cuda --tier {tiers(found.directory)[0]} "
-    return f"`benchmarks/results/{found.directory.name}`, `{experiment.command(options)}`"
+    name = found.directory.name
+    return f"[`benchmarks/results/{name}`](../benchmarks/results/{name}/report/summary.md), `{experiment.command(options)}`"
 
 
 def only_a_gpu() -> str:
@@ -163,19 +169,19 @@ def only_a_gpu() -> str:
         (row,) = (row for row in csv.DictReader(lines) if row["arm"] == "mono-forward")
     time, energy, flops = (two(float(row[f"mean_{name}_ratio"])) for name in ("time", "energy", "step_flops"))
     return (
-        "Joules, and seconds of a board. On a processor a step costs what its multiply-adds cost. On a GPU an eager step of a "
-        "small net is mostly launches: on MNIST `mlp:2x1000` joint Mono-Forward took "
+        "Joules, and seconds of a board. They do not follow the multiply-adds: on MNIST `mlp:2x1000` joint Mono-Forward took "
         f"{time} times backprop's time and {energy} times its energy with {flops} of its multiply-adds "
-        "(`benchmarks/results/mnist-mlp-2x1000`, an H100, tier eager). In the tier `graph` the host launches a step by one call, "
-        "and what is left is the arithmetic. `make answer` ([the GPU kit](gpu-kit.md)) measures joules, seconds, clocks and "
-        "power on an NVIDIA GPU, on the net of experiment 1."
+        "([records](../benchmarks/results/mnist-mlp-2x1000/report/summary.md), tier eager, where much of a step of a small net "
+        "is launches). The rows of GPUs above are of the tier `graph`, where the host launches a step by one call. `make answer` "
+        "([the GPU kit](gpu-kit.md)) measures joules, seconds, clocks and power of a step and a pass on an NVIDIA GPU, on "
+        "the net of experiment 1, in the tier eager; its joules are not to be held against those above."
     )
 
 
 def of_the_kit() -> Iterator[str]:
     """The page of the GPU kit, one level deeper, its figures where they lie."""
     if not KIT.exists():
-        yield "It has not been run on a GPU yet."
+        yield "`make answer` has not been run on a GPU yet; the rows of GPUs above were made by `experiments.py`."
         return
     for line in KIT.read_text(encoding="utf-8").splitlines():
         yield f"#{line}" if line.startswith("#") else line.replace("](", "](../benchmarks/results/answer/")

@@ -5,12 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
+import torch
+
+from bpfree import nets
+from bpfree.bench.arm import Arm
 from bpfree.stats.words import LEAST_PAIRS
 from bpfree.units import MISSING
 from experiments_kit.listed import Experiment
-from experiments_kit.measured import Measured, Values, device_of, two
+from experiments_kit.measured import Measured, Values, device_of, two, with_interval
 
-HEADINGS = ("experiment", "device", "rule", "pairs", "accuracy", "FLOPs", "memory", "time", "energy")
+HEADINGS = ("experiment", "device", "rule", "gradients", "pairs", "accuracy", "FLOPs", "memory", "time", "energy")
+
+ANY_SHAPE = (3, 32, 32)
+"""Of an example: how far gradients go depends on the number of blocks alone."""
+
+BLOCK, GROUPS, WHOLE = "in a block", "groups of blocks", "the whole net"
+"""How far gradients go: only the first is training without backpropagation."""
+
+OF_A_BLOCK = 2
+"""The longest path of gradients in a block: its head, and the block."""
 
 
 @dataclass(frozen=True)
@@ -18,7 +31,8 @@ class Line:
     """A rule on a device, held against backprop; every number is a mean over runs of the same seeds, None where not measured.
 
     Attributes:
-        points: test accuracy less backprop's.
+        gradients: how far they go.
+        points, interval: test accuracy less backprop's, and the same as text with its interval.
         flops, time, energy: of a run, in units of backprop's; time is the processor's where no counter of energy measured.
         memory: of a step, in the same way.
     """
@@ -26,9 +40,11 @@ class Line:
     experiment: str
     device: str
     rule: str
+    gradients: str
     pairs: int
     verdict: str
     points: float
+    interval: str
     flops: float | None
     memory: float | None
     time: float | None
@@ -52,9 +68,11 @@ def lines_of(experiment: Experiment, found: Measured) -> Iterator[Line]:
                 str(experiment.number),
                 device_of(found.directory),
                 row["label"],
+                gradients_of(row["arm"], found.table["net"]),
                 apart["n"],
                 row["verdict"],
                 100 * apart["mean"],
+                with_interval(apart),
                 _mean(row["run_flops"]) / _mean(base["run_flops"]) if row["run_flops"] and base["run_flops"] else None,
                 _share(row, base),
                 _known(row["time_ratio" if metered else "cpu_ratio"]),
@@ -62,26 +80,59 @@ def lines_of(experiment: Experiment, found: Measured) -> Iterator[Line]:
             )
 
 
+def gradients_of(arm: str, net: str) -> str:
+    """How far the gradients of a rule go in a net."""
+    with torch.device("meta"):
+        built = nets.build(net, ANY_SHAPE, 10)
+        traits = Arm.parse(arm).build({}).traits(built)
+    if traits.gradient_path <= OF_A_BLOCK:
+        return BLOCK
+    return WHOLE if traits.gradient_path > len(built) else GROUPS
+
+
 def in_short(lines: Sequence[Line]) -> Iterator[str]:
-    """The section's text."""
+    """The section's text: what it says of the rules without backpropagation, then the table of all."""
+    local = [line for line in lines if line.gradients == BLOCK]
+    yield (
+        "**Does it save, and at what accuracy?** Of the rules whose gradients stay within a block, against backprop on the "
+        "same net and device:"
+    )
+    yield ""
+    for place in dict.fromkeys((line.experiment, line.device) for line in local):
+        yield f"- {_nearest([line for line in local if (line.experiment, line.device) == place])}"
+    yield f"- **Accuracy**: {_words(local, 'lower', lambda line: line.points < 0)}"
+    yield f"- **FLOPs**: {_words(local, 'fewer', lambda line: _less(line.flops))}"
+    yield f"- **Memory**: {_words(local, 'less', lambda line: _less(line.memory))}"
+    yield f"- **Time**: {_words(local, 'less', lambda line: _less(line.time))}"
+    yield f"- **Energy**: {_words(local, 'less', lambda line: _less(line.energy))}"
+    yield f"- **How sure**: {_sure(lines)}"
+    yield ""
     yield "| " + " | ".join(HEADINGS) + " |"
-    yield "|---|---|---|" + "---:|" * (len(HEADINGS) - 3)
+    yield "|---|---|---|---|" + "---:|" * (len(HEADINGS) - 4)
     for line in lines:
         costs = (MISSING if cost is None else two(cost) for cost in (line.flops, line.memory, line.time, line.energy))
-        cells = (line.experiment, line.device, line.rule, str(line.pairs), f"{line.points:+.2f}", *costs)
+        cells = (line.experiment, line.device, line.rule, line.gradients, str(line.pairs), line.interval, *costs)
         yield "| " + " | ".join(cells) + " |"
     yield ""
     yield (
-        "Accuracy on the test split in points less backprop's; FLOPs, time and energy of a run and the memory of a step in units "
-        "of backprop's, means over pairs of the same seed. Where no counter of energy measured, time is the processor's."
+        "Accuracy on the test split in points less backprop's, with its 95 % interval over seeds; FLOPs, time and energy of a "
+        "run and the memory of a step in units of backprop's, means over pairs of the same seed. A multiply-add is two FLOPs. "
+        "FLOPs are those of training; time and energy are of training and of the validation after each pass. Where no counter of "
+        "energy measured, time is the processor's."
     )
-    yield ""
-    yield f"- **Accuracy**: {_words(lines, 'lower', lambda line: line.points < 0)}"
-    yield f"- **FLOPs**: {_words(lines, 'fewer', lambda line: _less(line.flops))}"
-    yield f"- **Memory**: {_words(lines, 'less', lambda line: _less(line.memory))}"
-    yield f"- **Time**: {_words(lines, 'less', lambda line: _less(line.time))}"
-    yield f"- **Energy**: {_words(lines, 'less', lambda line: _less(line.energy))}"
-    yield f"- **How sure**: {_sure(lines)}"
+
+
+def _nearest(lines: Sequence[Line]) -> str:
+    """Of one experiment on one device: the rule that came nearest to backprop, or passed it, and at what cost."""
+    best = max(lines, key=lambda line: line.points)
+    ended = "below backprop" if best.points < 0 else "above backprop" if best.points > 0 else "level with backprop"
+    costs = ((best.flops, "FLOPs"), (best.memory, "memory"), (best.time, "time"), (best.energy, "energy"))
+    at = ", ".join(f"{two(cost)} of its {word}" for cost, word in costs if cost is not None)
+    apart = "" if best.points == 0 else f"{abs(best.points):.2f} points "
+    return (
+        f"**Experiment {best.experiment}, {best.device}**: the most accurate of {len(lines)}, {best.rule}, ended {apart}{ended} "
+        f"({_pairs(best.pairs)}) at {at}."
+    )
 
 
 def _words(lines: Sequence[Line], word: str, holds: Callable[[Line], bool | None]) -> str:
@@ -100,8 +151,11 @@ def _sure(lines: Sequence[Line]) -> str:
     if judged:
         return f"{'; '.join(judged)}. The other lines are not judged."
     most = max(line.pairs for line in lines)
-    pairs = f"{most} pair{'' if most == 1 else 's'}"
-    return f"nothing here is a verdict: no line has more than {pairs}, and a verdict takes {LEAST_PAIRS}."
+    return f"nothing here is a verdict: no line has more than {_pairs(most)}, and a verdict takes {LEAST_PAIRS}."
+
+
+def _pairs(count: int) -> str:
+    return f"{count} pair{'' if count == 1 else 's'}"
 
 
 def _less(share: float | None) -> bool | None:

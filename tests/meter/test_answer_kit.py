@@ -57,7 +57,8 @@ def test_joules_of_a_step_are_those_of_the_window_over_its_steps(whole: Path) ->
     n_steps = math.ceil(told["about"]["examples"]["train"] / 32)
     for group in groups:
         assert [(w["arm"], w["phase_index"]) for w in group["windows"]] == [
-            ("backprop", 0), ("mono-forward:schedule=staged", 0), ("mono-forward:schedule=staged", 1), ("frozen", 0),
+            ("backprop", 0), ("mono-forward", 0), ("mono-forward:schedule=staged", 0), ("mono-forward:schedule=staged", 1),
+            ("forward-forward", 0), ("frozen", 0), ("blockwise:reach=2", 0),
         ]  # fmt: skip
         for window in group["windows"]:
             assert window["window_s"] >= 0.1
@@ -76,7 +77,8 @@ def test_the_summary_is_made_of_the_windows(whole: Path) -> None:
     data = answer(whole)["sections"]["costs"]["data"]
     rows = {(row["kind"], row["arm"]): row for row in data["summary"]}
     for group in data["groups"]:
-        first, *staged, _ = group["windows"]
+        first, joint, *staged, _, _, _ = group["windows"]
+        assert rows[group["kind"], "mono-forward"]["call_j_ratio"] == pytest.approx(joint["call_j"] / first["call_j"])
         row = rows[group["kind"], staged[0]["arm"]]
         mean_j = (staged[0]["call_j"] + staged[1]["call_j"]) / 2
         assert row["call_j"] == pytest.approx(mean_j)

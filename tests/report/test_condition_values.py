@@ -146,7 +146,12 @@ def test_flags_about_seeds() -> None:
     ]
     (interim,) = told(Looks((5,), 2, "study"), [0, 1])
     assert interim == (
-        "interim-look: 2 of 5 planned studies have ended in every arm: a look before the end, tested at a level of 0.19 % "
+        "interim-look: 2 of 5 planned studies have ended in every arm: a look before the end, which judges nothing: at least 5 "
+        "are needed."
+    )
+    (interim,) = told(Looks((10,), 5), list(range(5)))
+    assert interim == (
+        "interim-look: 5 of 10 planned seeds have ended in every arm: a look before the end, tested at a level of 0.56 % "
         "(O’Brien and Fleming) instead of 5 %."
     )
     assert told(Looks((5,), 0, "study"), [0]) == [

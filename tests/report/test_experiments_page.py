@@ -5,26 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
-import sys
 from pathlib import Path
 
 import pytest
 
-from bpfree.published import Number
+from bpfree.report.model import SeedMean
+from tests.report.experiment_places import ROOT, cells, in_two_places, published  # adds benchmarks/ to the path
 from tests.report.golden import write_first
 
-ROOT = Path(__file__).parents[2]
-
-
-sys.path.insert(0, str(ROOT / "benchmarks"))
-
-import experiments  # noqa: E402
-from experiments_kit import (  # noqa: E402
-    measured,
-    page,
-    short,
-)
-from experiments_kit.listed import EXPERIMENTS, Experiment, directory  # noqa: E402
+import experiments  # isort: skip
+from experiments_kit import measured, page, paper, short  # isort: skip
+from experiments_kit.listed import EXPERIMENTS, MATCHED, OWN, Experiment, Place  # isort: skip
 
 
 @pytest.fixture(scope="module")
@@ -32,27 +23,27 @@ def lines(tmp_path_factory: pytest.TempPathFactory) -> list[str]:
     """The section of the golden report's first task, with 62 ± 1 % of 20 runs published for Mono-Forward."""
     results = tmp_path_factory.mktemp("results")
     write_first(results / "cifar10-cnn3-cpu")
-    known = {"mono-forward": ("table", "mono-forward", "")}
+    known = {"mono-forward": Place("table", "mono-forward")}
     experiment = dataclasses.replace(EXPERIMENTS[2], target=0.9, published=known, results=results)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(measured, "_number", lambda *_: published(0.62))
+        patch.setattr(measured, "number_at", lambda *_: published(0.62))
+        patch.setattr(paper, "number_at", lambda *_: published(0.62))
         return list(page.section(experiment))
-
-
-def published(accuracy: float) -> Number:
-    return Number(
-        table="table", dataset="digits", net="mlp:2x8", algorithm="mono-forward", accuracy=accuracy,
-        spread=(accuracy - 0.02, accuracy + 0.02), n_runs="20", second_hand=False, source="by hand",
-    )  # fmt: skip
-
-
-def cells(lines: list[str], arm: str) -> list[str]:
-    (row,) = [line for line in lines if line.startswith(f"| {arm} |")]
-    return [cell.strip() for cell in row.strip("|").split("|")][1:]
 
 
 def test_the_page_is_that_of_the_committed_records() -> None:
     assert experiments.PAGE.read_text() == page.page(EXPERIMENTS), "python benchmarks/experiments.py --page"
+
+
+def test_the_readme_says_what_the_records_say_of_joint_mono_forward_on_cifar10() -> None:
+    below = [
+        -line.points
+        for each in EXPERIMENTS if each.name.startswith("cifar10")
+        for found in page.places(each, each.name)
+        for line in short.lines_of(each, found) if line.rule == "mono-forward"
+    ]  # fmt: skip
+    words = f"{min(below):.0f} to {max(below):.0f} points below on CIFAR-10 (an MLP and a CNN, few seeds, not judged)"
+    assert words in " ".join((ROOT / "README.md").read_text().split())
 
 
 def test_every_number_of_the_baseline(lines: list[str]) -> None:
@@ -122,7 +113,9 @@ def test_arms_that_are_still_to_be_run_are_named(lines: list[str]) -> None:
 
 def test_the_page_of_the_gpu_kit_is_taken_in(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page, "KIT", tmp_path / "answer.md")
-    assert list(page.of_the_kit()) == ["It has not been run on a GPU yet."]
+    assert list(page.of_the_kit()) == [
+        "`make answer` has not been run on a GPU yet; the rows of GPUs above were made by `experiments.py`."
+    ]
     (tmp_path / "answer.md").write_text("# The answer\n\n![a](figures/a.svg)\n![b](experiment-1/report/figures/b.svg)\n")
     assert list(page.of_the_kit()) == [
         "## The answer",
@@ -161,18 +154,7 @@ def test_the_help_names_the_experiments(capsys: pytest.CaptureFixture[str]) -> N
 
 @pytest.fixture
 def two_places(tmp_path: Path) -> Experiment:
-    """A board has all arms; the processor has none of Mono-Forward."""
-    experiment = dataclasses.replace(EXPERIMENTS[2], target=0.9, published={}, results=tmp_path)
-    board, processor = (directory(tmp_path, experiment.name, device) for device in ("cuda:0", "cpu"))
-    assert (board.name, processor.name) == ("cifar10-cnn3", "cifar10-cnn3-cpu")
-    write_first(board)
-    write_first(processor)
-    records = processor / "records.jsonl"
-    records.write_text("".join(line for line in records.open() if '"algorithm":"mono-forward"' not in line))
-    for place, gpu in ((board, "G"), (processor, None)):
-        facts = {"one": {"processor": "P", "gpu": gpu, "versions": {"torch": "2.9"}}}
-        (place / "environment.json").write_text(json.dumps(facts))
-    return experiment
+    return in_two_places(tmp_path)
 
 
 def test_a_board_and_a_processor_have_a_table_each(two_places: Experiment) -> None:
@@ -185,18 +167,21 @@ def test_a_board_and_a_processor_have_a_table_each(two_places: Experiment) -> No
     (missing,) = [line for line in lines if line.startswith("Not measured yet")]
     assert missing.startswith("Not measured yet: cascaded-forward, cascaded-forward (dfa), frozen.")
     assert lines[-4] == (
-        "Made on G (torch 2.9), tier eager; `benchmarks/results/cifar10-cnn3`, "
+        "Made on G (torch 2.9), tier eager; "
+        "[`benchmarks/results/cifar10-cnn3`](../benchmarks/results/cifar10-cnn3/report/summary.md), "
         "`python benchmarks/experiments.py 3 --device cuda --tier eager --data-dir DIR`."
     )
     assert lines[-2] == (
-        "Made on P (torch 2.9), tier eager; `benchmarks/results/cifar10-cnn3-cpu`, "
+        "Made on P (torch 2.9), tier eager; "
+        "[`benchmarks/results/cifar10-cnn3-cpu`](../benchmarks/results/cifar10-cnn3-cpu/report/summary.md), "
         "`python benchmarks/experiments.py 3 --data-dir DIR`."
     )
 
 
 def test_contradictions_of_all_places_come_before_the_tables(two_places: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
-    known = {"backprop": ("table", "mono-forward", "")}
-    monkeypatch.setattr(measured, "_number", lambda *_: published(0.62))
+    known = {"backprop": Place("table", "mono-forward")}
+    monkeypatch.setattr(measured, "number_at", lambda *_: published(0.62))
+    monkeypatch.setattr(paper, "number_at", lambda *_: published(0.62))
     lines = list(page.section(dataclasses.replace(two_places, published=known)))
     led = [line for line in lines[: lines.index("### G (torch 2.9), tier eager")] if line.startswith("- ")]
     assert [line.split("**")[1] for line in led] == ["backprop differs from the paper (higher)"] * 2
@@ -205,8 +190,8 @@ def test_contradictions_of_all_places_come_before_the_tables(two_places: Experim
 
 def test_the_papers_protocol_beside(two_places: Experiment, monkeypatch: pytest.MonkeyPatch) -> None:
     """One arm under another ruleset: its accuracy beside what is published, and no comparison of arms."""
-    known = {"mono-forward": ("table", "mono-forward", "")}
-    experiment = dataclasses.replace(two_places, also="other", also_words="As there", published=known)
+    known = {"mono-forward": Place("table", "mono-forward")}
+    experiment = dataclasses.replace(two_places, also="other", also_words="As there", published={}, also_published=known)
     assert experiment.rulesets == ("cifar10-cnn3", "other")
     assert list(page.also(experiment, "other")) == ["As there: not measured yet."]
     other = two_places.results / "other-cpu"
@@ -214,11 +199,12 @@ def test_the_papers_protocol_beside(two_places: Experiment, monkeypatch: pytest.
     (other / "environment.json").write_text(json.dumps({"one": {"processor": "P", "versions": {"torch": "2.9"}}}))
     records = other / "records.jsonl"
     records.write_text("".join(line for line in records.open() if '"algorithm":"mono-forward"' in line))
-    monkeypatch.setattr(measured, "_number", lambda *_: published(0.62))
+    monkeypatch.setattr(measured, "number_at", lambda *_: published(0.62))
     (said,) = page.also(experiment, "other")
     assert said == (
         "As there, mono-forward reached 95.00 ± 5.66 % after 4 passes (4 runs); published is 62.00, so +33.00 [+27.39, +38.61] "
-        "points (differs (higher)). Made on P (torch 2.9), tier eager; `benchmarks/results/other-cpu`, "
+        "points (differs (higher)). Made on P (torch 2.9), tier eager; "
+        "[`benchmarks/results/other-cpu`](../benchmarks/results/other-cpu/report/summary.md), "
         "`python benchmarks/experiments.py 3 --data-dir DIR`."
     )
 
@@ -228,38 +214,50 @@ def test_without_records_the_command_is_named(tmp_path: Path) -> None:
     assert "**Not measured yet.** `python benchmarks/experiments.py 2 --data-dir DIR`" in page.section(experiment)
 
 
-def test_the_short_answer_by_value(two_places: Experiment) -> None:
-    """FLOPs of a run: 120 M and 247.5 M of 157.5 M; bytes 3075 and 6150 of 4099."""
-    found = page.places(two_places, two_places.name)
-    lines = list(short.in_short([line for each in found for line in short.lines_of(two_places, each)]))
-    assert cells(lines, "3 | G | mono-forward") == ["G", "mono-forward", "4", "+3.00", "0.76", "0.75", "2.83", "0.35"]
-    assert lines[-6:-4] == [
-        "- **Accuracy**: lower in 2 of 5 lines, all but mono-forward (3, G), pepita (3, G), pepita (3, P).",
-        "- **FLOPs**: fewer in 1 of 5 lines, all but pepita (3, G), forward-forward (3, G), pepita (3, P), "
-        "forward-forward (3, P).",
+@pytest.fixture
+def beside_the_paper(two_places: Experiment, monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
+    """Of Mono-Forward, at its own convergence and at matched passes; on a board, then on a processor without it."""
+    numbers = {
+        OWN: published(0.62, difference=-0.011, time_ratio=2.5, energy_ratio=3.2),
+        MATCHED: published(0.6, protocol=MATCHED, difference=0.02, time_ratio=0.75),
+    }
+    monkeypatch.setattr(measured, "number_at", lambda _, place: numbers[place.protocol])
+    monkeypatch.setattr(paper, "number_at", lambda _, place: numbers[place.protocol])
+    experiment = dataclasses.replace(
+        two_places,
+        published={"mono-forward": Place("table", "mono-forward")},
+        others={"mono-forward": (Place("table", "mono-forward", protocol=MATCHED),)},
+    )
+    found = page.places(experiment, experiment.name)
+    return [list(which(experiment, each)) for each in found for which in (paper.of_the_paper, paper.other_way)]
+
+
+def test_what_the_paper_says_of_the_same_rule(beside_the_paper: list[list[str]]) -> None:
+    """Measured: 3 points above, 2.83 times the time, 0.35 times the energy."""
+    table, words, no_table, no_words = beside_the_paper
+    rows = [[cell.strip() for cell in line.strip("|").split("|")] for line in table if line.startswith("| mono-forward |")]
+    assert rows == [
+        ["mono-forward", "own convergence", "-1.10", "+3.00 [+0.75, +5.25]", "2.50", "2.83", "3.20", "0.35"],
+        ["mono-forward", "matched passes", "+2.00", "+3.00 [+0.75, +5.25]", "0.75", "2.83", "–", "0.35"],
     ]
-    assert lines[-3] == "- **Time**: less in none of 5 lines."
-    assert lines[-2] == "- **Energy**: less in 1 of 3 lines, all but forward-forward (3, G), forward-forward (3, P)."
-    assert lines[-1].startswith("- **How sure**: nothing here is a verdict: no line has more than 4 pairs, ")
+    assert words == [
+        "**mono-forward lies on the other side of backprop than in the paper** (4 pairs, not judged): ended 3.00 points above "
+        "backprop, the paper's 1.10 points below it (own convergence); took 0.35 of backprop's energy, the paper's 3.20 (own "
+        "convergence); took 2.83 of backprop's time, the paper's 0.75 (matched passes); at matched passes the paper's ends 2.00 "
+        "points above backprop too."
+    ]
+    assert (no_table, no_words) == ([], [])
 
 
-def test_words_of_the_short_answer(two_places: Experiment) -> None:
-    def line(
-        rule: str, points: float, cost: float | None = None, *, pairs: int = 2, verdict: str = "not judged: few"
-    ) -> short.Line:
-        return short.Line("7", "G", rule, pairs, verdict, points, cost, cost, cost, cost)
+def test_the_baseline_beside_the_paper_is_said_however_few_its_runs() -> None:
+    class Gap:
+        word, verdict = "cannot tell", "cannot tell: 1 measured run, at least 3 are needed"
+        gap = SeedMean(-0.0406, None, None, 1)
 
-    above = list(short.in_short([line("a", 0.0, 0.5), line("b", -1.0, 1.0), line("c", -2.0)]))[-6:]
-    assert above[0] == "- **Accuracy**: lower in 2 of 3 lines, all but a (7, G)."
-    assert above[1] == "- **FLOPs**: fewer in 1 of 2 lines, all but b (7, G)."
-    assert above[5] == "- **How sure**: nothing here is a verdict: no line has more than 2 pairs, and a verdict takes 5."
-    same = list(short.in_short([line("a", -1.0, 1.5, pairs=1), line("b", -1.0, 2.0, pairs=1)]))[-6:]
-    assert same[0] == "- **Accuracy**: lower in all of 2 lines."
-    assert same[4] == "- **Energy**: less in none of 2 lines."
-    assert same[5] == "- **How sure**: nothing here is a verdict: no line has more than 1 pair, and a verdict takes 5."
-    none = list(short.in_short([line("a", -1.0, pairs=5, verdict="worse"), line("b", -1.0)]))[-6:]
-    assert none[3] == "- **Time**: not measured."
-    assert none[5] == "- **How sure**: a (7, G) worse. The other lines are not judged."
+    table = {"above_controls": [], "baseline": "backprop"}
+    assert list(measured.contradictions(table, {"mono-forward": Gap(), "backprop": Gap()})) == [  # type: ignore[dict-item]
+        "backprop itself, less what is published of it: −4.06 points (cannot tell: 1 measured run, at least 3 are needed)."
+    ]
 
 
 def test_a_difference_without_a_pair_is_a_dash() -> None:

@@ -8,6 +8,7 @@ from bpfree.report.audit import Flag, mistake
 from bpfree.report.interim import Looks
 from bpfree.report.model import Table
 from bpfree.report.replicates import PLURALS, number_words, splits_of
+from bpfree.stats.words import LEAST_PAIRS
 
 __all__ = ["seed_flags"]
 
@@ -34,10 +35,10 @@ def _interim(looks: Looks, many: str) -> str:
     if looks.n_ended == 0:
         one = looks.noun if planned == 1 else many
         return f"no {looks.noun} of {planned} planned {one} has ended in every arm: there is nothing to test yet."
-    return (
-        f"{looks.n_ended} of {planned} planned {many} have ended in every arm: a look before the end, tested at a level of "
-        f"{100 * looks.level:.2g} % (O’Brien and Fleming) instead of 5 %."
-    )
+    before = f"{looks.n_ended} of {planned} planned {many} have ended in every arm: a look before the end"
+    if looks.n_ended < LEAST_PAIRS:
+        return f"{before}, which judges nothing: at least {LEAST_PAIRS} are needed."
+    return f"{before}, tested at a level of {100 * looks.level:.2g} % (O’Brien and Fleming) instead of 5 %."
 
 
 def _chosen(numbers: Sequence[int], noun: str, prefix: str = "") -> Iterator[Flag]:
