@@ -1,6 +1,6 @@
 """How fast everything is, as ratios to torch's own step on the same net in the same run.
 
-    make bench                                   # all of it (20 minutes on two cores), written to benchmarks/results/bench.json
+    make bench                                   # all of it (half an hour on two cores), written to benchmarks/results/bench.json
     make bench-compare                           # the same measured again, and what became slower than the committed figures
     python benchmarks/bench.py --cases "mlp:2x256" --tiers eager,compiled --windows 5
     python benchmarks/bench.py --page            # the table and the figure of docs/performance.md
@@ -107,7 +107,10 @@ def main(arguments: list[str] | None = None) -> int:
         parser.error(f"--kinds are {', '.join(KINDS)}, got {unknown[0]!r}")
     if options.compare:
         committed = json.loads(options.out.read_text(encoding="utf-8"))
-        slower = comparing.slower(committed, measured(options))
+        now = measured(options)
+        for line in comparing.not_comparable(committed, now):
+            say(line)
+        slower = comparing.slower(committed, now)
         print("\n".join(slower) or "nothing became slower by more than the noise of the two runs")  # noqa: T201
         return 1 if slower else 0
     write_atomic(options.out, json.dumps(measured(options), indent=1) + "\n")

@@ -51,7 +51,7 @@ FOUND: dict[str, Any] = {
             "refused": {"foton, compiled": "it | cannot"},
         }
     ],
-    "programs": [{"program": "import torch", "least_s": 2.0, "ratio": 1.0, "noise": 0.0}],
+    "programs": [{"program": "import torch", "least_s": 2.0, "median_s": 2.5, "ratio": 1.0, "noise": 0.0}],
 }
 
 
@@ -90,6 +90,64 @@ def test_a_program_that_starts_later_is_named_and_what_is_new_is_not() -> None:
     assert slower(FOUND, now) == ["import torch: 1.50 of the import of torch, was 1.00 (noise 5%)"]
 
 
+def test_what_cannot_be_compared_is_named() -> None:
+    from bench_kit.comparing import not_comparable
+
+    kind = {"processor_kind": "K", "instruction_set": "AVX2"}
+    committed, now = copy.deepcopy(FOUND), copy.deepcopy(FOUND)
+    committed["environment"] |= kind
+    now["environment"] |= kind
+    assert not_comparable(committed, now) == []  # refused then and now
+    now["environment"]["instruction_set"] = "AVX512"
+    now["cases"][0]["refused"] = {"mono-forward, compiled": "no compiler", "never, eager": "unknown"}
+    del now["cases"][0]["rows"][2]
+    assert not_comparable(committed, now) == [
+        "the committed figures are of another kind of processor (K with AVX2; here K with AVX512): ratios differ between kinds",
+        "mlp:2x8, batch 4: mono-forward, compiled was measured and is refused now: no compiler",
+    ]
+
+
+@pytest.mark.parametrize(("inputs", "batch_size"), [("64", 64), ("3x32x32", 128), ("784", 128), ("6", 97)])
+def test_a_pass_is_a_whole_number_of_steps(inputs: str, batch_size: int) -> None:
+    from bench_kit.measuring import in_whole_batches
+
+    n = in_whole_batches(inputs, batch_size, 6 * batch_size).n("train")
+    assert n % batch_size == 0
+    assert 4 * batch_size <= n <= 6 * batch_size
+
+
+def test_the_main_job_is_run_several_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    from bench_kit import measuring
+
+    ran: list[str] = []
+    clock = iter(range(1000))
+
+    def run(arguments: list[str], **_: object) -> None:
+        ran.append(arguments[-1])
+        for _ in range(2 if "--quiet" in arguments and ran.count("--quiet") == 2 else 0):
+            next(clock)  # the second takes two seconds longer
+
+    monkeypatch.setattr(measuring.subprocess, "run", run)
+    monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
+    first, job = measuring.measured_programs(5, lambda _: None, ["import torch", "bpfree compare"])
+    assert (ran.count("import torch"), ran.count("--quiet")) == (5, 3)
+    assert (first["least_s"], job["least_s"], job["median_s"], job["ratio"]) == (1, 1, 1, 1)
+
+
+def test_the_committed_page_is_that_of_the_committed_figures() -> None:
+    import json
+
+    from bench_kit.page import BEGIN, DOCS, END, part
+
+    import bench
+
+    text = (DOCS / "performance.md").read_text(encoding="utf-8")
+    made = text.partition(BEGIN)[2].partition(END)[0]
+    assert made.strip() == part(json.loads(bench.RESULTS.read_text(encoding="utf-8"))).strip(), (
+        "python benchmarks/bench.py --page"
+    )
+
+
 def test_the_part_of_the_page() -> None:
     from bench_kit.page import part
 
@@ -104,7 +162,7 @@ def test_the_part_of_the_page() -> None:
         f"| mlp:2x8, batch 4 | mono-forward | compiled | 0.70 (0.80) | 0.75 | {same}",
         "| mlp:2x8, batch 4 | foton, compiled | | | | | | | | | it / cannot |",
     ]
-    assert lines[-2:] == ["| `import torch` | 2 s | 1.00 |", ""]
+    assert lines[-2:] == ["| `import torch` | 2 s | 2.5 s | 1.00 |", ""]
 
 
 def test_what_was_not_measured_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:

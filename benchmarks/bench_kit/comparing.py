@@ -7,7 +7,7 @@ from typing import Any
 
 from .measuring import KINDS
 
-__all__ = ["LEAST_CHANGE", "slower"]
+__all__ = ["LEAST_CHANGE", "not_comparable", "slower"]
 
 LEAST_CHANGE = 0.05
 """A smaller change is never named: what else a machine does moves the ratio of two least windows by so much."""
@@ -20,8 +20,27 @@ def slower(committed: Found, now: Found) -> list[str]:
     return [*_cases(committed, now), *_programs(committed, now)]
 
 
+def not_comparable(committed: Found, now: Found) -> list[str]:
+    """One line for what cannot be held against the committed figures, and why."""
+    kinds = [[each["environment"].get(key) for key in ("processor_kind", "instruction_set")] for each in (committed, now)]
+    lines = []
+    if kinds[0] != kinds[1]:
+        was, here = (" with ".join(word or "unknown" for word in kind) for kind in kinds)
+        lines.append(f"the committed figures are of another kind of processor ({was}; here {here}): ratios differ between kinds")
+    old_rows = _rows(committed)
+    for case in now["cases"]:
+        for who, why in case["refused"].items():
+            if any(key == (case["case"], *who.rsplit(", ", 1)) for key in old_rows):
+                lines.append(f"{case['case']}: {who} was measured and is refused now: {why}")
+    return lines
+
+
+def _rows(found: Found) -> dict[tuple[str, str, str], Found]:
+    return {(case["case"], row["arm"], row["tier"]): row for case in found["cases"] for row in case["rows"]}
+
+
 def _cases(committed: Found, now: Found) -> Iterator[str]:
-    old_rows = {(case["case"], row["arm"], row["tier"]): row for case in committed["cases"] for row in case["rows"]}
+    old_rows = _rows(committed)
     for case in now["cases"]:
         for row in case["rows"]:
             old = old_rows.get((case["case"], row["arm"], row["tier"]))

@@ -112,10 +112,11 @@ def _bytes(row: Found, first: bool) -> str:
 def _programs(programs: Sequence[Found]) -> Iterator[str]:
     if not programs:
         return
-    yield "| program | least seconds | × `import torch` |"
-    yield "|---|---:|---:|"
+    yield "| program | least seconds | median | × `import torch` |"
+    yield "|---|---:|---:|---:|"
     for each in programs:
-        yield f"| `{each['program']}` | {format_time(each['least_s'])} | {each['ratio']:.2f} |"
+        median = MISSING if each.get("median_s") is None else format_time(each["median_s"])
+        yield f"| `{each['program']}` | {format_time(each['least_s'])} | {median} | {each['ratio']:.2f} |"
     yield ""
 
 
