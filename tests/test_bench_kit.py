@@ -165,6 +165,29 @@ def test_the_part_of_the_page() -> None:
     assert lines[-2:] == ["| `import torch` | 2 s | 2.5 s | 1.00 |", ""]
 
 
+def test_each_arm_in_its_best_tier() -> None:
+    """Least seconds: backprop 4 ms compiled, Mono-Forward 3 ms eager; what was not timed has a dash."""
+    from bench_kit.page import part
+
+    rows = [
+        row("torch", least=1.0, least_s=0.001),
+        row("backprop", least=1.0, least_s=0.005), row("backprop", "compiled", least=1.0, least_s=0.004),
+        row("mono-forward", least=1.0, least_s=0.003), row("mono-forward", "compiled", least=1.0, least_s=0.0035),
+    ]  # fmt: skip
+    other = {
+        "case": "cnn3, batch 4",
+        "rows": [row("backprop", least=1.0), row("frozen", least=1.0, least_s=0.001)],
+        "refused": {},
+    }
+    lines = part(FOUND | {"cases": [FOUND["cases"][0] | {"rows": rows}, other]}).splitlines()
+    head = lines.index("| net, batch | backprop in | mono-forward | frozen |")
+    assert lines[head + 2 : head + 4] == [
+        "| mlp:2x8, batch 4 | compiled | 0.75 (eager) | – |",
+        "| cnn3, batch 4 | eager | – | 0.50 (eager) |",
+    ]
+    assert "best tier" not in part(FOUND), "without backprop there is nothing to divide by"
+
+
 def test_what_was_not_measured_has_no_figure(monkeypatch: pytest.MonkeyPatch) -> None:
     """Steps alone were timed; or the results are from before multiply-adds were counted."""
     from bench_kit import page

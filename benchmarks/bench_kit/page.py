@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import textwrap
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -43,6 +44,7 @@ def part(found: Found) -> str:
         f"![Seconds of a step beside torch's own]({FIGURE})",
         "",
         *_cases(found["cases"]),
+        *_best_tiers(found["cases"]),
         *_programs(found["programs"]),
     ]
     return "\n".join(lines) + "\n"
@@ -55,7 +57,8 @@ def _made(found: Found) -> str:
         f"{found['measured_at'][:10]}, {facts.get('gpu') or facts['processor']}, {facts['torch_threads']} thread, torch "
         f"{facts['versions']['torch']}; load {load[0]:.1f} before and {load[1]:.1f} after; {found['windows']} windows of each in "
         "turns. **Ratios to torch's own training step** (`nn.Module`, autograd, fused AdamW) on the same net: of the least "
-        "windows, and in brackets the median of neighbouring windows."
+        "windows, and in brackets the median of neighbouring windows. An arm of several phases is timed in its first; one whose "
+        "blocks stay as they are, on features that are there."
     )
 
 
@@ -80,6 +83,33 @@ def _cases(cases: Sequence[Found]) -> Iterator[str]:
         for who, why in case["refused"].items():
             yield f"| {case['case']} | {who} | | | | | | | | | {why.replace('|', '/')} |"
     yield ""
+
+
+def _best_tiers(cases: Sequence[Found]) -> Iterator[str]:
+    """A step of each arm in the tier that is quickest for it, in units of backprop's in its own."""
+    best = {case["case"]: _quickest(case["rows"]) for case in cases}
+    arms = list(dict.fromkeys(arm for of_case in best.values() for arm in of_case if arm not in ("torch", "backprop")))
+    known = {name: of_case for name, of_case in best.items() if "backprop" in of_case}
+    if not (arms and known):
+        return
+    yield "A step of each arm in its own best tier, in units of backprop's step in its best tier (least windows):"
+    yield ""
+    yield "| net, batch | backprop in | " + " | ".join(arms) + " |"
+    yield "|---|---|" + "---:|" * len(arms)
+    for name, of_case in known.items():
+        base, tier = of_case["backprop"]
+        cells = [f"{of_case[arm][0] / base:.2f} ({of_case[arm][1]})" if arm in of_case else MISSING for arm in arms]
+        yield f"| {name} | {tier} | " + " | ".join(cells) + " |"
+    yield ""
+
+
+def _quickest(rows: Sequence[Found]) -> dict[str, tuple[float, str]]:
+    """Least seconds of a step and their tier, by arm."""
+    best: dict[str, tuple[float, str]] = {}
+    for row in rows:
+        if "step" in row and row["step"]["least_s"] < best.get(row["arm"], (math.inf, ""))[0]:
+            best[row["arm"]] = (row["step"]["least_s"], row["tier"])
+    return best
 
 
 def _time(of_kind: Found | None, first: bool) -> str:

@@ -5,9 +5,15 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+
+from bpfree import rulesets
+from bpfree.algorithms import Backprop
+from bpfree.train import compiling
+from tests.patched import replace_learn
 
 from .conftest import ALONE, TINY, Outcome, start
 
@@ -40,6 +46,11 @@ OPTIONS = [
     (("--ruleset", "quik"), "unknown ruleset 'quik'; did you mean quick"),
     (("--ruleset", "absent.yaml"), "absent.yaml"),
     (("--device", "tpu"), "unknown device 'tpu'"),
+    (
+        ("--device", "cpu", "--tier", "graph"),
+        "tier graph records CUDA graphs, and the device is cpu; use --tier eager or --device",
+    ),
+    (("--tier", "fast"), "plan.tier must be 'eager', 'compiled' or 'graph', got 'fast'"),
     (("--device", "cuda:99"), "--device cuda:99 was asked"),
     (("--target", "95"), "above 0 and at most 1, such as 0.95, got '95'"),
     (("--target", "mnist=high"), "got 'high'"),
@@ -56,6 +67,32 @@ def test_a_wrong_option_is_one_line(bpfree: Command, tmp_path: Path, options: tu
     assert outcome.code == 2
     assert words in outcome.one_line()
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_tier_that_the_device_lacks_in_the_rulesets_plan(bpfree: Command, tmp_path: Path) -> None:
+    rules = rulesets.load("quick").with_changes({"plan.tier": "graph", "name": "mine"})
+    rulesets.save(rules, tmp_path / "mine.yaml")
+    outcome = bpfree("compare", "--out", "R", "--ruleset", "mine.yaml", "--device", "cpu")
+    assert outcome.code == 2
+    assert "tier graph records CUDA graphs, and the device is cpu" in outcome.one_line()
+    assert [path.name for path in tmp_path.iterdir()] == ["mine.yaml"]
+
+
+def test_a_rule_that_cannot_be_compiled(bpfree: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    learn = Backprop.learn
+
+    def waits(rule: Any, net: Any, state: Any, batch: Any, phase: Any) -> Any:
+        losses = learn(rule, net, state, batch, phase)
+        return losses if losses.sum().item() > 0 else -losses  # the host waits for a value, and decides by it
+
+    replace_learn(monkeypatch, Backprop, waits)
+    monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
+    monkeypatch.setattr(compiling, "_STEPS", {})
+    outcome = bpfree("compare", "--out", "R", "--tier", "compiled", "--arms", "backprop", "--jobs", "1", "--quiet", *TINY)
+    assert outcome.code == 2
+    line = outcome.one_line()
+    assert "backprop cannot be compiled (" in line
+    assert line.rstrip().endswith("use --tier eager")
 
 
 SETTINGS = [
