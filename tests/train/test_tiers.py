@@ -85,8 +85,9 @@ def test_a_compiled_training_is_the_eager_one(arm: str, net: str) -> None:
 
 
 @pytest.mark.parametrize("net_name", ["cnn3", "resnet8", "vit:depth=2:width=16"])
-def test_a_net_of_each_kind_is_traced_as_a_whole(net_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One graph of a step, with the eager losses. Dense nets: every rule in the conformance kit."""
+@pytest.mark.parametrize("arm", ["mono-forward", "backprop"])
+def test_a_net_of_each_kind_is_traced_as_a_whole(arm: str, net_name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One graph of a step, with the eager losses and all eager tensors. Dense nets: every rule in the conformance kit."""
     graphs: list[torch.fx.GraphModule] = []
 
     def kept(graph: torch.fx.GraphModule, _: object) -> torch.fx.GraphModule:
@@ -96,15 +97,19 @@ def test_a_net_of_each_kind_is_traced_as_a_whole(net_name: str, monkeypatch: pyt
     monkeypatch.setattr(compiling, "BACKEND", kept)
     monkeypatch.setattr(compiling, "_STEPS", {})
     images = data.load("synthetic:n=50:inputs=3x8x8:classes=2")
-    batches, losses = list(images.batches("train", 4))[:3], []
+    batches, losses, tensors = list(images.batches("train", 4))[:3], [], []
     for tier in ("eager", "compiled"):
         net = nets.Chain(list(nets.build(net_name, images.in_shape, images.n_classes))[:2], images.n_classes)
-        rule = algorithms.MonoForward()
+        rule = Arm.parse(arm).build({})
         state = initialise(rule, net, 0)
         net.train()
         step = tiers.stepper(tier, rule, net, state)
         losses.append([float(step(batch, rule.phases(net)[0]).sum()) for batch in batches])
+        tensors.append({name: tensor.clone() for name, tensor in algorithms.named_tensors(net, state)})
     assert losses[1] == pytest.approx(losses[0], rel=1e-4)
+    assert tensors[0].keys() == tensors[1].keys()
+    for name, tensor in tensors[0].items():
+        torch.testing.assert_close(tensors[1][name], tensor, rtol=1e-3, atol=1e-5, msg=lambda text, name=name: f"{name}: {text}")
     assert len(graphs) == 1
 
 
