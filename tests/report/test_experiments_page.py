@@ -46,6 +46,28 @@ def test_the_readme_says_what_the_records_say_of_joint_mono_forward_on_cifar10()
     assert words in " ".join((ROOT / "README.md").read_text().split())
 
 
+def test_other_pages_say_what_the_records_say() -> None:
+    lines = [line for each in EXPERIMENTS for found in page.places(each, each.name) for line in short.lines_of(each, found)]
+
+    def below(experiment: str, rule: str) -> str:
+        points = sorted(f"{-line.points:.1f}" for line in lines if (line.experiment, line.rule) == (experiment, rule))
+        return points[0] if points[0] == points[-1] else f"{points[0]} to {points[-1]}"
+
+    results = (ROOT / "docs" / "results.md").read_text()
+    staged, joint = below("1", "mono-forward (staged)"), below("1", "mono-forward")
+    assert f"staged {staged} points below, joint {joint}, at 50 passes in all" in results
+    forward = "forward-forward (weight_decay=3.1e-4)"
+    (energy,) = [line.energy for line in lines if line.rule == forward and line.energy is not None]
+    assert f"{below('2', forward)} points below at 10 passes, {energy:.2f} times the energy" in results
+    (cascaded,) = page.places(EXPERIMENTS[2], "cifar10-cnn3")
+    reached = {row["label"]: f"{100 * row['test_accuracy_fraction']['mean']:.1f} %" for row in cascaded.table["rows"]}
+    assert (
+        f"{reached['cascaded-forward']} with random and {reached['cascaded-forward (dfa)']} with DFA-trained blocks, where a "
+        f"read-out of blocks as they were drawn reaches {reached['frozen']}, joint Mono-Forward {reached['mono-forward']} and "
+        f"backprop {reached['backprop']}"
+    ) in (ROOT / "docs" / "negative-results.md").read_text()
+
+
 def test_every_number_of_the_baseline(lines: list[str]) -> None:
     assert cells(lines, "backprop") == [
         "4", "92.00 ± 3.44", "baseline", "–", "4.5", "47.5 s", "475 J", "70 M", "1.00", "4 KiB", "–", "–",
