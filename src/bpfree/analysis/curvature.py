@@ -6,7 +6,8 @@ ReLUs can be rescaled to any trace without computing anything else (Dinh et al. 
 nets"), so they compare nets of one architecture that were drawn and trained alike, and nothing beyond.
 
 Products come from two backward passes of torch, so no further package is needed: ``curvlinops-for-pytorch``, whose operator gives
-the same numbers, would bring torchvision and eight packages more for what takes twenty lines here.
+the same numbers (version 2.0.1, tried by hand: trace and largest eigenvalue of a small net are those of its whole Hessian to
+1e-6, as ours are by the tests), would bring torchvision and eight packages more for what takes twenty lines here.
 """
 
 from __future__ import annotations
