@@ -93,11 +93,12 @@ def in_short(documents: list[Document]) -> str:
         for name, label, row in rows:
             if row["verdict"] in shown:
                 evidence = row["sentence"].split(": ", 1)[1].rstrip(".")
-                shown[row["verdict"]].append(f"{NAMES[name]} of {label} on {document['dataset']} ({evidence})")
+                shown[row["verdict"]].append(f"{label} on {document['dataset']}, {NAMES[name]}: {evidence}")
         if rows and all(row["verdict"].startswith("not judged") for *_, row in rows):
             unjudged.append(title(document))
-    found = f"**Shown for {'; '.join(shown['better'])}**." if shown["better"] else "**Not shown in any measure.**"
-    against = f" Shown the other way round: {'; '.join(shown['worse'])}." if shown["worse"] else ""
+    better = f"**A more favourable minimum was shown by {'; '.join(shown['better'])}.**"
+    found = better if shown["better"] else "**A more favourable minimum was not shown in any measure.**"
+    against = f" The opposite was shown by {'; '.join(shown['worse'])}." if shown["worse"] else ""
     few = f" Not judged, for want of seeds: {'; '.join(unjudged)}." if unjudged else ""
     return f"{found}{against}{few}"
 
@@ -128,7 +129,8 @@ def verdict(document: Document) -> list[str]:
     baseline = document["models"][0]["label"]
     rivals = list(dict.fromkeys(model["label"] for model in document["models"] if model["label"] != baseline))
     lines = _filled(
-        f"**On {title(document)}**, nothing tuned, {capped(document)}, against {baseline}, paired by seed, with 95 % intervals:"
+        f"**On {title(document)}**, against {baseline}, paired by seed, with 95 % intervals; nothing was tuned, and "
+        f"{capped(document)}:"
     )
     lines.append("")
     for label in rivals:

@@ -65,6 +65,9 @@ def test_one_seed_has_no_interval_and_the_page_says_so(writer: ModuleType) -> No
     assert "excludes 0" not in text
 
 
+NOT_SHOWN = "**A more favourable minimum was not shown in any measure.**"
+
+
 def document(verdicts: dict[str, tuple[str, str]], dataset: str = "digits") -> dict[str, Any]:
     """With what was said of a rule's measures, in a word and in a sentence."""
     comparison = {name: {"backprop": {}, "mine": {"verdict": word, "sentence": text}} for name, (word, text) in verdicts.items()}
@@ -75,15 +78,15 @@ def document(verdicts: dict[str, tuple[str, str]], dataset: str = "digits") -> d
 def test_the_short_answer_says_no_more_than_was_shown(writer: ModuleType) -> None:
     worse, open_ = ("worse", "worse: +0.5 [+0.1, +0.9], p = 0.01."), ("inconclusive", "inconclusive: +0.5.")
     few = ("not judged: few", "not judged: few")
-    assert writer.in_short([document({"loss": open_, "trace": open_})]) == "**Not shown in any measure.**"
+    assert writer.in_short([document({"loss": open_, "trace": open_})]) == NOT_SHOWN
     assert writer.in_short([document({"loss": worse, "trace": open_}), document({"loss": few, "rise": few}, "mnist")]) == (
-        "**Not shown in any measure.** Shown the other way round: validation loss, nats of mine on digits (+0.5 [+0.1, +0.9], "
-        "p = 0.01). Not judged, for want of seeds: mnist, mlp:2x8, 1 seed of each rule."
+        f"{NOT_SHOWN} The opposite was shown by mine on digits, validation loss, nats: +0.5 [+0.1, +0.9], p = 0.01. Not judged, "
+        "for want of seeds: mnist, mlp:2x8, 1 seed of each rule."
     )
     better = ("better", "better: -0.5 [-0.9, -0.1], p = 0.02.")
     assert writer.in_short([document({"loss": worse, "rise": better, "accuracy": better})]) == (
-        "**Shown for mean rise over slices, nats of mine on digits (-0.5 [-0.9, -0.1], p = 0.02)**. Shown the other way round: "
-        "validation loss, nats of mine on digits (+0.5 [+0.1, +0.9], p = 0.01)."
+        "**A more favourable minimum was shown by mine on digits, mean rise over slices, nats: -0.5 [-0.9, -0.1], p = 0.02.** "
+        "The opposite was shown by mine on digits, validation loss, nats: +0.5 [+0.1, +0.9], p = 0.01."
     ), "accuracy is not what was claimed"
 
 

@@ -28,7 +28,10 @@ def not_comparable(committed: Found, now: Found) -> list[str]:
         was, here = (" with ".join(word or "unknown" for word in kind) for kind in kinds)
         lines.append(f"the committed figures are of another kind of processor ({was}; here {here}): ratios differ between kinds")
     old_rows = _rows(committed)
+    known = {case for case, _, _ in old_rows}
     for case in now["cases"]:
+        if case["case"] not in known:
+            lines.append(f"{case['case']}: the committed figures do not have it")
         for who, why in case["refused"].items():
             if any(key == (case["case"], *who.rsplit(", ", 1)) for key in old_rows):
                 lines.append(f"{case['case']}: {who} was measured and is refused now: {why}")

@@ -57,8 +57,8 @@ def _made(found: Found) -> str:
         f"{found['measured_at'][:10]}, {facts.get('gpu') or facts['processor']}, {facts['torch_threads']} thread, torch "
         f"{facts['versions']['torch']}; load {load[0]:.1f} before and {load[1]:.1f} after; {found['windows']} windows of each in "
         "turns. **Ratios to torch's own training step** (`nn.Module`, autograd, fused AdamW) on the same net: of the least "
-        "windows, and in brackets the median of neighbouring windows. An arm of several phases is timed in its first; one whose "
-        "blocks stay as they are, on features that are there."
+        "windows, and in brackets the median of neighbouring windows. An arm of several phases is timed in its first; a rule "
+        "whose blocks do not learn, on features that were computed before."
     )
 
 

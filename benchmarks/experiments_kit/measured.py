@@ -24,9 +24,14 @@ SHARED = (("processor time", "cpu_s", "cpu_ratio"),)
 """What a run costs: in words, and the keys of its own value and of its ratio to backprop's."""
 
 
+def metered(table: Values) -> bool:
+    """Whether a counter measured joules."""
+    return any(row["energy_j"] for row in table["rows"])
+
+
 def costs(table: Values) -> tuple[tuple[str, str, str], ...]:
     """Wall time and joules where a counter measured; else processor time, which other work lengthens less."""
-    return METERED if any(row["energy_j"] for row in table["rows"]) else SHARED
+    return METERED if metered(table) else SHARED
 
 
 @dataclass(frozen=True)
@@ -124,6 +129,16 @@ def _ratio(value: float | None, base: float | None) -> str:
 def times(row: Values, key: str) -> str:
     """The mean of a ratio."""
     return MISSING if row[key] is None else two(row[key]["mean"])
+
+
+def mean_of(mean: Values | None) -> float | None:
+    """The number alone; None where there is none."""
+    return None if mean is None else mean["mean"]
+
+
+def pairs_in_words(count: int) -> str:
+    """``1 pair``, ``2 pairs``."""
+    return f"{count} pair{'' if count == 1 else 's'}"
 
 
 def with_interval(mean: Values | None) -> str:

@@ -12,7 +12,6 @@ from bpfree.report.beside import Beside, points
 from bpfree.units import MISSING, format_bytes, format_count, format_energy, format_percent, format_time
 from experiments_kit.listed import RESULTS, Experiment, rules
 from experiments_kit.measured import (
-    METERED,
     PAPER,
     Measured,
     Values,
@@ -21,6 +20,7 @@ from experiments_kit.measured import (
     label,
     made_on,
     measured,
+    metered,
     plainly,
     tiers,
     times,
@@ -127,7 +127,7 @@ def of_place(found: Measured) -> Iterator[str]:
     """What the runs of one place say, and their table."""
     table = found.table
     yield from (f"- {text}" for text in plainly(table))
-    by_the_clock = "" if costs(table) is METERED else " Its times are by the clock."
+    by_the_clock = "" if metered(table) else " Its times are by the clock."
     yield from ("", f"{table['answer']}{by_the_clock}", "", "Read this with it:", "", *(f"- {flag}" for flag in found.flags), "")
     headings = (*HEADINGS[:6], *(f"{word}, × backprop" for word, *_ in costs(table)), *HEADINGS[6:])
     yield from ("| " + " | ".join(headings) + " |", "|---" + "|---:" * (len(headings) - 1) + "|")
@@ -174,7 +174,7 @@ def only_a_gpu() -> str:
         "([records](../benchmarks/results/mnist-mlp-2x1000/report/summary.md), tier eager, where much of a step of a small net "
         "is launches). The rows of GPUs above are of the tier `graph`, where the host launches a step by one call. `make answer` "
         "([the GPU kit](gpu-kit.md)) measures joules, seconds, clocks and power of a step and a pass on an NVIDIA GPU, on "
-        "the net of experiment 1, in the tier eager; its joules are not to be held against those above."
+        "the net of experiment 1, in the tier eager; its joules are not to be compared with those above."
     )
 
 
@@ -200,8 +200,11 @@ def page(experiments: Sequence[Experiment]) -> str:
         "    python benchmarks/experiments.py --page    # makes this page of the records that are committed",
         "",
     ]
-    compared = [line for each in experiments for found in places(each, each.name) for line in lines_of(each, found)]
-    lines += ["## In short", "", *in_short(compared), ""]
+    all_found = [(each, found) for each in experiments for found in places(each, each.name)]
+    compared, controls = (
+        [line for each, found in all_found for line in lines_of(each, found, control=control)] for control in (False, True)
+    )
+    lines += ["## In short", "", *in_short(compared, controls), ""]
     for experiment in experiments:
         lines += section(experiment)
     lines += ["## What only a GPU can add", "", only_a_gpu(), "", *of_the_kit()]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
@@ -12,9 +13,12 @@ from bpfree.bench.arm import Arm
 from bpfree.stats.words import LEAST_PAIRS
 from bpfree.units import MISSING
 from experiments_kit.listed import Experiment
-from experiments_kit.measured import Measured, Values, device_of, two, with_interval
+from experiments_kit.measured import Measured, Values, device_of, mean_of, metered, pairs_in_words, two, with_interval
 
-HEADINGS = ("experiment", "device", "rule", "gradients", "pairs", "accuracy", "FLOPs", "memory", "time", "energy")
+HEADINGS = (
+    *("experiment", "device", "rule", "gradients", "pairs", "accuracy", "FLOPs", "time", "energy"),
+    *("memory of a step", "with validation", "FLOPs to the target", "energy to the target"),
+)
 
 ANY_SHAPE = (3, 32, 32)
 """Of an example: how far gradients go depends on the number of blocks alone."""
@@ -28,13 +32,14 @@ OF_A_BLOCK = 2
 
 @dataclass(frozen=True)
 class Line:
-    """A rule on a device, held against backprop; every number is a mean over runs of the same seeds, None where not measured.
+    """A rule on a device in units of backprop's; None where it was not measured.
 
     Attributes:
         gradients: how far they go.
-        points, interval: test accuracy less backprop's, and the same as text with its interval.
-        flops, time, energy: of a run, in units of backprop's; time is the processor's where no counter of energy measured.
-        memory: of a step, in the same way.
+        points, interval: test accuracy less backprop's, the mean over pairs of the same seed, and as text with its interval.
+        flops, time, energy: of a run; time is the processor's where no counter of energy measured.
+        memory, whole_memory: of a training step, and the larger of that and of validation.
+        flops_to_target, energy_to_target: until validation reached the experiment's target, infinite where it never did.
     """
 
     experiment: str
@@ -46,9 +51,12 @@ class Line:
     points: float
     interval: str
     flops: float | None
-    memory: float | None
     time: float | None
     energy: float | None
+    memory: float | None
+    whole_memory: float | None
+    flops_to_target: float | None
+    energy_to_target: float | None
 
     @property
     def name(self) -> str:
@@ -56,28 +64,46 @@ class Line:
         return f"{self.rule} ({self.experiment}, {self.device})"
 
 
-def lines_of(experiment: Experiment, found: Measured) -> Iterator[Line]:
-    """Of all arms but the baseline and frozen blocks that have a run of the same seed as backprop."""
+def lines_of(experiment: Experiment, found: Measured, *, control: bool = False) -> Iterator[Line]:
+    """Of all arms but the baseline that have a run of the same seed as backprop: frozen blocks, or the others."""
     rows = {row["arm"]: row for row in found.table["rows"]}
+    reached = {each["arm"]: each for each in found.table["target"]["arms"]}
     base = rows.pop(found.table["baseline"])
-    metered = any(row["energy_j"] for row in found.table["rows"])
-    for row in rows.values():
+    for arm, row in rows.items():
         apart = row["difference_fraction"]
-        if apart is not None and row["algorithm"] != "frozen":
-            yield Line(
-                str(experiment.number),
-                device_of(found.directory),
-                row["label"],
-                gradients_of(row["arm"], found.table["net"]),
-                apart["n"],
-                row["verdict"],
-                100 * apart["mean"],
-                with_interval(apart),
-                _mean(row["run_flops"]) / _mean(base["run_flops"]) if row["run_flops"] and base["run_flops"] else None,
-                _share(row, base),
-                _known(row["time_ratio" if metered else "cpu_ratio"]),
-                _known(row["energy_ratio"]),
-            )
+        if apart is None or (row["algorithm"] == "frozen") is not control:
+            continue
+        yield Line(
+            str(experiment.number),
+            device_of(found.directory),
+            row["label"],
+            gradients_of(arm, found.table["net"]),
+            apart["n"],
+            row["verdict"],
+            100 * apart["mean"],
+            with_interval(apart),
+            _share(mean_of(row["run_flops"]), mean_of(base["run_flops"])),
+            mean_of(row["time_ratio" if metered(found.table) else "cpu_ratio"]),
+            mean_of(row["energy_ratio"]),
+            _share(row["peak_memory_bytes"], base["peak_memory_bytes"]),
+            _share(_whole(row), _whole(base)),
+            _to_target(reached[arm], reached[base["arm"]], "median_flops"),
+            _to_target(reached[arm], reached[base["arm"]], "median_energy_j"),
+        )
+
+
+def _whole(row: Values) -> int | None:
+    """Bytes of a step or of validation, whichever are more."""
+    step, validation = row["peak_memory_bytes"], row["evaluation_peak_bytes"]
+    return max(step, validation) if step and validation else None
+
+
+def _to_target(mine: Values, base: Values, key: str) -> float | None:
+    if base[key] is None:
+        return None
+    if mine["median_passes_count"] is None:
+        return math.inf
+    return _share(mine[key], base[key])
 
 
 def gradients_of(arm: str, net: str) -> str:
@@ -90,49 +116,69 @@ def gradients_of(arm: str, net: str) -> str:
     return WHOLE if traits.gradient_path > len(built) else GROUPS
 
 
-def in_short(lines: Sequence[Line]) -> Iterator[str]:
+def in_short(lines: Sequence[Line], controls: Sequence[Line] = ()) -> Iterator[str]:
     """The section's text: what it says of the rules without backpropagation, then the table of all."""
     local = [line for line in lines if line.gradients == BLOCK]
     yield (
-        "**Does it save, and at what accuracy?** Of the rules whose gradients stay within a block, against backprop on the "
-        "same net and device:"
+        "**Does it save, and at what accuracy?** Of the rules whose gradients stay in a block, against backprop on the same net, "
+        "on the same device and with the same cap on passes:"
     )
     yield ""
     for place in dict.fromkeys((line.experiment, line.device) for line in local):
         yield f"- {_nearest([line for line in local if (line.experiment, line.device) == place])}"
     yield f"- **Accuracy**: {_words(local, 'lower', lambda line: line.points < 0)}"
-    yield f"- **FLOPs**: {_words(local, 'fewer', lambda line: _less(line.flops))}"
-    yield f"- **Memory**: {_words(local, 'less', lambda line: _less(line.memory))}"
-    yield f"- **Time**: {_words(local, 'less', lambda line: _less(line.time))}"
-    yield f"- **Energy**: {_words(local, 'less', lambda line: _less(line.energy))}"
+    yield f"- **To the same validation accuracy**, FLOPs: {_words(local, 'fewer', lambda line: _less(line.flops_to_target))}"
+    yield f"- **To the same validation accuracy**, energy: {_words(local, 'less', lambda line: _less(line.energy_to_target))}"
+    yield f"- **FLOPs of a run**: {_words(local, 'fewer', lambda line: _less(line.flops))}"
+    yield f"- **Time of a run**: {_words(local, 'less', lambda line: _less(line.time))}"
+    yield f"- **Energy of a run**: {_words(local, 'less', lambda line: _less(line.energy))}"
+    yield f"- **Memory of a step**: {_words(local, 'less', lambda line: _less(line.memory))}"
+    yield f"- **Memory of a step or of validation**: {_words(local, 'less', lambda line: _less(line.whole_memory))}"
+    if controls:
+        yield f"- **Without any training of blocks** (`frozen`): {'; '.join(map(_control, controls))}."
     yield f"- **How sure**: {_sure(lines)}"
     yield ""
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|---|---|---|---|" + "---:|" * (len(HEADINGS) - 4)
     for line in lines:
-        costs = (MISSING if cost is None else two(cost) for cost in (line.flops, line.memory, line.time, line.energy))
-        cells = (line.experiment, line.device, line.rule, line.gradients, str(line.pairs), line.interval, *costs)
+        costs = (line.flops, line.time, line.energy, line.memory, line.whole_memory, line.flops_to_target, line.energy_to_target)
+        cells = (line.experiment, line.device, line.rule, line.gradients, str(line.pairs), line.interval, *map(_times, costs))
         yield "| " + " | ".join(cells) + " |"
     yield ""
     yield (
-        "Accuracy on the test split in points less backprop's, with its 95 % interval over seeds; FLOPs, time and energy of a "
-        "run and the memory of a step in units of backprop's, means over pairs of the same seed. A multiply-add is two FLOPs. "
-        "FLOPs are those of training; time and energy are of training and of the validation after each pass. Where no counter of "
-        "energy measured, time is the processor's."
+        "A pair is two runs of one seed, one of them backprop's. Accuracy: on the test split, in points less backprop's, "
+        "with its 95 % interval over pairs. All else in units of backprop's. A multiply-add is two FLOPs. FLOPs are those "
+        "of training; time and energy are of training and of the validation after each pass, which takes Forward-Forward "
+        "longest. Without an energy counter, time is the processor's. The target is the validation accuracy that each "
+        "experiment names below; medians over runs."
     )
+
+
+def _times(cost: float | None) -> str:
+    if cost is None:
+        return MISSING
+    return "never" if math.isinf(cost) else two(cost)
 
 
 def _nearest(lines: Sequence[Line]) -> str:
-    """Of one experiment on one device: the rule that came nearest to backprop, or passed it, and at what cost."""
+    """Of one experiment on one device: the rule that ended nearest to backprop or above it, and at what cost."""
     best = max(lines, key=lambda line: line.points)
     ended = "below backprop" if best.points < 0 else "above backprop" if best.points > 0 else "level with backprop"
-    costs = ((best.flops, "FLOPs"), (best.memory, "memory"), (best.time, "time"), (best.energy, "energy"))
-    at = ", ".join(f"{two(cost)} of its {word}" for cost, word in costs if cost is not None)
     apart = "" if best.points == 0 else f"{abs(best.points):.2f} points "
     return (
         f"**Experiment {best.experiment}, {best.device}**: the most accurate of {len(lines)}, {best.rule}, ended {apart}{ended} "
-        f"({_pairs(best.pairs)}) at {at}."
+        f"({pairs_in_words(best.pairs)}) at {_costs(best)}."
     )
+
+
+def _control(line: Line) -> str:
+    side = "below" if line.points < 0 else "above"
+    return f"{abs(line.points):.2f} points {side} at {_costs(line)} ({line.experiment}, {line.device})"
+
+
+def _costs(line: Line) -> str:
+    costs = ((line.flops, "FLOPs"), (line.time, "time"), (line.energy, "energy"), (line.memory, "memory in a step"))
+    return ", ".join(f"{two(cost)} of its {word}" for cost, word in costs if cost is not None)
 
 
 def _words(lines: Sequence[Line], word: str, holds: Callable[[Line], bool | None]) -> str:
@@ -143,6 +189,9 @@ def _words(lines: Sequence[Line], word: str, holds: Callable[[Line], bool | None
         return "not measured."
     if len(others) in (0, len(known)):
         return f"{word} in {'none' if others else 'all'} of {len(known)} lines."
+    if len(others) > len(known) / 2:
+        only = [line.name for line, held in known.items() if held]
+        return f"{word} in {len(only)} of {len(known)} lines: {', '.join(only)}."
     return f"{word} in {len(known) - len(others)} of {len(known)} lines, all but {', '.join(others)}."
 
 
@@ -150,26 +199,14 @@ def _sure(lines: Sequence[Line]) -> str:
     judged = [f"{line.name} {line.verdict}" for line in lines if not line.verdict.startswith(("not judged", "unreliable"))]
     if judged:
         return f"{'; '.join(judged)}. The other lines are not judged."
-    most = max(line.pairs for line in lines)
-    return f"nothing here is a verdict: no line has more than {_pairs(most)}, and a verdict takes {LEAST_PAIRS}."
-
-
-def _pairs(count: int) -> str:
-    return f"{count} pair{'' if count == 1 else 's'}"
+    most = max((line.pairs for line in lines), default=0)
+    few = f": no line has more than {pairs_in_words(most)}, and a verdict takes {LEAST_PAIRS}" if most < LEAST_PAIRS else ""
+    return f"nothing here is a verdict{few}."
 
 
 def _less(share: float | None) -> bool | None:
     return None if share is None else share < 1
 
 
-def _known(mean: Values | None) -> float | None:
-    return None if mean is None else _mean(mean)
-
-
-def _mean(mean: Values) -> float:
-    return mean["mean"]
-
-
-def _share(row: Values, base: Values) -> float | None:
-    mine, other = row["peak_memory_bytes"], base["peak_memory_bytes"]
-    return mine / other if mine and other else None
+def _share(mine: float | None, base: float | None) -> float | None:
+    return mine / base if mine and base else None

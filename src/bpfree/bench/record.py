@@ -36,7 +36,8 @@ INFERENCE_BATCH = 128
 INFERENCE_REPEATS = 40
 INFERENCE_WINDOW_S = 0.02
 INFERENCE_MOST_S = 5.0
-"""Calls timed one by one; the least window of the throughput, longer where a source of energy needs it; most of either."""
+"""Calls timed one by one; the least window of the throughput, longer where a source of energy needs it; most of either for one
+batch size."""
 NO_TARGET = "no target accuracy was given; name one with --target 0.95"
 NOT_TESTED = "the test split is read once, when the study is over, and only for its best trial"
 NO_STUDY = "one search served all seeds"
