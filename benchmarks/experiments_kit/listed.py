@@ -94,7 +94,8 @@ EXPERIMENTS = (
             "deep-supervision:output=own:aux_weight=0.171": Place("spyra2026-ladder", "deep-supervision", "bp-ds"),
         },
         "The paper's cap is 100 passes for a run of backprop (52 in the mean) and for *each stage* of Mono-Forward (207 in all); "
-        "here every arm has 50 in all. So the accuracy of staged Mono-Forward is compared with the paper's at matched passes, 52.",
+        "here every arm has 50 in all. So the accuracy of staged Mono-Forward is compared with the paper's at matched "
+        "passes, 52.",
         others={"mono-forward:schedule=staged": (Place("spyra2026-ladder", "mono-forward", "staged"),)},
         also="cifar10-mlp-3x2000-stage-cap",
         also_words="With the paper's cap, 100 passes for each stage",

@@ -63,6 +63,11 @@ def test_other_pages_say_what_the_records_say() -> None:
     (energy,) = [line.energy for line in lines if line.rule == forward and line.energy is not None]
     assert f"{below('2', forward)} points below at 10 passes, {energy:.2f} times the energy" in results
     assert f"{below('3', 'mono-forward')} points below on a CNN on CIFAR-10, two seeds" in results
+    local = [line for line in lines if line.gradients == short.BLOCK]
+    metered = [line.energy_to_target for line in local if line.energy_to_target is not None]
+    fewer, less = (sum(cost < 1 for cost in costs) for costs in ([line.flops_to_target for line in local], metered))
+    words = f"fewer FLOPs in {fewer} of {len(local)} comparisons, less energy in {less or 'none'} of {len(metered)}; few pairs"
+    assert words in results
     boards = [line for line in lines if line.rule == "mono-forward" and line.energy is not None]
     words = [" and ".join(f"{cost:.2f}" for cost in costs) for costs in zip(*((b.energy, b.time) for b in boards), strict=True)]
     assert f"{words[0]} of the energy at {words[1]} of the time, not judged ([answers](answers.md))" in negative
