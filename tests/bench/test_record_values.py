@@ -252,7 +252,7 @@ def test_the_look_at_the_test_split(monkeypatch: pytest.MonkeyPatch) -> None:
         },
     }  # fmt: skip
     assert asked == {
-        "arms": ["pepita:lr=0.02"], "batch_sizes": (1, 128), "repeats": 40, "window_s": 0.05, "n_windows": 1, "max_s": 5.0,
+        "arms": ["pepita:lr=0.02"], "batch_sizes": (1, 128), "repeats": 40, "window_s": 0.02, "n_windows": 1, "max_s": 5.0,
         "counted": False,
     }  # fmt: skip
     assert {key: why for key, why in made.reasons.items() if key.startswith("inference")} == {
