@@ -16,8 +16,8 @@ from experiments_kit.listed import Experiment
 from experiments_kit.measured import Measured, Values, device_of, mean_of, metered, pairs_in_words, two, with_interval
 
 HEADINGS = (
-    *("experiment", "device", "rule", "gradients", "pairs", "accuracy", "FLOPs", "time", "energy"),
-    *("memory of a step", "with validation", "FLOPs to the target", "energy to the target"),
+    *("experiment", "device", "rule", "gradients", "pairs", "accuracy", "FLOPs to the target", "energy to the target"),
+    *("FLOPs", "time", "energy", "memory of a step", "with validation"),
 )
 
 ANY_SHAPE = (3, 32, 32)
@@ -124,11 +124,11 @@ def in_short(lines: Sequence[Line], controls: Sequence[Line] = ()) -> Iterator[s
         "on the same device and with the same cap on passes:"
     )
     yield ""
-    for place in dict.fromkeys((line.experiment, line.device) for line in local):
-        yield f"- {_nearest([line for line in local if (line.experiment, line.device) == place])}"
     yield f"- **Accuracy**: {_words(local, 'lower', lambda line: line.points < 0)}"
     yield f"- **To the same validation accuracy**, FLOPs: {_words(local, 'fewer', lambda line: _less(line.flops_to_target))}"
     yield f"- **To the same validation accuracy**, energy: {_words(local, 'less', lambda line: _less(line.energy_to_target))}"
+    for place in dict.fromkeys((line.experiment, line.device) for line in local):
+        yield f"- {_nearest([line for line in local if (line.experiment, line.device) == place])}"
     yield f"- **FLOPs of a run**: {_words(local, 'fewer', lambda line: _less(line.flops))}"
     yield f"- **Time of a run**: {_words(local, 'less', lambda line: _less(line.time))}"
     yield f"- **Energy of a run**: {_words(local, 'less', lambda line: _less(line.energy))}"
@@ -141,7 +141,7 @@ def in_short(lines: Sequence[Line], controls: Sequence[Line] = ()) -> Iterator[s
     yield "| " + " | ".join(HEADINGS) + " |"
     yield "|---|---|---|---|" + "---:|" * (len(HEADINGS) - 4)
     for line in lines:
-        costs = (line.flops, line.time, line.energy, line.memory, line.whole_memory, line.flops_to_target, line.energy_to_target)
+        costs = (line.flops_to_target, line.energy_to_target, line.flops, line.time, line.energy, line.memory, line.whole_memory)
         cells = (line.experiment, line.device, line.rule, line.gradients, str(line.pairs), line.interval, *map(_times, costs))
         yield "| " + " | ".join(cells) + " |"
     yield ""
