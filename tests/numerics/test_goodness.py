@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 import torch
 from differences import central_differences, numbers
+from torch.utils._python_dispatch import TorchDispatchMode
 
+from bpfree import nets
+from bpfree.algorithms.forward_forward.passes import class_goodness
 from bpfree.numerics.goodness import (
     goodness,
     goodness_gradient,
@@ -16,7 +21,9 @@ from bpfree.numerics.goodness import (
     logistic_residual,
     pair_loss,
     pair_residual,
+    row_squares,
 )
+from bpfree.numerics.layout import by_pixels
 
 KINDS = ("sum", "mean")
 
@@ -74,6 +81,38 @@ def test_normalising_keeps_the_direction_and_forgets_the_length() -> None:
 
 def test_a_row_of_zeros_stays_zero() -> None:
     assert length_normalise(torch.zeros(2, 3)).tolist() == [[0.0] * 3] * 2
+
+
+def copies_in(run: Callable[[], torch.Tensor]) -> tuple[torch.Tensor, list[tuple[int, ...]]]:
+    """What it gives, and the shapes of image tensors that it copies."""
+    copied: list[tuple[int, ...]] = []
+
+    class Watch(TorchDispatchMode):
+        def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            if func in (torch.ops.aten.clone.default, torch.ops.aten.copy_.default) and args[0].dim() == 4:
+                copied.append(tuple(args[0].shape))
+            return func(*args, **(kwargs or {}))
+
+    with Watch():
+        return run(), copied
+
+
+def test_squares_of_images_that_lie_pixel_after_pixel_are_summed_without_a_copy() -> None:
+    images = numbers(3, 4, 5, 6)
+    squares, copied = copies_in(lambda: row_squares(by_pixels(images)))
+    assert copied == [(3, 4, 5, 6)], "the copy that by_pixels made"
+    torch.testing.assert_close(squares, images.square().sum((1, 2, 3)), rtol=1e-13, atol=0)
+
+
+def test_candidates_of_forward_forward_are_scored_without_copies_of_activity() -> None:
+    """The goodness of a net whose activity lies pixel after pixel; the values are those of the default layout."""
+    net = nets.build("cnn3:4-6-8", (3, 8, 8), 3).double().eval()
+    x = numbers(5, 3, 8, 8)
+    expected = class_goodness(net, x.clone(), range(3), "auto", None, "mean")
+    net.to(memory_format=torch.channels_last)
+    seen, copied = copies_in(lambda: class_goodness(net, by_pixels(x), range(3), "auto", None, "mean"))
+    torch.testing.assert_close(seen, expected, rtol=1e-12, atol=0)
+    assert [shape for shape in copied if shape[1] != 3] == []
 
 
 def test_bfloat16_is_summed_in_float32() -> None:

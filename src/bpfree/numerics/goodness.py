@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from bpfree.numerics.layout import is_by_pixels
 from bpfree.numerics.losses import at_least_float32, weighted_mean, weighted_rows
 
 __all__ = [
@@ -40,6 +41,8 @@ NORM_EPS = 1e-8
 def row_squares(x: Tensor) -> Tensor:
     """Sum of squares of each row (n, *shape), (n,), in float32 or wider; goodness and length are both made of it."""
     squares = at_least_float32(x).square()
+    if is_by_pixels(squares):
+        squares = squares.permute(0, 2, 3, 1)  # in the order in which they lie: flattened without a copy
     return (squares if x.dim() == 2 else squares.flatten(1)).sum(1)
 
 

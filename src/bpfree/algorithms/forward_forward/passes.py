@@ -24,7 +24,8 @@ from bpfree.algorithms.forward_forward.overlay import (
 )
 from bpfree.algorithms.forward_forward.rows import ForwardSlot, Rows
 from bpfree.nets import Block, Chain, DenseBlock
-from bpfree.numerics.goodness import GoodnessKind, goodness, length_normalise
+from bpfree.nets.layout import features_in_memory
+from bpfree.numerics.goodness import GoodnessKind, goodness, length_normalise, row_squares
 
 ROWS_BYTES = 512 * 1024
 """Activity that one sweep over the candidates holds at least, on a processor: about a core's second cache."""
@@ -144,11 +145,18 @@ def _first_activity(
 def _summed_goodness(net: Chain, a: Tensor, voting: Container[int], kind: GoodnessKind) -> Tensor:
     """Of the voting blocks (n,), given the first one's activity."""
     total: Tensor | None = None
+    squares: Tensor | None = None
     for k, block in enumerate(net):
         if k > 0:
-            a = block(length_normalise(a))
+            a = block(length_normalise(a, squares))
+        squares = None
         if k in voting:
-            g = goodness(block.features(a), kind)
+            rows_in_memory = features_in_memory(block, a)
+            h = block.features(a) if rows_in_memory is None else rows_in_memory
+            squares = row_squares(h)
+            g = goodness(h, kind, squares)
             total = g if total is None else total + g
+            if h.numel() != a.numel():  # features may be a mean over positions
+                squares = None
     assert total is not None  # the last block votes
     return total
