@@ -102,6 +102,8 @@ def section(experiment: Experiment) -> Iterator[str]:
         where = f" ({made_on(each.directory)})" if len(found) > 1 else ""
         led = (*contradictions(each.table, each.beside), *other_way(experiment, each))
         yield from (f"- {text}{where}" for text in led)
+    if experiment.also is not None:
+        yield from (f"- {text}" for text in also(experiment, experiment.also))
     for each in found:
         if len(found) > 1:
             yield from ("", f"### {made_on(each.directory)}", "")
@@ -112,8 +114,6 @@ def section(experiment: Experiment) -> Iterator[str]:
     if missing:
         yield from (f"Not measured yet: {', '.join(missing)}. `{experiment.command()}` goes on.", "")
     yield from (f"Target: {format_percent(experiment.target)} % on validation. {experiment.beside}", "")
-    if experiment.also is not None:
-        yield from (*also(experiment, experiment.also), "")
     for each in found:
         yield from (f"Made on {made_on(each.directory)}; {_source(experiment, each)}.", "")
 
