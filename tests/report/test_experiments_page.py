@@ -71,6 +71,15 @@ def test_other_pages_say_what_the_records_say() -> None:
     boards = [line for line in lines if line.rule == "mono-forward" and line.energy is not None]
     words = [" and ".join(f"{cost:.2f}" for cost in costs) for costs in zip(*((b.energy, b.time) for b in boards), strict=True)]
     assert f"{words[0]} of the energy at {words[1]} of the time, not judged ([answers](answers.md))" in negative
+    (cap,) = page.places(EXPERIMENTS[0], "cifar10-mlp-3x2000-stage-cap")
+    (staged_cap,) = cap.table["rows"]
+    processor = next(each for each in page.places(EXPERIMENTS[0], EXPERIMENTS[0].name) if each.directory.name.endswith("-cpu"))
+    base = next(row for row in processor.table["rows"] if row["arm"] == "backprop")
+    assert (
+        f"{100 * staged_cap['test_accuracy_fraction']['mean']:.2f} % after {staged_cap['passes_count']['mean']:.0f} passes, ended by "
+        f"patience, where backprop reached {100 * base['test_accuracy_fraction']['mean']:.2f} % in "
+        f"{base['passes_count']['mean']:.0f} and 66.37 % are published"
+    ) in negative
     (cascaded,) = page.places(EXPERIMENTS[2], "cifar10-cnn3")
     reached = {row["label"]: f"{100 * row['test_accuracy_fraction']['mean']:.1f} %" for row in cascaded.table["rows"]}
     assert (
