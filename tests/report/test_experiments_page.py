@@ -75,17 +75,18 @@ def test_other_pages_say_what_the_records_say() -> None:
     (staged_cap,) = cap.table["rows"]
     processor = next(each for each in page.places(EXPERIMENTS[0], EXPERIMENTS[0].name) if each.directory.name.endswith("-cpu"))
     base = next(row for row in processor.table["rows"] if row["arm"] == "backprop")
+    reached, known = (f"{100 * row['test_accuracy_fraction']['mean']:.2f} %" for row in (staged_cap, base))
+    passes, of_base = (f"{row['passes_count']['mean']:.0f}" for row in (staged_cap, base))
     assert (
-        f"{100 * staged_cap['test_accuracy_fraction']['mean']:.2f} % after {staged_cap['passes_count']['mean']:.0f} passes, ended by "
-        f"patience, where backprop reached {100 * base['test_accuracy_fraction']['mean']:.2f} % in "
-        f"{base['passes_count']['mean']:.0f} and 66.37 % are published"
+        f"{reached} after {passes} passes, ended by patience, where backprop reached {known} in {of_base} and 66.37 % are "
+        "published"
     ) in negative
     (cascaded,) = page.places(EXPERIMENTS[2], "cifar10-cnn3")
-    reached = {row["label"]: f"{100 * row['test_accuracy_fraction']['mean']:.1f} %" for row in cascaded.table["rows"]}
+    means = {row["label"]: f"{100 * row['test_accuracy_fraction']['mean']:.1f} %" for row in cascaded.table["rows"]}
     assert (
-        f"{reached['cascaded-forward']} with random and {reached['cascaded-forward (dfa)']} with DFA-trained blocks, where a "
-        f"read-out of blocks as they were drawn reaches {reached['frozen']}, joint Mono-Forward {reached['mono-forward']} and "
-        f"backprop {reached['backprop']}"
+        f"{means['cascaded-forward']} with random and {means['cascaded-forward (dfa)']} with DFA-trained blocks, where a "
+        f"read-out of blocks as they were drawn reaches {means['frozen']}, joint Mono-Forward {means['mono-forward']} and "
+        f"backprop {means['backprop']}"
     ) in negative
 
 
