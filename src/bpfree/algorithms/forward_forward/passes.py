@@ -156,7 +156,7 @@ def _summed_goodness(net: Chain, a: Tensor, voting: Container[int], kind: Goodne
             squares = row_squares(h)
             g = goodness(h, kind, squares)
             total = g if total is None else total + g
-            if h.numel() != a.numel():  # features may be a mean over positions
+            if h is not a and rows_in_memory is None:  # features may be more than the activity flattened
                 squares = None
     assert total is not None  # the last block votes
     return total
