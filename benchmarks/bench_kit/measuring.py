@@ -96,9 +96,11 @@ def measured_case(
             except UsageError as error:
                 refused[f"{arm}, {tier}"] = str(error)
             say(f"{case.name}: {arm}, {tier}: {refused.get(f'{arm}, {tier}', 'ready')}")
+    steps_of_pass = loaded.n("train") // case.batch_size
+    passes = max(1, round(case.steps / steps_of_pass))
     calls: dict[str, list[Callable[[], object]]] = {
         "step": [_steps(each, case) for each in contenders],
-        "pass": [_one_pass(each, case.batch_size) for each in contenders],
+        "pass": [_passes(each, case.batch_size, passes) for each in contenders],
         "evaluation": [each.evaluate for each in contenders],
     }
     rows: list[dict[str, Any]] = [
@@ -107,10 +109,10 @@ def measured_case(
     ]
     for kind in kinds:
         seconds = _in_turns(calls[kind], windows, loaded)
+        of_one = passes if kind == "pass" else 1
         for row, mine in zip(rows, seconds, strict=True):
-            row[kind] = summary(mine, seconds[0])
+            row[kind] = summary([each / of_one for each in mine], [each / of_one for each in seconds[0]])
         say(f"{case.name}: {kind} measured")
-    steps_of_pass = loaded.n("train") // case.batch_size
     for row in rows:
         both = "pass" in row and "step" in row
         row["pass_by_steps"] = row["pass"]["least_s"] / (row["step"]["least_s"] / case.steps * steps_of_pass) if both else None
@@ -159,10 +161,13 @@ def _steps(contender: Contender, case: Case) -> Callable[[], object]:
     return window
 
 
-def _one_pass(contender: Contender, batch_size: int) -> Callable[[], object]:
+def _passes(contender: Contender, batch_size: int, n: int) -> Callable[[], object]:
+    """As many as make some ``case.steps``: what other contenders leave in the caches weighs as much as in a window of steps."""
+
     def window() -> None:
-        for batch in contender.data.batches("train", batch_size):
-            contender.step(batch)
+        for pass_index in range(n):
+            for batch in contender.data.batches("train", batch_size, pass_index=pass_index):
+                contender.step(batch)
 
     return window
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from scipy.stats import qmc
 
-from bpfree.bench.draws import Sequence, sequence_number, study_seed, trial_seed
+from bpfree.bench.draws import Draws, Sequence, sequence_number, study_seed, trial_seed
 from bpfree.records import CONTROL_SEEDS
 from bpfree.rulesets import Range
 
@@ -53,6 +53,26 @@ def test_no_two_trials_share_a_seed_and_no_two_studies_a_sequence() -> None:
     assert len(set(seeds)) == len(seeds)
     assert len(set(numbers)) == len(numbers)
     assert trial_seed(3) != trial_seed(3, control=True)
+
+
+def test_random_draws_are_uniform_and_each_follows_from_study_and_trial() -> None:
+    draws = Draws(("lr", "theta"), 3)
+    drawn = [draws.point(index) for index in range(4000)]
+    assert Draws(("lr", "theta"), 3).point(17) == drawn[17]
+    assert Draws(("lr", "theta"), 4).point(17) != drawn[17]
+    expected = np.random.default_rng((3, 17)).random(2)
+    assert drawn[17] == {"lr": expected[0], "theta": expected[1]}
+    lr, theta = (np.array([point[name] for point in drawn]) for name in ("lr", "theta"))
+    for values in (lr, theta):  # every tenth of the range: 400 of 4,000, with a standard deviation of 19
+        assert abs(np.histogram(values, bins=10, range=(0, 1))[0] - 400).max() < 80
+    assert abs(np.corrcoef(lr, theta)[0, 1]) < 0.06
+    assert abs(np.corrcoef(lr[:-1], lr[1:])[0, 1]) < 0.06
+
+
+def test_random_draws_share_their_places_within_other_ranges() -> None:
+    draws = Draws(("lr", "theta"), 0)
+    place = draws.point(5)["theta"]
+    assert draws.values(5, {"theta": Range(low=0.1, high=10.0)}) == {"theta": pytest.approx(0.1 * 100**place)}
 
 
 def test_a_sequence_is_drawn_in_silence() -> None:

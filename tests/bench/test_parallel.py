@@ -34,6 +34,7 @@ from .test_world import breaking
 SMALL = setting(net="mlp:1x4", data=data.load("synthetic:n=300:inputs=4:classes=3"))
 QMC = SMALL.ruleset.with_changes(trials=4, passes_per_trial=2, max_passes=2)
 TPE = QMC.with_changes({"search.sampler": {"name": "tpe", "n_startup_trials": 2}})
+RANDOM = QMC.with_changes({"search.sampler": {"name": "random"}})
 GRID = QMC.with_changes({"search.sampler": {"name": "grid"}})
 ARMS = "backprop,mono-forward"
 
@@ -130,7 +131,7 @@ def alone(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.mark.parametrize("rules", [QMC, GRID, TPE], ids=["qmc", "grid", "tpe"])
+@pytest.mark.parametrize("rules", [QMC, RANDOM, GRID, TPE], ids=["qmc", "random", "grid", "tpe"])
 def test_two_make_the_same_trials_and_find_the_same_values(
     rules: rulesets.Ruleset, tmp_path: Path, in_threads: list[int]
 ) -> None:

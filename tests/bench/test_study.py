@@ -34,10 +34,11 @@ def trials(journal: Path) -> list[tuple[dict[str, float], float | None]]:
     return [(t.params, t.value) for t in loaded.get_trials(states=(TrialState.COMPLETE,))]
 
 
+RANDOM = RULES.with_changes({"search.sampler": {"name": "random"}})
 GRID = RULES.with_changes({"search.sampler": {"name": "grid"}})
 
 
-@pytest.mark.parametrize("rules", [RULES, TPE, GRID], ids=["qmc", "tpe", "grid"])
+@pytest.mark.parametrize("rules", [RULES, TPE, RANDOM, GRID], ids=["qmc", "tpe", "random", "grid"])
 def test_a_search_that_was_killed_twice_is_the_same_search(rules: rulesets.Ruleset, tmp_path: Path) -> None:
     arm = Arm.parse("backprop")
     search(setting(ruleset=rules), arm, open_storage(tmp_path / "whole"))

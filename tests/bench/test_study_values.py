@@ -41,16 +41,16 @@ def test_joules_of_trials_at_once_belong_to_none() -> None:
     assert tuned_of(setting(), BACKPROP, [], {}, {}).row["trials_at_once"] == 1
 
 
-@pytest.mark.parametrize(("sampler", "in_order"), [("qmc", False), ("grid", False), ("tpe", True)])
+@pytest.mark.parametrize(("sampler", "in_order"), [("qmc", False), ("random", False), ("grid", False), ("tpe", True)])
 def test_only_tpe_needs_the_trials_before(sampler: str, in_order: bool) -> None:
     here = setting(QUICK.with_changes({"search.sampler": {"name": sampler}}))
     assert Proposals(here, BACKPROP, 0).in_order is in_order
     storage = optuna.storages.InMemoryStorage()
     assert ArmSearch(here, BACKPROP, storage).in_order is in_order
-    assert (Proposals(here, BACKPROP, 0)._sequence is not None) == (sampler == "qmc")
+    assert (Proposals(here, BACKPROP, 0)._points is not None) == (sampler in ("qmc", "random"))
     nothing = here.ruleset.with_changes({"search.spaces": {}})
     searched = ArmSearch(dataclasses.replace(here, ruleset=nothing), BACKPROP, storage)
-    assert (searched._proposals._sequence, searched.ask(2)) == (None, {})
+    assert (searched._proposals._points, searched.ask(2)) == (None, {})
 
 
 def test_tpe_is_seeded_by_study_and_trial_and_searches_on_a_logarithmic_scale() -> None:

@@ -338,6 +338,9 @@ def test_sentences_about_trials() -> None:
     assert told(**longer).startswith("A trial is longer than a run: at most 11 passes per phase against 10,")
     tpe = {"search.sampler": {"name": "tpe", "n_startup_trials": 9}}
     assert "8 trials (all of them at random)" in " ".join(in_words(QUICK.with_changes(**tpe)))
+    assert "3 trials (all of them at random, at the same places for all arms in what they share)" in " ".join(
+        in_words(QUICK.with_changes(trials=3, **{"search.sampler": {"name": "random"}}))
+    )
     grid = {"search.sampler": {"name": "grid"}}
     assert "8 trials (at equal distances, from end to end, on the logarithmic scale of each range)" in " ".join(
         in_words(QUICK.with_changes(**grid))

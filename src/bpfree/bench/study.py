@@ -1,8 +1,8 @@
 """The one search of a ruleset with a single study: on the validation split, the same number of trials for every arm.
 
 The state is the journal, which has the finished trials. A trial's seed and the point that it tries are functions of its number (a
-quasi-random sequence, a grid), or of its number and the finished trials before it (TPE), so a resumed search is the same search,
-bit for bit, in however many processes it runs (:mod:`bpfree.bench.parallel`).
+quasi-random sequence, random draws, a grid), or of its number and the finished trials before it (TPE), so a resumed search is the
+same search, bit for bit, in however many processes it runs (:mod:`bpfree.bench.parallel`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import optuna
 from bpfree.algorithms import Algorithm
 from bpfree.bench.arm import Arm
 from bpfree.bench.causes import interruption, raise_on, says
-from bpfree.bench.draws import SEARCH_SEEDS, Sequence, sequence_number, trial_seed
+from bpfree.bench.draws import SEARCH_SEEDS, Draws, Points, Sequence, sequence_number, trial_seed
 from bpfree.bench.journal import add_trial, finished_trials, open_storage
 from bpfree.bench.outcome import Tried, Tuned, tuned_of
 from bpfree.bench.setting import Setting
@@ -28,7 +28,7 @@ from bpfree.errors import BpfreeError
 from bpfree.nets import Chain
 from bpfree.numerics.products import products_in
 from bpfree.records import HistoryEntry
-from bpfree.rulesets import Grid, QuasiRandom, Ruleset
+from bpfree.rulesets import Grid, QuasiRandom, Random, Ruleset
 from bpfree.rulesets.ranges import all_names
 from bpfree.train import Progress, best_of, compile_steps, initialise, stop_in
 
@@ -46,7 +46,8 @@ __all__ = [
 
 TPE_SEED = "sha256 of STUDY/TRIAL, first 4 bytes; STUDY is ARM@DATASET@NET"
 QMC_SEED = "the number of the study, the same for every arm"
-_SEEDED = {"tpe": {"seed": TPE_SEED}, "qmc": {"seed": QMC_SEED}, "grid": {}}
+RANDOM_SEED = "the numbers of the study and of the trial, the same for every arm"
+_SEEDED = {"tpe": {"seed": TPE_SEED}, "qmc": {"seed": QMC_SEED}, "random": {"seed": RANDOM_SEED}, "grid": {}}
 """How the sampler is seeded, as it stands beside its arguments."""
 
 
@@ -80,8 +81,8 @@ class Proposals:
         self.space = space_for(self._rules, arm)
         number = sequence_number(study, split_seed=setting.split_seed, control=arm.control)
         names = all_names(self._rules.search.spaces or {})
-        quasi_random = isinstance(self._rules.search.sampler, QuasiRandom)
-        self._sequence = Sequence(names, number) if quasi_random and names else None
+        kind = {QuasiRandom: Sequence, Random: Draws}.get(type(self._rules.search.sampler))
+        self._points: Points | None = kind(names, number) if kind and names else None
 
     @property
     def in_order(self) -> bool:
@@ -100,8 +101,8 @@ class Proposals:
         if isinstance(sampler, Grid):
             place = sampler.place(index, self._rules.search.trials)
             return {name: bounds.at(place) for name, bounds in self.space.items()}
-        if isinstance(sampler, QuasiRandom):
-            return self._sequence.values(index, self.space) if self._sequence else {}
+        if isinstance(sampler, (QuasiRandom, Random)):
+            return self._points.values(index, self.space) if self._points else {}
         # In memory: a trial that is begun in the journal would stay there, half a trial, after a kill.
         twin = optuna.create_study(direction="maximize", sampler=_tpe(sampler.arguments(), _seed(self._name, index)))
         twin.add_trials(finished_trials(study))

@@ -132,7 +132,7 @@ def _same_seed(row: ArmRow) -> Iterator[Flag]:
 def copied(tables: Sequence[Table], material: Material) -> Iterator[Flag]:
     """Tuned values that two arms, or one arm on two tasks, share: two searches do not choose the same digits.
 
-    Where all arms try the points of one sequence or of one grid, they may.
+    Where all arms try the points of one sequence, of one grid or of the same draws, they may.
     """
     if material.ruleset.search.sampler.name != "tpe":
         return

@@ -16,7 +16,7 @@ from bpfree.rulesets.files import load, names, save
 from bpfree.rulesets.ranges import Range, ranges_of
 from bpfree.rulesets.ruleset import ALIASES, Ruleset
 from bpfree.rulesets.schema import SCHEMA_VERSION, ArmException, Budget, Plan, Stop
-from bpfree.rulesets.search import Grid, QuasiRandom, Sampler, Search
+from bpfree.rulesets.search import Grid, QuasiRandom, Random, Sampler, Search
 from bpfree.rulesets.splits import Split, standard_split
 from bpfree.rulesets.stopping import EndReason, Metric, Patience, StopRule, Watch, end_reason, stop_in
 from bpfree.rulesets.words import difference, exception_in_words, in_words
@@ -32,6 +32,7 @@ __all__ = [
     "Patience",
     "Plan",
     "QuasiRandom",
+    "Random",
     "Range",
     "Ruleset",
     "Sampler",

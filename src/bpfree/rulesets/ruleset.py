@@ -256,7 +256,7 @@ def _of_version_1(fields: Mapping[str, Any]) -> dict[str, Any]:
     return {**fields, "search": {"sampler": Sampler(), "spaces": None, **search}}
 
 
-_TAGS = ("tpe", "qmc", "grid")
+_TAGS = ("tpe", "qmc", "random", "grid")
 """With which pydantic names the kind of sampler in the place of an error."""
 
 

@@ -82,6 +82,16 @@ class QuasiRandom(Part):
     scramble: Literal[True] = True
 
 
+class Random(Part):
+    """Independent uniform draws on the logarithmic scale of every range (Bergstra and Bengio 2012): plain random search.
+
+    Trial t of study s draws the same place for a hyper-parameter in every arm, from its own seed (s, t): no trial depends on
+    another.
+    """
+
+    name: Literal["random"] = "random"
+
+
 class Grid(Part):
     """Places of equal distance on the logarithmic scale of every range, from its low end to its high end.
 
@@ -119,7 +129,7 @@ class Search(Part):
     passes_per_trial: Count | None = None
     train_examples: Count | None = None
     objective: Literal["best-validation-accuracy", "best-balanced-accuracy"] = "best-validation-accuracy"
-    sampler: Annotated[Sampler | QuasiRandom | Grid, Field(discriminator="name")] = Field(default_factory=QuasiRandom)
+    sampler: Annotated[Sampler | QuasiRandom | Random | Grid, Field(discriminator="name")] = Field(default_factory=QuasiRandom)
     pruner: Literal["none"] = "none"
     spaces: Spaces | None = Field(default_factory=lambda: _ranges(named_spaces(STANDARD)))
 

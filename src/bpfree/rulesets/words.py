@@ -111,6 +111,8 @@ def _search(ruleset: Ruleset) -> Iterator[str]:
     if search.sampler.name == "tpe":
         random = min(search.sampler.n_startup_trials, search.trials)
         how = "all of them at random" if random == search.trials else f"the first {random} at random, then by TPE"
+    elif search.sampler.name == "random":
+        how = "all of them at random, at the same places for all arms in what they share"
     elif search.sampler.name == "grid":
         where = "in the middle" if search.trials == 1 else "at equal distances, from end to end,"
         how = f"{where} on the logarithmic scale of each range"
