@@ -215,6 +215,7 @@ def test_packages_that_are_not_installed(monkeypatch: pytest.MonkeyPatch) -> Non
         return f"{package} 1"
 
     monkeypatch.setattr(environment, "version", version)
+    monkeypatch.setattr(environment, "_version_of", environment._version_of.__wrapped__)  # nothing is remembered
     known = environment.versions()
     assert (known["codecarbon"], known["torch"]) == ("not installed", "torch 1")
     assert list(known)[:3] == ["bpfree", "bpfree code", "python"]

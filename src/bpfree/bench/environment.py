@@ -149,12 +149,15 @@ def run_code_digest() -> str:
 def versions() -> dict[str, str]:
     """Versions of bpfree and of what its numbers depend on."""
     by_name = {"bpfree": __version__, CODE: code_digest(), "python": platform.python_version()}
-    for package in _PACKAGES:
-        try:
-            by_name[package] = version(package)
-        except PackageNotFoundError:
-            by_name[package] = "not installed"
-    return by_name
+    return by_name | {package: _version_of(package) for package in _PACKAGES}
+
+
+@cache  # what is installed later is not what this process has loaded; reading one takes a millisecond
+def _version_of(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "not installed"
 
 
 CPU_INFO = Path("/proc/cpuinfo")
