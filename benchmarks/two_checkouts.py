@@ -1,14 +1,18 @@
-"""Training steps of two checkouts, one step of each in turns, beside torch's own: what a change to the code did.
+"""Training steps of two checkouts in turns, beside torch's own: what a change to the code did.
 
     python benchmarks/two_checkouts.py OTHER cnn3 --arms backprop,mono-forward       # OTHER: a checkout of the commit before
+    python benchmarks/two_checkouts.py OTHER mlp:2x1000 --inputs 784 --steps 20      # twenty steps in each window
 
-Each checkout is a process of its own with one thread, which waits while the other makes its step; synthetic images, 3 x 32 x 32.
-Seconds are wall time: least and median of the windows, and the ratio of the least ones to torch's own step of the same checkout.
+Each checkout is a process of its own with one thread, which waits while the other makes its steps; synthetic examples, by default
+images of 3 x 32 x 32. Seconds of a step are wall time: least and median of the windows, the ratio of the least ones to torch's
+own step of the same checkout, and to the same step of the checkout before. A checkout from before ``benchmarks/bench_kit`` makes
+the steps of its rules alone.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import statistics
 import subprocess
@@ -20,19 +24,38 @@ __all__ = ["main"]
 HERE = Path(__file__).parents[1]
 STEPS = """
 import sys, time
-from bench_kit.contenders import of_arm, of_torch
 from bpfree import data
-net, size = sys.argv[1], int(sys.argv[2])
-loaded = data.load(f"synthetic:n={6 * size}:inputs=3x32x32").without_test()
-steps = [of_torch(net, loaded, size), *(of_arm(arm, "eager", net, loaded, size) for arm in sys.argv[3:])]
-batches = [[b for b in each.data.batches("train", size) if len(b.y) == size] for each in steps]
+net, size, inputs, n_steps = sys.argv[1], int(sys.argv[2]), sys.argv[3], int(sys.argv[4])
+loaded = data.load(f"synthetic:n={12 * size}:inputs={inputs}").without_test()
+try:
+    from bench_kit.contenders import of_arm, of_torch
+except ModuleNotFoundError:  # a checkout from before there was one
+    from bpfree.bench.arm import Arm
+    from bpfree.nets import build
+    from bpfree.train import initialise
+    class Older:
+        def __init__(self, arm):
+            self.data, self.rule, self.net = loaded, Arm.parse(arm).build({}), build(net, loaded.in_shape, loaded.n_classes)
+            self.state = initialise(self.rule, self.net, 0, loaded.device)
+            self.net.train()
+            self.phase = self.rule.phases(self.net)[0]
+        def step(self, batch):
+            self.rule.step(self.net, self.state, batch, self.phase)
+    steps = [None, *map(Older, sys.argv[5:])]
+else:
+    steps = [of_torch(net, loaded, size), *(of_arm(arm, "eager", net, loaded, size) for arm in sys.argv[5:])]
+batches = [each and [b for b in each.data.batches("train", size) if len(b.y) == size] for each in steps]
 print("ready", flush=True)
 for line in sys.stdin:
     k, turn = map(int, line.split())
-    batch = batches[k][turn % len(batches[k])]
+    if steps[k] is None:
+        print("nan", flush=True)
+        continue
+    ready = [batches[k][(turn * n_steps + i) % len(batches[k])] for i in range(n_steps)]
     begin_s = time.perf_counter()
-    steps[k].step(batch)
-    print(time.perf_counter() - begin_s, flush=True)
+    for batch in ready:
+        steps[k].step(batch)
+    print((time.perf_counter() - begin_s) / n_steps, flush=True)
 """
 """What each process runs."""
 
@@ -40,10 +63,10 @@ for line in sys.stdin:
 class Checkout:
     """A process that makes steps when it is told to."""
 
-    def __init__(self, place: Path, net: str, size: int, arms: list[str]) -> None:
+    def __init__(self, place: Path, settings: list[str]) -> None:
         paths = os.pathsep.join(str(place / part) for part in ("src", "benchmarks"))
         self._process = subprocess.Popen(
-            [sys.executable, "-c", STEPS, net, str(size), *arms],
+            [sys.executable, "-c", STEPS, *settings],
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
@@ -59,7 +82,7 @@ class Checkout:
         return line
 
     def step(self, k: int, turn: int) -> float:
-        """Seconds of a step of contender ``k``; 0 is torch's own."""
+        """Seconds of each step of a window of contender ``k``; 0 is torch's own."""
         assert self._process.stdin is not None  # it is a pipe
         self._process.stdin.write(f"{k} {turn}\n")
         self._process.stdin.flush()
@@ -79,13 +102,16 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("net")
     parser.add_argument("--arms", default="backprop,mono-forward")
     parser.add_argument("--batch-size", type=int, default=128)
+    parser.add_argument("--inputs", default="3x32x32", help="shape of an example")
+    parser.add_argument("--steps", type=int, default=1, help="in each window")
     parser.add_argument("--windows", type=int, default=7)
     options = parser.parse_args(arguments)
     if not (options.other / "src" / "bpfree").is_dir():
         parser.error(f"OTHER must be a checkout of bpfree, with src/bpfree in it, got {options.other}")
     arms = options.arms.split(",")
     places = {"before": options.other.resolve(), "after": HERE}
-    checkouts = {name: Checkout(place, options.net, options.batch_size, arms) for name, place in places.items()}
+    settings = [options.net, str(options.batch_size), options.inputs, str(options.steps), *arms]
+    checkouts = {name: Checkout(place, settings) for name, place in places.items()}
     for each in checkouts.values():
         each.answer()
     seconds: dict[tuple[str, int], list[float]] = {}
@@ -99,9 +125,14 @@ def main(arguments: list[str] | None = None) -> int:
         each.close()
     print(f"{options.net}, batch {options.batch_size}, {options.windows} windows; load {os.getloadavg()[0]:.1f}")  # noqa: T201
     for (name, k), mine in seconds.items():
-        ratio = min(mine) / min(seconds[name, 0])
         arm = ["torch", *arms][k]
-        print(f"{arm:24} {name:7} {min(mine):.3f} s {statistics.median(mine):.3f} s {ratio:.2f} of torch's")  # noqa: T201
+        least_ms, median_ms, to_torch = 1e3 * min(mine), 1e3 * statistics.median(mine), min(mine) / min(seconds[name, 0])
+        words = [f"{arm:30} {name:7} least {least_ms:.3f} ms, median {median_ms:.3f} ms", f"{to_torch:.2f} of torch's"]
+        if name == "after":
+            before = seconds["before", k]
+            words.append(f"{min(mine) / min(before):.2f} ({statistics.median(mine) / statistics.median(before):.2f}) of before")
+        if not math.isnan(min(mine)):
+            print(", ".join(word for word in words if "nan" not in word))  # noqa: T201
     return 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import re
 import sys
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
@@ -82,7 +83,8 @@ def test_steps_of_two_checkouts_are_timed_in_turns(monkeypatch: pytest.MonkeyPat
     assert [line.split()[:2] for line in lines] == [
         [arm, place] for arm in ("torch", "backprop") for place in ("before", "after")
     ]
-    assert all(line.endswith("1.00 of torch's") for line in lines[:2])
+    assert all("1.00 of torch's" in line for line in lines[:2])
+    assert all(re.search(r" of torch's, [0-9.]+ \([0-9.]+\) of before$", line) for line in lines[1::2])
 
 
 @pytest.mark.slow  # three processes import torch
