@@ -10,11 +10,10 @@ import torch
 from torch import Tensor
 
 from bpfree import data as datasets
-from bpfree.algorithms import step
 from bpfree.bench.arm import Arm
 from bpfree.data import Dataset
 from bpfree.nets import Chain, build
-from bpfree.train import initialise, read_by
+from bpfree.train import initialise, read_by, stepper
 
 __all__ = ["LR", "Contender", "Job", "of_arm"]
 
@@ -89,11 +88,11 @@ def of_arm(text: str, job: Job, *, last_phase: bool = False) -> Contender:
     for phase in rule.phases(net)[-1 if last_phase else 0 :]:
         read, reader = read_by(net, job.data, phase)
         full = [batch for batch in read.batches("train", job.n) if len(batch.y) == job.n][:N_BATCHES]
-        parts.append((reader, full))
+        parts.append((stepper("eager", rule, net, state), reader, full))  # each phase its own, as in a training one after another
 
     def run(steps: int) -> None:
-        for reader, full in parts:
+        for take_step, reader, full in parts:
             for batch in itertools.islice(itertools.cycle(full), steps):
-                step(rule, net, state, batch, reader)
+                take_step(batch, reader)
 
     return Contender(arm.label, run, len(parts))
