@@ -40,7 +40,7 @@ answer: $(if $(GPU_PYTHON),,$(READY))
 
 # Ratios to torch's own step of the same run: they hold on another machine better than seconds do.
 bench: $(READY)
-	$(BIN)/python benchmarks/bench.py $(OPTIONS) && $(BIN)/python benchmarks/bench.py --page
+	$(BIN)/python benchmarks/bench.py $(OPTIONS)
 
 bench-compare: $(READY)
 	$(BIN)/python benchmarks/bench.py --compare $(OPTIONS)

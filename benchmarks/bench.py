@@ -2,7 +2,7 @@
 
     make bench                                   # all of it (half an hour on two cores), written to benchmarks/results/bench.json
     make bench-compare                           # the same measured again, and what became slower than the committed figures
-    python benchmarks/bench.py --cases "mlp:2x256" --tiers eager,compiled --windows 5
+    python benchmarks/bench.py --cases "mlp:2x256" --tiers eager --windows 9       # a part of it, on the terminal
     python benchmarks/bench.py --page            # the table and the figure of docs/performance.md
 
 For every net and batch size, rule and tier: a training step, a training pass, an evaluation of the validation split, live bytes
@@ -13,6 +13,7 @@ what the rule costs beside ``nn.Module`` + autograd + fused AdamW; seconds are o
 from __future__ import annotations
 
 import argparse
+import hashlib
 import json
 import os
 import sys
@@ -21,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # before torch is imported: one thread a step, as the main job
+os.environ.setdefault("TORCHINDUCTOR_FORCE_DISABLE_CACHES", "1")  # what an earlier run compiled is compiled again, and timed
 
 import torch
 from bench_kit import comparing, page
@@ -45,21 +47,23 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
     names = options.cases.split(",") if options.cases else None
     cases = [case for case in CASES if names is None or case.net in names or case.name in names]
     load_before = os.getloadavg()[0]
+    begun = options.begun
     arms, tiers, kinds = options.arms.split(","), options.tiers.split(","), options.kinds.split(",")
     run = {
         "environment": environment.facts(torch.device(options.device)).as_json(),
         "code": environment.code_digest(),
+        "kit": digest_of_kit(),
         "asked": [arms, tiers, kinds, options.device],
         "windows": options.windows,
     }
-    kept, done = _kept(options), {}
+    kept, done = _kept(begun), {}
     if kept.get("run") == run:
-        done = kept["cases"]
+        done, load_before = kept["cases"], kept["load_before"]
         say(f"going on behind {', '.join(done)}")
     for case in cases:
         if case.name not in done:
             done[case.name] = measured_case(case, arms, tiers, options.device, options.windows, say, kinds)
-            write_atomic(begun(options.out), json.dumps({"run": run, "cases": done}))
+            write_atomic(begun, json.dumps({"run": run, "cases": done, "load_before": load_before}))
     found = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": run["environment"],
@@ -67,19 +71,22 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         "cases": [done[case.name] for case in cases],
         "programs": [] if options.no_programs else measured_programs(5, say),
     }
-    begun(options.out).unlink(missing_ok=True)
+    begun.unlink(missing_ok=True)
     return found | {"load": [load_before, os.getloadavg()[0]]}
 
 
-def begun(out: Path) -> Path:
-    """Where the cases that are measured already stand, until all are."""
-    return out.with_suffix(".begun.json")
+def digest_of_kit() -> str:
+    """Of the code that measures: what another version of it measured is not gone on with."""
+    sha = hashlib.sha256()
+    for path in sorted((HERE / "bench_kit").glob("*.py")):
+        sha.update(path.read_bytes())
+    return sha.hexdigest()[:16]
 
 
-def _kept(options: argparse.Namespace) -> dict[str, Any]:
+def _kept(begun: Path) -> dict[str, Any]:
     """Of a run that was broken off; empty where there is none, or where it cannot be read."""
     try:
-        return json.loads(begun(options.out).read_text(encoding="utf-8"))
+        return json.loads(begun.read_text(encoding="utf-8"))
     except (OSError, ValueError):
         return {}
 
@@ -94,26 +101,35 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--kinds", default=",".join(KINDS), help="what to time, of %(default)s; all by default")
     parser.add_argument("--windows", type=int, default=7)
     parser.add_argument("--no-programs", action="store_true", help="leave out start-up and the main job")
-    parser.add_argument("--out", type=Path, default=RESULTS)
+    parser.add_argument("--out", type=Path, help="by default results/bench.json beside this file; a part goes to the terminal")
     parser.add_argument("--compare", action="store_true", help="hold what is measured against --out, which is left as it is")
     parser.add_argument("--page", action="store_true", help="measure nothing: make the page's part of --out")
     options = parser.parse_args(arguments)
+    whole = all(getattr(options, key) == parser.get_default(key) for key in ("cases", "arms", "tiers", "kinds", "no_programs"))
+    committed_to = options.out or RESULTS
+    options.begun = committed_to.with_suffix(".begun-compare.json" if options.compare else ".begun.json")
     if options.page:
-        page.write(json.loads(options.out.read_text(encoding="utf-8")))
+        page.write(json.loads(committed_to.read_text(encoding="utf-8")))
         return 0
     if options.windows < 1:
         parser.error(f"--windows must be at least 1, got {options.windows}")
     if unknown := [kind for kind in options.kinds.split(",") if kind not in KINDS]:
         parser.error(f"--kinds are {', '.join(KINDS)}, got {unknown[0]!r}")
     if options.compare:
-        committed = json.loads(options.out.read_text(encoding="utf-8"))
+        committed = json.loads(committed_to.read_text(encoding="utf-8"))
         now = measured(options)
         for line in comparing.not_comparable(committed, now):
             say(line)
         slower = comparing.slower(committed, now)
         print("\n".join(slower) or "nothing became slower by more than the noise of the two runs")  # noqa: T201
         return 1 if slower else 0
-    write_atomic(options.out, json.dumps(measured(options), indent=1) + "\n")
+    found = measured(options)
+    if options.out is None and not whole:
+        print(page.part(found))  # noqa: T201 - it would take the place of the whole
+        return 0
+    write_atomic(committed_to, json.dumps(found, indent=1) + "\n")
+    if options.out is None:
+        page.write(found)
     return 0
 
 

@@ -67,6 +67,7 @@ class Checkout:
         paths = os.pathsep.join(str(place / part) for part in ("src", "benchmarks"))
         self._process = subprocess.Popen(
             [sys.executable, "-c", STEPS, *settings],
+            cwd=place,  # Python looks there first: not into the folder of this script, which has a bench_kit
             env={**os.environ, "PYTHONPATH": paths, "OMP_NUM_THREADS": "1"},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 from pathlib import Path
 from typing import Any
 
@@ -30,6 +31,8 @@ def row(arm: str, tier: str = "eager", **step: float) -> dict[str, Any]:
         "peak_ratio": 0.75,
         "multiply_adds": 2_345_678,
         "multiply_adds_ratio": 0.875,
+        "multiply_adds_of_evaluation": 6_543_210,
+        "multiply_adds_of_evaluation_ratio": 8.125,
         "compile_s": None,
         "pass_by_steps": 1.04,
     } | kinds
@@ -59,7 +62,7 @@ def test_a_ratio_is_mine_over_torchs() -> None:
     from bench_kit.measuring import noise, summary
 
     made = summary([3.0, 4.0, 8.0], [4.0, 2.0, 2.0])
-    assert made == {"least_s": 3.0, "least_ratio": 1.5, "median_ratio": 2.0, "noise": 0.0}  # .75, 2, 4
+    assert made == {"least_s": 3.0, "median_s": 4.0, "least_ratio": 1.5, "median_ratio": 2.0, "noise": 0.0}  # .75, 2, 4
     assert noise([1.0, 2.0, 3.0, 4.0]) == pytest.approx((3.75 - 1.25) / 2 / 2.5)
 
 
@@ -88,6 +91,18 @@ def test_a_program_that_starts_later_is_named_and_what_is_new_is_not() -> None:
     now["programs"][0]["ratio"] = 1.5
     now["cases"][0]["case"] = "another"
     assert slower(FOUND, now) == ["import torch: 1.50 of the import of torch, was 1.00 (noise 5%)"]
+
+
+def test_a_step_that_holds_more_memory_is_named() -> None:
+    from bench_kit.comparing import slower
+
+    now = copy.deepcopy(FOUND)
+    now["cases"][0]["rows"][1]["peak_ratio"] = 0.78
+    assert slower(FOUND, now) == []  # below five per cent
+    now["cases"][0]["rows"][1]["peak_ratio"] = 0.9
+    assert slower(FOUND, now) == ["mlp:2x8, batch 4: live bytes of a step of mono-forward: 0.90 of torch's, was 0.75 (noise 5%)"]
+    now["cases"][0]["rows"][1]["peak_ratio"] = None
+    assert slower(FOUND, now) == []
 
 
 def test_what_cannot_be_compared_is_named() -> None:
@@ -125,13 +140,14 @@ def test_the_main_job_is_run_several_times(monkeypatch: pytest.MonkeyPatch) -> N
     def run(arguments: list[str], **_: object) -> None:
         ran.append(arguments[-1])
         for _ in range(2 * (arguments[-1] == "--quiet") * (ran.count("--quiet") - 1) % 3):
-            next(clock)  # the main job takes one, three and two seconds
+            next(clock)  # the main job takes one, three, two and one seconds
 
     monkeypatch.setattr(measuring.subprocess, "run", run)
     monkeypatch.setattr(measuring.time, "perf_counter", lambda: next(clock))
     first, job = measuring.measured_programs(5, lambda _: None, ["import torch", "bpfree compare"])
-    assert (ran.count("import torch"), ran.count("--quiet")) == (5, 3)
-    assert (first["least_s"], job["least_s"], job["median_s"], job["ratio"]) == (1, 1, 2, 1)
+    assert (ran.count("import torch"), ran.count("--quiet")) == (5, 4)
+    assert (first["least_s"], job["least_s"], job["median_s"], job["ratio"]) == (1, 1, 1.5, 1)
+    assert job["noise"] == pytest.approx((2.75 - 1) / 2 / 1.5)
 
 
 def test_the_committed_page_is_that_of_the_committed_figures() -> None:
@@ -155,12 +171,12 @@ def test_the_part_of_the_page() -> None:
     words = " ".join(lines[1 : lines.index("", 1)])
     assert words.startswith("2026-01-02, P, 1 thread, torch 2.9; load 0.2 before and 1.5 after; 7 windows of each in turns.")
     table = [line for line in lines if line.startswith("| mlp")]
-    same = "0.88 | 0.50 (0.60) | 2.00 (2.10) | 1.04 | 0.75 | – |"
+    same = "0.88 | 0.50 (0.60) | 2.00 (2.10) | 8.12 | 1.04 | 0.75 | – |"
     assert table == [
-        "| mlp:2x8, batch 4 | torch | eager | 2 ms | – | 2 M | 2 ms | 2 ms | 1.04 | 3 MiB | – |",
+        "| mlp:2x8, batch 4 | torch | eager | 2 ms | – | 2 M | 2 ms | 2 ms | 7 M | 1.04 | 3 MiB | – |",
         f"| mlp:2x8, batch 4 | mono-forward | eager | 0.80 (0.90) | – | {same}",
         f"| mlp:2x8, batch 4 | mono-forward | compiled | 0.70 (0.80) | 0.75 | {same}",
-        "| mlp:2x8, batch 4 | foton, compiled | | | | | | | | | it / cannot |",
+        "| mlp:2x8, batch 4 | foton, compiled | | | | | | | | | | it / cannot |",
     ]
     assert lines[-2:] == ["| `import torch` | 2 s | 2.5 s | 1.00 |", ""]
 
@@ -196,10 +212,11 @@ def test_what_was_not_measured_has_no_figure(monkeypatch: pytest.MonkeyPatch) ->
 
     steps = copy.deepcopy(FOUND)
     for each in steps["cases"][0]["rows"]:
-        del each["pass"], each["evaluation"], each["multiply_adds"], each["multiply_adds_ratio"]
+        for key in [key for key in each if key in ("pass", "evaluation") or key.startswith("multiply_adds")]:
+            del each[key]
         each["pass_by_steps"] = None
     table = [line for line in part(steps).splitlines() if line.startswith("| mlp")]
-    assert table[1] == "| mlp:2x8, batch 4 | mono-forward | eager | 0.80 (0.90) | – | – | – | – | – | 0.75 | – |"
+    assert table[1] == "| mlp:2x8, batch 4 | mono-forward | eager | 0.80 (0.90) | – | – | – | – | – | – | 0.75 | – |"
     assert slower(FOUND, steps) == slower(steps, FOUND) == []
     passes = copy.deepcopy(FOUND)
     del passes["cases"][0]["rows"][2]["step"]
@@ -252,7 +269,54 @@ def test_a_case_is_measured_whole() -> None:
     of_backprop = 32 * (3 * (6 * 4 + 4 * 10) - 6 * 4)  # multiply-adds of a step: products forward, by weights and by inputs
     assert rows["torch"]["multiply_adds"] == rows["backprop"]["multiply_adds"] == of_backprop
     assert rows["forward-forward"]["multiply_adds_ratio"] == rows["forward-forward"]["multiply_adds"] / of_backprop
+    of_evaluation = rows["torch"]["multiply_adds_of_evaluation"]
+    assert of_evaluation % (6 * 4 + 4 * 10) == 0
+    assert rows["backprop"]["multiply_adds_of_evaluation_ratio"] == 1
+    of_forward = rows["forward-forward"]["multiply_adds_of_evaluation"]  # one block: its product once, no other
+    assert rows["forward-forward"]["multiply_adds_of_evaluation_ratio"] == of_forward / of_evaluation
     assert found["refused"] == {}
+
+
+def test_seconds_of_a_pass_and_its_ratio_to_as_many_steps(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of 15 steps in turns: of steps 0.6 s at least, of 3 passes 0.9 s; a pass has 5 steps: .3 / (5 * .6 / 15)."""
+    from bench_kit import measuring
+
+    asked: list[list[Any]] = []
+
+    def in_turns(calls: list[Any], windows: int, loaded: Any) -> list[list[float]]:
+        asked.append(calls)
+        return {1: [[0.8, 0.6]] * len(calls), 2: [[0.9, 1.2]] * len(calls), 3: [[0.1, 0.1]] * len(calls)}[len(asked)]
+
+    monkeypatch.setattr(measuring, "_in_turns", in_turns)
+    found = measuring.measured_case(
+        measuring.Case("mlp:1x4", "3x2x2", 32, 15), ["mono-forward"], ["eager"], "cpu", 2, lambda _: None
+    )
+    assert found["rows"][1]["pass"]["least_s"] == pytest.approx(0.3)
+    assert found["rows"][1]["pass"]["median_s"] == pytest.approx(0.35)
+    assert found["rows"][1]["pass_by_steps"] == pytest.approx(1.5)
+    passes: list[int] = []
+    contender = dataclasses.replace(fake(), one_pass=passes.append)
+    measuring._passes(contender, 3)()
+    assert passes == [0, 1, 2]
+
+
+def fake() -> Any:
+    from bench_kit.contenders import Contender
+
+    return Contender("a", "eager", lambda _: None, lambda _: None, lambda: None, None, None, None, None, None)  # type: ignore[arg-type]
+
+
+def test_a_pass_of_an_arm_is_that_of_a_training() -> None:
+    """The loss of a pass is the mean over its steps, and another pass has another order."""
+    from bench_kit.contenders import of_arm, of_torch
+    from bench_kit.measuring import in_whole_batches
+
+    data = in_whole_batches("6", 16, 96)
+    for contender in (of_torch("mlp:1x4", data, 16), of_arm("mono-forward", "eager", "mlp:1x4", data, 16)):
+        first, second = contender.one_pass(0), contender.one_pass(1)
+        first, second = (getattr(each, "loss", each) for each in (first, second))
+        assert 0 < second < first < 5
+    assert of_arm("mono-forward", "eager", "mlp:1x4", data, 16).one_pass(0).steps == data.n("train") // 16
 
 
 def test_steps_alone_are_measured_where_only_they_are_asked_for() -> None:
@@ -269,6 +333,42 @@ def test_an_arm_that_cannot_train_the_net_has_its_reason() -> None:
     found = measured_case(Case("cnn3:2-2-2", "3x8x8", 16, 1), ["pepita"], ["eager"], "cpu", 1, lambda _: None)
     assert [each["arm"] for each in found["rows"]] == ["torch"]
     assert "BatchNorm" in found["refused"]["pepita, eager"]
+
+
+def test_a_part_goes_to_the_terminal_and_the_whole_to_file_and_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """And what is compared leaves both, and does not go on with a measurement that was broken off."""
+    import json
+
+    import bench
+
+    written: list[dict[str, Any]] = []
+    monkeypatch.setattr(bench, "RESULTS", tmp_path / "bench.json")
+    monkeypatch.setattr(bench.page, "write", written.append)
+    monkeypatch.setattr(bench, "measured_programs", lambda *_: FOUND["programs"])
+    made = {"least": 0.8}
+
+    def case(case: Any, *_: Any) -> dict[str, Any]:
+        return FOUND["cases"][0] | {"case": case.name, "rows": [row("torch", least=1.0), row("mono-forward", **made)]}
+
+    monkeypatch.setattr(bench, "measured_case", case)
+    assert bench.main(["--cases", "mlp:2x256"]) == 0
+    assert "| mlp:2x256, batch 128 | mono-forward | eager | 0.80 (0.90) |" in capsys.readouterr().out
+    assert (list(tmp_path.iterdir()), written) == ([], [])
+    assert bench.main([]) == 0
+    (page,) = written
+    assert json.loads(bench.RESULTS.read_text()) == page
+    assert len(page["cases"]) == len(bench.CASES)
+    capsys.readouterr()
+    assert bench.main(["--compare", "--cases", "mlp:2x256"]) == 0
+    assert capsys.readouterr().out == "nothing became slower by more than the noise of the two runs\n"
+    made["least"] = 1.2
+    assert bench.main(["--compare", "--cases", "mlp:2x256"]) == 1
+    assert capsys.readouterr().out.splitlines() == [
+        f"mlp:2x256, batch {n}: step of mono-forward (eager): 1.20 of torch's, was 0.80 (noise 5%)" for n in (64, 128)
+    ]
+    assert [path.name for path in tmp_path.iterdir()] == ["bench.json"]
 
 
 def test_windows_below_one_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
@@ -333,3 +433,9 @@ def test_a_run_that_is_broken_off_goes_on_behind_its_last_case(tmp_path: Path, m
     assert [path.name for path in tmp_path.iterdir()] == ["b.json"]
     assert bench.main([*arguments, "--windows", "3"]) == 0
     assert asked[3:] == [first, second]  # what was asked otherwise is measured again
+    with pytest.raises(KeyboardInterrupt):
+        asked.clear()
+        bench.main(arguments)
+    monkeypatch.setattr(bench, "digest_of_kit", lambda: "another")
+    assert bench.main(arguments) == 0
+    assert asked == [first, second, first, second]  # so is what other code measured

@@ -64,9 +64,10 @@ def _made(found: Found) -> str:
 
 def _cases(cases: Sequence[Found]) -> Iterator[str]:
     columns = ["net, batch", "arm", "tier", "step", "× eager", "its multiply-adds", "pass", "evaluation", "pass by its steps"]
+    columns[8:8] = ["its multiply-adds"]
     columns += ["live bytes of a step", "compiling"]
     yield "| " + " | ".join(columns) + " |"
-    yield "|" + 3 * "---|" + 8 * "---:|"
+    yield "|" + 3 * "---|" + 9 * "---:|"
     for case in cases:
         eager = {row["arm"]: row for row in case["rows"] if row["tier"] == "eager"}
         for row in case["rows"]:
@@ -75,13 +76,14 @@ def _cases(cases: Sequence[Found]) -> Iterator[str]:
             for kind in KINDS:
                 cells.append(_time(row.get(kind), first))
                 if kind == "step":
-                    cells += [_beside_eager(row, eager.get(row["arm"])), _multiply_adds(row, first)]
+                    cells += [_beside_eager(row, eager.get(row["arm"])), _multiply_adds(row, "multiply_adds", first)]
+            cells.append(_multiply_adds(row, "multiply_adds_of_evaluation", first))
             cells.append(MISSING if row["pass_by_steps"] is None else f"{row['pass_by_steps']:.2f}")
             cells.append(_bytes(row, first))
             cells.append(MISSING if row["compile_s"] is None else format_time(row["compile_s"]))
             yield "| " + " | ".join(cells) + " |"
         for who, why in case["refused"].items():
-            yield f"| {case['case']} | {who} | | | | | | | | | {why.replace('|', '/')} |"
+            yield f"| {case['case']} | {who} | | | | | | | | | | {why.replace('|', '/')} |"
     yield ""
 
 
@@ -126,11 +128,11 @@ def _beside_eager(row: Found, eager: Found | None) -> str:
     return f"{row['step']['least_s'] / eager['step']['least_s']:.2f}"
 
 
-def _multiply_adds(row: Found, first: bool) -> str:
-    """Of torch's step in millions, of the others as a ratio to that; figures from before they were counted have none."""
-    if row.get("multiply_adds") is None:
+def _multiply_adds(row: Found, count: str, first: bool) -> str:
+    """Of torch's own in millions, of the others as a ratio to that; figures from before they were counted have none."""
+    if row.get(count) is None:
         return MISSING
-    return f"{row['multiply_adds'] / 1e6:,.0f} M" if first else f"{row['multiply_adds_ratio']:.2f}"
+    return f"{row[count] / 1e6:,.0f} M" if first else f"{row[f'{count}_ratio']:.2f}"
 
 
 def _bytes(row: Found, first: bool) -> str:
