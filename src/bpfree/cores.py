@@ -7,7 +7,7 @@ from pathlib import Path
 
 from bpfree.errors import UsageError
 
-__all__ = ["MOST_PER_CORE", "check_jobs", "cores"]
+__all__ = ["MOST_PER_CORE", "check_jobs", "cores", "processors"]
 
 MOST_PER_CORE = 4
 """More processes than this for each core only wait for each other."""
@@ -16,10 +16,14 @@ _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time that a container may use, and the period in which it may use them."""
 
 
+def processors() -> list[int]:
+    """Numbers of the hardware threads on which this process may run, by its affinity."""
+    return sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else list(range(os.cpu_count() or 1))
+
+
 def cores() -> int:
     """Hardware threads that this process may use: of its affinity, and no more than the quota of its container."""
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    quota = _quota()
+    count, quota = len(processors()), _quota()
     return count if quota is None else max(1, min(count, quota))
 
 

@@ -20,6 +20,7 @@ CPU = torch.device("cpu")
 @pytest.fixture(autouse=True)
 def _four_cores(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(jobs, "cores", lambda: 4)
+    monkeypatch.setattr(jobs, "processors", lambda: [4, 5, 6, 7])
 
 
 def test_by_default_there_are_several_only_where_it_saves_time() -> None:
@@ -53,8 +54,7 @@ def test_by_default_nothing_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_cores_that_others_use_are_not_idle(monkeypatch: pytest.MonkeyPatch, busy: float, idle: int) -> None:
     """Of four processors, watched for a second."""
     looks = iter([(10.0, 100.0), (10.0 + busy, 104.0)])
-    monkeypatch.setattr(jobs, "busy_and_total_s", lambda: next(looks))
-    monkeypatch.setattr(jobs.psutil, "cpu_count", lambda: 4)
+    monkeypatch.setattr(jobs, "busy_and_total_s", lambda mine: next(looks) if mine == [4, 5, 6, 7] else None)
     assert idle_cores(sleep=lambda _: None) == idle
 
 
@@ -66,7 +66,16 @@ def test_an_interruption_keeps_its_cause_in_another_process() -> None:
 def test_processes_that_were_started_early_are_idle(monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four processors 1.5 are busy, one of them with what was started early."""
     looks, ours = iter([(10.0, 100.0), (11.5, 104.0)]), iter([2.0, 3.0])
-    monkeypatch.setattr(jobs, "busy_and_total_s", lambda: next(looks))
+    monkeypatch.setattr(jobs, "busy_and_total_s", lambda _: next(looks))
     monkeypatch.setattr(jobs.early_processes, "busy_s", lambda: next(ours))
-    monkeypatch.setattr(jobs.psutil, "cpu_count", lambda: 4)
     assert idle_cores(sleep=lambda _: None) == 3
+
+
+@pytest.mark.parametrize(("busy", "idle"), [(0.0, 2), (3.0, 2), (63.0, 1), (64.0, 0)])
+def test_a_quota_is_no_share_of_the_busy_processors(busy: float, idle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A container that may use two of 64: three busy ones leave it two."""
+    looks = iter([(0.0, 0.0), (busy, 64.0)])
+    monkeypatch.setattr(jobs, "cores", lambda: 2)
+    monkeypatch.setattr(jobs, "processors", lambda: list(range(64)))
+    monkeypatch.setattr(jobs, "busy_and_total_s", lambda _: next(looks))
+    assert idle_cores(sleep=lambda _: None) == idle

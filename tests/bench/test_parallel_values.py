@@ -32,14 +32,14 @@ def setting(**changes: Any) -> Setting:
 
 
 @pytest.mark.parametrize(
-    ("busy", "total", "processors", "idle"), [(0.0, 0.0, 4, 4), (6.0, 4.0, 4, 0), (0.5, 1.0, None, 3), (1.25, 4.0, 4, 3)]
+    ("busy", "total", "processors", "idle"), [(0.0, 0.0, 4, 4), (6.0, 4.0, 4, 0), (0.5, 1.0, 1, 0), (1.25, 4.0, 4, 3)]
 )
-def test_idle_cores(busy: float, total: float, processors: int | None, idle: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_idle_cores(busy: float, total: float, processors: int, idle: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Of four cores, after a fifth of a second."""
     looks, slept = iter([(10.0, 100.0), (10.0 + busy, 100.0 + total)]), []
     monkeypatch.setattr(jobs, "cores", lambda: 4)
-    monkeypatch.setattr(jobs, "busy_and_total_s", lambda: next(looks))
-    monkeypatch.setattr(jobs.psutil, "cpu_count", lambda: processors)
+    monkeypatch.setattr(jobs, "processors", lambda: list(range(processors)))
+    monkeypatch.setattr(jobs, "busy_and_total_s", lambda _: next(looks))
     monkeypatch.setattr(jobs.early_processes, "busy_s", lambda: 0.0)
     assert jobs.idle_cores(sleep=slept.append) == idle
     assert slept == [0.2]
@@ -212,6 +212,17 @@ def test_a_process_that_died_leaves_its_trial_to_the_others() -> None:
     ]
 
 
+def test_a_trial_whose_process_died_after_memory_ran_out_is_not_run_beside_others() -> None:
+    found, _, said = searching([Search("a", [0, 1, 2])], Others())
+    first, second = found._take(), found._take()
+    assert first is not None
+    found._heard(Other(first), Outcome(None, RunInterruptedError("memory ran out", "memory")))  # type: ignore[arg-type]
+    found._heard(Other(second), Died(-9))  # type: ignore[arg-type]
+    assert found._take() is None
+    assert said[1] == "search a: the process of trial 1 was killed (signal 9); the trial is run again alone"
+    assert found._arms["a"].running == 0
+
+
 def test_where_memory_ran_out_the_rest_of_the_arm_is_left_and_other_errors_end_the_search() -> None:
     one: Any = Search("a", [0, 1, 2])
     two: Any = Search("b", [0])
@@ -221,7 +232,8 @@ def test_where_memory_ran_out_the_rest_of_the_arm_is_left_and_other_errors_end_t
     worker_: Any = Other(task)
     found._heard(worker_, Outcome(None, RunInterruptedError("memory ran out", "memory")))
     assert said == ["search a: trial 0 was interrupted beside others (memory ran out); it is run again alone"]
-    assert (found._arms["a"].waiting, found._arms["a"].running, worker_.task, one.told) == ([], 0, None, [])
+    arm = found._arms["a"]
+    assert (arm.alone, arm.take(), arm.running, worker_.task, one.told) == (True, None, 0, None, [])
     following = found._take()
     assert (following is not None and following.arm) == two.arm
     lost, later = RunInterruptedError("lost", "device"), UsageError("later")

@@ -12,6 +12,7 @@ import pytest
 
 from bpfree import rulesets
 from bpfree.algorithms import Backprop
+from bpfree.bench import study
 from bpfree.train import compiling
 from tests.patched import replace_learn
 
@@ -88,7 +89,9 @@ def test_a_rule_that_cannot_be_compiled(bpfree: Command, monkeypatch: pytest.Mon
     replace_learn(monkeypatch, Backprop, waits)
     monkeypatch.setattr(compiling, "BACKEND", "aot_eager")
     monkeypatch.setattr(compiling, "_STEPS", {})
-    outcome = bpfree("compare", "--out", "R", "--tier", "compiled", "--arms", "backprop", "--jobs", "1", "--quiet", *TINY)
+    monkeypatch.setattr(study, "run_trial", lambda *_: pytest.fail("the other arm is not searched before"))
+    arms = "mono-forward,backprop"
+    outcome = bpfree("compare", "--out", "R", "--tier", "compiled", "--arms", arms, "--jobs", "1", "--quiet", *TINY)
     assert outcome.code == 2
     line = outcome.one_line()
     assert "backprop cannot be compiled (" in line

@@ -184,6 +184,11 @@ def test_processor_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
         psutil, "cpu_times", lambda: times(user=30.0, system=9.0, idle=50.0, iowait=4.0, guest=8.0, guest_nice=1.0)
     )
     assert timeline.busy_and_total_s() == (39.0, 93.0)
+    each = [times(user=1.0, idle=2.0), times(user=4.0, idle=8.0), times(user=16.0, idle=32.0, iowait=64.0)]
+    monkeypatch.setattr(psutil, "cpu_times", lambda percpu: each if percpu else None)
+    assert timeline.busy_and_total_s([0, 2]) == (17.0, 115.0)
+    assert timeline.busy_and_total_s([1, 7]) == (4.0, 12.0), "of one that is not counted nothing is known"
+    assert timeline.busy_and_total_s([7]) == (21.0, 127.0), "then the whole machine counts"
 
 
 @pytest.mark.parametrize(

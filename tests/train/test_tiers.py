@@ -162,6 +162,32 @@ def test_steps_are_compiled_before_the_training_and_shared_by_trials(counter: An
     assert losses[1] == pytest.approx(losses[2], rel=1e-3)
 
 
+def test_a_step_that_is_compiled_again_is_refused(counter: Any) -> None:
+    """It reads its learning rate in Python: with another one it is another graph, which would be compiled within a window."""
+
+    class PythonRate(Backprop):
+        name = "python-rate"
+
+        def learn(self, net: Any, state: Any, batch: Any, phase: Any) -> torch.Tensor:
+            return super().learn(net, state, batch, phase) * self.lr
+
+    images = data.load("synthetic:n=120:inputs=4:classes=3").without_test()
+    for lr in (0.1, 0.2):
+        rule, net = PythonRate(lr=lr), nets.build("mlp:1x4", images.in_shape, images.n_classes)
+        state = initialise(rule, net, 0)
+        compile_steps(rule, net, state, images, 40)
+        take_step = tiers.stepper("compiled", rule, net, state)
+        batch = next(iter(images.batches("train", 40)))
+        if lr == 0.1:
+            take_step(batch, rule.phases(net)[0])
+            assert counter.frame_count == 2, "a full batch, and the last one"
+        else:
+            with pytest.raises(
+                UsageError, match=r"^the step of python-rate was compiled again within a training: .*--tier eager$"
+            ):
+                take_step(batch, rule.phases(net)[0])
+
+
 def test_a_rule_that_cannot_be_compiled_is_named(counter: Any) -> None:
     @dataclasses.dataclass(frozen=True, kw_only=True)
     class Waits(Backprop):

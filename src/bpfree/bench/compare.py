@@ -185,7 +185,11 @@ class ComparisonRun:
 
     def _tune(self, setting: Setting) -> dict[str, Tuned]:
         storage = self._storage()
-        shown = self._search_at_once([ArmSearch(setting, arm, storage) for arm in self.arms]) if self.jobs != 1 else {}
+        searches = [ArmSearch(setting, arm, storage) for arm in self.arms]
+        for each in searches:
+            with self._going_on(f"search {each.arm.label}"):
+                each.compile()
+        shown = self._search_at_once(searches) if self.jobs != 1 else {}
         tuned: dict[str, Tuned] = {}
         for arm in self.arms:
             under = setting.arm_rules(arm)

@@ -31,14 +31,19 @@ __all__ = ["n_at_once", "search_at_once"]
 
 @dataclass
 class _ArmTrials:
-    """The trials of one arm that are left: ``waiting`` are not begun, ``running`` are being made by some process."""
+    """The trials of one arm that are left.
+
+    ``waiting`` are not begun, ``running`` are being made by some process; ``alone``: the caller makes the others, one after
+    another.
+    """
 
     search: ArmSearch
     waiting: list[int] = field(default_factory=list)
     running: int = 0
+    alone: bool = False
 
     def take(self) -> Task | None:
-        if not self.waiting or (self.running and self.search.in_order):
+        if self.alone or not self.waiting or (self.running and self.search.in_order):
             return None
         index = self.waiting[0]
         task = Task(self.search.arm, index, self.search.ask(index))
@@ -165,7 +170,8 @@ class _Searching:
         arm = self._arms[task.arm.label]
         arm.running -= 1
         arm.waiting.insert(0, task.index)
-        self._say(f"search {task.arm.label}: the process of trial {task.index} {message.how}; the trial is run again")
+        again = "again alone" if arm.alone else "again"
+        self._say(f"search {task.arm.label}: the process of trial {task.index} {message.how}; the trial is run {again}")
 
     def _ended(self, task: Task, outcome: Outcome) -> None:
         arm, error = self._arms[task.arm.label], outcome.error
@@ -173,7 +179,7 @@ class _Searching:
         if outcome.tried is not None:
             self._tell(arm, outcome.tried)
         if isinstance(error, RunInterruptedError) and error.cause == "memory":
-            arm.waiting.clear()
+            arm.alone = True
             self._say(
                 f"search {task.arm.label}: trial {task.index} was interrupted beside others ({error}); it is run again alone"
             )

@@ -183,6 +183,18 @@ class ArmSearch:
         """Write a finished trial."""
         self._proposals.tell(self._study, trial)
 
+    def compile(self) -> None:
+        """Compile the next trial, in the tier ``compiled``: a rule that cannot be is refused before another is searched.
+
+        Raises:
+            UsageError: the rule cannot be compiled.
+        """
+        under = self.setting.arm_rules(self.arm)
+        if under.rules.plan.tier == "compiled":
+            for index in self.pending()[:1]:
+                algorithm, net = under.chosen.build(self.ask(index)), self.setting.build_net()
+                _compile(algorithm, net, self.setting, _blind(self.setting, under.rules), under.rules)
+
     def make(self, index: int, on_pass: Callable[[Progress], None]) -> Tried:
         """Run trial ``index`` here, and write it.
 
@@ -197,6 +209,12 @@ class ArmSearch:
     def tuned(self) -> Tuned:
         """What the finished trials found."""
         return tuned_of(self.setting, self.arm, self.finished(), self._proposals.space, self._proposals.words)
+
+
+def _blind(setting: Setting, rules: Ruleset) -> Dataset:
+    """What a trial trains on."""
+    data = setting.data.without_test()
+    return data.limited(rules.trial_examples(data.n("train"), data.n_classes))
 
 
 def _compile(algorithm: Algorithm, net: Chain, setting: Setting, data: Dataset, rules: Ruleset) -> float | None:
@@ -231,8 +249,7 @@ def run_trial(
     rules = under.rules
     algorithm = under.chosen.build(values)
     net = setting.build_net()
-    blind = setting.data.without_test()
-    blind = blind.limited(rules.trial_examples(blind.n("train"), blind.n_classes))
+    blind = _blind(setting, rules)
     seed = trial_seed(index, control=arm.control)
     stop = under.stop(trial=True)
     history: list[HistoryEntry] = []

@@ -30,12 +30,24 @@ _LEAST_BUSY_S = 1.0
 """Less busy time than this says nothing: the kernel accounts in ticks of 10 ms, for each processor."""
 
 
-def busy_and_total_s() -> tuple[float, float]:
-    """Processor seconds spent busy, and all processor seconds, of the whole machine since it started."""
-    times = psutil.cpu_times()._asdict()
-    # guest times are counted in user and nice already
-    total_s = sum(value for key, value in times.items() if key not in ("guest", "guest_nice"))
-    return total_s - times["idle"] - times.get("iowait", 0.0), total_s
+def busy_and_total_s(processors: Collection[int] | None = None) -> tuple[float, float]:
+    """Processor seconds spent busy, and all processor seconds, since the machine started.
+
+    Args:
+        processors: numbers of the hardware threads that count; None for the whole machine.
+    """
+    if processors is None:
+        every = [psutil.cpu_times()]
+    else:
+        known = psutil.cpu_times(percpu=True)  # without those that are switched off
+        every = [known[number] for number in processors if number < len(known)] or known
+    busy_s = all_s = 0.0
+    for times in (each._asdict() for each in every):
+        # guest times are counted in user and nice already
+        total_s = sum(value for key, value in times.items() if key not in ("guest", "guest_nice"))
+        busy_s += total_s - times["idle"] - times.get("iowait", 0.0)
+        all_s += total_s
+    return busy_s, all_s
 
 
 def processor_seconds(process: psutil.Process) -> tuple[float, float, float]:

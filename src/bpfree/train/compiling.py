@@ -48,10 +48,18 @@ class CompiledStep:
         """As the rule's ``learn``.
 
         Raises:
-            UsageError: the rule cannot be compiled.
+            UsageError: the rule cannot be compiled, or was compiled again, which would be in what a window measures.
         """
         if self.compile_s is not None:
-            return self.call(rule, net, state, batch, phase)
+            counts = torch._dynamo.utils.counters["stats"]
+            before = counts["unique_graphs"]
+            losses = self.call(rule, net, state, batch, phase)
+            if counts["unique_graphs"] != before:
+                raise UsageError(
+                    f"the step of {rule.name} was compiled again within a training: it reads a number in Python that has changed "
+                    "(an attribute of the rule or of a module), or the compiler was reset; use --tier eager"
+                )
+            return losses
         from torch._dynamo.exc import TorchDynamoException  # deferred: the compiler takes seconds to load
 
         begin_s = time.perf_counter()
