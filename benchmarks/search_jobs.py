@@ -2,7 +2,7 @@
 
     python benchmarks/search_jobs.py                    # --jobs 1 and 2 in turns, three times
     python benchmarks/search_jobs.py --jobs 4 --times 5
-
+    python benchmarks/search_jobs.py --sampler random   # in place of the quasi-random points
     python benchmarks/search_jobs.py --late             # processes that the search itself starts
 
 The search is that of ruleset ``quick`` on the digits (``mlp:2x256``, eight trials for each arm). The further processes are there
@@ -36,9 +36,11 @@ IMPORT_S = 4.0
 """What a process takes to be ready."""
 
 
-def searched(jobs: int, *, late: bool) -> tuple[float, float, list[object]]:
+def searched(jobs: int, *, late: bool, sampler: str = "qmc") -> tuple[float, float, list[object]]:
     """Wall and processor seconds of the search of all arms, and what it found."""
     rules = rulesets.load("quick")
+    if sampler != rules.search.sampler.name:
+        rules = rules.with_changes({"search.sampler": {"name": sampler}})
     if jobs > 1 and not late:
         start_early(SEARCH, jobs - 1)
         time.sleep(IMPORT_S)
@@ -53,9 +55,9 @@ def searched(jobs: int, *, late: bool) -> tuple[float, float, list[object]]:
     return took_s, cpu_s, [(one.best, one.row["tried"]) for one in tuned.values()]
 
 
-def searched_beside(others: int) -> float:
+def searched_beside(others: int, sampler: str = "qmc") -> float:
     """Wall seconds until as many commands, each with a search of its own, have ended together; their start is left out."""
-    program = "import sys, search_jobs; sys.stdin.readline(); search_jobs.searched(1, late=False)"
+    program = f"import sys, search_jobs; sys.stdin.readline(); search_jobs.searched(1, late=False, sampler={sampler!r})"
     pipes = {"stdin": subprocess.PIPE, "text": True, "cwd": Path(__file__).parent}
     commands = [subprocess.Popen([sys.executable, "-c", program], **pipes) for _ in range(others)]
     time.sleep(IMPORT_S * others)
@@ -69,23 +71,25 @@ def searched_beside(others: int) -> float:
     return time.monotonic() - begin_s
 
 
-def main() -> None:
+def main(arguments: list[str] | None = None) -> None:
     """Search in turns, and print the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").split("\n", 1)[0])
     parser.add_argument("--jobs", type=int, default=2, help="processes beside which one is held")
     parser.add_argument("--times", type=int, default=3, help="searches of each")
     parser.add_argument("--late", action="store_true", help="the search starts the processes")
-    asked = parser.parse_args()
+    parser.add_argument("--sampler", choices=("qmc", "random"), default="qmc")
+    asked = parser.parse_args(arguments)
     took: dict[int, list[tuple[float, float]]] = {1: [], asked.jobs: []}
     same, beside = None, list[float]()
     for _ in range(asked.times):
         for jobs, seconds in took.items():
-            *both_s, found = searched(jobs, late=asked.late)
-            assert same is None or found == same, "other trials or values"
+            *both_s, found = searched(jobs, late=asked.late, sampler=asked.sampler)
+            if same is not None and found != same:
+                raise SystemExit("other trials or values were found than by the first search")
             same = found
             seconds.append((both_s[0], both_s[1]))
             say(f"--jobs {jobs}: {both_s[0]:.1f} s, load {os.getloadavg()[0]:.1f} on {cores()} cores")
-        beside.append(searched_beside(asked.jobs))
+        beside.append(searched_beside(asked.jobs, asked.sampler))
     say("\n| processes | wall, least (s) | wall, all (s) | processor time of the first process, least (s) |\n|--:|--:|---|--:|")
     least = {jobs: [min(kind) for kind in zip(*seconds, strict=True)] for jobs, seconds in took.items()}
     for jobs, seconds in took.items():

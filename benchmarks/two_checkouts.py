@@ -12,6 +12,7 @@ the steps of its rules alone.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 import statistics
@@ -118,14 +119,15 @@ def main(arguments: list[str] | None = None) -> int:
     seconds: dict[tuple[str, int], list[float]] = {}
     for turn in range(options.windows + 1):
         for k in range(len(arms) + 1):
-            for name, each in checkouts.items():
-                taken = each.step(k, turn)
+            for name in list(places)[:: -1 if turn % 2 else 1]:  # neither always follows the other
+                taken = checkouts[name].step(k, turn)
                 if turn:  # the first is a warm-up
                     seconds.setdefault((name, k), []).append(taken)
     for each in checkouts.values():
         each.close()
     print(f"{options.net}, batch {options.batch_size}, {options.windows} windows; load {os.getloadavg()[0]:.1f}")  # noqa: T201
-    for (name, k), mine in seconds.items():
+    for k, name in itertools.product(range(len(arms) + 1), places):
+        mine = seconds[name, k]
         arm = ["torch", *arms][k]
         least_ms, median_ms, to_torch = 1e3 * min(mine), 1e3 * statistics.median(mine), min(mine) / min(seconds[name, 0])
         words = [f"{arm:30} {name:7} least {least_ms:.3f} ms, median {median_ms:.3f} ms", f"{to_torch:.2f} of torch's"]

@@ -7,6 +7,7 @@ import json
 import re
 import sys
 from pathlib import Path
+from typing import ClassVar
 from types import ModuleType, SimpleNamespace
 
 import pytest
@@ -85,6 +86,82 @@ def test_steps_of_two_checkouts_are_timed_in_turns(monkeypatch: pytest.MonkeyPat
     ]
     assert all("1.00 of torch's" in line for line in lines[:2])
     assert all(re.search(r" of torch's, [0-9.]+ \([0-9.]+\) of before$", line) for line in lines[1::2])
+
+
+class Checkout:
+    """In place of a process: seconds of a step of each contender, by place."""
+
+    seconds: ClassVar[dict[str, list[list[float]]]] = {}
+    asked: ClassVar[list[str]] = []
+
+    def __init__(self, place: Path, settings: list[str]) -> None:
+        self.place, self.settings = place.name, settings
+
+    def answer(self) -> str:
+        return "ready"
+
+    def step(self, k: int, turn: int) -> float:
+        self.asked.append(self.place)
+        return self.seconds[self.place][k][turn]
+
+    def close(self) -> None:
+        pass
+
+
+def test_what_is_said_of_two_checkouts(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    """The first window is a warm-up. An older one has no step of torch's."""
+    (tmp_path / "old" / "src" / "bpfree").mkdir(parents=True)
+    module = script("two_checkouts", monkeypatch)
+    nan = float("nan")
+    Checkout.seconds = {
+        "old": [[nan] * 4, [0.9, 0.010, 0.020, 0.016]],
+        "new": [[9.0, 0.008, 0.010, 0.012], [9.0, 0.012, 0.005, 0.008]],
+    }
+    Checkout.asked.clear()
+    monkeypatch.setattr(module, "Checkout", Checkout)
+    monkeypatch.setattr(module, "HERE", tmp_path / "new")
+    arguments = [str(tmp_path / "old"), "mlp:1x4", "--arms", "backprop", "--windows", "3", "--inputs", "7", "--steps", "5"]
+    assert module.main(arguments) == 0
+    assert capsys.readouterr().out.splitlines()[1:] == [
+        "torch                          after   least 8.000 ms, median 10.000 ms, 1.00 of torch's",
+        "backprop                       before  least 10.000 ms, median 16.000 ms",
+        "backprop                       after   least 5.000 ms, median 8.000 ms, 0.62 of torch's, 0.50 (0.50) of before",
+    ]
+    assert Checkout.asked[:8] == ["old", "new", "old", "new", "new", "old", "new", "old"]
+
+
+def test_searches_in_several_processes_are_held_beside_one(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """One process takes 12 s at least, two 8 and 5 of their own; two commands at once 16 s."""
+    module = script("search_jobs", monkeypatch)
+    times = {1: iter([(12.0, 10.0), (14.0, 11.0)]), 2: iter([(9.0, 5.0), (8.0, 6.0)])}
+    asked: list[tuple[int, bool, str]] = []
+
+    def searched(jobs: int, *, late: bool, sampler: str) -> tuple[float, float, list[object]]:
+        asked.append((jobs, late, sampler))
+        return *next(times[jobs]), [("lr", 0.5)]
+
+    monkeypatch.setattr(module, "searched", searched)
+    monkeypatch.setattr(module, "searched_beside", lambda jobs, sampler: 16.0)
+    module.main(["--times", "2", "--sampler", "random"])
+    lines = capsys.readouterr().out.splitlines()
+    assert asked == [(1, False, "random"), (2, False, "random")] * 2
+    assert [line for line in lines if line.startswith(("| 1", "| 2", "ratio", "2 commands"))] == [
+        "| 1 | 12.0 | 12.0, 14.0 | 10.0 |",
+        "| 2 | 8.0 | 9.0, 8.0 | 5.0 |",
+        "ratio: wall 1.50, processor time of the first process 2.00",
+        "2 commands at once, each with its own search: 16.0 s, 1.50 times the work of one",
+    ]
+
+
+def test_a_search_that_finds_something_else_ends_the_comparison(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("search_jobs", monkeypatch)
+    monkeypatch.setattr(module, "searched", lambda jobs, **_: (1.0, 1.0, [jobs]))
+    with pytest.raises(SystemExit, match="other trials or values"):
+        module.main(["--times", "1"])
 
 
 @pytest.mark.slow  # three processes import torch
