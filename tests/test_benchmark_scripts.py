@@ -7,8 +7,8 @@ import json
 import re
 import sys
 from pathlib import Path
-from typing import ClassVar
 from types import ModuleType, SimpleNamespace
+from typing import ClassVar
 
 import pytest
 import torch
