@@ -6,6 +6,7 @@ import importlib
 import json
 import re
 import sys
+from collections import Counter
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import ClassVar
@@ -173,3 +174,43 @@ def test_streaming_is_compared(monkeypatch: pytest.MonkeyPatch, capsys: pytest.C
     assert lines[0] == "203 examples, 0.01 GB; mlp:1x8, batch 64, 1 thread"
     assert [line.split("|")[1].strip() for line in lines[2:]] == ["examples in", "---", "memory", "npy", "shards"]
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_profile_puts_each_operation_into_one_kind(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("step_profile", monkeypatch)
+    kinds = {
+        "aten::convolution_backward": "convolutions backward",
+        "autograd::engine::evaluate_function: ConvolutionBackward0": "convolutions backward",
+        "aten::mkldnn_convolution": "convolutions forward",
+        "aten::addmm": "products",
+        "aten::_native_batch_norm_legit": "normalisation",
+        "aten::threshold_backward": "activation and pooling",
+        "aten::avg_pool2d": "activation and pooling",
+        "aten::_fused_adamw_": "optimiser",
+        "aten::copy_": "copies, fills",
+        "aten::slice": "all else",
+    }
+    assert {name: module.kind_of(name) for name in kinds} == kinds
+
+
+def test_the_table_of_a_profile_has_the_least_step_of_each_arm(monkeypatch: pytest.MonkeyPatch) -> None:
+    module = script("step_profile", monkeypatch)
+    of_torch = [Counter({"products": 5.0, "all else": 1.0}), Counter({"products": 4.0, "all else": 1.5})]
+    of_backprop = [Counter({"products": 3.0, "all else": 0.25, "optimiser": 0.04})]
+    assert module.table({"torch": of_torch, "backprop": of_backprop}) == [
+        "| ms | torch | backprop |",
+        "|---|--:|--:|",
+        "| products | 4.0 | 3.0 |",
+        "| all else | 1.5 | 0.2 |",
+        "| **all** | **5.5** | **3.3** |",
+    ]
+
+
+def test_a_step_is_profiled(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    module = script("step_profile", monkeypatch)
+    assert module.main(["mlp:2x300", "--inputs", "300", "--arms", "backprop", "--batch-size", "64", "--steps", "1"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[0].startswith("mlp:2x300, batch 64, 1 steps in turns; load ")
+    assert lines[2] == "| ms | torch | backprop |"
+    of_products = next(line for line in lines if line.startswith("| products"))
+    assert all(float(cell) > 0 for cell in of_products.split("|")[2:4])
