@@ -34,6 +34,13 @@ from bpfree.files import write_atomic
 HERE = Path(__file__).parent
 RESULTS = HERE / "results" / "bench.json"
 ARMS = "backprop,mono-forward,mono-forward:schedule=staged,forward-forward,frozen,blockwise:reach=2"
+OTHER_ARMS = (
+    *("deep-supervision", "cascaded-forward", "local-similarity", "feedback-alignment", "sign-symmetry"),
+    *("direct-feedback-alignment", "pepita", "foton", "spatial-goodness"),
+)
+"""Of the other rules; in the tier eager, in the cases :data:`OF_ALL_RULES`."""
+
+OF_ALL_RULES = ("mlp:2x256, batch 128", "mlp:2x1000, batch 128")
 TIERS = "eager,compiled"
 
 
@@ -62,7 +69,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         say(f"going on behind {', '.join(done)}")
     for case in cases:
         if case.name not in done:
-            done[case.name] = measured_case(case, arms, tiers, options.device, options.windows, say, kinds)
+            more = OTHER_ARMS if options.arms == ARMS and case.name in OF_ALL_RULES else ()
+            done[case.name] = measured_case(case, arms, tiers, options.device, options.windows, say, kinds, more)
             write_atomic(begun, json.dumps({"run": run, "cases": done, "load_before": load_before}))
     found = {
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),

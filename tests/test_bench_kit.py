@@ -192,7 +192,12 @@ def test_each_arm_in_its_best_tier() -> None:
     ]  # fmt: skip
     other = {
         "case": "cnn3, batch 4",
-        "rows": [row("backprop", least=1.0), row("frozen", least=1.0, least_s=0.001)],
+        "rows": [
+            row("backprop", least=1.0),
+            row("pepita", least=1.0),
+            row("frozen", least=1.0, least_s=0.001),
+            row("frozen", "compiled", least=1.0),
+        ],
         "refused": {},
     }
     lines = part(FOUND | {"cases": [FOUND["cases"][0] | {"rows": rows}, other]}).splitlines()

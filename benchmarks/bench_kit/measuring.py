@@ -84,17 +84,19 @@ def measured_case(
     windows: int,
     say: Callable[[str], None],
     kinds: Sequence[str] = KINDS,
+    more: Sequence[str] = (),
 ) -> dict[str, Any]:
     """What is timed of every contender that can train the net; the others with their reason.
 
     Args:
         kinds: of :data:`KINDS`.
+        more: arms in the tier eager alone.
     """
     least = 6 * case.batch_size if "x" in case.inputs else max(2000, 6 * case.batch_size)  # a step on images takes up to a second
     loaded = in_whole_batches(case.inputs, case.batch_size, least).to(device)
     contenders, refused = [of_torch(case.net, loaded, case.batch_size)], {}
     for tier in tiers:
-        for arm in arms:
+        for arm in (*arms, *(more if tier == "eager" else ())):
             try:
                 contenders.append(of_arm(arm, tier, case.net, loaded, case.batch_size))
             except UsageError as error:

@@ -90,7 +90,8 @@ def _cases(cases: Sequence[Found]) -> Iterator[str]:
 def _best_tiers(cases: Sequence[Found]) -> Iterator[str]:
     """A step of each arm in the tier that is quickest for it, in units of backprop's in its own."""
     best = {case["case"]: _quickest(case["rows"]) for case in cases}
-    arms = list(dict.fromkeys(arm for of_case in best.values() for arm in of_case if arm not in ("torch", "backprop")))
+    chosen = [row["arm"] for case in cases for row in case["rows"] if row["tier"] != "eager" and row["arm"] != "backprop"]
+    arms = list(dict.fromkeys(chosen))  # of one tier nothing is chosen
     known = {name: of_case for name, of_case in best.items() if "backprop" in of_case}
     if not (arms and known):
         return
@@ -160,7 +161,7 @@ def figure(found: Found) -> str:
         for row in case["rows"]
         if row["arm"] != "torch" and "step" in row
     ]
-    tiers, arms = (list(dict.fromkeys(row[key] for row in rows)) for key in ("tier", "arm"))
+    tiers = list(dict.fromkeys(row["tier"] for row in rows))
     colour = alt.Color(
         "tier:N",
         scale=alt.Scale(domain=tiers, range=list(SERIES[1 : 1 + len(tiers)])),
@@ -169,6 +170,7 @@ def figure(found: Found) -> str:
     scale = alt.Scale(domain=[0, 1.05 * max(1.0, *(row["ratio"] for row in rows))], nice=False)
     panels = []
     for case in found["cases"]:
+        arms = list(dict.fromkeys(row["arm"] for row in rows if row["case"] == case["case"]))
         points = (
             on("rows")
             .transform_filter(alt.datum.case == case["case"])
