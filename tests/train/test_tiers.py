@@ -162,30 +162,60 @@ def test_steps_are_compiled_before_the_training_and_shared_by_trials(counter: An
     assert losses[1] == pytest.approx(losses[2], rel=1e-3)
 
 
-def test_a_step_that_is_compiled_again_is_refused(counter: Any) -> None:
-    """It reads its learning rate in Python: with another one it is another graph, which would be compiled within a window."""
+class PythonRate(Backprop):
+    """Reads its learning rate in Python: with another one it is another graph."""
 
-    class PythonRate(Backprop):
-        name = "python-rate"
+    name = "python-rate"
 
-        def learn(self, net: Any, state: Any, batch: Any, phase: Any) -> torch.Tensor:
-            return super().learn(net, state, batch, phase) * self.lr
+    def learn(self, net: Any, state: Any, batch: Any, phase: Any) -> torch.Tensor:
+        return super().learn(net, state, batch, phase) * self.lr
 
+
+def test_what_changes_between_trainings_is_compiled_before_the_next_and_within_one_it_is_refused(counter: Any) -> None:
     images = data.load("synthetic:n=120:inputs=4:classes=3").without_test()
-    for lr in (0.1, 0.2):
-        rule, net = PythonRate(lr=lr), nets.build("mlp:1x4", images.in_shape, images.n_classes)
+    n = images.n("train")
+    batch = next(iter(images.batches("train", n)))
+    net = nets.build("mlp:1x4", images.in_shape, images.n_classes)
+    taken = []
+    for k, lr in enumerate((0.1, 0.2, 0.2)):
+        rule = PythonRate(lr=lr)
         state = initialise(rule, net, 0)
-        compile_steps(rule, net, state, images, 40)
+        taken.append(compile_steps(rule, net, state, images, n))
+        assert counter.frame_count == (1, 2, 2)[k]
         take_step = tiers.stepper("compiled", rule, net, state)
-        batch = next(iter(images.batches("train", 40)))
-        if lr == 0.1:
-            take_step(batch, rule.phases(net)[0])
-            assert counter.frame_count == 2, "a full batch, and the last one"
-        else:
-            with pytest.raises(
-                UsageError, match=r"^the step of python-rate was compiled again within a training: .*--tier eager$"
-            ):
-                take_step(batch, rule.phases(net)[0])
+        take_step(batch, rule.phases(net)[0])
+    assert taken[0] < taken[1] == taken[2]
+    again = r"^the step of python-rate was compiled again within a training: .* \(an attribute of the rule.*; use --tier eager$"
+    with pytest.raises(UsageError, match=again):
+        tiers.stepper("compiled", PythonRate(lr=0.3), net, state)(batch, rule.phases(net)[0])
+
+
+def test_a_rule_that_is_compiled_for_every_value_is_refused_in_one_line(counter: Any) -> None:
+    """torch gives up behind eight graphs of one step."""
+    images = data.load("synthetic:n=120:inputs=4:classes=3").without_test()
+    net = nets.build("mlp:1x4", images.in_shape, images.n_classes)
+    with pytest.raises(UsageError, match=r"^python-rate cannot be compiled \(.*\); use --tier eager$"):
+        for k in range(20):
+            rule = PythonRate(lr=0.1 + k / 100)
+            compile_steps(rule, net, initialise(rule, net, 0), images, images.n("train"))
+    assert 4 < counter.frame_count < 20
+
+
+def test_another_number_of_threads_is_another_step(counter: Any) -> None:
+    """torch compiles again for it: in the trials of a search in several processes, which share the threads."""
+    images = blobs(120).without_test()
+    before = torch.get_num_threads()
+    try:
+        for threads in (1, 2, 1):
+            torch.set_num_threads(threads)
+            rule, net = Backprop(), nets.build("mlp:1x4", images.in_shape, images.n_classes)
+            state = initialise(rule, net, 0)
+            compile_steps(rule, net, state, images, images.n("train"))
+            batch = next(iter(images.batches("train", images.n("train"))))
+            tiers.stepper("compiled", rule, net, state)(batch, rule.phases(net)[0])
+    finally:
+        torch.set_num_threads(before)
+    assert counter.frame_count == 2
 
 
 def test_a_rule_that_cannot_be_compiled_is_named(counter: Any) -> None:

@@ -186,7 +186,8 @@ class ComparisonRun:
     def _tune(self, setting: Setting) -> dict[str, Tuned]:
         storage = self._storage()
         searches = [ArmSearch(setting, arm, storage) for arm in self.arms]
-        for each in searches:
+        for each in searches if setting.ruleset.plan.tier == "compiled" else ():
+            self.observer.begin(f"compile {each.arm.label}", 0)
             with self._going_on(f"search {each.arm.label}"):
                 each.compile()
         shown = self._search_at_once(searches) if self.jobs != 1 else {}

@@ -188,12 +188,17 @@ class ArmSearch:
 
         Raises:
             UsageError: the rule cannot be compiled.
+            RunInterruptedError: the world broke it, such as a lack of memory.
         """
         under = self.setting.arm_rules(self.arm)
-        if under.rules.plan.tier == "compiled":
-            for index in self.pending()[:1]:
-                algorithm, net = under.chosen.build(self.ask(index)), self.setting.build_net()
+        for index in self.pending()[:1]:
+            algorithm, net = under.chosen.build(self.ask(index)), self.setting.build_net()
+            try:
                 _compile(algorithm, net, self.setting, _blind(self.setting, under.rules), under.rules)
+            except Exception as error:
+                if (of_the_world := interruption(error)) is not None:
+                    raise of_the_world from error
+                raise
 
     def make(self, index: int, on_pass: Callable[[Progress], None]) -> Tried:
         """Run trial ``index`` here, and write it.

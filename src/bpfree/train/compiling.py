@@ -38,39 +38,58 @@ class CompiledStep:
 
     Attributes:
         call: ``learn(rule, net, state, batch, phase)``.
-        compile_s: seconds of its first call, in which it is compiled; None before.
+        code: of the function that is compiled, by which torch keeps what it compiled.
+        compile_s: seconds that compiling took; None before it is.
     """
 
     call: Callable[..., Tensor]
+    code: types.CodeType
     compile_s: float | None = None
 
+    def prepare(self, rule: Algorithm[Any], net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
+        """As the rule's ``learn``, with whatever is still to be compiled: a module may differ in what its text does not say.
+
+        Raises:
+            UsageError: the rule cannot be compiled.
+        """
+        before, begin_s = self._n_compiled(), time.perf_counter()
+        with _autograd_traced():
+            losses = self._made(rule, net, state, batch, phase)
+        if self.compile_s is None or self._n_compiled() != before:
+            self.compile_s = (self.compile_s or 0.0) + time.perf_counter() - begin_s
+        return losses
+
     def __call__(self, rule: Algorithm[Any], net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
-        """As the rule's ``learn``.
+        """As the rule's ``learn``; the first call compiles.
 
         Raises:
             UsageError: the rule cannot be compiled, or was compiled again, which would be in what a window measures.
         """
-        if self.compile_s is not None:
-            counts = torch._dynamo.utils.counters["stats"]
-            before = counts["unique_graphs"]
-            losses = self.call(rule, net, state, batch, phase)
-            if counts["unique_graphs"] != before:
-                raise UsageError(
-                    f"the step of {rule.name} was compiled again within a training: it reads a number in Python that has changed "
-                    "(an attribute of the rule or of a module), or the compiler was reset; use --tier eager"
-                )
-            return losses
-        from torch._dynamo.exc import TorchDynamoException  # deferred: the compiler takes seconds to load
+        if self.compile_s is None:
+            return self.prepare(rule, net, state, batch, phase)
+        before = self._n_compiled()
+        losses = self._made(rule, net, state, batch, phase)
+        if self._n_compiled() != before:
+            raise UsageError(
+                f"the step of {rule.name} was compiled again within a training: something that it reads in Python has changed "
+                "(an attribute of the rule or of a module, the number of threads); use --tier eager"
+            )
+        return losses
 
-        begin_s = time.perf_counter()
+    def _made(self, rule: Algorithm[Any], net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
         try:
-            with _autograd_traced():
-                losses = self.call(rule, net, state, batch, phase)
-        except TorchDynamoException as error:
+            return self.call(rule, net, state, batch, phase)
+        except Exception as error:
+            if not type(error).__module__.startswith("torch._dynamo"):
+                raise
             reason = str(error).splitlines()[0]
             raise UsageError(f"{rule.name} cannot be compiled ({reason}); use --tier eager") from None
-        self.compile_s = time.perf_counter() - begin_s
-        return losses
+
+    def _n_compiled(self) -> int:
+        """How many graphs torch keeps of this step."""
+        from torch._dynamo.eval_frame import _debug_get_cache_entry_list  # deferred: the compiler takes seconds to load
+
+        return len(_debug_get_cache_entry_list(self.code))
 
 
 _STEPS: dict[Hashable, CompiledStep] = {}
@@ -83,11 +102,11 @@ def compiled_step(
     structure = {field.name: getattr(rule, field.name) for field in dataclasses.fields(rule) if field.name not in numeric(rule)}
     kind = (
         *(type(rule), repr(structure), repr(net), net.in_shape, net.device, net.dtype, precision, phase),
-        *(batch.x.shape, batch.x.dtype, batch.weight is None),
+        *(batch.x.shape, batch.x.dtype, batch.weight is None, torch.get_num_threads()),
         *((each.kind, each.decays, each.momentum) for each in state.optimisers()),
     )
     if kind not in _STEPS:
-        _STEPS[kind] = CompiledStep(_compiled())
+        _STEPS[kind] = _compiled()
     return _STEPS[kind]
 
 
@@ -121,21 +140,21 @@ def compile_steps(
         batches, reader = _batches(net, data, phase, batch_size)
         for batch in batches:
             step = compiled_step(rule, net, state, batch, reader, precision)
-            if step.compile_s is None:
-                twins = twins or copy.deepcopy((net, state))
-                with torch.no_grad():
-                    step(rule, *twins, batch, reader)
+            twins = twins or copy.deepcopy((net, state))
+            with torch.no_grad():
+                step.prepare(rule, *twins, batch, reader)
             seconds += step.compile_s or 0.0
     return seconds
 
 
-def _compiled() -> Callable[..., Tensor]:
+def _compiled() -> CompiledStep:
     """A compiled ``learn`` with a code object of its own: torch keeps what it compiled by code object, a few for each."""
 
     def learn(rule: Algorithm[Any], net: Chain, state: State, batch: Batch, phase: Phase) -> Tensor:
         return rule.learn(net, state, batch, phase)
 
-    return torch.compile(types.FunctionType(learn.__code__.replace(), globals()), backend=BACKEND, fullgraph=True, dynamic=False)
+    function = types.FunctionType(learn.__code__.replace(), globals())
+    return CompiledStep(torch.compile(function, backend=BACKEND, fullgraph=True, dynamic=False), function.__code__)
 
 
 def _batches(net: Chain, data: Dataset, phase: Phase, batch_size: int) -> tuple[list[Batch], Phase]:
