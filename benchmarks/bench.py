@@ -62,9 +62,11 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         "kit": digest_of_kit(),
         "asked": [arms, tiers, kinds, options.device],
         "windows": options.windows,
+        "of": [case.name for case in cases],
+        "more": [OF_ALL_RULES, OTHER_ARMS],
     }
     kept, done = _kept(begun), {}
-    if kept.get("run") == run:
+    if kept.get("run") == json.loads(json.dumps(run)):
         done, load_before = kept["cases"], kept["load_before"]
         say(f"going on behind {', '.join(done)}")
     for case in cases:
@@ -76,6 +78,7 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
         "measured_at": datetime.now(UTC).isoformat(timespec="seconds"),
         "environment": run["environment"],
         "windows": options.windows,
+        "kit": run["kit"],
         "cases": [done[case.name] for case in cases],
         "programs": [] if options.no_programs else measured_programs(5, say),
     }
@@ -86,8 +89,8 @@ def measured(options: argparse.Namespace) -> dict[str, Any]:
 def digest_of_kit() -> str:
     """Of the code that measures: what another version of it measured is not gone on with."""
     sha = hashlib.sha256()
-    for path in sorted((HERE / "bench_kit").glob("*.py")):
-        sha.update(path.read_bytes())
+    for name in ("contenders.py", "measuring.py"):
+        sha.update((HERE / "bench_kit" / name).read_bytes())
     return sha.hexdigest()[:16]
 
 
@@ -113,9 +116,11 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--compare", action="store_true", help="hold what is measured against --out, which is left as it is")
     parser.add_argument("--page", action="store_true", help="measure nothing: make the page's part of --out")
     options = parser.parse_args(arguments)
-    whole = all(getattr(options, key) == parser.get_default(key) for key in ("cases", "arms", "tiers", "kinds", "no_programs"))
+    deciding = ("cases", "arms", "tiers", "kinds", "windows", "device", "no_programs")
+    part = options.out is None and any(getattr(options, key) != parser.get_default(key) for key in deciding)
     committed_to = options.out or RESULTS
-    options.begun = committed_to.with_suffix(".begun-compare.json" if options.compare else ".begun.json")
+    what = "begun-compare" if options.compare else "begun-part" if part else "begun"  # none goes on with, or ends, another
+    options.begun = committed_to.with_suffix(f".{what}.json")
     if options.page:
         page.write(json.loads(committed_to.read_text(encoding="utf-8")))
         return 0
@@ -132,7 +137,7 @@ def main(arguments: list[str] | None = None) -> int:
         print("\n".join(slower) or "nothing became slower by more than the noise of the two runs")  # noqa: T201
         return 1 if slower else 0
     found = measured(options)
-    if options.out is None and not whole:
+    if part:
         print(page.part(found))  # noqa: T201 - it would take the place of the whole
         return 0
     write_atomic(committed_to, json.dumps(found, indent=1) + "\n")

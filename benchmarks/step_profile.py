@@ -20,22 +20,26 @@ from bench_kit.measuring import in_whole_batches
 from torch.profiler import ProfilerActivity, profile
 
 from bpfree.data import Batch
+from bpfree.errors import UsageError
 
 __all__ = ["KINDS", "kind_of", "main", "table"]
 
 KINDS = {
-    "convolutions backward": ("convolution_backward", "convolutionbackward"),
+    "convolutions backward": ("convolution_backward", "convolutionbackward", "conv2d_backward"),
     "convolutions forward": ("convolution", "conv2d"),
     "products": ("mm", "linear", "matmul", "einsum", "attention"),
     "normalisation": ("norm",),
     "activation and pooling": ("pool", "relu", "threshold", "clamp", "gelu", "softmax"),
-    "optimiser": ("adam", "sgd", "optimizer"),
-    "copies, fills": ("copy", "fill", "zero", "clone", "contiguous", "cat", "stack"),
+    "optimiser": ("adam", "sgd", "optimizer", "foreach"),
+    "copies, fills": ("copy", "fill", "zero", "clone", "contiguous", "aten::cat", "stack"),
 }
 """Kinds of operations, and what their names have in them; the first kind that fits counts. Where the gradient of a convolution's
 weights is a product with patches, it stands among the products."""
 
 OTHERS = "all else"
+
+WARM_UP = 3
+"""Times that two steps are made before any is profiled: the first ones of a dense net are recorded and compared."""
 
 
 def kind_of(operation: str) -> str:
@@ -75,17 +79,21 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--steps", type=int, default=5, help="of each arm, in turns")
     options = parser.parse_args(arguments)
     data = in_whole_batches(options.inputs, options.batch_size, 6 * options.batch_size)
-    contenders = [of_torch(options.net, data, options.batch_size)]
-    contenders += [of_arm(arm, "eager", options.net, data, options.batch_size) for arm in options.arms.split(",")]
+    try:
+        contenders = [of_torch(options.net, data, options.batch_size)]
+        contenders += [of_arm(arm, "eager", options.net, data, options.batch_size) for arm in options.arms.split(",")]
+    except UsageError as error:
+        parser.error(str(error))
     batches = {each.label: list(each.data.batches("train", options.batch_size))[:2] for each in contenders}
     found: dict[str, list[Counter[str]]] = {each.label: [] for each in contenders}
-    for turn in range(options.steps + 1):
+    for each in contenders:
+        for batch in WARM_UP * batches[each.label]:
+            each.step(batch)
+    for _ in range(options.steps):
         for each in contenders:
             first, second = batches[each.label]
             each.step(first)  # its weights are in the caches again
-            taken = profiled(each, second)
-            if turn:  # the first is a warm-up
-                found[each.label].append(taken)
+            found[each.label].append(profiled(each, second))
     print(f"{options.net}, batch {options.batch_size}, {options.steps} steps in turns; load {os.getloadavg()[0]:.1f}\n")  # noqa: T201
     print("\n".join(table(found)))  # noqa: T201
     return 0

@@ -48,6 +48,19 @@ def test_the_quota_of_a_container_limits_the_cores(
     assert module._quota() == quota
 
 
+@pytest.mark.parametrize(("text", "used_s"), [("usage_usec 2500000\nuser_usec 9\n", 2.5), ("user_usec 9\n", None), (None, None)])
+def test_what_a_container_with_a_quota_has_used(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, text: str | None, used_s: float | None
+) -> None:
+    if text is not None:
+        (tmp_path / "cpu.stat").write_text(text)
+    monkeypatch.setattr(module, "_USED", tmp_path / "cpu.stat")
+    monkeypatch.setattr(module, "_quota", lambda: 2)
+    assert module.container_s() == used_s
+    monkeypatch.setattr(module, "_quota", lambda: None)
+    assert module.container_s() is None, "without a quota it limits nothing"
+
+
 @pytest.mark.parametrize(
     ("affinity", "quota", "count"), [({0, 1, 5}, None, 3), ({0, 1, 5}, 2, 2), ({0, 1, 5}, 0, 1), ({4}, 0, 1), ({0, 1}, 9, 2)]
 )

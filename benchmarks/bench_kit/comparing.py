@@ -30,6 +30,8 @@ def not_comparable(committed: Found, now: Found) -> list[str]:
     if kinds[0] != kinds[1]:
         was, here = (" with ".join(word or "unknown" for word in kind) for kind in kinds)
         lines.append(f"the committed figures are of another kind of processor ({was}; here {here}): ratios differ between kinds")
+    if committed.get("kit") != now.get("kit"):
+        lines.append("the committed figures were measured by another version of this benchmark")
     old_rows = _rows(committed)
     known = {case for case, _, _ in old_rows}
     for case in now["cases"]:

@@ -64,7 +64,7 @@ def _made(found: Found) -> str:
 
 def _cases(cases: Sequence[Found]) -> Iterator[str]:
     columns = ["net, batch", "arm", "tier", "step", "× eager", "its multiply-adds", "pass", "evaluation", "pass by its steps"]
-    columns[8:8] = ["its multiply-adds"]
+    columns[8:8] = ["multiply-adds of that"]
     columns += ["live bytes of a step", "compiling"]
     yield "| " + " | ".join(columns) + " |"
     yield "|" + 3 * "---|" + 9 * "---:|"
@@ -91,7 +91,7 @@ def _best_tiers(cases: Sequence[Found]) -> Iterator[str]:
     """A step of each arm in the tier that is quickest for it, in units of backprop's in its own."""
     best = {case["case"]: _quickest(case["rows"]) for case in cases}
     chosen = [row["arm"] for case in cases for row in case["rows"] if row["tier"] != "eager" and row["arm"] != "backprop"]
-    arms = list(dict.fromkeys(chosen))  # of one tier nothing is chosen
+    arms = list(dict.fromkeys(chosen))  # one that is in the tier eager alone chooses nothing
     known = {name: of_case for name, of_case in best.items() if "backprop" in of_case}
     if not (arms and known):
         return

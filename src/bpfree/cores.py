@@ -7,13 +7,28 @@ from pathlib import Path
 
 from bpfree.errors import UsageError
 
-__all__ = ["MOST_PER_CORE", "check_jobs", "cores", "processors"]
+__all__ = ["MOST_PER_CORE", "check_jobs", "container_s", "cores", "processors"]
 
 MOST_PER_CORE = 4
 """More processes than this for each core only wait for each other."""
 
 _QUOTA = Path("/sys/fs/cgroup/cpu.max")
 """Microseconds of processor time that a container may use, and the period in which it may use them."""
+
+
+_USED = Path("/sys/fs/cgroup/cpu.stat")
+"""What the processes of the container have used."""
+
+
+def container_s() -> float | None:
+    """Processor seconds of all processes of a container that has a quota; None where there is none."""
+    if _quota() is None:
+        return None
+    try:
+        lines = dict(line.split() for line in _USED.read_text().splitlines())
+        return int(lines["usage_usec"]) / 1e6
+    except (OSError, ValueError, KeyError):
+        return None
 
 
 def processors() -> list[int]:

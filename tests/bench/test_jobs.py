@@ -71,11 +71,17 @@ def test_processes_that_were_started_early_are_idle(monkeypatch: pytest.MonkeyPa
     assert idle_cores(sleep=lambda _: None) == 3
 
 
-@pytest.mark.parametrize(("busy", "idle"), [(0.0, 2), (3.0, 2), (63.0, 1), (64.0, 0)])
-def test_a_quota_is_no_share_of_the_busy_processors(busy: float, idle: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A container that may use two of 64: three busy ones leave it two."""
-    looks = iter([(0.0, 0.0), (busy, 64.0)])
+@pytest.mark.parametrize(
+    ("busy", "of_container", "idle"),
+    [(0.0, 0.0, 2), (3.0, 0.0, 2), (63.0, 0.0, 1), (64.0, 0.0, 0), (1.0, 1.0, 1), (2.0, 2.0, 0), (3.0, None, 2)],
+)
+def test_a_quota_is_used_up_by_the_container_alone(
+    busy: float, of_container: float | None, idle: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A container that may use two of 64: three busy ones elsewhere leave it two; two of its own leave none."""
+    looks, used = iter([(0.0, 0.0), (busy, 64.0)]), iter([None, None] if of_container is None else [5.0, 5.0 + of_container])
     monkeypatch.setattr(jobs, "cores", lambda: 2)
     monkeypatch.setattr(jobs, "processors", lambda: list(range(64)))
     monkeypatch.setattr(jobs, "busy_and_total_s", lambda _: next(looks))
+    monkeypatch.setattr(jobs, "container_s", lambda: next(used))
     assert idle_cores(sleep=lambda _: None) == idle

@@ -175,7 +175,7 @@ def times(**values: float) -> Any:
     return SimpleNamespace(_asdict=lambda: values)
 
 
-def test_processor_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_processor_seconds(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the system has no time of waiting for its disks, nothing is left out."""
     monkeypatch.setattr(psutil, "cpu_times", lambda: times(user=30.0, system=9.0, idle=50.0))
     process: Any = SimpleNamespace(cpu_times=lambda: SimpleNamespace(user=5.0, system=2.0, children_user=9.0))
@@ -186,9 +186,15 @@ def test_processor_seconds(monkeypatch: pytest.MonkeyPatch) -> None:
     assert timeline.busy_and_total_s() == (39.0, 93.0)
     each = [times(user=1.0, idle=2.0), times(user=4.0, idle=8.0), times(user=16.0, idle=32.0, iowait=64.0)]
     monkeypatch.setattr(psutil, "cpu_times", lambda percpu: each if percpu else None)
+    monkeypatch.setattr(psutil, "cpu_count", lambda: 3)
+    monkeypatch.setattr(timeline, "ONLINE", tmp_path / "online")
     assert timeline.busy_and_total_s([0, 2]) == (17.0, 115.0)
-    assert timeline.busy_and_total_s([1, 7]) == (4.0, 12.0), "of one that is not counted nothing is known"
-    assert timeline.busy_and_total_s([7]) == (21.0, 127.0), "then the whole machine counts"
+    (tmp_path / "online").write_text("0-2\n")
+    assert timeline.busy_and_total_s([0, 2]) == (17.0, 115.0)
+    whole = (21.0, 127.0)
+    assert timeline.busy_and_total_s([1, 7]) == whole, "a number that has no place"
+    (tmp_path / "online").write_text("0,2-3\n")
+    assert timeline.busy_and_total_s([0, 2]) == whole, "number 1 is switched off: the second place is number 2"
 
 
 @pytest.mark.parametrize(

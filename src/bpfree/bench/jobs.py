@@ -14,7 +14,7 @@ import torch
 
 from bpfree import early_processes
 from bpfree.bench.setting import Setting
-from bpfree.cores import cores, processors
+from bpfree.cores import container_s, cores, processors
 from bpfree.meter.timeline import busy_and_total_s
 
 __all__ = ["default_jobs", "idle_cores", "may_default"]
@@ -36,16 +36,21 @@ _ALMOST = 0.25
 def idle_cores(sleep: Callable[[float], None] = time.sleep) -> int:
     """How many of :func:`cores` are idle at the moment; looks for :data:`SAMPLE_S`, in which this process waits.
 
-    Others count where they run on hardware threads that this process may use; processes of ours that were started early do not.
+    Others count where they run on hardware threads that this process may use, and where they use up the quota of its container;
+    processes of ours that were started early do not.
     """
     mine = processors()
-    ours_s, (busy_s, total_s) = early_processes.busy_s(), busy_and_total_s(mine)
+    ours_s, (busy_s, total_s), used_s = early_processes.busy_s(), busy_and_total_s(mine), container_s()
     sleep(SAMPLE_S)
-    later_ours_s, (later_busy_s, later_total_s) = early_processes.busy_s(), busy_and_total_s(mine)
-    passed_s = later_total_s - total_s
-    others_s = (later_busy_s - busy_s) - (later_ours_s - ours_s)
-    busy = len(mine) * others_s / passed_s if passed_s > 0 else 0.0
-    return max(0, min(cores(), int(len(mine) - busy + _ALMOST)))
+    later_ours_s, (later_busy_s, later_total_s), later_used_s = early_processes.busy_s(), busy_and_total_s(mine), container_s()
+    passed_s = (later_total_s - total_s) / len(mine)
+    if passed_s <= 0:
+        return cores()
+    ours = (later_ours_s - ours_s) / passed_s
+    idle = len(mine) - (later_busy_s - busy_s) / passed_s + ours
+    if used_s is not None and later_used_s is not None:
+        idle = min(idle, cores() - (later_used_s - used_s) / passed_s + ours)
+    return max(0, min(cores(), int(idle + _ALMOST)))
 
 
 def may_default(setting: Setting) -> bool:

@@ -46,7 +46,7 @@ __all__ = [
 
 TPE_SEED = "sha256 of STUDY/TRIAL, first 4 bytes; STUDY is ARM@DATASET@NET"
 QMC_SEED = "the number of the study, the same for every arm"
-RANDOM_SEED = "the numbers of the study and of the trial, the same for every arm"
+RANDOM_SEED = "the numbers of the study and of the trial, the same for every arm but a control"
 _SEEDED = {"tpe": {"seed": TPE_SEED}, "qmc": {"seed": QMC_SEED}, "random": {"seed": RANDOM_SEED}, "grid": {}}
 """How the sampler is seeded, as it stands beside its arguments."""
 

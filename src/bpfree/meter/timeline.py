@@ -8,6 +8,7 @@ import statistics
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import psutil
@@ -34,13 +35,15 @@ def busy_and_total_s(processors: Collection[int] | None = None) -> tuple[float, 
     """Processor seconds spent busy, and all processor seconds, since the machine started.
 
     Args:
-        processors: numbers of the hardware threads that count; None for the whole machine.
+        processors: numbers of the hardware threads that count; None for the whole machine, which counts too where they are not
+            known by their numbers.
     """
     if processors is None:
         every = [psutil.cpu_times()]
     else:
-        known = psutil.cpu_times(percpu=True)  # without those that are switched off
-        every = [known[number] for number in processors if number < len(known)] or known
+        known = psutil.cpu_times(percpu=True)  # by place: where some are switched off or hidden, places are no numbers
+        by_number = len(known) == psutil.cpu_count() and _online() in (None, f"0-{len(known) - 1}", "0")
+        every = [known[number] for number in processors] if by_number and max(processors) < len(known) else known
     busy_s = all_s = 0.0
     for times in (each._asdict() for each in every):
         # guest times are counted in user and nice already
@@ -48,6 +51,17 @@ def busy_and_total_s(processors: Collection[int] | None = None) -> tuple[float, 
         busy_s += total_s - times["idle"] - times.get("iowait", 0.0)
         all_s += total_s
     return busy_s, all_s
+
+
+ONLINE = Path("/sys/devices/system/cpu/online")
+"""Where Linux lists the hardware threads that are switched on, such as 0-3."""
+
+
+def _online() -> str | None:
+    try:
+        return ONLINE.read_text().strip()
+    except OSError:
+        return None
 
 
 def processor_seconds(process: psutil.Process) -> tuple[float, float, float]:

@@ -14,7 +14,7 @@ from bpfree.rulesets.numbers import Count, Natural, Part, Positive
 from bpfree.rulesets.ranges import Range, Spaces, check_keys, named_spaces
 from bpfree.rulesets.stopping import Metric
 
-__all__ = ["MOST_TRIALS", "STANDARD", "Grid", "QuasiRandom", "Sampler", "Search"]
+__all__ = ["MOST_TRIALS", "STANDARD", "Grid", "QuasiRandom", "Random", "Sampler", "Search"]
 
 STANDARD = "standard"
 """In place of spaces or splits: those of the package under this name."""
@@ -85,8 +85,8 @@ class QuasiRandom(Part):
 class Random(Part):
     """Independent uniform draws on the logarithmic scale of every range (Bergstra and Bengio 2012): plain random search.
 
-    Trial t of study s draws the same place for a hyper-parameter in every arm, from its own seed (s, t): no trial depends on
-    another.
+    Trial t of study s draws the same place for a hyper-parameter in every arm (a control has draws of its own), from a seed of
+    s, t and the split: no trial depends on another.
     """
 
     name: Literal["random"] = "random"
@@ -160,7 +160,7 @@ class Search(Part):
         if self.studies > 1 and self.sampler.name == "grid":
             raise ValueError(
                 f"search.studies is {self.studies}, but the points of a grid are the same in every study, so that search luck "
-                "would not be in the spread; use the sampler qmc"
+                "would not be in the spread; use the sampler qmc or random"
             )
         return self
 
