@@ -20,7 +20,7 @@ help:
 	@echo "make browser    installs a Chromium for the tests of pages, which are skipped without one"
 	@echo "make test-all   the slow tests too (set BPFREE_DATA for those on MNIST and CIFAR)"
 	@echo "make test-gpu   the tests that need an NVIDIA GPU"
-	@echo "make bench      time everything beside torch's own step (20 minutes); make bench-compare: what became slower"
+	@echo "make bench      time everything beside torch's own step (half an hour); make bench-compare: what became slower"
 	@echo "make mutate     change single lines and list the changes that no test sees (MUTANTS=150 MODULES= SEED=0 CHOSEN=)"
 
 # Pinned: constraints.txt holds every version that was tested, torch exactly (a range would pull gigabytes of CUDA).
