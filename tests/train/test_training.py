@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import math
-from typing import get_args
+from types import SimpleNamespace
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -14,10 +15,11 @@ from bpfree.algorithms import Backprop, ForwardForward, MonoForward
 from bpfree.data import TestSplitError, from_arrays
 from bpfree.errors import UsageError
 from bpfree.nets import Chain, ModuleBlock, mlp
+from bpfree.numerics.streams import stream_key
 from bpfree.rulesets.schema import LrSchedule
 from bpfree.testing.bench import blobs
 from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, training
-from bpfree.train.passes import _seed  # pyright: ignore[reportPrivateUsage]
+from bpfree.train.passes import _Losses, mean_loss, seeded  # pyright: ignore[reportPrivateUsage]
 from tests.patched import replace_learn
 
 STAGED = MonoForward(lr=0.01, schedule="staged")
@@ -339,10 +341,34 @@ def test_the_factors_of_a_phase_of_four_passes(name: str, factors: list[float]) 
     assert [LR_SCHEDULES[name](passes, 4) for passes in range(4)] == pytest.approx(factors)
 
 
-def test_a_pass_is_seeded_as_by_torch() -> None:
+def test_a_pass_is_seeded_as_by_torch_and_leaves_the_callers_generator() -> None:
     with torch.random.fork_rng([]):
-        torch.manual_seed(1234)
+        torch.manual_seed(stream_key(5, 2))
         theirs = torch.rand(4)
+        torch.manual_seed(8)
         torch.rand(3)
-        _seed(1234, torch.device("cpu"))
-        assert torch.equal(torch.rand(4), theirs)
+        following = torch.random.get_rng_state()
+        work: Any = SimpleNamespace(seed=5, net=SimpleNamespace(device=torch.device("cpu")))
+        with seeded(work, 2):
+            assert torch.equal(torch.rand(4), theirs)
+        assert torch.equal(torch.random.get_rng_state(), following)
+        with pytest.raises(ZeroDivisionError), seeded(work, 2):
+            torch.rand(9)
+            _ = 1 / 0
+        assert torch.equal(torch.random.get_rng_state(), following)
+
+
+def test_losses_of_a_pass_by_value() -> None:
+    """Two blocks: the means are 2, 4 and 9, of 3, 3 and 1 examples; what a step overwrites afterwards does not count."""
+    row, losses = torch.zeros(2), _Losses()
+    for values in ([1.0, 3.0], [4.0, 4.0]):
+        losses.add(row.copy_(torch.tensor(values)))
+    losses.add(torch.tensor(9.0))
+    assert losses.mean([3, 3, 1]) == pytest.approx(27 / 7, rel=1e-15)
+    assert [float(each) for each in losses.tensors()] == [2.0, 4.0, 9.0]
+    again = _Losses(losses.tensors()[:2])  # as after a checkpoint
+    again.add(torch.tensor([[8.0, 10.0]]))
+    assert again.mean([3, 3, 1]) == pytest.approx(27 / 7, rel=1e-15)
+    assert mean_loss(losses.tensors(), [3, 3, 1]) == pytest.approx(27 / 7, rel=1e-15)
+    losses.add(torch.tensor([math.nan, 1.0]))
+    assert math.isnan(losses.mean([3, 3, 1, 1]))

@@ -104,7 +104,7 @@ class Dataset:
             TestSplitError: see :meth:`without_test`.
         """
         n, (rank, world) = len(self._labels(split)), self.part
-        return n if split != "train" else len(range(rank, n, world))
+        return n if world == 1 or split != "train" else len(range(rank, n, world))
 
     def n_batches(self, split: str, size: int) -> int:
         """How many batches of ``size`` examples a pass has, the last one perhaps smaller.
@@ -297,7 +297,8 @@ class Dataset:
             if drawn:
                 x = augment(x, keys[first] if last == first + 1 else keys[first:last], self.augmentation)
             x = self._normalised(x, work)
-            of_each = zip(x.split(size), y.split(size), keys[first:last].unbind(), strict=True)
+            # The batches are not views for autograd, which would count writes to one of them as writes to all.
+            of_each = zip(torch.unsafe_split(x, size), torch.unsafe_split(y, size), keys[first:last].unbind(), strict=True)
             for of_x, of_y, key in of_each:
                 yield Batch(of_x, of_y, key, None if weights is None else weights[of_y])
 

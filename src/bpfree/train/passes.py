@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import operator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -78,6 +79,39 @@ class Passes(Protocol):
         ...
 
 
+class _Losses:
+    """The losses of a pass, step after step: of each the mean over the blocks that learn.
+
+    On a processor values are read, and averaged as numbers of Python: between two small steps the code of torch's own mean is no
+    longer in the first cache, and takes a tenth of a step. On a GPU reading a value would wait for the device.
+
+    Args:
+        means: 0-D, of the steps so far.
+    """
+
+    def __init__(self, means: Sequence[Tensor] = ()) -> None:
+        self._means: list[Tensor | float] = list(means)
+
+    def add(self, losses: Tensor) -> None:
+        """Of a step, (n blocks,) or 0-D; the next step may overwrite them."""
+        if losses.device.type != "cpu" or losses.dim() > 1:
+            self._means.append(losses.mean())  # a tensor of its own
+            return
+        values = losses.tolist()
+        self._means.append(values if isinstance(values, float) else sum(values) / len(values))
+
+    def tensors(self) -> list[Tensor]:
+        """0-D, of every step so far."""
+        return [mean if isinstance(mean, Tensor) else torch.tensor(mean, dtype=torch.float64) for mean in self._means]
+
+    def mean(self, sizes: list[int]) -> float:
+        """See :func:`mean_loss`."""
+        numbers = [mean for mean in self._means if isinstance(mean, float)]
+        if len(numbers) < len(self._means):
+            return mean_loss(self.tensors(), sizes)
+        return sum(map(operator.mul, numbers, sizes)) / sum(sizes)
+
+
 class SerialPasses:
     """Batch after batch in this process.
 
@@ -98,19 +132,18 @@ class SerialPasses:
         """See :class:`Passes`."""
         del phase
         work, keeper, device = self._work, self._keeper, self._work.net.device
-        losses: list[Tensor] = []  # each the mean over a batch, of the blocks that learn
-        sizes: list[int] = []
+        losses, sizes = _Losses(), list[int]()
         self._take_step.begin_pass()
         with seeded(work, pass_index), products_in(work.precision):
             if (begun := keeper.take()) is not None:
-                losses, sizes = list(begun.losses), list(begun.sizes)
+                losses, sizes = _Losses(begun.losses), list(begun.sizes)
                 put_draws(begun.draws, device)
             for batch in batches_of(work, inputs, pass_index, first=len(sizes)):
-                losses.append(self._take_step(batch, reader).mean())  # a tensor of its own
+                losses.add(self._take_step(batch, reader))
                 sizes.append(len(batch.y))
                 if keeper.due(len(sizes)):
-                    keeper.keep(PassSoFar(losses, sizes, draws_now(device)))
-        return PassResult(mean_loss(losses, sizes), len(sizes), sum(sizes))
+                    keeper.keep(PassSoFar(losses.tensors(), sizes, draws_now(device)))
+        return PassResult(losses.mean(sizes), len(sizes), sum(sizes))
 
     def validate(self, inputs: Dataset, phase: Phase, reader: Phase, *, with_loss: bool) -> Evaluation:
         """See :class:`Passes`."""
@@ -150,10 +183,16 @@ def batches_of(work: Work, inputs: Dataset, pass_index: int, first: int = 0) -> 
 @contextmanager
 def seeded(work: Work, pass_index: int) -> Iterator[None]:
     """Modules of a user (dropout) draw from torch's global generator: the same on resume; the caller's is left unchanged."""
-    device = work.net.device
-    with torch.random.fork_rng([device] if device.type == "cuda" else []):
-        _seed(stream_key(work.seed, pass_index), device)
+    generators = _generators(work.net.device)
+    before = [generator.get_state() for generator in generators]
+    draws = stream_key(work.seed, pass_index)
+    try:
+        for generator in generators:
+            generator.manual_seed(draws)
         yield
+    finally:
+        for generator, state in zip(generators, before, strict=True):
+            generator.set_state(state)
 
 
 def mean_loss(losses: list[Tensor], sizes: list[int]) -> float:
@@ -162,12 +201,13 @@ def mean_loss(losses: list[Tensor], sizes: list[int]) -> float:
     return float(of_steps @ torch.tensor(sizes, dtype=torch.float64, device=of_steps.device)) / sum(sizes)
 
 
-def _seed(draws: int, device: torch.device) -> None:
-    """As ``torch.manual_seed``, for the processor and one GPU.
+def _generators(device: torch.device) -> list[torch.Generator]:
+    """What torch draws from by default, on the processor and on one GPU.
 
-    That one queues a call for every device that torch knows, each with the caller's stack as text, and loads torch's compiler.
+    Each is seeded by itself: ``torch.manual_seed`` queues a call for every device that torch knows, each with the caller's stack
+    as text, and loads torch's compiler.
     """
-    torch.default_generator.manual_seed(draws)
-    if device.type == "cuda":
-        index = torch.cuda.current_device() if device.index is None else device.index
-        torch.cuda.default_generators[index].manual_seed(draws)
+    if device.type != "cuda":
+        return [torch.default_generator]
+    index = torch.cuda.current_device() if device.index is None else device.index
+    return [torch.default_generator, torch.cuda.default_generators[index]]
