@@ -19,7 +19,7 @@ from bpfree.numerics.streams import stream_key
 from bpfree.rulesets.schema import LrSchedule
 from bpfree.testing.bench import blobs
 from bpfree.train import LR_SCHEDULES, Patience, evaluate, initialise, training
-from bpfree.train.passes import _Losses, mean_loss, seeded  # pyright: ignore[reportPrivateUsage]
+from bpfree.train.passes import Losses, mean_loss, seeded  # pyright: ignore[reportPrivateUsage]
 from tests.patched import replace_learn
 
 STAGED = MonoForward(lr=0.01, schedule="staged")
@@ -360,13 +360,13 @@ def test_a_pass_is_seeded_as_by_torch_and_leaves_the_callers_generator() -> None
 
 def test_losses_of_a_pass_by_value() -> None:
     """Two blocks: the means are 2, 4 and 9, of 3, 3 and 1 examples; what a step overwrites afterwards does not count."""
-    row, losses = torch.zeros(2), _Losses()
+    row, losses = torch.zeros(2), Losses()
     for values in ([1.0, 3.0], [4.0, 4.0]):
         losses.add(row.copy_(torch.tensor(values)))
     losses.add(torch.tensor(9.0))
     assert losses.mean([3, 3, 1]) == pytest.approx(27 / 7, rel=1e-15)
     assert [float(each) for each in losses.tensors()] == [2.0, 4.0, 9.0]
-    again = _Losses(losses.tensors()[:2])  # as after a checkpoint
+    again = Losses(losses.tensors()[:2])  # as after a checkpoint
     again.add(torch.tensor([[8.0, 10.0]]))
     assert again.mean([3, 3, 1]) == pytest.approx(27 / 7, rel=1e-15)
     assert mean_loss(losses.tensors(), [3, 3, 1]) == pytest.approx(27 / 7, rel=1e-15)

@@ -24,7 +24,7 @@ from bpfree.parallel.group import Ranks
 from bpfree.parallel.shares import shares_of, stage_flops
 from bpfree.parallel.together import Part, no_draws
 from bpfree.parallel.wire import Receiver, Sender
-from bpfree.train.passes import PassResult, Work, batches_of, mean_loss, seeded
+from bpfree.train.passes import Losses, PassResult, Work, batches_of, seeded
 
 __all__ = ["LayerPart", "check_layers"]
 
@@ -90,7 +90,7 @@ class LayerPart(Part):
         of_all = [losses for losses in self._ranks.gather(mine.cpu()) if losses.numel()]
         steps = torch.cat(of_all, 1) if of_all else torch.zeros(len(sizes), 1)
         self.replica.spread()
-        return PassResult(mean_loss([row.clone().mean() for row in steps], sizes), len(sizes), sum(sizes))
+        return PassResult(Losses(rows=steps).mean(sizes), len(sizes), sum(sizes))
 
     @torch.no_grad()
     def steps(self, index: int, batches: Iterator[Batch]) -> tuple[Tensor, list[int]]:

@@ -24,7 +24,7 @@ from bpfree.parallel.group import Ranks, lost_rank
 from bpfree.parallel.layers import LayerPart, check_layers
 from bpfree.parallel.rows import check_rows, cut, without_counting
 from bpfree.parallel.together import no_draws
-from bpfree.train.passes import PassResult, Work, batches_of, mean_loss, seeded
+from bpfree.train.passes import Losses, PassResult, Work, batches_of, seeded
 
 __all__ = ["MeshPart", "check_mesh", "length_of"]
 
@@ -94,7 +94,7 @@ class MeshPart(LayerPart):
         of_all = [losses for losses in ranks.gather(mine.cpu())[: self._length] if losses.numel()]
         steps = torch.cat(of_all, 1) if of_all else torch.zeros(len(whole), 1)
         self.replica.spread(self._length)
-        return PassResult(mean_loss([row.clone().mean() for row in steps], whole), len(whole), sum(whole))
+        return PassResult(Losses(rows=steps).mean(whole), len(whole), sum(whole))
 
     def _cut(self, batches: Iterator[Batch], whole: list[int], shares: list[Any]) -> Iterator[Batch]:
         """This line's rows; the sizes of the whole batches and the shares of the rows are noted."""

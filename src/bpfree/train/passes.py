@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -21,7 +21,7 @@ from bpfree.train.evaluation import Evaluation, evaluate
 from bpfree.train.tiers import Stepper, stepper
 from bpfree.train.within import Keeper, PassSoFar, draws_now, put_draws
 
-__all__ = ["PassResult", "Passes", "SerialPasses", "Work", "batches_of", "mean_loss", "passes_for", "seeded"]
+__all__ = ["Losses", "PassResult", "Passes", "SerialPasses", "Work", "batches_of", "mean_loss", "passes_for", "seeded"]
 
 
 @dataclass(frozen=True)
@@ -79,7 +79,7 @@ class Passes(Protocol):
         ...
 
 
-class _Losses:
+class Losses:
     """The losses of a pass, step after step: of each the mean over the blocks that learn.
 
     On a processor values are read, and averaged as numbers of Python: between two small steps the code of torch's own mean is no
@@ -87,10 +87,13 @@ class _Losses:
 
     Args:
         means: 0-D, of the steps so far.
+        rows: losses of further steps, as :meth:`add` takes them.
     """
 
-    def __init__(self, means: Sequence[Tensor] = ()) -> None:
+    def __init__(self, means: Sequence[Tensor] = (), rows: Iterable[Tensor] = ()) -> None:
         self._means: list[Tensor | float] = list(means)
+        for row in rows:
+            self.add(row)
 
     def add(self, losses: Tensor) -> None:
         """Of a step, (n blocks,) or 0-D; the next step may overwrite them."""
@@ -132,11 +135,11 @@ class SerialPasses:
         """See :class:`Passes`."""
         del phase
         work, keeper, device = self._work, self._keeper, self._work.net.device
-        losses, sizes = _Losses(), list[int]()
+        losses, sizes = Losses(), list[int]()
         self._take_step.begin_pass()
         with seeded(work, pass_index), products_in(work.precision):
             if (begun := keeper.take()) is not None:
-                losses, sizes = _Losses(begun.losses), list(begun.sizes)
+                losses, sizes = Losses(begun.losses), list(begun.sizes)
                 put_draws(begun.draws, device)
             for batch in batches_of(work, inputs, pass_index, first=len(sizes)):
                 losses.add(self._take_step(batch, reader))
