@@ -298,6 +298,7 @@ def test_seconds_of_a_pass_and_its_ratio_to_as_many_steps(monkeypatch: pytest.Mo
     found = measuring.measured_case(
         measuring.Case("mlp:1x4", "3x2x2", 32, 15), ["mono-forward"], ["eager"], "cpu", 2, lambda _: None
     )
+    assert found["rows"][1]["step"]["least_s"] == pytest.approx(0.04)
     assert found["rows"][1]["pass"]["least_s"] == pytest.approx(0.3)
     assert found["rows"][1]["pass"]["median_s"] == pytest.approx(0.35)
     assert found["rows"][1]["pass_by_steps"] == pytest.approx(1.5)

@@ -115,13 +115,13 @@ def measured_case(
     ]
     for kind in kinds:
         seconds = _in_turns(calls[kind], windows, loaded)
-        of_one = passes if kind == "pass" else 1
+        of_one = {"step": case.steps, "pass": passes, "evaluation": 1}[kind]
         for row, mine in zip(rows, seconds, strict=True):
             row[kind] = summary([each / of_one for each in mine], [each / of_one for each in seconds[0]])
         say(f"{case.name}: {kind} measured")
     for row in rows:
         both = "pass" in row and "step" in row
-        row["pass_by_steps"] = row["pass"]["least_s"] / (row["step"]["least_s"] * steps_of_pass / case.steps) if both else None
+        row["pass_by_steps"] = row["pass"]["least_s"] / (row["step"]["least_s"] * steps_of_pass) if both else None
         for count in COUNTS:
             row[f"{count}_ratio"] = row[count] and row[count] / rows[0][count]
         row["peak_ratio"] = row["peak_bytes"] and rows[0]["peak_bytes"] and row["peak_bytes"] / rows[0]["peak_bytes"]

@@ -43,7 +43,16 @@ def test_its_multiply_adds_are_counted(monkeypatch: pytest.MonkeyPatch) -> None:
         assert count_flops(lambda: by_patches(dz, x, 3, 1, 1)) == 2 * (3 * 4 * 4) * 5 * (2 * 3 * 3)
 
 
-def test_it_is_used_for_wide_convolutions_of_images_that_lie_pixel_after_pixel() -> None:
+def test_with_wide_registers_torchs_kernel_is_used_in_float32(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv_weight, "_KERNEL_IS_SLOW", False)
+    x, dz = draw(2, 32, 4, 4, dtype=torch.float32), draw(2, 128, 4, 4, dtype=torch.float32)
+    with torch.no_grad():
+        assert not is_quicker(dz, x, 3)
+        assert is_quicker(dz.double(), x.double(), 3)
+
+
+def test_it_is_used_for_wide_convolutions_of_images_that_lie_pixel_after_pixel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(conv_weight, "_KERNEL_IS_SLOW", True)
     x, dz = draw(2, 32, 4, 4, dtype=torch.float32), draw(2, 128, 4, 4, dtype=torch.float32)
     with torch.no_grad():
         assert is_quicker(dz, x, 3) and is_quicker(dz.double(), x.double(), 3)
