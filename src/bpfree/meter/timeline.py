@@ -42,7 +42,8 @@ def busy_and_total_s(processors: Collection[int] | None = None) -> tuple[float, 
         every = [psutil.cpu_times()]
     else:
         known = psutil.cpu_times(percpu=True)  # by place: where some are switched off or hidden, places are no numbers
-        by_number = len(known) == psutil.cpu_count() and _online() in (None, f"0-{len(known) - 1}", "0")
+        all_on = f"0-{len(known) - 1}" if len(known) > 1 else "0"
+        by_number = len(known) == psutil.cpu_count() and _online() in (None, all_on)
         every = [known[number] for number in processors] if by_number and max(processors) < len(known) else known
     busy_s = all_s = 0.0
     for times in (each._asdict() for each in every):
