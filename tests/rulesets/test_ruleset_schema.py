@@ -25,7 +25,10 @@ SPYRA = rulesets.load("spyra2026-uniform")
         ({"trials": -1}, ["search.trials", "-1"]),
         ({"studies": 0}, ["search.studies", "0"]),
         ({"studies": 5}, ["search.studies is 5", "leave passes_per_trial and train_examples empty"]),
-        ({"search.sampler": {"name": "hyperband"}}, ["search.sampler", "hyperband"]),
+        (
+            {"search.sampler": {"name": "hyperband"}},
+            ["search.sampler.name must be one of tpe, qmc, random, grid, got 'hyperband'"],
+        ),
         ({"search.spaces": "mine"}, ["search.spaces", "unknown search spaces 'mine'", "standard"]),
         ({"search.spaces": {"*": {"lr": {"low": 1, "high": 0.1}}}}, ["search.spaces", "low end", "1 to 0.1"]),
         ({"search.spaces": {"pepita:": {}}}, ["search.spaces", "'pepita:'", "RULE:option=value"]),

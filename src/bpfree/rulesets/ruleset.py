@@ -278,6 +278,10 @@ def _one_line(error: ValidationError, source: str) -> str:
         rest = f" (and {more + 1 - len(missing)} more)" if more + 1 > len(missing) else ""
         verb = "is" if len(missing) == 1 else "are"
         return f"ruleset {source}: {', '.join(missing)} {verb} missing{rest}; {_WHOLE}"
+    if first["type"] == "union_tag_invalid":
+        context = first.get("ctx", {})
+        kinds = context["expected_tags"].replace("'", "")
+        return f"ruleset {source}: {where}.name must be one of {kinds}, got {context['tag']!r}{rest}"
     text = first["msg"].removeprefix("Value error, ").removeprefix("ruleset ")
     if first["type"] != "value_error":
         text = text.removeprefix("Input ").replace("should", "must")
